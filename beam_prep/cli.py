@@ -1,0 +1,96 @@
+"""The commands of `python -m beam_prep`: only this module prints results."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from beam_prep import command_line
+from beam_prep.command_line import Command
+from beam_prep.config import PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
+from beam_prep.errors import UsageError
+
+
+def synthesize(config: SynthesizeConfig) -> None:
+    """Makes phantoms and says where."""
+    from tqdm import tqdm
+
+    from beam_prep import synthetic
+
+    output = Path(config.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"--output {output}: expected an empty or absent folder; name another one")
+    try:
+        counts = synthetic.synthesize(
+            output,
+            num_images=config.num_images,
+            image_px=config.image_px,
+            seed=config.seed,
+            progress=lambda items: tqdm(items, desc="synthesize", unit=" images"),
+        )
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    for split, by_class in counts.items():
+        print(f"{split:6}" + "".join(f"{name:>12} {count}" for name, count in by_class.items()))
+    print(f"phantoms:  {output}")
+    print(f"next:      python -m beam_prep prepare --input {output} --output DATASET")
+
+
+def prepare(config: PrepConfig, beam_args: list[str]) -> None:
+    """Prepares a dataset and says what came of every input."""
+    from beam_prep.prepare import prepare as run
+
+    manifest = run(config, beam_args)
+    print(f"{'split':8}" + "".join(f"{name:>12}" for name in manifest.class_names) + f"{'images':>10}{'patients':>10}")
+    for name, split in manifest.splits.items():
+        by_class = "".join(f"{split.class_counts[class_name]:>12}" for class_name in manifest.class_names)
+        print(f"{name:8}{by_class}{split.num_records:>10}{split.num_groups:>10}")
+    print(
+        f"inputs:    {manifest.num_inputs} = {manifest.num_records} records + {manifest.num_duplicates} duplicates "
+        f"+ {manifest.num_rejected} rejected"
+    )
+    if manifest.rejected_by_reason:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
+        print(f"rejected:  {reasons} (each in {Path(config.output, 'rejected.jsonl')})")
+    print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
+    print(f"report:    {Path(config.output, 'report.html')}")
+    print(f"next:      python -m trainer train --data {config.output} --output RUN")
+
+
+def verify(config: VerifyConfig) -> int:
+    """Checks a dataset; 1 if anything differs."""
+    from tqdm import tqdm
+
+    from beam_prep.manifest import Manifest
+    from beam_prep.verify import verify as run
+
+    dataset = Path(config.dataset)
+    differences = run(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
+    for difference in differences:
+        print(f"differs: {difference}", file=sys.stderr)
+    if differences:
+        print(f"{dataset}: {len(differences)} differences from its manifest", file=sys.stderr)
+        return 1
+    manifest = Manifest.read(dataset)
+    print(f"{dataset}: sound, {manifest.num_records} records at {', '.join(map(str, manifest.image_sizes))} px")
+    return 0
+
+
+def report(config: ReportConfig) -> None:
+    """Writes the dataset report and says where."""
+    from beam_prep.report import write_report
+
+    print(f"report: {write_report(Path(config.dataset), Path(config.input) if config.input else None)}")
+
+
+COMMANDS = {
+    "synthesize": Command(SynthesizeConfig, synthesize),
+    "prepare": Command(PrepConfig, prepare, takes_more=True),
+    "verify": Command(VerifyConfig, verify, positional=True),
+    "report": Command(ReportConfig, report, positional=True),
+}
+
+
+def main() -> None:
+    """Entry point."""
+    command_line.main("beam_prep", "Raw chest X-rays to sharded TFRecords and a manifest.", COMMANDS)

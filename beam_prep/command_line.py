@@ -1,0 +1,114 @@
+"""Commands from frozen dataclasses: one table of commands to one exit code. Shared by the rooms' `cli.py`.
+
+tyro makes the flags and the help from the dataclass; this module answers a user's mistake with one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from beam_prep.errors import CxrflowError, UsageError
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        config: frozen dataclass with a docstring; its fields are the flags.
+        run: takes the config (and the list of flags that are not its own, if `takes_more`); prints its results.
+        positional: whether required fields are given by place instead of by flag.
+        takes_more: whether unknown flags go to `run` (for Beam) instead of being refused.
+    """
+
+    config: type
+    run: Callable[..., Any]
+    positional: bool = False
+    takes_more: bool = False
+
+
+def main(package: str, summary: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> None:
+    """Runs `python -m PACKAGE COMMAND --flag value` and exits: 0 done, 1 failed run, 2 wrong command or config."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        sys.exit(_dispatch(package, summary, commands, arguments))
+    except CxrflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _dispatch(package: str, summary: str, commands: Mapping[str, Command], arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, commands))
+        print(f"usage: python -m {package} COMMAND --flag value\n\n{summary}\n\ncommands:")
+        for name, command in commands.items():
+            print(f"  {name:{width}}  {(command.config.__doc__ or '').splitlines()[0]}")
+        print(f"\nFlags of a command: python -m {package} COMMAND --help")
+        return 0 if arguments else UsageError.exit_code
+    name, *flags = arguments
+    if name not in commands:
+        raise UsageError(f"unknown command {name}; expected one of: {', '.join(commands)}")
+    command = commands[name]
+    config, more = parse(command, f"python -m {package} {name}", flags)
+    return (command.run(config, more) if command.takes_more else command.run(config)) or 0
+
+
+def parse(command: Command, prog: str, flags: Sequence[str], default: Any = None) -> tuple[Any, list[str]]:
+    """The flags of one command to its config and the flags that are not its own.
+
+    Args:
+        command: see there.
+        prog: what the help calls the program.
+        flags: the command line after the name of the command.
+        default: a config to start from instead of the defaults of the dataclass.
+
+    Raises:
+        UsageError: a flag is unknown, missing or has a wrong value.
+        SystemExit: after the help was printed, with code 0.
+    """
+    import tyro
+
+    markers = (tyro.conf.PositionalRequiredArgs,) if command.positional else ()
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            parsed = tyro.cli(
+                command.config,
+                prog=prog,
+                args=flags,
+                use_underscores=True,
+                return_unknown_args=command.takes_more,
+                config=markers,
+                **({} if default is None else {"default": default}),
+            )
+    except SystemExit as error:
+        if not error.code:
+            raise
+        raise UsageError(f"{_one_line(messages.getvalue())}; see {prog} --help") from None
+    return parsed if command.takes_more else (parsed, [])
+
+
+def _one_line(box: str) -> str:
+    """What tyro says in a box, down to the rule above its hints, in one line."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:]]
+    said: list[str] = []
+    for line in lines:
+        if set(line) <= set("─╰╯"):
+            break
+        said.append(line)
+    return " ".join(said) or box.strip()

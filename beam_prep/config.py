@@ -1,0 +1,82 @@
+"""What each command takes: flags, types, defaults, units and help in one place. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from beam_prep.errors import UsageError
+
+
+@dataclass(frozen=True)
+class SynthesizeConfig:
+    """Make synthetic chest X-ray phantoms in the folder layout of the Kaggle set."""
+
+    output: str
+    """Folder to write into; it must be empty or absent."""
+    num_images: int = 400
+    """How many images, train and test together."""
+    image_px: int = 512
+    """Width and height of an image, px (at least 64)."""
+    seed: int = 0
+    """The same seed gives the same bytes."""
+
+    def __post_init__(self) -> None:
+        if self.image_px < 64:
+            raise UsageError(f"--image_px is {self.image_px}; a phantom needs at least 64 px")
+
+
+@dataclass(frozen=True)
+class PrepConfig:
+    """Equalize, resize and shard images into TFRecords (Apache Beam).
+
+    Images are found by class folder (NORMAL, PNEUMONIA) anywhere under the input; a `test` folder stays the test set.
+    Beam's own options may follow, e.g. --runner DirectRunner --direct_num_workers 2.
+    """
+
+    input: str
+    """Folder with the raw images, as the Kaggle set lays them out."""
+    output: str
+    """Folder for the dataset; it must be empty or absent, see --overwrite."""
+    image_sizes: tuple[int, ...] = (90, 224)
+    """Sizes to write, px; each image is decoded and equalized once for all of them."""
+    equalization: Literal["hist", "none"] = "hist"
+    """Contrast at full size, before the resize: histogram equalization or none."""
+    val_fraction: float = 0.2
+    """Share of the patients outside the test folder that become the validation split."""
+    num_shards: int = 0
+    """Shards per split (at most one a record); 0 picks by size."""
+    encoding: Literal["raw", "png"] = "raw"
+    """How a record holds its pixels; raw is fastest to read, png is about half the size."""
+    overwrite: bool = False
+    """Replace the dataset that is in the output folder."""
+
+    def __post_init__(self) -> None:
+        if not self.image_sizes:
+            raise UsageError("--image_sizes is empty; give at least one size in px, e.g. --image_sizes 90")
+        for size in self.image_sizes:
+            if not 16 <= size <= 4096:
+                raise UsageError(f"--image_sizes {size}: expected 16 to 4096 px")
+        object.__setattr__(self, "image_sizes", tuple(sorted(set(self.image_sizes))))
+        if not 0 < self.val_fraction < 1:
+            raise UsageError(f"--val_fraction is {self.val_fraction}; expected between 0 and 1, e.g. 0.2")
+        if self.num_shards < 0:
+            raise UsageError(f"--num_shards is {self.num_shards}; expected 0 (pick by size) or more")
+
+
+@dataclass(frozen=True)
+class VerifyConfig:
+    """Read every shard of a dataset against its manifest; exit 1 and say what differs."""
+
+    dataset: str
+    """Dataset folder, as `prepare` wrote it."""
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write the dataset report (HTML): counts, samples, before and after equalization."""
+
+    dataset: str
+    """Dataset folder, as `prepare` wrote it."""
+    input: str | None = None
+    """Folder with the raw images, for the pictures before equalization (left out without it)."""

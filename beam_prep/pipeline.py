@@ -1,0 +1,70 @@
+"""The graph, nothing else."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import apache_beam as beam
+
+from beam_prep.config import PrepConfig
+from beam_prep.sources import Source
+from beam_prep.transforms import GatherAll, MakePlan, PrepareImage, publish, write_task
+from beam_prep.work import WorkFolder
+
+
+def build(pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, software: dict[str, str]) -> beam.PCollection:
+    """Adds the preparation to a pipeline.
+
+    Pass one decodes each image once and spools its records; only metadata is grouped; pass two puts each shard
+    together from the spool; the manifest comes last.
+
+    Args:
+        pipeline: on any runner whose workers share the file system of the output.
+        config: what to do.
+        work: opened by `open_output`, with the listing of the inputs in it.
+        software: versions for the manifest.
+
+    Returns:
+        The fingerprint of the dataset; empty where a problem was left in the work folder.
+    """
+    outcomes = (
+        pipeline
+        | "ReadListing" >> beam.io.ReadFromText(work.listing)
+        | "ParseSource" >> beam.Map(Source.from_json)
+        | "SpreadOut" >> beam.Reshuffle()
+        | "PrepareImage"
+        >> beam.ParDo(
+            PrepareImage(
+                config.input,
+                work,
+                image_sizes=config.image_sizes,
+                equalization=config.equalization,
+                encoding=config.encoding,
+            )
+        )
+    )
+    planned = (
+        outcomes
+        | "GatherMetadata" >> GatherAll()
+        | "MakePlan" >> beam.ParDo(MakePlan(work, manifest_options(config))).with_outputs(MakePlan.TASKS, main="plan")
+    )
+    shards = (
+        planned[MakePlan.TASKS]
+        | "SpreadShards" >> beam.Reshuffle()
+        | "WriteShard" >> beam.Map(write_task, dataset=config.output, work=work)
+        | "GatherShards" >> GatherAll()
+    )
+    return shards | "Publish" >> beam.Map(
+        publish, plan=beam.pvalue.AsSingleton(planned["plan"]), dataset=config.output, software=software
+    )
+
+
+def manifest_options(config: PrepConfig) -> dict[str, Any]:
+    """The part of the configuration that shapes the records."""
+    return {
+        "image_sizes": list(config.image_sizes),
+        "equalization": config.equalization,
+        "encoding": config.encoding,
+        "val_fraction": config.val_fraction,
+        "num_shards": config.num_shards,
+    }

@@ -1,0 +1,118 @@
+"""All metadata in, the dataset's plan out: which record goes to which place of which shard. A pure function."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from beam_prep.manifest import Manifest, Shard, Split
+from beam_prep.schema import CLASS_NAMES
+from beam_prep.shards import pick_num_shards, shard_bounds, shard_name, size_folder
+from beam_prep.splits import Duplicate, Prepared, Rejected, assign
+from beam_prep.spool import Span
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to write: its path relative to the dataset, and its records in order."""
+
+    path: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the second pass writes, and all that the manifest needs but the digests of the shards."""
+
+    tasks: list[ShardTask]
+    shard_paths: dict[str, dict[str, list[str]]]
+    splits: dict[str, Split]
+    num_inputs: int
+    duplicates: list[Duplicate]
+    rejected: list[Rejected]
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no dataset may come of this; None if one may."""
+        missing = [name for name, count in self.splits["train"].class_counts.items() if not count]
+        if not missing:
+            return None
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "nothing"
+        return (
+            f"no training image of class {' or '.join(missing)} is left: of {self.num_inputs} inputs, "
+            f"{len(self.duplicates)} are duplicates, rejected are {reasons}"
+        )
+
+    @property
+    def rejected_by_reason(self) -> dict[str, int]:
+        """How many inputs were rejected, by reason, in the order of the words."""
+        return dict(sorted(Counter(rejected.reason for rejected in self.rejected).items()))
+
+    def manifest(self, shards: Sequence[Shard], software: dict[str, str]) -> Manifest:
+        """The manifest, once all shards are written."""
+        by_path = {shard.path: shard for shard in shards}
+        return Manifest(
+            num_inputs=self.num_inputs,
+            num_records=sum(split.num_records for split in self.splits.values()),
+            num_duplicates=len(self.duplicates),
+            num_rejected=len(self.rejected),
+            rejected_by_reason=self.rejected_by_reason,
+            options=self.options,
+            splits=self.splits,
+            sizes={
+                size: {split: [by_path[path] for path in paths] for split, paths in by_split.items()}
+                for size, by_split in self.shard_paths.items()
+            },
+            software=software,
+        )
+
+
+def make_plan(
+    outcomes: Sequence[Prepared | Rejected],
+    *,
+    image_sizes: Sequence[int],
+    val_fraction: float,
+    num_shards: int,
+    options: dict[str, Any],
+) -> Plan:
+    """Plans the dataset.
+
+    Args:
+        outcomes: one for each input, in any order.
+        image_sizes: px, ascending, as the spans of each image are.
+        val_fraction: in (0, 1).
+        num_shards: per split; 0 picks by size.
+        options: what goes into the manifest as options.
+    """
+    prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+    unreadable = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    assignment = assign(prepared, val_fraction=val_fraction)
+
+    tasks: list[ShardTask] = []
+    shard_paths: dict[str, dict[str, list[str]]] = {str(size): {} for size in image_sizes}
+    splits: dict[str, Split] = {}
+    for split, images in assignment.splits.items():
+        counts = Counter(image.label for image in images)
+        by_class = {name: counts[label] for label, name in enumerate(CLASS_NAMES)}
+        splits[split] = Split.from_counts(by_class, num_groups=len({image.group for image in images}))
+        largest = sum(image.spans[-1].length for image in images) // max(len(images), 1)
+        bounds = shard_bounds(len(images), pick_num_shards(len(images), largest, num_shards) if images else 0)
+        for which, size in enumerate(image_sizes):
+            paths = [f"{size_folder(size)}/{shard_name(split, index, len(bounds))}" for index in range(len(bounds))]
+            shard_paths[str(size)][split] = paths
+            tasks += [
+                ShardTask(path, tuple(image.spans[which] for image in images[start:end]))
+                for path, (start, end) in zip(paths, bounds, strict=True)
+            ]
+    return Plan(
+        tasks=tasks,
+        shard_paths=shard_paths,
+        splits=splits,
+        num_inputs=len(outcomes),
+        duplicates=assignment.duplicates,
+        rejected=sorted(unreadable + assignment.rejected),
+        options=options,
+    )

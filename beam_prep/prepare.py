@@ -1,0 +1,126 @@
+"""One preparation from end to end: check, list, run the pipeline, clear up, report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beam_prep.config import PrepConfig
+from beam_prep.errors import RunError, UsageError
+from beam_prep.manifest import Manifest
+from beam_prep.progress import watch
+from beam_prep.sources import find_sources
+from beam_prep.work import open_output
+
+if TYPE_CHECKING:
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineRunner
+
+# Starting a worker process costs about as much as preparing this many images in one that runs already.
+MIN_IMAGES_PER_PROCESS = 1500
+
+
+def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
+    """Prepares a dataset.
+
+    Args:
+        config: what to do.
+        beam_args: Beam's own options, as on its command line. Without `--runner` the job runs on this machine, on
+            Beam's FnApiRunner, in worker processes on all cores where that is worth their start.
+
+    Raises:
+        UsageError: the input or output folder or an option is wrong; nothing was written.
+        RunError: the pipeline failed or nothing to train on was left; there is no dataset.
+    """
+    if Path(config.output).resolve().is_relative_to(Path(config.input).resolve()):
+        raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
+    sources = find_sources(config.input)
+    options = _pipeline_options(beam_args)
+
+    import apache_beam as beam
+    from apache_beam.options.pipeline_options import StandardOptions
+
+    from beam_prep.pipeline import build
+
+    named = options.view_as(StandardOptions).runner
+    work = open_output(config.output, overwrite=config.overwrite)
+    with open(work.listing, "w", encoding="utf-8") as file:
+        file.writelines(source.to_json() + "\n" for source in sources)
+    pipeline = beam.Pipeline(runner=None if named else _local_runner(options, len(sources)), options=options)
+    build(pipeline, config, work, software_versions())
+    try:
+        with watch(work.path, len(sources), "prepare"):
+            pipeline.run().wait_until_finish()
+    except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
+        logging.debug("pipeline failed", exc_info=True)
+        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
+        raise RunError(f"the pipeline failed, {config.output} holds no dataset: {reason}") from error
+    if work.problem:
+        raise RunError(f"{config.output} holds no dataset: {work.problem}")
+    manifest = Manifest.read(config.output)
+    work.remove()
+
+    from beam_prep.report import write_report
+
+    write_report(Path(config.output), Path(config.input))
+    return manifest
+
+
+def software_versions() -> dict[str, str]:
+    """What made the dataset; goes into the manifest."""
+    return {
+        "python": platform.python_version(),
+        **{name: version(name) for name in ("cxrflow", "apache-beam", "numpy", "pillow")},
+    }
+
+
+def _pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
+    # Beam drops what it does not know with a warning; a misspelt flag must stop the job instead.
+    with _quiet():
+        from apache_beam.options.pipeline_options import PipelineOptions
+
+        options = PipelineOptions(list(beam_args))
+        asked = options.get_all_options(drop_default=True, retain_unknown_options=True)
+        known = PipelineOptions(list(beam_args)).get_all_options()
+    unknown = [f"--{name}" for name in asked if name not in known] + [arg for arg in beam_args[:1] if arg[0] != "-"]
+    if unknown:
+        raise UsageError(
+            f"unknown option {', '.join(unknown)}; neither python -m beam_prep prepare --help nor Beam knows it"
+        )
+    return options
+
+
+def _local_runner(options: PipelineOptions, num_images: int) -> PipelineRunner:
+    """The FnApiRunner, set up as Beam's DirectRunner does it, which would first try to download the Prism runner."""
+    from apache_beam.options.pipeline_options import DirectOptions, WorkerOptions
+    from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
+    from apache_beam.runners.portability.portable_runner import JobServiceHandle
+
+    direct = options.view_as(DirectOptions)
+    num_workers = min(len(os.sched_getaffinity(0)), num_images // MIN_IMAGES_PER_PROCESS)
+    if num_workers > 1 and direct.direct_running_mode == "in_memory":
+        direct.direct_running_mode = "multi_processing"
+        direct.direct_num_workers = num_workers
+    worker = options.view_as(WorkerOptions)
+    worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "ERROR"
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    return FnApiRunner(
+        provision_info=ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
+    )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keeps Beam's remarks on optional packages and options off the console."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,121 @@
+"""Shard arithmetic and TFRecord files: framed records in, one file renamed into place with its digest.
+
+Source: the TFRecord format, tensorflow/core/lib/io/record_writer.h: length, masked CRC of it, data, masked CRC of it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterable, Iterator
+from itertools import pairwise
+from pathlib import Path
+
+from beam_prep.manifest import Shard
+
+MAX_SHARD_BYTES = 128 * 2**20  # large enough to stream, small enough for one worker to hold
+WANTED_SHARDS = 8  # enough files for as many readers as one machine has
+MIN_SHARD_RECORDS = 64
+
+_LENGTH = struct.Struct("<Q")
+_CRC = struct.Struct("<I")
+_MASK_DELTA = 0xA282EAD8
+
+
+def shard_name(split: str, index: int, num_shards: int) -> str:
+    """`train-00000-of-00008.tfrecord`."""
+    return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord"
+
+
+def size_folder(image_px: int) -> str:
+    """The folder of one image size, relative to the dataset."""
+    return f"size-{image_px}"
+
+
+def pick_num_shards(num_records: int, record_bytes: int, asked: int = 0) -> int:
+    """How many shards a split gets.
+
+    Args:
+        num_records: records in the split.
+        record_bytes: mean size of a record at the largest image size.
+        asked: what the user wants; 0 leaves it to the sizes.
+
+    Returns:
+        At most one shard a record, at least 1 where there are records: as asked, else enough to keep a shard under
+        `MAX_SHARD_BYTES` and `WANTED_SHARDS` where each still holds `MIN_SHARD_RECORDS`.
+    """
+    if asked:
+        return min(asked, num_records)
+    by_bytes = -(-num_records * record_bytes // MAX_SHARD_BYTES)
+    by_readers = min(WANTED_SHARDS, num_records // MIN_SHARD_RECORDS)
+    return min(max(by_bytes, by_readers, 1), num_records)
+
+
+def shard_bounds(num_records: int, num_shards: int) -> list[tuple[int, int]]:
+    """Start and end of each shard in the ordered records of a split; sizes differ by at most one."""
+    edges = [num_records * index // num_shards for index in range(num_shards + 1)] if num_shards else [0]
+    return list(pairwise(edges))
+
+
+def frame(data: bytes) -> bytes:
+    """One record as it stands in a TFRecord file."""
+    length = _LENGTH.pack(len(data))
+    return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
+
+
+def read_frames(path: str | os.PathLike[str]) -> Iterator[bytes]:
+    """The records of a TFRecord file, in order, both checksums checked.
+
+    Raises:
+        ValueError: the file is cut short or a checksum does not match; names the record.
+    """
+    with open(path, "rb") as file:
+        index = 0
+        while header := file.read(12):
+            if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
+                raise ValueError(f"{path}: record {index}: broken length")
+            (length,) = _LENGTH.unpack(header[:8])
+            body = file.read(length + 4)
+            if len(body) < length + 4:
+                raise ValueError(f"{path}: record {index}: cut short, {len(body)} of {length + 4} bytes")
+            data = body[:length]
+            if _masked_crc(data) != body[length:]:
+                raise ValueError(f"{path}: record {index}: checksum does not match")
+            yield data
+            index += 1
+
+
+def write_shard(dataset: str | os.PathLike[str], relative_path: str, frames: Iterable[bytes]) -> Shard:
+    """Writes framed records to a temporary file beside the shard, then renames it into place.
+
+    Args:
+        dataset: the dataset folder.
+        relative_path: of the shard in it, e.g. `size-90/train-00000-of-00008.tfrecord`.
+        frames: each as `frame` gives it, in the order of the shard.
+
+    Returns:
+        The shard's entry in the manifest.
+    """
+    path = Path(dataset, relative_path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # A worker that runs this twice at once (a retry, a backup task) writes two temporary files with the same bytes.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
+    sha256, num_records, size_bytes = hashlib.sha256(), 0, 0
+    with open(temporary, "wb") as file:
+        for data in frames:
+            file.write(data)
+            sha256.update(data)
+            num_records += 1
+            size_bytes += len(data)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(temporary, path)
+    return Shard(path=relative_path, num_records=num_records, size_bytes=size_bytes, sha256=sha256.hexdigest())
+
+
+def _masked_crc(data: bytes) -> bytes:
+    import google_crc32c
+
+    crc = google_crc32c.value(data)
+    return _CRC.pack((((crc >> 15) | (crc << 17)) + _MASK_DELTA) & 0xFFFFFFFF)

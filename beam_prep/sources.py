@@ -1,0 +1,120 @@
+"""Which files are images, and their class, split and patient group, all from the path alone."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from beam_prep.errors import UsageError
+from beam_prep.schema import CLASS_NAMES
+
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+TEST_FOLDER = "test"
+
+# The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each
+# pathogen: person1_virus is in its test folder, person1_bacteria in its train folder.
+PATIENT_PATTERNS = (
+    re.compile(r"(?P<group>person\d+_(?:bacteria|virus))_"),
+    re.compile(r"(?P<group>(?:NORMAL\d*-)?IM-\d+)-"),
+)
+
+# A fixed salt keeps rebuilds identical. It hides nothing from somebody who can guess the names; what it guards against
+# is a file name turning up in records, logs or pages as the identity of a patient.
+DEFAULT_SALT = b"cxrflow patient group 1"
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input file.
+
+    Attributes:
+        filename: path relative to the input folder, "/" between parts.
+        label: index into `CLASS_NAMES`; None where no folder of the path names a class.
+        in_test_folder: whether a folder of the path is named `test`.
+        group: the patient group as the name gives it; never leaves the preparation.
+        has_patient: False where the name holds no patient, so that the image stands for a patient of its own.
+    """
+
+    filename: str
+    label: int | None
+    in_test_folder: bool
+    group: str
+    has_patient: bool
+
+    def to_json(self) -> str:
+        """One line of the listing that the pipeline reads."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Source:
+        """The inverse of `to_json`."""
+        return cls(**json.loads(line))
+
+
+def describe(filename: str) -> Source:
+    """Reads class, split and patient group off a path relative to the input folder."""
+    *folders, name = filename.split("/")
+    classes = [CLASS_NAMES.index(folder.upper()) for folder in folders if folder.upper() in CLASS_NAMES]
+    match = next(filter(None, (pattern.match(name) for pattern in PATIENT_PATTERNS)), None)
+    return Source(
+        filename=filename,
+        label=classes[-1] if classes else None,
+        in_test_folder=TEST_FOLDER in (folder.lower() for folder in folders),
+        group=match["group"] if match else filename,
+        has_patient=match is not None,
+    )
+
+
+def find_sources(root: str | os.PathLike[str]) -> list[Source]:
+    """Every image file under a folder, sorted by path.
+
+    Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives, files without the suffix of
+    an image.
+
+    Raises:
+        UsageError: the folder is absent, holds no image, no class folder, or images of one class only.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        found = "a file" if root.exists() else "nothing"
+        raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
+    sources = [describe(filename) for filename in sorted(_image_files(root))]
+    if not sources:
+        raise UsageError(f"--input {root}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
+    labels = {source.label for source in sources}
+    expected = " and ".join(f"{name}/" for name in CLASS_NAMES)
+    for label, name in enumerate(CLASS_NAMES):
+        if label not in labels:
+            raise UsageError(
+                f"--input {root}: {len(sources)} images, none of them in a folder {name}/; "
+                f"expected class folders {expected}"
+            )
+    return sources
+
+
+def _image_files(root: Path) -> Iterator[str]:
+    for folder, subfolders, names in os.walk(root):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
+        for name in names:
+            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
+                yield Path(folder, name).relative_to(root).as_posix()
+
+
+def hash_group(group: str, salt: bytes = DEFAULT_SALT) -> str:
+    """Salted hash of a patient group: 16 hex digits, as records hold it."""
+    return hashlib.blake2b(_bytes(group), key=salt, digest_size=8).hexdigest()
+
+
+def rank(text: str) -> int:
+    """Where a text falls among all texts: uniform in [0, 2**64), the same on every machine and in every run."""
+    return int.from_bytes(hashlib.blake2b(_bytes(text), digest_size=8).digest(), "big")
+
+
+def _bytes(text: str) -> bytes:
+    # A file name that is not valid UTF-8 comes from the file system with surrogates in it.
+    return text.encode("utf-8", "surrogateescape")

@@ -1,0 +1,87 @@
+"""The folder for what is under way, inside the dataset folder so that both lie on one file system."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from beam_prep.errors import UsageError
+from beam_prep.manifest import DUPLICATES_NAME, MANIFEST_NAME, REJECTED_NAME
+
+_NAME = "_work"
+
+
+@dataclass(frozen=True)
+class WorkFolder:
+    """Where a job keeps its listing, spool, progress and problem until the dataset is whole.
+
+    A folder that a killed job left behind marks the dataset folder as unfinished, and is cleared by the next one.
+    """
+
+    path: str
+
+    @property
+    def spool(self) -> str:
+        """Folder of the records on their way."""
+        return os.path.join(self.path, "spool")
+
+    @property
+    def listing(self) -> str:
+        """The inputs, one JSON line each."""
+        return os.path.join(self.path, "sources.jsonl")
+
+    def report_problem(self, problem: str) -> None:
+        """Leaves word of why no dataset may come of the job."""
+        Path(self.path, "problem.txt").write_text(problem, encoding="utf-8")
+
+    @property
+    def problem(self) -> str | None:
+        """What `report_problem` left; None without."""
+        path = Path(self.path, "problem.txt")
+        return path.read_text(encoding="utf-8") if path.exists() else None
+
+    def remove(self) -> None:
+        """Deletes the folder."""
+        shutil.rmtree(self.path)
+
+
+def open_output(dataset: str | os.PathLike[str], *, overwrite: bool) -> WorkFolder:
+    """Makes the dataset folder ready to be written, with an empty work folder in it.
+
+    Raises:
+        UsageError: the folder holds a dataset and `overwrite` is off, holds anything else, or can't be written.
+    """
+    folder = Path(dataset)
+    work = folder / _NAME
+    try:
+        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+        if MANIFEST_NAME in names and not overwrite:
+            raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
+        if names and not names & {MANIFEST_NAME, _NAME}:
+            raise UsageError(
+                f"--output {folder}: expected an empty or absent folder, found {len(names)} entries "
+                f"that are no dataset (such as {min(names)}); name another folder"
+            )
+        # The manifest goes first: from here on the folder is no dataset until the new one is whole.
+        for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, "report.html"):
+            (folder / name).unlink(missing_ok=True)
+        for path in (*folder.glob("size-*"), work):
+            if path.exists():
+                shutil.rmtree(path)
+        (work / "spool").mkdir(parents=True)
+    except OSError as error:
+        raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
+    return WorkFolder(str(work))
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes one JSON object a line, by rename."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    with open(temporary, "w", encoding="utf-8") as file:
+        file.writelines(json.dumps(row) + "\n" for row in rows)
+    os.replace(temporary, path)

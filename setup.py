@@ -1,0 +1,26 @@
+"""Distribution `cxrflow`: one package per room, heavy dependencies in extras (a plain install is light)."""
+
+from setuptools import find_packages, setup
+
+BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
+PAGES = ["jinja2", "matplotlib", "tqdm"]
+PREP = [*PAGES, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
+TRAIN = [*PAGES, "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7"]
+
+setup(
+    name="cxrflow",
+    version="0.1.0",
+    description="Chest X-ray images in, a trained, evaluated and explained pneumonia classifier out.",
+    license="Apache-2.0",
+    python_requires=">=3.10,<3.13",
+    packages=find_packages(include=["beam_prep*", "trainer*"]),
+    package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"]},
+    install_requires=BASE,
+    extras_require={
+        "prep": PREP,
+        "train": TRAIN,
+        "tune": [*TRAIN, "keras-tuner>=1.4.8"],
+        "k8s": ["kubernetes>=33"],
+        "dev": ["mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image"],
+    },
+)
