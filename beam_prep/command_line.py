@@ -35,12 +35,20 @@ class Command:
     takes_more: bool = False
 
 
-def main(package: str, summary: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> None:
-    """Runs `python -m PACKAGE COMMAND --flag value` and exits: 0 done, 1 failed run, 2 wrong command or config."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+def main(
+    package: str, summary: str, commands: Mapping[str, Command], expand: Callable[[list[str]], list[str]] = list
+) -> None:
+    """Runs `python -m PACKAGE COMMAND --flag value` and exits: 0 done, 1 failed run, 2 wrong command or config.
+
+    Args:
+        package: its name.
+        summary: one line for the help.
+        commands: by name.
+        expand: what becomes of the command line before it is parsed.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
-        sys.exit(_dispatch(package, summary, commands, arguments))
+        sys.exit(_dispatch(package, summary, commands, expand(sys.argv[1:])))
     except CxrflowError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -68,14 +76,13 @@ def _dispatch(package: str, summary: str, commands: Mapping[str, Command], argum
     return (command.run(config, more) if command.takes_more else command.run(config)) or 0
 
 
-def parse(command: Command, prog: str, flags: Sequence[str], default: Any = None) -> tuple[Any, list[str]]:
+def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[str]]:
     """The flags of one command to its config and the flags that are not its own.
 
     Args:
         command: see there.
         prog: what the help calls the program.
         flags: the command line after the name of the command.
-        default: a config to start from instead of the defaults of the dataclass.
 
     Raises:
         UsageError: a flag is unknown, missing or has a wrong value.
@@ -87,20 +94,17 @@ def parse(command: Command, prog: str, flags: Sequence[str], default: Any = None
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
-            parsed = tyro.cli(
-                command.config,
-                prog=prog,
-                args=flags,
-                use_underscores=True,
-                return_unknown_args=command.takes_more,
-                config=markers,
-                **({} if default is None else {"default": default}),
+            parsed: tuple[Any, list[str]] = tyro.cli(
+                command.config, prog=prog, args=flags, use_underscores=True, return_unknown_args=True, config=markers
             )
     except SystemExit as error:
         if not error.code:
             raise
         raise UsageError(f"{_one_line(messages.getvalue())}; see {prog} --help") from None
-    return parsed if command.takes_more else (parsed, [])
+    config, more = parsed
+    if more and not command.takes_more:
+        raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
+    return config, more
 
 
 def _one_line(box: str) -> str:

@@ -37,12 +37,12 @@ class Plan:
     @property
     def problem(self) -> str | None:
         """Why no dataset may come of this; None if one may."""
-        missing = [name for name, count in self.splits["train"].class_counts.items() if not count]
+        missing = [name for name in CLASS_NAMES if not any(split.class_counts[name] for split in self.splits.values())]
         if not missing:
             return None
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "nothing"
         return (
-            f"no training image of class {' or '.join(missing)} is left: of {self.num_inputs} inputs, "
+            f"no image of class {' or '.join(missing)} is left: of {self.num_inputs} inputs, "
             f"{len(self.duplicates)} are duplicates, rejected are {reasons}"
         )
 

@@ -1,0 +1,5 @@
+"""`python -m trainer COMMAND`."""
+
+from trainer.cli import main
+
+main()

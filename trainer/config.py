@@ -1,0 +1,158 @@
+"""What each command takes: flags, types, defaults, units and help in one place. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from beam_prep.errors import UsageError
+
+Arch = Literal["baseline_cnn", "vgg19", "inception_resnet_v2"]
+
+MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "vgg19": 32, "inception_resnet_v2": 75}
+"""The smallest input that the strides of each network leave something of, px."""
+
+
+@dataclass(frozen=True)
+class TrainConfig:
+    """Train a network on a prepared dataset, evaluate it and write its report.
+
+    The defaults are the settings of the study. `vgg19` and `inception_resnet_v2` train a new head on the frozen
+    network first, then the last layers of the network with it.
+    """
+
+    data: str
+    """Dataset folder, as `beam_prep prepare` wrote it."""
+    output: str
+    """Folder for the run; it must be empty or absent, see --overwrite."""
+    config: str | None = None
+    """JSON file with flags, such as the config.json of a run; flags on the command line win."""
+    arch: Arch = "baseline_cnn"
+    """Network."""
+    image_size: int = 90
+    """Which of the dataset's image sizes, px."""
+    batch_size: int = 18
+    """Global batch: images a step over all replicas; the replicas must divide it."""
+    epochs: int = 17
+    """Epochs of the first phase (the head, for a network with pretrained weights)."""
+    fine_tune_epochs: int = 17
+    """Epochs of fine-tuning (vgg19, inception_resnet_v2); 0 leaves it out."""
+    unfreeze_layers: int = 10
+    """How many of the last layers of the pretrained network are trained in fine-tuning."""
+    weights: str = "imagenet"
+    """Of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a weights file (.h5)."""
+    learning_rate: float | None = None
+    """Of the first phase; 1e-3 (baseline_cnn, RMSprop) or 5e-5 (Adam) if not given."""
+    fine_tune_learning_rate: float = 2e-6
+    """Of fine-tuning (Adam)."""
+    plateau_patience: int = 2
+    """Epochs without better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
+    augment: bool = True
+    """Random rotation, zoom, shift and flip of the training images, on the device."""
+    rotation_degrees: float = 30.0
+    """Largest rotation either way."""
+    zoom: float = 0.2
+    """Zoom factor from 1 - zoom to 1 + zoom, in each direction on its own."""
+    shift: float = 0.1
+    """Largest shift either way, as a share of the side."""
+    horizontal_flip: bool = True
+    """Mirror half of the images."""
+    class_weights: bool = True
+    """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
+    strategy: Literal["auto", "none", "mirrored"] = "auto"
+    """tf.distribute: mirrored over the replicas, none (one device), or auto: mirrored if there are several."""
+    num_replicas: int = 0
+    """Replicas; 0 is all GPUs, or one on the CPU. On the CPU, more give as many logical devices."""
+    seed: int = 0
+    """Of the initial weights, the order of the images, augmentation and dropout."""
+    overwrite: bool = False
+    """Replace the run that is in the output folder."""
+
+    def __post_init__(self) -> None:
+        at_least = {
+            "batch_size": 1,
+            "epochs": 1,
+            "fine_tune_epochs": 0,
+            "unfreeze_layers": 0,
+            "num_replicas": 0,
+            "plateau_patience": 1,
+            "rotation_degrees": 0,
+            "zoom": 0,
+            "shift": 0,
+            "seed": 0,
+        }
+        for name, least in at_least.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
+        if self.zoom >= 1:
+            raise UsageError(f"--zoom is {self.zoom}; expected less than 1")
+        for name in ("learning_rate", "fine_tune_learning_rate"):
+            rate = getattr(self, name)
+            if rate is not None and not 0 < rate < 10:
+                raise UsageError(f"--{name} is {rate}; expected more than 0, such as 1e-4")
+        if self.image_size < MIN_IMAGE_SIZE[self.arch]:
+            raise UsageError(
+                f"--image_size is {self.image_size}; {self.arch} needs at least {MIN_IMAGE_SIZE[self.arch]} px"
+            )
+        self.check_replicas(max(self.num_replicas, 1))
+        if self.strategy == "none" and self.num_replicas > 1:
+            raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
+
+    def check_replicas(self, num_replicas: int) -> None:
+        """Raises a `UsageError` unless the replicas divide the global batch."""
+        if self.batch_size < num_replicas:
+            raise UsageError(
+                f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
+                f"it is the global batch: give at least {num_replicas}"
+            )
+        if self.batch_size % num_replicas:
+            nearest = round(self.batch_size / num_replicas) * num_replicas
+            raise UsageError(
+                f"--batch_size is {self.batch_size}, which {num_replicas} replicas do not divide; try {nearest}"
+            )
+
+    def to_json(self) -> dict[str, Any]:
+        """The flags as they are saved beside the run (without the file they came from)."""
+        return {name: value for name, value in asdict(self).items() if name != "config"}
+
+
+@dataclass(frozen=True)
+class EvaluateConfig:
+    """Evaluate a run on a split of a dataset and write its report anew."""
+
+    run: str
+    """Run folder, as `trainer train` wrote it."""
+    data: str
+    """Dataset folder; if the run was trained on another one, the results go to RUN/evaluations/."""
+    split: Literal["test", "val", "train"] = "test"
+    """Which split."""
+    batch_size: int = 64
+    """Images a step."""
+
+
+def flags_from_file(path: str) -> list[str]:
+    """A JSON file of flags as a command line, to stand before what the user typed.
+
+    Raises:
+        UsageError: the file is absent, not a JSON object, or names a flag that there is not.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--config {path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
+    known = {field.name for field in fields(TrainConfig)} - {"config"}
+    flags: list[str] = []
+    for name, value in content.items():
+        if name not in known:
+            raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no_{name}")
+        elif value is not None:
+            flags += [f"--{name}", str(value)]
+    return flags

@@ -1,0 +1,132 @@
+"""A model on one split: predictions, numbers, and the images that the report shows."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from beam_prep.errors import RunError, UsageError
+from trainer import metrics
+from trainer.dataset import evaluation_batches
+from trainer.inputs import SplitSource
+from trainer.loop import Evaluator, Predictions
+from trainer.report import Sample
+
+BATCH_SIZE = 64
+NUM_SAMPLES = 5  # right ones, and as many wrong ones
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What came of one split: the numbers of `metrics.json`, the predictions behind them, and images to show."""
+
+    split: str
+    numbers: dict[str, Any]
+    predictions: Predictions
+    samples: list[Sample]
+
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """The rows of `predictions-SPLIT.csv`; the numbers of the split can be worked out from them again."""
+        for filename, group, label, probability in zip(
+            self.predictions.filenames,
+            self.predictions.groups,
+            self.predictions.labels.tolist(),
+            self.predictions.probabilities.tolist(),
+            strict=True,
+        ):
+            prediction = int(probability >= self.numbers["threshold"])
+            yield {
+                "filename": filename,
+                "group": group,
+                "label": label,
+                "probability": probability,
+                "prediction": prediction,
+            }
+
+
+def evaluate_split(
+    evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE, show_progress: bool = True
+) -> Evaluation:
+    """Evaluates every image of a split, each once.
+
+    Args:
+        evaluator: of the model.
+        source: not empty.
+        split: its name.
+        batch_size: images a step; does not change the result.
+        show_progress: a bar on stderr.
+
+    Raises:
+        RunError: the records can't be read, or the model gives no numbers.
+    """
+    batches = evaluation_batches(source, batch_size=batch_size)
+    bar = progress_bar(f"evaluate {split}", source.num_records, unit=" images", show=show_progress)
+    with bar, readable_records():
+        predictions = evaluator.predict(batches, on_batch=bar.update)
+    if not np.isfinite(predictions.logits).all():
+        raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
+    numbers = metrics.evaluate(predictions.labels, predictions.probabilities, predictions.groups, predictions.loss)
+    return Evaluation(split, numbers, predictions, _samples(batches, predictions, split, numbers["threshold"]))
+
+
+def evaluate_model(path: Path, source: SplitSource, split: str, *, batch_size: int) -> Evaluation:
+    """Evaluates a saved model; see `evaluate_split`.
+
+    Raises:
+        UsageError: the file is missing or not a Keras model.
+    """
+    try:
+        model = keras.models.load_model(path, safe_mode=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable Keras model: {str(error).splitlines()[0]}") from None
+    return evaluate_split(Evaluator(model, tf.distribute.get_strategy()), source, split, batch_size=batch_size)
+
+
+@contextmanager
+def readable_records() -> Iterator[None]:
+    """Turns what TensorFlow says of a broken record into one line."""
+    try:
+        yield
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
+        raise RunError(
+            f"reading the records failed: {error.message.splitlines()[0]}; see: python -m beam_prep verify DATASET"
+        ) from error
+
+
+def progress_bar(description: str, total: int, *, unit: str, show: bool = True) -> tqdm:
+    """A bar on stderr; off a terminal, where each refresh is a line of its own, little more than its last state."""
+    interval = 0.2 if sys.stderr.isatty() else 60.0
+    return tqdm(total=total, desc=description, unit=unit, mininterval=interval, dynamic_ncols=True, disable=not show)
+
+
+def _samples(batches: tf.data.Dataset, predictions: Predictions, split: str, threshold: float) -> list[Sample]:
+    """The first right and the first wrong images, in the order of the manifest, which is as good as random."""
+    right = (predictions.probabilities >= threshold) == (predictions.labels == 1)  # [N]
+    wanted = {*np.flatnonzero(right)[:NUM_SAMPLES].tolist(), *np.flatnonzero(~right)[:NUM_SAMPLES].tolist()}
+    samples: list[Sample] = []
+    start = 0
+    for batch in batches:
+        end = start + int(batch["images"].shape[0])
+        for index in sorted(wanted.intersection(range(start, end))):
+            samples.append(
+                Sample(
+                    filename=predictions.filenames[index],
+                    label=int(predictions.labels[index]),
+                    probability=float(predictions.probabilities[index]),
+                    split=split,
+                    pixels=batch["images"][index - start, :, :, 0].numpy(),
+                )
+            )
+        start = end
+        if start > max(wanted):
+            break
+    return samples

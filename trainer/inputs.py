@@ -1,0 +1,83 @@
+"""The splits of a dataset as the manifest lists them, checked before any work starts. Standard library only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from beam_prep.errors import UsageError
+from beam_prep.manifest import Manifest
+
+
+@dataclass(frozen=True)
+class SplitSource:
+    """One split of a dataset at one image size.
+
+    Attributes:
+        paths: of its shards, in order.
+        num_records: in all of them.
+        image_size: px.
+        encoding: of the records, `raw` or `png`.
+    """
+
+    paths: tuple[str, ...]
+    num_records: int
+    image_size: int
+    encoding: str
+
+
+def open_split(data: str, manifest: Manifest, image_size: int, split: str) -> SplitSource:
+    """Looks a split up in the manifest.
+
+    Raises:
+        UsageError: the size is not in the dataset, or a shard is missing or has another size than the manifest says.
+    """
+    shards = manifest.shards(image_size, split)
+    for shard in shards:
+        path = Path(data, shard.path)
+        size = path.stat().st_size if path.is_file() else None
+        if size != shard.size_bytes:
+            found = "no file" if size is None else f"{size} bytes"
+            raise UsageError(
+                f"{path}: expected {shard.size_bytes} bytes, found {found}; the dataset is broken, see: "
+                f"python -m beam_prep verify {data}"
+            )
+    return SplitSource(
+        paths=tuple(str(Path(data, shard.path)) for shard in shards),
+        num_records=sum(shard.num_records for shard in shards),
+        image_size=image_size,
+        encoding=manifest.options["encoding"],
+    )
+
+
+def check_trainable(manifest: Manifest, batch_size: int) -> None:
+    """Raises a `UsageError` unless the dataset has both classes to train on, images to validate on, and a batch."""
+    train, val = manifest.splits["train"], manifest.splits["val"]
+    for name, count in train.class_counts.items():
+        if not count:
+            raise UsageError(f"the training split has no image of class {name}; it holds {train.class_counts}")
+    if not val.num_records:
+        raise UsageError(
+            f"the validation split is empty ({train.num_groups} patients are in train); "
+            "prepare more images, or with a larger --val_fraction"
+        )
+    if train.num_records < batch_size:
+        raise UsageError(f"--batch_size is {batch_size}, more than the {train.num_records} training images")
+
+
+def check_same_preprocessing(model: dict, manifest: Manifest, data: str) -> None:
+    """Raises a `UsageError` unless a dataset was prepared as the one that a model was trained on.
+
+    Args:
+        model: content of the run's `model.json`.
+        manifest: of the dataset.
+        data: its folder, for the message.
+    """
+    if tuple(model["class_names"]) != tuple(manifest.class_names):
+        raise UsageError(f"the run knows the classes {model['class_names']}, {data} holds {list(manifest.class_names)}")
+    trained, prepared = model["equalization"], manifest.options["equalization"]
+    if trained != prepared:
+        raise UsageError(
+            f"the run was trained on images with equalization {trained}, {data} was prepared with {prepared}; "
+            f"prepare it with --equalization {trained}"
+        )

@@ -1,0 +1,18 @@
+"""InceptionResNetV2. Source: Szegedy et al., Inception-v4, Inception-ResNet, 2016 (arXiv:1602.07261)."""
+
+from __future__ import annotations
+
+import keras
+
+from trainer.models import transfer
+
+
+def build(*, image_size: int, weights: str) -> keras.Model:
+    """The network under the study's head; see `transfer.build`. Its ImageNet weights expect -1..1."""
+    return transfer.build(
+        "inception_resnet_v2",
+        image_size=image_size,
+        weights=weights,
+        application=keras.applications.InceptionResNetV2,
+        scaling=keras.layers.Rescaling(1 / 127.5, offset=-1.0, name="scaling"),
+    )

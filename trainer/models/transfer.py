@@ -1,0 +1,71 @@
+"""A pretrained network under the study's head; the networks that use it differ in their scaling and base only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+
+from beam_prep.errors import UsageError
+
+
+def build(
+    name: str,
+    *,
+    image_size: int,
+    weights: str,
+    application: Callable[..., keras.Model],
+    scaling: keras.layers.Layer,
+) -> keras.Model:
+    """Base (frozen), global average pooling, Dense 128 ReLU, Dropout 0.1, Dense 1 sigmoid.
+
+    Args:
+        name: of the model.
+        image_size: px.
+        weights: `imagenet`, `none`, or the path of a weights file of the base without its top.
+        application: the network's builder in `keras.applications`.
+        scaling: from 0..255 to what the base was trained on.
+
+    Raises:
+        UsageError: the weights can't be had or do not fit.
+    """
+    inputs = keras.Input((image_size, image_size, 1), name="image")
+    grey = scaling(keras.layers.Concatenate(name="three_channels")([inputs, inputs, inputs]))
+    base = load_base(application, image_size=image_size, weights=weights)
+    base.trainable = False
+    # training=False: in fine-tuning too, the statistics of its batch normalization stay as they were learnt.
+    features = keras.layers.GlobalAveragePooling2D(name="pool")(base(grey, training=False))
+    hidden = keras.layers.Dense(128, activation="relu", name="hidden")(features)
+    hidden = keras.layers.Dropout(0.1, name="dropout")(hidden)
+    logits = keras.layers.Dense(1, name="logits")(hidden)
+    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
+    return keras.Model(inputs, probability, name=name)
+
+
+def load_base(application: Callable[..., keras.Model], *, image_size: int, weights: str) -> keras.Model:
+    """The network without its top, under the name `base`.
+
+    Raises:
+        UsageError: the weights can't be had or do not fit; says how to place the file.
+    """
+    source = None if weights == "none" else weights
+    if source not in (None, "imagenet") and not Path(str(source)).is_file():
+        raise UsageError(f"--weights {source}: expected imagenet, none or the path of a weights file, found no file")
+    shape = (image_size, image_size, 3)
+    try:
+        return application(include_top=False, weights=source, input_shape=shape, name="base")
+    except Exception as error:
+        if source == "imagenet":
+            raise UsageError(
+                f"--weights imagenet: the download failed ({_first_line(error)}); on a machine with a network get "
+                f"the file of {application.__name__} without top (…_notop.h5) by keras.applications, which puts it "
+                "into ~/.keras/models, and copy it there here, or name it: --weights PATH; or train --weights none"
+            ) from None
+        raise UsageError(
+            f"--weights {source}: not the weights of {application.__name__} without top: {_first_line(error)}"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

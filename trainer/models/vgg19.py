@@ -1,0 +1,21 @@
+"""VGG19. Source: Simonyan and Zisserman, Very Deep Convolutional Networks, 2014 (arXiv:1409.1556)."""
+
+from __future__ import annotations
+
+import keras
+
+from trainer.models import transfer
+
+
+def build(*, image_size: int, weights: str) -> keras.Model:
+    """The network under the study's head; see `transfer.build`.
+
+    Its ImageNet weights expect blue, green and red in 0..255 less their means: grey has the three channels equal.
+    """
+    return transfer.build(
+        "vgg19",
+        image_size=image_size,
+        weights=weights,
+        application=keras.applications.VGG19,
+        scaling=keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="scaling"),
+    )

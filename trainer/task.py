@@ -1,0 +1,116 @@
+"""Runs one training job, or one evaluation, from end to end. What can be wrong is checked before TensorFlow loads."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from beam_prep.errors import UsageError
+from beam_prep.manifest import Manifest
+from trainer.config import EvaluateConfig, TrainConfig
+from trainer.inputs import check_same_preprocessing, check_trainable, open_split
+from trainer.run_folder import RunFolder, check_output
+
+
+def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
+    """Trains, evaluates and reports.
+
+    Returns:
+        The run folder and the content of `metrics.json`.
+
+    Raises:
+        UsageError: the dataset, the output folder, the devices or the weights are not what they should be; nothing
+            was written.
+        RunError: the training failed.
+    """
+    manifest = Manifest.read(config.data)
+    sources = {split: open_split(config.data, manifest, config.image_size, split) for split in manifest.splits}
+    check_trainable(manifest, config.batch_size)
+    check_output(config.output, overwrite=config.overwrite)
+    with _quiet_start():
+        from trainer.training import Training
+    training = Training(config, manifest, sources)
+    training.run()
+    return training.folder, publish(training.folder, training.evaluate())
+
+
+def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates a finished run on a split.
+
+    Returns:
+        The folder that was written (of the run, or below its `evaluations/` if the dataset is another one than it was
+        trained on), and the content of `metrics.json` there.
+
+    Raises:
+        UsageError: no run, no dataset, an empty split, or a dataset of another image size or equalization.
+        RunError: the records can't be read.
+    """
+    run = RunFolder(Path(config.run))
+    described = run.read_json("model")
+    manifest = Manifest.read(config.data)
+    check_same_preprocessing(described, manifest, config.data)
+    source = open_split(config.data, manifest, described["image_size"], config.split)
+    if not source.num_records:
+        filled = [name for name, split in manifest.splits.items() if split.num_records]
+        raise UsageError(f"{config.data}: its {config.split} split is empty; choose --split from: {', '.join(filled)}")
+    with _quiet_start():
+        from trainer.evaluation import evaluate_model
+    evaluation = evaluate_model(run.model, source, config.split, batch_size=config.batch_size)
+    same = described["dataset_fingerprint"] == manifest.fingerprint
+    folder = run if same else run.aside(manifest.fingerprint)
+    return folder, publish(folder, [evaluation])
+
+
+def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:
+    """Writes predictions, then numbers, then the page; the numbers of splits that are there already stay.
+
+    Args:
+        folder: of the run.
+        evaluations: `trainer.evaluation.Evaluation` of each split.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    from trainer.report import write_report
+
+    numbers = folder.read_json("metrics") if (folder.path / "metrics.json").exists() else {}
+    for evaluation in evaluations:
+        folder.write_predictions(evaluation.split, evaluation.rows())
+        numbers[evaluation.split] = evaluation.numbers
+    folder.write_json("metrics", numbers)
+    write_report(folder.path, [sample for evaluation in evaluations for sample in evaluation.samples])
+    return numbers
+
+
+@contextmanager
+def _quiet_start() -> Iterator[None]:
+    """Keeps what TensorFlow says while it loads off the console, unless its log level was asked for or loading fails.
+
+    It writes to the file descriptor, before it looks at its own log level.
+    """
+    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
+        yield
+        return
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    sys.stderr.flush()
+    console = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+            import tensorflow as tf
+
+            tf.config.list_physical_devices("GPU")
+        except BaseException:
+            said.seek(0)
+            os.write(console, said.read())
+            raise
+        finally:
+            sys.stderr.flush()
+            os.dup2(console, 2)
+            os.close(console)
