@@ -21,6 +21,6 @@ setup(
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8"],
         "k8s": ["kubernetes>=33"],
-        "dev": ["mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image"],
+        "dev": ["mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
     },
 )

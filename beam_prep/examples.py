@@ -74,7 +74,7 @@ def from_example(data: bytes) -> Record:
     features = example.features.feature
 
     def one(name: str, kind: str) -> Any:
-        values = getattr(features[name], kind).value if name in features else ()
+        values = list(getattr(features[name], kind).value) if name in features else []
         if len(values) != 1:
             raise ValueError(f"feature {name}: expected one value in its {kind}, found {len(values)}")
         return values[0]

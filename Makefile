@@ -1,0 +1,59 @@
+# Every target sets up .venv first, from setup.py and constraints.txt. Needs Python 3.10 to 3.12 and make.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint check bench constraints clean
+
+# The first of these that is there and of a supported version; name another with: make PYTHON=/path/to/python
+PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.10; do \
+	$$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' >/dev/null 2>&1 && echo $$name && break; done)
+BIN := .venv/bin
+DEMO := build/demo
+DEMO_IMAGES ?= 640
+DEMO_EPOCHS ?= 12
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/ready ## .venv with the project and all it needs
+
+.venv/ready: setup.py constraints.txt
+	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the PATH, found none; name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	$(PYTHON) -m venv --clear .venv
+	@# uv installs in seconds what pip takes minutes for; where it can't (an index that only pip is set up for), pip does.
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[prep,train,tune,k8s,dev]' \
+		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prep,train,tune,k8s,dev]'
+	touch $@
+
+demo: .venv/ready ## synthetic images to an evaluated model and a page to look at
+	rm -rf $(DEMO)
+	$(BIN)/python -m beam_prep synthesize --output $(DEMO)/images --num_images $(DEMO_IMAGES)
+	$(BIN)/python -m beam_prep prepare --input $(DEMO)/images --output $(DEMO)/dataset
+	$(BIN)/python -m trainer train --data $(DEMO)/dataset --output $(DEMO)/run --epochs $(DEMO_EPOCHS)
+
+test: .venv/ready ## the tests (under 10 minutes on two cores)
+	$(BIN)/pytest -m "not slow"
+
+test-slow: .venv/ready ## the tests that take minutes each
+	$(BIN)/pytest -m slow
+
+lint: .venv/ready ## formatting, lint and types
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+check: lint test ## what must pass before a change is handed in
+
+bench: .venv/ready ## the benchmarks, each a ratio against its peer
+	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+
+constraints: ## constraints.txt anew, for all supported Pythons
+	{ sed -n '/^#/p' constraints.txt; \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
+		--no-annotate --no-header --upgrade setup.py --all-extras; } > build-constraints.txt
+	mv build-constraints.txt constraints.txt
+
+clean: ## all that was made: .venv, build, caches
+	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

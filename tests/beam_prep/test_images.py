@@ -1,0 +1,136 @@
+"""Decoding, equalization and resize of one image."""
+
+import contextlib
+import hashlib
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import exposure
+
+from beam_prep import images
+from beam_prep.images import ImageError
+
+
+def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:
+    image = Image.fromarray(pixels)
+    buffer = io.BytesIO()
+    (image.convert(mode) if mode else image).save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def grey8() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.clip(rng.normal(90, 25, (70, 110)), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture
+def grey16() -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return np.clip(rng.normal(9000, 2500, (70, 110)), 0, 65535).astype(np.uint16)
+
+
+def test_equalization_of_8_bit_is_that_of_scikit_image(grey8):
+    ours = np.asarray(images.equalize(images.decode(encoded(grey8)), "hist"))
+    assert np.abs(ours / 255 - exposure.equalize_hist(grey8)).max() <= 0.5 / 255 + 1e-9
+
+
+def test_equalization_of_16_bit_is_that_of_scikit_image_at_full_depth(grey16):
+    decoded = images.decode(encoded(grey16))
+    assert np.array_equal(np.asarray(decoded), grey16)
+    ours = np.asarray(images.equalize(decoded, "hist"))
+    assert ours.dtype == np.uint8
+    assert np.abs(ours / 255 - exposure.equalize_hist(grey16)).max() <= 0.5 / 255 + 1e-9
+
+
+def test_equalization_of_a_flat_image_does_not_fail():
+    flat = np.full((20, 20), 7, np.uint8)
+    assert np.asarray(images.equalize(Image.fromarray(flat), "hist")).min() == 255
+    assert np.asarray(images.equalize(Image.fromarray(flat.astype(np.uint16)), "none")).max() == 0
+
+
+def test_none_keeps_8_bit_and_scales_16_bit(grey8, grey16):
+    assert np.array_equal(np.asarray(images.equalize(Image.fromarray(grey8), "none")), grey8)
+    scaled = np.asarray(images.equalize(Image.fromarray(grey16), "none"))
+    assert (scaled.min(), scaled.max()) == (0, 255)
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "LA", "P", "1", "CMYK"])
+def test_every_mode_becomes_one_grey_channel(grey8, mode):
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    decoded = images.decode(encoded(grey8, kind, mode))
+    assert decoded.mode == "L"
+    assert decoded.size == (110, 70)
+    if mode in ("L", "RGB", "RGBA", "LA"):
+        assert np.array_equal(np.asarray(decoded), grey8)
+
+
+def test_a_grey_jpeg_saved_as_colour_gives_its_luma(grey8):
+    smooth = np.asarray(Image.fromarray(grey8).resize((110, 70)).reduce(4).resize((110, 70)))
+    grey, colour = images.decode(encoded(smooth, "JPEG")), images.decode(encoded(smooth, "JPEG", "RGB"))
+    assert np.abs(np.asarray(grey, int) - np.asarray(colour, int)).max() <= 2
+
+
+def test_exif_orientation_is_applied(grey8):
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    assert images.decode(encoded(grey8, "JPEG", exif=exif)).size == (70, 110)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", "empty_file"),
+        (b"not an image at all", "not_an_image"),
+        (encoded(np.zeros((8, 200), np.uint8)), "too_small"),
+        (encoded(np.zeros((9000, 8000), np.uint8)), "too_many_pixels"),
+        (encoded(np.zeros((64, 64), np.uint8), "GIF"), "not_an_image"),
+    ],
+    ids=["empty", "text", "small", "large", "gif"],
+)
+def test_what_is_no_usable_image_is_rejected_with_its_reason(data, reason):
+    with pytest.raises(ImageError) as caught:
+        images.decode(data)
+    assert caught.value.reason == reason
+    assert caught.value.detail
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_a_file_cut_short_anywhere_is_rejected(grey8, kind):
+    data = encoded(grey8, kind)
+    for end in range(1, len(data) - 16, max(len(data) // 40, 1)):
+        with pytest.raises(ImageError):
+            images.decode(data[:end])
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+def test_mutated_bytes_never_raise_anything_else(grey8, kind):
+    rng = np.random.default_rng(1)
+    data = np.frombuffer(encoded(grey8, kind), np.uint8)
+    for _ in range(300):
+        mutated = data.copy()
+        mutated[rng.integers(len(data), size=4)] = rng.integers(256, size=4)
+        with contextlib.suppress(ImageError):
+            assert images.decode(mutated.tobytes()).mode in ("L", "I;16")
+
+
+def test_digest_is_that_of_the_pixels_whatever_the_file(grey8):
+    small, large = encoded(grey8, compress_level=9), encoded(grey8, compress_level=0)
+    assert small != large
+    assert images.digest(images.decode(small)) == hashlib.sha256(grey8.tobytes()).hexdigest()
+    assert images.digest(images.decode(small)) == images.digest(images.decode(large))
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_a_record_holds_its_pixels_exactly(grey8, encoding):
+    data = images.encode(Image.fromarray(grey8), encoding)
+    assert np.array_equal(images.decode_record(data, encoding=encoding, height=70, width=110), grey8)
+
+
+def test_preprocess_equalizes_before_it_resizes(grey8):
+    resized = images.preprocess(Image.fromarray(grey8), equalization="hist", image_sizes=(32, 48))
+    equalized = Image.fromarray((255 * exposure.equalize_hist(grey8)).round().astype(np.uint8))
+    assert {size: image.size for size, image in resized.items()} == {32: (32, 32), 48: (48, 48)}
+    assert np.array_equal(np.asarray(resized[32]), np.asarray(equalized.resize((32, 32), Image.Resampling.BILINEAR)))

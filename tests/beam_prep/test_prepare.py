@@ -1,0 +1,224 @@
+"""A whole preparation, on real Beam runners."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beam_prep import sources
+from beam_prep.config import PrepConfig
+from beam_prep.errors import RunError, UsageError
+from beam_prep.examples import from_example
+from beam_prep.images import decode, decode_record, digest, preprocess
+from beam_prep.manifest import Manifest
+from beam_prep.prepare import prepare
+from beam_prep.shards import read_frames
+from beam_prep.verify import verify
+
+WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+def files_of(dataset: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(dataset).as_posix(): path.read_bytes()
+        for path in sorted(dataset.rglob("*"))
+        if path.is_file() and path.name != "report.html"
+    }
+
+
+def records_of(dataset: Path, size: int):
+    for split, shards in Manifest.read(dataset).sizes[str(size)].items():
+        for shard in shards:
+            for data in read_frames(dataset / shard.path):
+                yield split, from_example(data)
+
+
+@pytest.fixture
+def images(phantoms, tmp_path) -> Path:
+    """A copy of the phantoms to change."""
+    return Path(shutil.copytree(phantoms, tmp_path / "images"))
+
+
+def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
+    seen = set()
+    for _, record in records_of(dataset, 32):
+        path = phantoms / record.filename
+        decoded = decode(path.read_bytes())
+        expected = preprocess(decoded, equalization="hist", image_sizes=(32,))[32]
+        pixels = decode_record(record.encoded, encoding=record.encoding, height=record.height, width=record.width)
+        assert np.array_equal(pixels, np.asarray(expected))
+        assert record.source_id == digest(decoded)
+        assert record.label == (path.parent.name == "PNEUMONIA")
+        seen.add(record.filename)
+    assert len(seen) == 80
+
+
+def test_counts_add_up_and_the_test_folder_stays_test(dataset):
+    manifest = Manifest.read(dataset)
+    assert manifest.num_inputs == 80
+    assert manifest.num_records + manifest.num_duplicates + manifest.num_rejected == manifest.num_inputs
+    assert sum(split.num_records for split in manifest.splits.values()) == manifest.num_records
+    for split, record in records_of(dataset, 32):
+        assert (split == "test") == ("/test/" in record.filename)
+
+
+def test_sizes_hold_the_same_records_in_the_same_shards(dataset):
+    small = [(split, record.filename) for split, record in records_of(dataset, 32)]
+    assert small == [(split, record.filename) for split, record in records_of(dataset, 96)]
+
+
+def test_no_patient_is_in_two_splits_and_no_name_of_one_is_in_a_group(dataset):
+    groups: dict[str, set[str]] = {}
+    for split, record in records_of(dataset, 32):
+        groups.setdefault(split, set()).add(record.group)
+        assert "person" not in record.group
+        assert "IM-" not in record.group
+    splits = list(groups.values())
+    assert len(set().union(*splits)) == sum(map(len, splits))
+    assert {name: len(members) for name, members in groups.items()} == {
+        name: split.num_groups for name, split in Manifest.read(dataset).splits.items()
+    }
+
+
+def test_worker_processes_give_the_same_bytes(phantoms, dataset, tmp_path):
+    config = PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2)
+    prepare(config, WORKER_PROCESSES)
+    assert files_of(tmp_path / "other") == files_of(dataset)
+
+
+def test_the_order_of_the_listing_does_not_matter(phantoms, dataset, tmp_path, monkeypatch):
+    listed = sources.find_sources(phantoms)
+    monkeypatch.setattr("beam_prep.prepare.find_sources", lambda root: listed[::-1])
+    prepare(PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2))
+    assert files_of(tmp_path / "other") == files_of(dataset)
+
+
+def test_broken_files_are_rejected_with_their_reason_and_stop_nothing(images, tmp_path):
+    folder = images / "chest_xray" / "train" / "NORMAL"
+    whole = next(folder.glob("*.jpeg")).read_bytes()
+    (folder / "IM-9001-0001.jpeg").write_bytes(whole[: len(whole) // 2])
+    (folder / "IM-9002-0001.jpeg").write_bytes(b"")
+    (folder / "IM-9003-0001.jpeg").write_bytes(b"<html>not found</html>")
+    (folder / "IM-9004-0001.jpeg").symlink_to(tmp_path / "gone.jpeg")
+    Image.new("L", (5, 5)).save(folder / "IM-9005-0001.png")
+    Image.new("L", (64, 64)).save(images / "stray.png")
+    shutil.copy(next(folder.glob("*.jpeg")), folder / "IM-9006-0001.jpeg")
+    manifest = prepare(PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,)))
+    rows = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
+    assert {(Path(row["filename"]).name, row["reason"]) for row in rows} == {
+        ("IM-9001-0001.jpeg", "undecodable"),
+        ("IM-9002-0001.jpeg", "empty_file"),
+        ("IM-9003-0001.jpeg", "not_an_image"),
+        ("IM-9004-0001.jpeg", "unreadable"),
+        ("IM-9005-0001.png", "too_small"),
+        ("stray.png", "no_class"),
+    }
+    assert all(row["detail"] for row in rows)
+    assert (manifest.num_inputs, manifest.num_records, manifest.num_duplicates, manifest.num_rejected) == (87, 80, 1, 6)
+    assert not (tmp_path / "out" / "_work").exists()
+
+
+def test_png_records_hold_the_same_pixels(phantoms, dataset, tmp_path):
+    config = PrepConfig(
+        input=str(phantoms), output=str(tmp_path / "png"), image_sizes=(32,), num_shards=2, encoding="png"
+    )
+    prepare(config)
+
+    def pixels(folder: Path) -> dict[str, bytes]:
+        return {
+            record.filename: decode_record(record.encoded, encoding=record.encoding, height=32, width=32).tobytes()
+            for _, record in records_of(folder, 32)
+        }
+
+    assert pixels(tmp_path / "png") == pixels(dataset)
+
+
+def test_a_class_of_which_nothing_is_left_is_no_dataset(tmp_path):
+    for name in ("NORMAL", "PNEUMONIA"):
+        (tmp_path / "in" / name).mkdir(parents=True)
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(tmp_path / "in/NORMAL/a.png")
+    (tmp_path / "in/PNEUMONIA/b.png").write_bytes(b"broken")
+    with pytest.raises(RunError, match=r"no image of class PNEUMONIA is left.*1 not_an_image"):
+        prepare(PrepConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out")))
+    with pytest.raises(UsageError):
+        Manifest.read(tmp_path / "out")
+
+
+def test_an_output_that_holds_something_is_left_alone(phantoms, dataset, tmp_path):
+    before = files_of(dataset)
+    with pytest.raises(UsageError, match="holds a dataset already"):
+        prepare(PrepConfig(input=str(phantoms), output=str(dataset)))
+    assert files_of(dataset) == before
+    (tmp_path / "thesis.doc").write_text("mine")
+    with pytest.raises(UsageError, match=r"thesis\.doc"):
+        prepare(PrepConfig(input=str(phantoms), output=str(tmp_path), overwrite=True))
+    assert (tmp_path / "thesis.doc").read_text() == "mine"
+    with pytest.raises(UsageError, match="lies inside"):
+        prepare(PrepConfig(input=str(phantoms), output=str(phantoms / "out")))
+
+
+def test_overwrite_leaves_nothing_of_the_old_dataset(phantoms, tmp_path):
+    output = tmp_path / "out"
+    prepare(PrepConfig(input=str(phantoms), output=str(output), image_sizes=(32, 40), num_shards=3))
+    prepare(PrepConfig(input=str(phantoms), output=str(output), image_sizes=(32,), num_shards=2, overwrite=True))
+    assert not (output / "size-40").exists()
+    assert verify(output) == []
+
+
+def test_kill_9_leaves_no_dataset_and_the_same_command_completes_it(phantoms, dataset, tmp_path):
+    output = tmp_path / "out"
+    arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2"]
+    command = [sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
+    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    progress = output / "_work" / "progress"
+    deadline = time.monotonic() + 60
+    while not (progress.exists() and progress.stat().st_size > 5) and job.poll() is None:
+        assert time.monotonic() < deadline
+    os.killpg(job.pid, signal.SIGKILL)
+    killed = job.wait() == -signal.SIGKILL
+    assert killed
+    with pytest.raises(UsageError):
+        Manifest.read(output)
+    subprocess.run(command, check=True, capture_output=True)
+    assert files_of(output) == files_of(dataset)
+
+
+class TestVerify:
+    @pytest.fixture
+    def copy(self, dataset, tmp_path) -> Path:
+        return Path(shutil.copytree(dataset, tmp_path / "copy"))
+
+    def test_a_sound_dataset_differs_in_nothing(self, dataset):
+        assert verify(dataset) == []
+
+    def test_a_flipped_bit_is_found(self, copy):
+        shard = sorted(copy.glob("size-32/train-*"))[0]
+        data = bytearray(shard.read_bytes())
+        data[1000] ^= 4  # among the pixels of the first record
+        shard.write_bytes(data)
+        found = "\n".join(verify(copy))
+        assert shard.name in found
+        assert "SHA-256" in found
+        assert "checksum does not match" in found
+
+    def test_a_missing_shard_is_found(self, copy):
+        shard = sorted(copy.glob("size-96/val-*"))[0]
+        shard.unlink()
+        assert any(shard.name in line and "missing" in line for line in verify(copy))
+
+    def test_a_cut_shard_is_found(self, copy):
+        shard = sorted(copy.glob("size-32/test-*"))[0]
+        shard.write_bytes(shard.read_bytes()[:-100])
+        assert any("cut short" in line for line in verify(copy))
+
+    def test_a_foreign_shard_is_found(self, copy):
+        (copy / "size-32" / "train-00009-of-00010.tfrecord").write_bytes(b"")
+        assert verify(copy) == ["size-32/train-00009-of-00010.tfrecord: not in the manifest"]

@@ -1,0 +1,44 @@
+"""A small dataset of phantoms, made once, and the commands as a user runs them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from beam_prep.config import PrepConfig
+from beam_prep.prepare import prepare
+from beam_prep.synthetic import synthesize
+
+Command = Callable[..., subprocess.CompletedProcess]
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """80 phantoms of 96 px in the layout of the Kaggle set."""
+    folder = tmp_path_factory.mktemp("phantoms")
+    synthesize(folder, num_images=80, image_px=96, seed=0)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def dataset(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The phantoms, prepared at 32 and 96 px in two shards a split."""
+    folder = tmp_path_factory.mktemp("prepared") / "dataset"
+    prepare(PrepConfig(input=str(phantoms), output=str(folder), image_sizes=(32, 96), num_shards=2))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def command() -> Command:
+    """Runs `python -m PACKAGE COMMAND …` in a process of its own."""
+
+    def run(*arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
+        )
+
+    return run

@@ -1,0 +1,76 @@
+"""The arrows between the rooms, each proven in a process of its own."""
+
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("tensorflow", "keras", "keras_tuner", "apache_beam", "matplotlib", "sklearn", "skimage", "kubernetes")
+
+
+def loaded(statement: str) -> set[str]:
+    """The modules that are loaded after a statement in a fresh interpreter."""
+    code = f"{statement}\nimport sys\nprint(*sys.modules)"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(result.stdout.split())
+
+
+def rooms(modules: set[str]) -> set[str]:
+    return {name.split(".")[0] for name in modules} & {"beam_prep", "trainer", "tuning", "k8s"}
+
+
+@pytest.mark.parametrize("module", ["schema", "manifest", "config", "errors", "splits", "spool", "work", "plan"])
+def test_contracts_of_beam_prep_need_the_standard_library_only(module):
+    installed = loaded(f"import beam_prep.{module}") & {*HEAVY, "numpy", "PIL", "tyro", "jinja2", "google"}
+    assert not installed
+
+
+@pytest.mark.parametrize("module", ["config", "inputs", "run_folder", "cli", "task"])
+def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
+    assert not loaded(f"import trainer.{module}") & {*HEAVY, "numpy"}
+
+
+def test_beam_prep_never_loads_tensorflow_and_knows_no_other_room():
+    modules = loaded(
+        "import importlib, pkgutil, beam_prep\n"
+        "for module in pkgutil.walk_packages(beam_prep.__path__, 'beam_prep.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
+    )
+    assert "apache_beam" in modules, "all modules were loaded"
+    assert not modules & {"tensorflow", "keras", "sklearn", "skimage"}
+    assert rooms(modules) == {"beam_prep"}
+
+
+def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
+    modules = loaded(
+        "import importlib, pkgutil, trainer\n"
+        "for module in pkgutil.walk_packages(trainer.__path__, 'trainer.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
+    )
+    assert "tensorflow" in modules, "all modules were loaded"
+    assert "apache_beam" not in modules
+    assert rooms(modules) == {"beam_prep", "trainer"}
+    allowed = {"schema", "manifest", "images", "errors", "command_line", "page"}
+    assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["beam_prep", "--help"],
+        *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
+        ["trainer", "--help"],
+        *(["trainer", name, "--help"] for name in ("train", "evaluate")),
+    ],
+    ids=" ".join,
+)
+def test_help_loads_nothing_heavy(arguments):
+    package, *rest = arguments
+    modules = loaded(
+        "import contextlib, io, runpy, sys\n"
+        f"sys.argv = ['{package}', *{rest}]\n"
+        "with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):\n"
+        f"    runpy.run_module('{package}', run_name='__main__')\n"
+        "assert 'usage' in out.getvalue()"
+    )
+    assert not modules & {*HEAVY, "numpy"}
