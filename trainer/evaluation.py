@@ -53,10 +53,10 @@ class Evaluation:
             }
 
 
-def evaluate_split(
+def predict_split(
     evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE, show_progress: bool = True
-) -> Evaluation:
-    """Evaluates every image of a split, each once.
+) -> Predictions:
+    """Predicts every image of a split, each once.
 
     Args:
         evaluator: of the model.
@@ -68,14 +68,21 @@ def evaluate_split(
     Raises:
         RunError: the records can't be read, or the model gives no numbers.
     """
-    batches = evaluation_batches(source, batch_size=batch_size)
     bar = progress_bar(f"evaluate {split}", source.num_records, unit=" images", show=show_progress)
     with bar, readable_records():
-        predictions = evaluator.predict(batches, on_batch=bar.update)
+        predictions = evaluator.predict(evaluation_batches(source, batch_size=batch_size), on_batch=bar.update)
     if not np.isfinite(predictions.logits).all():
         raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
-    numbers = metrics.evaluate(predictions.labels, predictions.probabilities, predictions.groups, predictions.loss)
-    return Evaluation(split, numbers, predictions, _samples(batches, predictions, split, numbers["threshold"]))
+    return predictions
+
+
+def evaluate_split(
+    evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE
+) -> Evaluation:
+    """Evaluates a split; see `predict_split`."""
+    predictions = predict_split(evaluator, source, split, batch_size=batch_size)
+    numbers = metrics.evaluate(predictions.labels, predictions.probabilities, predictions.groups, predictions.loss())
+    return Evaluation(split, numbers, predictions, _samples(source, predictions, split, numbers["threshold"]))
 
 
 def evaluate_model(path: Path, source: SplitSource, split: str, *, batch_size: int) -> Evaluation:
@@ -108,13 +115,13 @@ def progress_bar(description: str, total: int, *, unit: str, show: bool = True) 
     return tqdm(total=total, desc=description, unit=unit, mininterval=interval, dynamic_ncols=True, disable=not show)
 
 
-def _samples(batches: tf.data.Dataset, predictions: Predictions, split: str, threshold: float) -> list[Sample]:
+def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:
     """The first right and the first wrong images, in the order of the manifest, which is as good as random."""
     right = (predictions.probabilities >= threshold) == (predictions.labels == 1)  # [N]
     wanted = {*np.flatnonzero(right)[:NUM_SAMPLES].tolist(), *np.flatnonzero(~right)[:NUM_SAMPLES].tolist()}
     samples: list[Sample] = []
     start = 0
-    for batch in batches:
+    for batch in evaluation_batches(source, batch_size=BATCH_SIZE):
         end = start + int(batch["images"].shape[0])
         for index in sorted(wanted.intersection(range(start, end))):
             samples.append(

@@ -37,10 +37,10 @@ class Predictions:
         """Of PNEUMONIA, float64 [N] in 0..1."""
         return 1 / (1 + np.exp(-np.clip(self.logits, -700, 700)))
 
-    @property
-    def loss(self) -> float:
-        """Mean binary cross-entropy, unweighted."""
-        return float(np.mean(np.logaddexp(0, self.logits) - self.labels * self.logits))
+    def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
+        """Mean binary cross-entropy, each image weighed by its class."""
+        losses = np.logaddexp(0, self.logits) - self.labels * self.logits  # [N]
+        return float(np.mean(np.asarray(class_weights)[self.labels] * losses))
 
 
 def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:

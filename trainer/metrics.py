@@ -13,6 +13,18 @@ BOOTSTRAP_SAMPLES = 1000
 CALIBRATION_BINS = 10
 
 
+def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
+    """What is followed epoch by epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None where there is one class only)."""
+    from sklearn.metrics import roc_auc_score
+
+    both = len(np.unique(labels)) == 2
+    return {
+        "loss": loss,
+        "accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),
+        "auroc": float(roc_auc_score(labels, probabilities)) if both else None,
+    }
+
+
 def evaluate(
     labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], loss: float, *, threshold: float = 0.5
 ) -> dict[str, Any]:

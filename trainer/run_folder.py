@@ -76,7 +76,7 @@ class RunFolder:
         self._write(f"predictions-{split}.csv", _csv(PREDICTION_COLUMNS, rows))
 
     def aside(self, fingerprint: str) -> RunFolder:
-        """A folder below this one for results on another dataset, told by its fingerprint, so that none are mixed up."""
+        """A folder below this one for the results on another dataset, so that none are mixed up."""
         folder = RunFolder(self.path / "evaluations" / fingerprint[:12])
         folder.path.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "model.json", "history.csv"):

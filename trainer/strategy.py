@@ -26,10 +26,15 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     config.check_replicas(num_replicas)
     if config.strategy == "none" or (config.strategy == "auto" and num_replicas == 1):
         return tf.distribute.get_strategy()
-    if not gpus:
-        _split_cpu(num_replicas)
-    kind = "GPU" if gpus else "CPU"
-    return tf.distribute.MirroredStrategy([f"/{kind}:{index}" for index in range(num_replicas)])
+    if gpus:
+        return tf.distribute.MirroredStrategy([f"/GPU:{index}" for index in range(num_replicas)])
+    _split_cpu(num_replicas)
+    return tf.distribute.MirroredStrategy(
+        [f"/CPU:{index}" for index in range(num_replicas)],
+        # The collectives that TensorFlow takes by default know one number of devices a process: a second strategy of
+        # another size, as a sweep or a test makes it, aborts them.
+        cross_device_ops=tf.distribute.ReductionToOneDevice(),
+    )
 
 
 def _split_cpu(num_devices: int) -> None:

@@ -16,11 +16,11 @@ import tensorflow as tf
 
 from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
-from trainer import models
+from trainer import metrics, models
 from trainer.augment import random_affine
 from trainer.config import TrainConfig
 from trainer.dataset import training_batches
-from trainer.evaluation import Evaluation, evaluate_split, progress_bar, readable_records
+from trainer.evaluation import Evaluation, evaluate_split, predict_split, progress_bar, readable_records
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
@@ -49,6 +49,8 @@ class Training:
         with self.strategy.scope():
             self.model = models.build(config)
         self.folder = open_output(config.output, overwrite=config.overwrite)
+        weights = manifest.splits["train"].class_weights
+        self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
         self.history: list[dict[str, Any]] = []
         self._phases: list[dict[str, Any]] = []
         self._best: dict[str, Any] = {"val_loss": math.inf}
@@ -115,14 +117,15 @@ class Training:
                     f"the loss became {logs['loss']} in epoch {epoch + 1} of phase {phase.name}; "
                     f"try a smaller --learning_rate than {phase.learning_rate:g}"
                 )
-            val = evaluate_split(evaluator, self.sources["val"], "val", show_progress=False).numbers
-            logs |= {f"val_{name}": val[name] for name in ("loss", "accuracy", "auroc")}
-            bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in logs.items() if value is not None))
-        return logs
+            val = predict_split(evaluator, self.sources["val"], "val", show_progress=False)
+            # Weighed as the training loss is, so that the best model is the best at what it is trained for.
+            numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._class_weights))
+            row = {**logs, **{f"val_{name}": value for name, value in numbers.items()}}
+            bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in row.items() if value is not None))
+        return row
 
     def _make_loop(self, phase: Phase, index: int) -> Loop:
         config = self.config
-        weights = self.manifest.splits["train"].class_weights
         with self.strategy.scope():
             freeze(self.model, phase)
             optimizer = make_optimizer(phase)
@@ -131,7 +134,7 @@ class Training:
             optimizer=optimizer,
             strategy=self.strategy,
             batch_size=config.batch_size,
-            class_weights=[weights[name] or 0.0 if config.class_weights else 1.0 for name in self.manifest.class_names],
+            class_weights=self._class_weights,
             augment=partial(random_affine, config=config) if config.augment else None,
             seed=config.seed + 104729 * index,
         )

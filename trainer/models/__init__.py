@@ -7,6 +7,9 @@ loads anywhere. The layer `logits` comes before the sigmoid.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import keras
 
 from trainer.config import TrainConfig
@@ -20,6 +23,9 @@ BUILDERS = {
 
 BASE = "base"
 """Name of the layer that holds the pretrained network, in the networks that have one."""
+
+Logits = Callable[..., Any]
+"""Called with images float32 [N, H, W, 1] and `training`: logits [N, 1]."""
 
 
 def build(config: TrainConfig) -> keras.Model:
@@ -36,6 +42,17 @@ def base_of(model: keras.Model) -> keras.Model | None:
     return next((layer for layer in model.layers if layer.name == BASE), None)
 
 
-def logits_of(model: keras.Model) -> keras.Model:
-    """The same network, same variables, up to the layer before the sigmoid: float32 [N, 1]."""
-    return keras.Model(model.inputs, model.get_layer("logits").output, name=f"{model.name}_logits")
+def logits_of(model: keras.Model) -> Logits:
+    """The same network, same variables, up to the layer before the sigmoid.
+
+    A base always runs in inference mode, so that in fine-tuning too the statistics of its batch normalization stay as
+    they were learnt. It is called by itself for that: a Keras model hands its own `training=True` on to what is inside
+    it, whatever was said when it was built.
+    """
+    logits = model.get_layer("logits").output
+    base = base_of(model)
+    if base is None:
+        return keras.Model(model.inputs, logits)
+    stem = keras.Model(model.inputs, model.get_layer("scaling").output)
+    head = keras.Model(model.get_layer("pool").input, logits)
+    return lambda images, training: head(base(stem(images), training=False), training=training)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -34,7 +35,6 @@ def build(
     grey = scaling(keras.layers.Concatenate(name="three_channels")([inputs, inputs, inputs]))
     base = load_base(application, image_size=image_size, weights=weights)
     base.trainable = False
-    # training=False: in fine-tuning too, the statistics of its batch normalization stay as they were learnt.
     features = keras.layers.GlobalAveragePooling2D(name="pool")(base(grey, training=False))
     hidden = keras.layers.Dense(128, activation="relu", name="hidden")(features)
     hidden = keras.layers.Dropout(0.1, name="dropout")(hidden)
@@ -54,7 +54,10 @@ def load_base(application: Callable[..., keras.Model], *, image_size: int, weigh
         raise UsageError(f"--weights {source}: expected imagenet, none or the path of a weights file, found no file")
     shape = (image_size, image_size, 3)
     try:
-        return application(include_top=False, weights=source, input_shape=shape, name="base")
+        with warnings.catch_warnings():
+            # Keras warns, and goes on with random numbers, where a file holds nothing for a layer.
+            warnings.simplefilter("error", UserWarning)
+            return application(include_top=False, weights=source, input_shape=shape, name="base")
     except Exception as error:
         if source == "imagenet":
             raise UsageError(
