@@ -68,8 +68,8 @@ def assign(images: Iterable[Prepared], *, val_fraction: float) -> Assignment:
     Of images with the same pixels one is kept: one of the test folder if there is one, else the first by file name.
     The same pixels under two classes are rejected, all of them. Patients that share an image are one group. A group
     with an image in the test folder belongs to the test set: its images outside that folder would leak and are
-    rejected. Any other group goes to `val` if its rank (the smallest of its patients') falls into the first `val_fraction`
-    of all ranks, so that it stays where it is when images are added.
+    rejected. Any other group goes to `val` if its rank (the smallest of its patients') falls into the first
+    `val_fraction` of all ranks, so that it stays where it is when images are added.
 
     Args:
         images: all decodable images, in any order.

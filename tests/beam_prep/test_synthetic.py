@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_prep.synthetic import phantom, synthesize
+from beam_prep.phantom import phantom
+from beam_prep.synthetic import synthesize
 
 BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "phantom_shortcuts.py"
 PATIENT = {

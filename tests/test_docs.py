@@ -1,0 +1,59 @@
+"""What the documents say exists."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+import beam_prep.cli
+import trainer.cli
+from beam_prep.command_line import parse
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+TABLES = {"beam_prep": beam_prep.cli.COMMANDS, "trainer": trainer.cli.COMMANDS}
+
+
+def documented_commands() -> list[str]:
+    found = set()
+    for document in DOCUMENTS:
+        for block in re.findall(r"```(?:bash|sh|console)?\n(.*?)```", document.read_text(), flags=re.DOTALL):
+            joined = block.replace("\\\n", " ")
+            found |= {line.split("#")[0].strip() for line in joined.splitlines() if "python -m " in line}
+    return sorted(found)
+
+
+@pytest.mark.parametrize("line", documented_commands())
+def test_every_documented_command_is_understood(line):
+    words = shlex.split(line[line.index("python -m ") + len("python -m ") :])
+    if words[0] in TABLES:
+        parse(TABLES[words[0]][words[1]], "python -m …", words[2:])
+
+
+def test_commands_are_documented():
+    documented = "\n".join(documented_commands())
+    for package, commands in TABLES.items():
+        for name in commands:
+            assert f"python -m {package} {name}" in documented
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_link_within_the_project_leads_somewhere(document):
+    for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
+        assert (document.parent / target).exists(), target
+
+
+def test_every_make_target_that_is_named_exists():
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+    for document in DOCUMENTS:
+        assert set(re.findall(r"`make ([a-z-]+)", document.read_text())) <= targets
+
+
+def test_architecture_fits_on_a_page_and_names_every_module():
+    text = (ROOT / "ARCHITECTURE.md").read_text()
+    assert len(text.splitlines()) <= 60
+    for package in TABLES:
+        for module in (ROOT / package).glob("*.py"):
+            if not module.name.startswith("__"):
+                assert module.name in text, f"{package}/{module.name}"
