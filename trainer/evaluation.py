@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -104,9 +105,9 @@ def readable_records() -> Iterator[None]:
     try:
         yield
     except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        raise RunError(
-            f"reading the records failed: {error.message.splitlines()[0]}; see: python -m beam_prep verify DATASET"
-        ) from error
+        # Around what is wrong, TensorFlow says which node of which graph met it.
+        said = re.sub(r"\{\{.*?\}\}|\[(Op|\[).*", "", error.message.splitlines()[0]).strip()
+        raise RunError(f"reading the records failed: {said}; see: python -m beam_prep verify DATASET") from error
 
 
 def progress_bar(description: str, total: int, *, unit: str, show: bool = True) -> tqdm:

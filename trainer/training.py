@@ -84,7 +84,7 @@ class Training:
         callbacks.on_train_begin()
         for epoch in range(phase.epochs):
             epoch_started = time.monotonic()
-            learning_rate = float(loop.optimizer.learning_rate)
+            learning_rate = float(keras.ops.convert_to_numpy(loop.optimizer.learning_rate))
             callbacks.on_epoch_begin(len(self.history))
             logs = self._run_epoch(loop, evaluator, phase, index, epoch)
             callbacks.on_epoch_end(len(self.history), {k: v for k, v in logs.items() if v is not None})
