@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,13 +12,13 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from tqdm import tqdm
 
 from beam_prep.errors import RunError, UsageError
 from trainer import metrics
 from trainer.dataset import evaluation_batches
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Predictions
+from trainer.progress import progress_bar
 from trainer.report import Sample
 
 BATCH_SIZE = 64
@@ -69,8 +68,10 @@ def predict_split(
     Raises:
         RunError: the records can't be read, or the model gives no numbers.
     """
-    bar = progress_bar(f"evaluate {split}", source.num_records, unit=" images", show=show_progress)
-    with bar, readable_records():
+    with (
+        progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
+        readable_records(),
+    ):
         predictions = evaluator.predict(evaluation_batches(source, batch_size=batch_size), on_batch=bar.update)
     if not np.isfinite(predictions.logits).all():
         raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
@@ -108,12 +109,6 @@ def readable_records() -> Iterator[None]:
         # Around what is wrong, TensorFlow says which node of which graph met it.
         said = re.sub(r"\{\{.*?\}\}|\[(Op|\[).*", "", error.message.splitlines()[0]).strip()
         raise RunError(f"reading the records failed: {said}; see: python -m beam_prep verify DATASET") from error
-
-
-def progress_bar(description: str, total: int, *, unit: str, show: bool = True) -> tqdm:
-    """A bar on stderr; off a terminal, where each refresh is a line of its own, little more than its last state."""
-    interval = 0.2 if sys.stderr.isatty() else 60.0
-    return tqdm(total=total, desc=description, unit=unit, mininterval=interval, dynamic_ncols=True, disable=not show)
 
 
 def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:

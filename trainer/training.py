@@ -20,10 +20,11 @@ from trainer import metrics, models
 from trainer.augment import random_affine
 from trainer.config import TrainConfig
 from trainer.dataset import training_batches
-from trainer.evaluation import Evaluation, evaluate_split, predict_split, progress_bar, readable_records
+from trainer.evaluation import Evaluation, evaluate_split, predict_split, readable_records
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
+from trainer.progress import progress_bar
 from trainer.run_folder import open_output
 from trainer.strategy import make_strategy
 
@@ -108,7 +109,7 @@ class Training:
         config, train = self.config, self.sources["train"]
         num_steps = train.num_records // config.batch_size
         batches = training_batches(train, batch_size=config.batch_size, seed=config.seed, epoch=len(self.history))
-        with progress_bar(f"{phase.name} {epoch + 1}/{phase.epochs}", num_steps, unit=" steps") as bar:
+        with progress_bar(f"{phase.name} {epoch + 1}/{phase.epochs}", num_steps, unit="steps") as bar:
             with readable_records():
                 distributed = iter(self.strategy.experimental_distribute_dataset(batches))
                 logs = loop.train_epoch(distributed, num_steps, on_step=bar.update)
