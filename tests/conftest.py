@@ -16,6 +16,16 @@ from beam_prep.synthetic import synthesize
 Command = Callable[..., subprocess.CompletedProcess]
 
 
+@pytest.fixture(scope="session", autouse=True)
+def logical_devices() -> None:
+    """Four logical CPU devices, so that replicas are real, before any test starts TensorFlow (if one will)."""
+    if "tensorflow" in sys.modules:
+        import tensorflow as tf
+
+        (cpu,) = tf.config.list_physical_devices("CPU")
+        tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 4)
+
+
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """80 phantoms of 96 px in the layout of the Kaggle set."""
