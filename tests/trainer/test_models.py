@@ -55,7 +55,7 @@ def test_phases_have_the_optimizers_and_rates_of_the_study():
 )
 def test_scaling_inside_the_model_is_what_the_network_expects(arch, preprocess):
     model = models.build(config(arch, image_size=80))
-    scaled = keras.Model(model.inputs, model.get_layer("scaling").output)
+    scaled = keras.Model(model.input, model.get_layer("scaling").output)
     grey = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 1)).astype(np.float32)
     expected = preprocess(np.repeat(grey, 3, axis=-1))
     np.testing.assert_allclose(scaled(grey).numpy(), expected, atol=1e-4)

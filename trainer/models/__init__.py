@@ -52,7 +52,7 @@ def logits_of(model: keras.Model) -> Logits:
     logits = model.get_layer("logits").output
     base = base_of(model)
     if base is None:
-        return keras.Model(model.inputs, logits)
-    stem = keras.Model(model.inputs, model.get_layer("scaling").output)
+        return keras.Model(model.input, logits)
+    stem = keras.Model(model.input, model.get_layer("scaling").output)
     head = keras.Model(model.get_layer("pool").input, logits)
     return lambda images, training: head(base(stem(images), training=False), training=training)
