@@ -52,6 +52,9 @@ class PrepConfig:
     """Replace the dataset that is in the output folder."""
 
     def __post_init__(self) -> None:
+        for flag, path in (("input", self.input), ("output", self.output)):
+            if "://" in path:
+                raise UsageError(f"--{flag} {path}: expected a folder of this machine; cloud storage is not read yet")
         if not self.image_sizes:
             raise UsageError("--image_sizes is empty; give at least one size in px, e.g. --image_sizes 90")
         for size in self.image_sizes:

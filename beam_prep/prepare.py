@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import platform
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -49,10 +50,13 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
     from beam_prep.pipeline import build
 
     named = options.view_as(StandardOptions).runner
+    try:
+        pipeline = beam.Pipeline(runner=None if named else _local_runner(options, len(sources)), options=options)
+    except (ValueError, ImportError, AttributeError) as error:
+        raise UsageError(f"--runner {named}: {' '.join(str(error).split())}") from None
     work = open_output(config.output, overwrite=config.overwrite)
     with open(work.listing, "w", encoding="utf-8") as file:
         file.writelines(source.to_json() + "\n" for source in sources)
-    pipeline = beam.Pipeline(runner=None if named else _local_runner(options, len(sources)), options=options)
     build(pipeline, config, work, software_versions())
     try:
         with watch(work.path, len(sources), "prepare"):
@@ -82,12 +86,16 @@ def software_versions() -> dict[str, str]:
 
 def _pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
     # Beam drops what it does not know with a warning; a misspelt flag must stop the job instead.
-    with _quiet():
-        from apache_beam.options.pipeline_options import PipelineOptions
+    said = io.StringIO()
+    try:
+        with _quiet(), redirect_stderr(said):
+            from apache_beam.options.pipeline_options import PipelineOptions
 
-        options = PipelineOptions(list(beam_args))
-        asked = options.get_all_options(drop_default=True, retain_unknown_options=True)
-        known = PipelineOptions(list(beam_args)).get_all_options()
+            options = PipelineOptions(list(beam_args))
+            asked = options.get_all_options(drop_default=True, retain_unknown_options=True)
+            known = PipelineOptions(list(beam_args)).get_all_options()
+    except SystemExit:  # argparse, which Beam uses, has said what is wrong below its usage
+        raise UsageError(f"Beam's options: {said.getvalue().strip().split('error: ')[-1]}") from None
     unknown = [f"--{name}" for name in asked if name not in known] + [arg for arg in beam_args[:1] if arg[0] != "-"]
     if unknown:
         raise UsageError(

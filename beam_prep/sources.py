@@ -23,8 +23,7 @@ PATIENT_PATTERNS = (
     re.compile(r"(?P<group>(?:NORMAL\d*-)?IM-\d+)-"),
 )
 
-# A fixed salt keeps rebuilds identical. It hides nothing from somebody who can guess the names; what it guards against
-# is a file name turning up in records, logs or pages as the identity of a patient.
+# A fixed salt keeps rebuilds identical. It hides nothing from somebody who can guess the name of a patient.
 DEFAULT_SALT = b"cxrflow patient group 1"
 
 

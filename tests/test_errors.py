@@ -29,6 +29,7 @@ def refused(result, *said: str) -> None:
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--image_sizes", "big"], "--image_sizes"),
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--val_fraction", "1.5"], "between 0 and 1"),
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--equalization", "magic"], "hist"),
+        (["beam_prep", "prepare", "--input", "gs://bucket/x", "--output", "y"], "expected a folder of this machine"),
         (["beam_prep", "synthesize", "--output", "x", "--num_images", "3"], "num_images is 3"),
         (["beam_prep", "synthesize", "--output", "x", "--image_px", "20"], "at least 64 px"),
         (["beam_prep", "verify", "/absent"], "no such folder"),
@@ -45,9 +46,17 @@ def test_a_wrong_command_line(command, arguments, said):
     refused(command(*arguments), said)
 
 
-def test_an_unknown_beam_option(command, phantoms, tmp_path):
-    result = command("beam_prep", "prepare", "--input", phantoms, "--output", tmp_path / "out", "--runer", "Direct")
-    refused(result, "unknown option --runer")
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ("--runer=DirectRunner", "unknown option --runer"),
+        ("--runner=Bogus", "--runner Bogus: Unexpected pipeline runner"),
+        ("--direct_num_workers=two", "invalid int value: 'two'"),
+    ],
+)
+def test_a_wrong_beam_option(command, phantoms, tmp_path, option, said):
+    result = command("beam_prep", "prepare", "--input", phantoms, "--output", tmp_path / "out", option)
+    refused(result, said)
     assert not (tmp_path / "out").exists()
 
 
