@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from beam_prep import command_line
 from beam_prep.command_line import Command
 from beam_prep.config import PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
 from beam_prep.errors import UsageError
+from beam_prep.manifest import Manifest
 
 
 def synthesize(config: SynthesizeConfig) -> None:
@@ -49,6 +51,12 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         f"inputs:    {manifest.num_inputs} = {manifest.num_records} records + {manifest.num_duplicates} duplicates "
         f"+ {manifest.num_rejected} rejected"
     )
+    for name in (name for name in ("val", "test") if manifest.splits[name].num_records):
+        print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
+    if manifest.num_near_duplicates:
+        print(f"alike:     {manifest.num_near_duplicates} pairs of near duplicates, each pair within one split")
+    if manifest.options["stratify"]:
+        print("note:      with --stratify a patient may change its split when images are added")
     if manifest.rejected_by_reason:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
         print(f"rejected:  {reasons} (each in {Path(config.output, 'rejected.jsonl')})")
@@ -57,11 +65,19 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
 
 
+def _shares(manifest: Manifest, split: str) -> Iterator[str]:
+    """The realised fraction of a split, over all and by class."""
+    total = manifest.num_records
+    yield f"{manifest.splits[split].num_records / total:.1%} of all records"
+    for name in manifest.class_names:
+        of_class = sum(each.class_counts[name] for each in manifest.splits.values())
+        yield f"{manifest.splits[split].class_counts[name] / of_class:.1%} of {name}"
+
+
 def verify(config: VerifyConfig) -> int:
     """Checks a dataset; 1 if anything differs."""
     from tqdm import tqdm
 
-    from beam_prep.manifest import Manifest
     from beam_prep.verify import verify as run
 
     dataset = Path(config.dataset)

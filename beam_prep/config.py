@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from beam_prep.errors import UsageError
 
@@ -44,6 +45,20 @@ class PrepConfig:
     """Contrast at full size, before the resize: histogram equalization or none."""
     val_fraction: float = 0.2
     """Share of the patients outside the test folder that become the validation split."""
+    test_fraction: float = 0.0
+    """Share of the patients that become the test split; only where there is no test folder."""
+    stratify: bool = False
+    """Meet the fractions exactly in each class; a patient may then change its split when images are added."""
+    group_regex: str | None = None
+    """Where a path names the patient: a regular expression, its first group; by default the Kaggle set's file names."""
+    metadata_csv: str | None = None
+    """CSV with the columns path, label, group, split: what it says of a file goes before what its path says."""
+    max_rejected_fraction: float = 0.05
+    """Stop, before there is a dataset, if more than this share of the inputs is rejected."""
+    salt_file: str | None = None
+    """File whose content salts the hashes of patients and file names; a fixed salt without."""
+    anonymize: bool = False
+    """Write hashes instead of file names into records and lists."""
     num_shards: int = 0
     """Shards per split (at most one a record); 0 picks by size."""
     encoding: Literal["raw", "png"] = "raw"
@@ -63,8 +78,31 @@ class PrepConfig:
         object.__setattr__(self, "image_sizes", tuple(sorted(set(self.image_sizes))))
         if not 0 < self.val_fraction < 1:
             raise UsageError(f"--val_fraction is {self.val_fraction}; expected between 0 and 1, e.g. 0.2")
+        if not 0 <= self.test_fraction < 1:
+            raise UsageError(f"--test_fraction is {self.test_fraction}; expected 0 or more and less than 1, e.g. 0.1")
+        if not 0 <= self.max_rejected_fraction <= 1:
+            raise UsageError(f"--max_rejected_fraction is {self.max_rejected_fraction}; expected 0 to 1, e.g. 0.05")
+        if self.group_regex is not None:
+            try:
+                re.compile(self.group_regex)
+            except re.error as error:
+                raise UsageError(f"--group_regex {self.group_regex}: {error}") from None
         if self.num_shards < 0:
             raise UsageError(f"--num_shards is {self.num_shards}; expected 0 (pick by size) or more")
+
+    def shaping_options(self) -> dict[str, Any]:
+        """The part that shapes the records and their splits, for the manifest: no path of this machine, no salt."""
+        return {
+            "image_sizes": list(self.image_sizes),
+            "equalization": self.equalization,
+            "encoding": self.encoding,
+            "val_fraction": self.val_fraction,
+            "test_fraction": self.test_fraction,
+            "stratify": self.stratify,
+            "group_regex": self.group_regex,
+            "num_shards": self.num_shards,
+            "anonymize": self.anonymize,
+        }
 
 
 @dataclass(frozen=True)

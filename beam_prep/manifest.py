@@ -19,6 +19,7 @@ from beam_prep.schema import CLASS_NAMES, SCHEMA_VERSION
 MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
 DUPLICATES_NAME = "duplicates.jsonl"
+NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,8 @@ class Manifest:
 
     Attributes:
         options: what shaped the records (sizes, equalization, encoding, fractions); no path of this machine.
+        num_near_duplicates: pairs of records that look the same; both are records, in one split.
+        pixels: image size in px (as text) → `mean` and `std` of the training pixels, in 0..255; None without any.
         sizes: image size in px (as text) → split → shards in order. A size has the same records in the same shards.
         software: versions that made it; no part of the fingerprint.
     """
@@ -70,9 +73,11 @@ class Manifest:
     num_records: int
     num_duplicates: int
     num_rejected: int
+    num_near_duplicates: int
     rejected_by_reason: dict[str, int]
     options: dict[str, Any]
     splits: dict[str, Split]
+    pixels: dict[str, dict[str, float] | None]
     sizes: dict[str, dict[str, list[Shard]]]
     software: dict[str, str] = field(default_factory=dict)
     class_names: tuple[str, ...] = CLASS_NAMES

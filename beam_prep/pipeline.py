@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import apache_beam as beam
 
 from beam_prep.config import PrepConfig
@@ -12,7 +10,9 @@ from beam_prep.transforms import GatherAll, MakePlan, PrepareImage, publish, wri
 from beam_prep.work import WorkFolder
 
 
-def build(pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, software: dict[str, str]) -> beam.PCollection:
+def build(
+    pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, *, salt: bytes, software: dict[str, str]
+) -> beam.PCollection:
     """Adds the preparation to a pipeline.
 
     Pass one decodes each image once and spools its records; only metadata is grouped; pass two puts each shard
@@ -22,6 +22,7 @@ def build(pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, softwar
         pipeline: on any runner whose workers share the file system of the output.
         config: what to do.
         work: opened by `open_output`, with the listing of the inputs in it.
+        salt: of the hashes of patients and file names.
         software: versions for the manifest.
 
     Returns:
@@ -32,21 +33,12 @@ def build(pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, softwar
         | "ReadListing" >> beam.io.ReadFromText(work.listing)
         | "ParseSource" >> beam.Map(Source.from_json)
         | "SpreadOut" >> beam.Reshuffle()
-        | "PrepareImage"
-        >> beam.ParDo(
-            PrepareImage(
-                config.input,
-                work,
-                image_sizes=config.image_sizes,
-                equalization=config.equalization,
-                encoding=config.encoding,
-            )
-        )
+        | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
     )
     planned = (
         outcomes
         | "GatherMetadata" >> GatherAll()
-        | "MakePlan" >> beam.ParDo(MakePlan(work, manifest_options(config))).with_outputs(MakePlan.TASKS, main="plan")
+        | "MakePlan" >> beam.ParDo(MakePlan(config, work)).with_outputs(MakePlan.TASKS, main="plan")
     )
     shards = (
         planned[MakePlan.TASKS]
@@ -57,14 +49,3 @@ def build(pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, softwar
     return shards | "Publish" >> beam.Map(
         publish, plan=beam.pvalue.AsSingleton(planned["plan"]), dataset=config.output, software=software
     )
-
-
-def manifest_options(config: PrepConfig) -> dict[str, Any]:
-    """The part of the configuration that shapes the records."""
-    return {
-        "image_sizes": list(config.image_sizes),
-        "equalization": config.equalization,
-        "encoding": config.encoding,
-        "val_fraction": config.val_fraction,
-        "num_shards": config.num_shards,
-    }

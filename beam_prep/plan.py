@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from beam_prep.manifest import Manifest, Shard, Split
 from beam_prep.schema import CLASS_NAMES
 from beam_prep.shards import pick_num_shards, shard_bounds, shard_name, size_folder
-from beam_prep.splits import Duplicate, Prepared, Rejected, assign
+from beam_prep.splits import Assignment, Fractions, Prepared, Rejected, assign
 from beam_prep.spool import Span
 
 
@@ -29,22 +31,27 @@ class Plan:
     tasks: list[ShardTask]
     shard_paths: dict[str, dict[str, list[str]]]
     splits: dict[str, Split]
+    pixels: dict[str, dict[str, float] | None]
     num_inputs: int
-    duplicates: list[Duplicate]
+    assignment: Assignment
     rejected: list[Rejected]
+    max_rejected_fraction: float
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
     def problem(self) -> str | None:
         """Why no dataset may come of this; None if one may."""
         missing = [name for name in CLASS_NAMES if not any(split.class_counts[name] for split in self.splits.values())]
-        if not missing:
-            return None
-        reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "nothing"
-        return (
-            f"no image of class {' or '.join(missing)} is left: of {self.num_inputs} inputs, "
-            f"{len(self.duplicates)} are duplicates, rejected are {reasons}"
-        )
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "none"
+        rejected = f"{len(self.rejected)} of {self.num_inputs} inputs are rejected ({reasons})"
+        if missing:
+            return f"no image of class {' or '.join(missing)} is left: {rejected}"
+        if len(self.rejected) > self.max_rejected_fraction * self.num_inputs:
+            first = ", ".join(f"{each.filename}: {each.detail}" for each in self.rejected[:3])
+            return (
+                f"{rejected}, more than --max_rejected_fraction {self.max_rejected_fraction:g} allows; such as {first}"
+            )
+        return None
 
     @property
     def rejected_by_reason(self) -> dict[str, int]:
@@ -57,11 +64,13 @@ class Plan:
         return Manifest(
             num_inputs=self.num_inputs,
             num_records=sum(split.num_records for split in self.splits.values()),
-            num_duplicates=len(self.duplicates),
+            num_duplicates=len(self.assignment.duplicates),
             num_rejected=len(self.rejected),
+            num_near_duplicates=len(self.assignment.near_duplicates),
             rejected_by_reason=self.rejected_by_reason,
             options=self.options,
             splits=self.splits,
+            pixels=self.pixels,
             sizes={
                 size: {split: [by_path[path] for path in paths] for split, paths in by_split.items()}
                 for size, by_split in self.shard_paths.items()
@@ -74,8 +83,9 @@ def make_plan(
     outcomes: Sequence[Prepared | Rejected],
     *,
     image_sizes: Sequence[int],
-    val_fraction: float,
+    fractions: Fractions,
     num_shards: int,
+    max_rejected_fraction: float,
     options: dict[str, Any],
 ) -> Plan:
     """Plans the dataset.
@@ -83,13 +93,14 @@ def make_plan(
     Args:
         outcomes: one for each input, in any order.
         image_sizes: px, ascending, as the spans of each image are.
-        val_fraction: in (0, 1).
+        fractions: of the splits.
         num_shards: per split; 0 picks by size.
+        max_rejected_fraction: in 0..1; with more rejections there is a problem.
         options: what goes into the manifest as options.
     """
     prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
     unreadable = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
-    assignment = assign(prepared, val_fraction=val_fraction)
+    assignment = assign(prepared, fractions)
 
     tasks: list[ShardTask] = []
     shard_paths: dict[str, dict[str, list[str]]] = {str(size): {} for size in image_sizes}
@@ -111,8 +122,23 @@ def make_plan(
         tasks=tasks,
         shard_paths=shard_paths,
         splits=splits,
+        pixels={
+            str(size): _pixel_statistics([image.sums[which] for image in assignment.splits["train"]], size)
+            for which, size in enumerate(image_sizes)
+        },
         num_inputs=len(outcomes),
-        duplicates=assignment.duplicates,
+        assignment=assignment,
         rejected=sorted(unreadable + assignment.rejected),
+        max_rejected_fraction=max_rejected_fraction,
         options=options,
     )
+
+
+def _pixel_statistics(sums: Sequence[tuple[int, int]], image_px: int) -> dict[str, float] | None:
+    """Mean and deviation over all pixels of square images, from whole numbers: the same in any order."""
+    count = len(sums) * image_px**2
+    if not count:
+        return None
+    total, squares = sum(one for one, _ in sums), sum(square for _, square in sums)
+    variance = Fraction(squares, count) - Fraction(total, count) ** 2
+    return {"mean": total / count, "std": math.sqrt(variance)}

@@ -16,7 +16,7 @@ from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
 from beam_prep.manifest import Manifest
 from beam_prep.progress import watch
-from beam_prep.sources import find_sources
+from beam_prep.sources import DEFAULT_SALT, find_sources
 from beam_prep.work import open_output
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Starting a worker process costs about as much as preparing this many images in one that runs already.
 MIN_IMAGES_PER_PROCESS = 1500
+MIN_SALT_BYTES = 16
 
 
 def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
@@ -41,7 +42,13 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
     """
     if Path(config.output).resolve().is_relative_to(Path(config.input).resolve()):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
-    sources = find_sources(config.input)
+    salt = _read_salt(config.salt_file)
+    sources = find_sources(config.input, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
+    if config.test_fraction and any(source.split == "test" for source in sources):
+        raise UsageError(
+            f"--test_fraction {config.test_fraction:g}: the input has a test set already (a test folder, or a metadata "
+            "file that says so); leave the flag out"
+        )
     options = _pipeline_options(beam_args)
 
     import apache_beam as beam
@@ -57,7 +64,7 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
     work = open_output(config.output, overwrite=config.overwrite)
     with open(work.listing, "w", encoding="utf-8") as file:
         file.writelines(source.to_json() + "\n" for source in sources)
-    build(pipeline, config, work, software_versions())
+    build(pipeline, config, work, salt=salt, software=software_versions())
     try:
         with watch(work.path, len(sources), "prepare"):
             pipeline.run().wait_until_finish()
@@ -74,6 +81,18 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
 
     write_report(Path(config.output), Path(config.input))
     return manifest
+
+
+def _read_salt(path: str | None) -> bytes:
+    if path is None:
+        return DEFAULT_SALT
+    try:
+        salt = Path(path).read_bytes()
+    except OSError as error:
+        raise UsageError(f"--salt_file {path}: {error.strerror}") from None
+    if len(salt) < MIN_SALT_BYTES:
+        raise UsageError(f"--salt_file {path}: holds {len(salt)} bytes, at least {MIN_SALT_BYTES} make a secret")
+    return salt
 
 
 def software_versions() -> dict[str, str]:

@@ -7,10 +7,11 @@ import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from beam_prep.errors import UsageError
+from beam_prep.metadata import read_metadata
 from beam_prep.schema import CLASS_NAMES
 
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
@@ -19,11 +20,12 @@ TEST_FOLDER = "test"
 # The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each
 # pathogen: person1_virus is in its test folder, person1_bacteria in its train folder.
 PATIENT_PATTERNS = (
-    re.compile(r"(?P<group>person\d+_(?:bacteria|virus))_"),
-    re.compile(r"(?P<group>(?:NORMAL\d*-)?IM-\d+)-"),
+    re.compile(r"(person\d+_(?:bacteria|virus))_"),
+    re.compile(r"((?:NORMAL\d*-)?IM-\d+)-"),
 )
 
-# A fixed salt keeps rebuilds identical. It hides nothing from somebody who can guess the name of a patient.
+# A fixed salt keeps rebuilds identical. It hides nothing from somebody who can guess the name of a patient: that takes
+# a secret one, from --salt_file.
 DEFAULT_SALT = b"cxrflow patient group 1"
 
 
@@ -34,14 +36,14 @@ class Source:
     Attributes:
         filename: path relative to the input folder, "/" between parts.
         label: index into `CLASS_NAMES`; None where no folder of the path names a class.
-        in_test_folder: whether a folder of the path is named `test`.
+        split: `test` where a folder of the path is named so, or as a metadata file says; None leaves it to the hash.
         group: the patient group as the name gives it; never leaves the preparation.
         has_patient: False where the name holds no patient, so that the image stands for a patient of its own.
     """
 
     filename: str
     label: int | None
-    in_test_folder: bool
+    split: str | None
     group: str
     has_patient: bool
 
@@ -55,25 +57,41 @@ class Source:
         return cls(**json.loads(line))
 
 
-def describe(filename: str) -> Source:
-    """Reads class, split and patient group off a path relative to the input folder."""
+def describe(filename: str, group_regex: str | None = None) -> Source:
+    """Reads class, split and patient group off a path relative to the input folder.
+
+    Args:
+        filename: the path.
+        group_regex: found in the path, its first group (or all of it) is the patient; None: the Kaggle set's patterns.
+    """
     *folders, name = filename.split("/")
     classes = [CLASS_NAMES.index(folder.upper()) for folder in folders if folder.upper() in CLASS_NAMES]
-    match = next(filter(None, (pattern.match(name) for pattern in PATIENT_PATTERNS)), None)
+    if group_regex:
+        match = re.search(group_regex, filename)
+    else:
+        match = next(filter(None, (pattern.match(name) for pattern in PATIENT_PATTERNS)), None)
+    patient = match and (match[1] if match.re.groups else match[0])
     return Source(
         filename=filename,
         label=classes[-1] if classes else None,
-        in_test_folder=TEST_FOLDER in (folder.lower() for folder in folders),
-        group=match["group"] if match else filename,
-        has_patient=match is not None,
+        split=TEST_FOLDER if TEST_FOLDER in (folder.lower() for folder in folders) else None,
+        group=patient or filename,
+        has_patient=bool(patient),
     )
 
 
-def find_sources(root: str | os.PathLike[str]) -> list[Source]:
+def find_sources(
+    root: str | os.PathLike[str], *, group_regex: str | None = None, metadata_csv: str | None = None
+) -> list[Source]:
     """Every image file under a folder, sorted by path.
 
     Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives, files without the suffix of
     an image.
+
+    Args:
+        root: the folder.
+        group_regex: see `describe`.
+        metadata_csv: see `metadata.read_metadata`; what it says of a file goes before what the path says.
 
     Raises:
         UsageError: the folder is absent, holds no image, no class folder, or images of one class only.
@@ -82,7 +100,10 @@ def find_sources(root: str | os.PathLike[str]) -> list[Source]:
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
-    sources = [describe(filename) for filename in sorted(_image_files(root))]
+    sources = [describe(filename, group_regex) for filename in sorted(_image_files(root))]
+    if metadata_csv:
+        rows = read_metadata(metadata_csv, {source.filename for source in sources})
+        sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
     if not sources:
         raise UsageError(f"--input {root}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
     labels = {source.label for source in sources}
@@ -104,9 +125,11 @@ def _image_files(root: Path) -> Iterator[str]:
                 yield Path(folder, name).relative_to(root).as_posix()
 
 
-def hash_group(group: str, salt: bytes = DEFAULT_SALT) -> str:
-    """Salted hash of a patient group: 16 hex digits, as records hold it."""
-    return hashlib.blake2b(_bytes(group), key=salt, digest_size=8).hexdigest()
+def hash_text(text: str, salt: bytes) -> str:
+    """Salted hash of a patient group or a file name: 16 hex digits, as records hold it."""
+    # A key is limited to 64 bytes; a salt file may hold more.
+    key = hashlib.blake2b(salt).digest()
+    return hashlib.blake2b(_bytes(text), key=key, digest_size=8).hexdigest()
 
 
 def rank(text: str) -> int:

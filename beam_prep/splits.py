@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 
+from beam_prep.duplicates import Components, near_pairs
 from beam_prep.spool import Span
+
+RANKS = 2**64
+_PRECEDENCE = ("train", "val", "test")  # of patients whose images are said to be in several
 
 
 class Prepared(NamedTuple):
@@ -15,21 +19,25 @@ class Prepared(NamedTuple):
     Attributes:
         filename: path relative to the input folder.
         label: index into `schema.CLASS_NAMES`.
-        in_test_folder: whether it comes from a test folder.
+        split: where a test folder or a metadata file puts it; None leaves it to the hash.
         group: salted hash of the patient group.
         group_rank: where the patient falls in [0, 2**64); decides its split.
         order: where the image falls in [0, 2**64); decides its place in a shard.
         pixels: width, height and SHA-256 of the decoded image: equal for exact duplicates only.
+        perceptual_hash: alike for near duplicates.
+        sums: sum and sum of squares of the pixels, for each image size, ascending.
         spans: where the record lies, one for each image size, ascending.
     """
 
     filename: str
     label: int
-    in_test_folder: bool
+    split: str | None
     group: str
     group_rank: int
     order: int
     pixels: str
+    perceptual_hash: int
+    sums: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
 
 
@@ -48,80 +56,126 @@ class Duplicate(NamedTuple):
     duplicate_of: str
 
 
+class NearDuplicate(NamedTuple):
+    """Two records that look the same; both are kept, in one split. `distance` is in bits of 256."""
+
+    filename: str
+    near_duplicate_of: str
+    distance: int
+
+
+class Fractions(NamedTuple):
+    """What share of the patients goes where, and whether the shares are met exactly in each class."""
+
+    val: float
+    test: float = 0.0
+    stratify: bool = False
+
+
 class Assignment(NamedTuple):
     """Every input in exactly one place.
 
     Attributes:
         splits: split name → images in the order of the shards.
         duplicates: by file name.
+        near_duplicates: by file name.
         rejected: by file name.
     """
 
     splits: dict[str, list[Prepared]]
     duplicates: list[Duplicate]
+    near_duplicates: list[NearDuplicate]
     rejected: list[Rejected]
 
 
-def assign(images: Iterable[Prepared], *, val_fraction: float) -> Assignment:
-    """Finds exact duplicates and gives every patient one split.
+def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
+    """Finds duplicates and gives every patient one split.
 
-    Of images with the same pixels one is kept: one of the test folder if there is one, else the first by file name.
-    The same pixels under two classes are rejected, all of them. Patients that share an image are one group. A group
-    with an image in the test folder belongs to the test set: its images outside that folder would leak and are
-    rejected. Any other group goes to `val` if its rank (the smallest of its patients') falls into the first
-    `val_fraction` of all ranks, so that it stays where it is when images are added.
+    Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. The
+    same pixels under two classes are rejected, all of them. Patients that share an image, or have images that are near
+    duplicates, are one group. A group with images of the test set belongs to it: its images outside would leak and are
+    rejected. Any other group goes where its rank says (the smallest of its patients'), so that it stays where it is
+    when images are added.
 
     Args:
         images: all decodable images, in any order.
-        val_fraction: in (0, 1), of the patients outside the test folder.
+        fractions: `test` must be 0 where images say that they are of the test set.
     """
-    by_pixels: dict[str, list[Prepared]] = defaultdict(list)
-    for image in sorted(images, key=lambda image: (not image.in_test_folder, image.filename)):
-        by_pixels[image.pixels].append(image)
+    kept, duplicates, rejected = _exact_duplicates(images)
+    components = Components({image.group for image in [*kept, *(image for image, _ in duplicates)]})
+    for image, original in duplicates:
+        components.link(original.group, image.group)
+    pairs = near_pairs([image.perceptual_hash for image in kept])
+    for one, other, _ in pairs:
+        components.link(kept[one].group, kept[other].group)
 
+    members: dict[str, list[Prepared]] = defaultdict(list)
+    for image in kept:
+        members[components.find(image.group)].append(image)
+    split_of = _split_groups(members, fractions)
+
+    splits: dict[str, list[Prepared]] = {"train": [], "val": [], "test": []}
+    for image in sorted(kept, key=lambda image: (image.order, image.filename)):
+        split = split_of[components.find(image.group)]
+        # An image that was not said to be of the test set may be in it only where the whole set is drawn by hash.
+        joins = image.split == split or (image.split is None and (split != "test" or fractions.test > 0))
+        if not joins:
+            rejected.append(
+                Rejected(image.filename, f"patient_in_{split}", f"its patient is also in the {split} split")
+            )
+        else:
+            splits[split].append(image)
+    near = [NearDuplicate(kept[other].filename, kept[one].filename, distance) for one, other, distance in pairs]
+    exact = [Duplicate(image.filename, original.filename) for image, original in duplicates]
+    return Assignment(splits, sorted(exact), sorted(near), sorted(rejected))
+
+
+def _exact_duplicates(
+    images: Iterable[Prepared],
+) -> tuple[list[Prepared], list[tuple[Prepared, Prepared]], list[Rejected]]:
+    """Images that are kept, (duplicate, original) pairs, and those whose pixels stand under two classes."""
+    by_pixels: dict[str, list[Prepared]] = defaultdict(list)
+    for image in sorted(images, key=lambda image: (image.split != "test", image.filename)):
+        by_pixels[image.pixels].append(image)
     kept: list[Prepared] = []
-    duplicates: list[Duplicate] = []
+    duplicates: list[tuple[Prepared, Prepared]] = []
     rejected: list[Rejected] = []
-    links: list[tuple[str, str]] = []
     for first, *others in by_pixels.values():
         if any(other.label != first.label for other in others):
             names = ", ".join(sorted(image.filename for image in (first, *others)))
             rejected += [Rejected(image.filename, "two_classes", f"same pixels: {names}") for image in (first, *others)]
-            continue
-        kept.append(first)
-        duplicates += [Duplicate(other.filename, first.filename) for other in others]
-        links += [(first.group, other.group) for other in others]
-
-    root = _components([image.group for image in kept], links)
-    in_test = {root[image.group] for image in kept if image.in_test_folder}
-    lowest_rank: dict[str, int] = {}
-    for image in kept:
-        group = root[image.group]
-        lowest_rank[group] = min(image.group_rank, lowest_rank.get(group, image.group_rank))
-
-    splits: dict[str, list[Prepared]] = {"train": [], "val": [], "test": []}
-    for image in sorted(kept, key=lambda image: (image.order, image.filename)):
-        group = root[image.group]
-        if image.in_test_folder:
-            splits["test"].append(image)
-        elif group in in_test:
-            rejected.append(Rejected(image.filename, "patient_in_test", "its patient is also in the test folder"))
         else:
-            splits["val" if lowest_rank[group] < val_fraction * 2**64 else "train"].append(image)
-    return Assignment(splits, sorted(duplicates), sorted(rejected))
+            kept.append(first)
+            duplicates += [(other, first) for other in others]
+    return kept, duplicates, rejected
 
 
-def _components(groups: Iterable[str], links: Sequence[tuple[str, str]]) -> dict[str, str]:
-    """Union-find: each group to the representative of all that are linked with it."""
-    parent = {group: group for group in groups}
-
-    def find(group: str) -> str:
-        parent.setdefault(group, group)
-        while parent[group] != group:
-            parent[group] = parent[parent[group]]
-            group = parent[group]
-        return group
-
-    for one, other in links:
-        parent[find(other)] = find(one)
-    return {group: find(group) for group in list(parent)}
+def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> dict[str, str]:
+    """Group → split: as its images say, else by its rank."""
+    split_of: dict[str, str] = {}
+    free: dict[str, list[Prepared]] = {}
+    for group, images in members.items():
+        said = [image.split for image in images if image.split is not None]
+        if said:
+            split_of[group] = max(said, key=_PRECEDENCE.index)
+        else:
+            free[group] = images
+    rank_of = {group: min(image.group_rank for image in images) for group, images in free.items()}
+    if not fractions.stratify:
+        # Test takes the highest ranks, val the lowest: another share of the one hardly touches the other.
+        val_end = fractions.val * (1 - fractions.test) * RANKS
+        test_start = (1 - fractions.test) * RANKS
+        for group, rank in rank_of.items():
+            split_of[group] = "val" if rank < val_end else "test" if rank >= test_start else "train"
+        return split_of
+    for label in {image.label for images in free.values() for image in images}:
+        # A patient with images of both classes counts with the class of the first.
+        ranked = sorted((group for group in free if free[group][0].label == label), key=lambda group: rank_of[group])
+        total = sum(len(free[group]) for group in ranked)
+        val_end, test_start = total * fractions.val * (1 - fractions.test), total * (1 - fractions.test)
+        done = 0
+        for group in ranked:
+            middle = done + len(free[group]) / 2  # in a split if most of the group is
+            split_of[group] = "val" if middle < val_end else "test" if middle >= test_start else "train"
+            done += len(free[group])
+    return split_of

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_prep import images
+from beam_prep.config import PrepConfig
 from beam_prep.examples import Record, to_example
-from beam_prep.manifest import DUPLICATES_NAME, REJECTED_NAME, Shard
+from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
 from beam_prep.plan import Plan, ShardTask, make_plan
 from beam_prep.progress import tick
 from beam_prep.shards import frame, write_shard
-from beam_prep.sources import Source, hash_group, rank
-from beam_prep.splits import Prepared, Rejected
-from beam_prep.spool import SpoolWriter, read_spans
-from beam_prep.work import WorkFolder
+from beam_prep.sources import Source, hash_text, rank
+from beam_prep.splits import Fractions, Prepared, Rejected
+from beam_prep.spool import Span, SpoolWriter, read_spans
+from beam_prep.work import WorkFolder, write_json_lines
 
 NAMESPACE = "beam_prep"
 
@@ -26,60 +26,70 @@ NAMESPACE = "beam_prep"
 class PrepareImage(beam.DoFn):
     """`Source` → `Prepared` (its records are in the spool) or `Rejected`: one decode for all sizes."""
 
-    def __init__(self, root: str, work: WorkFolder, *, image_sizes: tuple[int, ...], equalization: str, encoding: str):
-        self._root = root
+    def __init__(self, config: PrepConfig, work: WorkFolder, salt: bytes):
+        self._config = config
         self._work = work
-        self._image_sizes = image_sizes
-        self._equalization = equalization
-        self._encoding = encoding
+        self._salt = salt
         self._spool: SpoolWriter | None = None
         self._prepared = Metrics.counter(NAMESPACE, "images_prepared")
 
     def process(self, source: Source) -> Iterator[Prepared | Rejected]:
+        name = self._public_name(source.filename)
         try:
-            outcome: Prepared | Rejected = self._prepare(source)
+            outcome: Prepared | Rejected = self._prepare(source, name)
             self._prepared.inc()
         except images.ImageError as error:
-            outcome = Rejected(source.filename, error.reason, error.detail)
+            outcome = Rejected(name, error.reason, error.detail)
             Metrics.counter(NAMESPACE, f"rejected_{error.reason}").inc()
         tick(self._work.path)
         yield outcome
 
-    def _prepare(self, source: Source) -> Prepared:
+    def _public_name(self, filename: str) -> str:
+        if self._config.anonymize:
+            return hash_text(filename, self._salt)
+        return filename.encode("utf-8", "backslashreplace").decode()
+
+    def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
             raise images.ImageError("no_class", "no folder of its path is named after a class")
-        try:
-            source.filename.encode()
-        except UnicodeEncodeError:
-            raise images.ImageError("file_name", "not valid UTF-8") from None
-        image = images.decode(_read(Path(self._root, source.filename)))
+        image = images.decode(_read(Path(self._config.input, source.filename)))
         source_id = images.digest(image)
-        resized = images.preprocess(image, equalization=self._equalization, image_sizes=self._image_sizes)
-        if self._spool is None:
-            self._spool = SpoolWriter(self._work.spool)
-        spans = []
-        for size, pixels in resized.items():
+        # Near duplicates are told on the histogram-equalized image, whatever the records are to hold.
+        spread = images.equalize(image, "hist")
+        equalized = spread if self._config.equalization == "hist" else images.equalize(image, self._config.equalization)
+        group = hash_text(source.group, self._salt)
+        spans, sums = [], []
+        for size in self._config.image_sizes:
+            pixels = images.resize(equalized, size)
+            sums.append(images.pixel_sums(pixels))
             record = Record(
-                encoded=images.encode(pixels, self._encoding),
-                encoding=self._encoding,
+                encoded=images.encode(pixels, self._config.encoding),
+                encoding=self._config.encoding,
                 height=size,
                 width=size,
                 label=source.label,
-                filename=source.filename,
+                filename=name,
                 source_id=source_id,
-                group=hash_group(source.group),
+                group=group,
             )
-            spans.append(self._spool.append(frame(to_example(record))))
+            spans.append(self._append(frame(to_example(record))))
         return Prepared(
-            filename=source.filename,
+            filename=name,
             label=source.label,
-            in_test_folder=source.in_test_folder,
-            group=hash_group(source.group),
+            split=source.split,
+            group=group,
             group_rank=rank(source.group),
             order=rank(source.filename),
             pixels=f"{image.width}x{image.height}:{source_id}",
+            perceptual_hash=images.perceptual_hash(spread),
+            sums=tuple(sums),
             spans=tuple(spans),
         )
+
+    def _append(self, data: bytes) -> Span:
+        if self._spool is None:
+            self._spool = SpoolWriter(self._work.spool)
+        return self._spool.append(data)
 
     def finish_bundle(self) -> None:
         # What is handed on at the end of a bundle must be readable by whoever gets it.
@@ -120,17 +130,19 @@ class MakePlan(beam.DoFn):
 
     TASKS = "tasks"
 
-    def __init__(self, work: WorkFolder, options: dict[str, Any]):
+    def __init__(self, config: PrepConfig, work: WorkFolder):
+        self._config = config
         self._work = work
-        self._options = options
 
     def process(self, outcomes: list[Prepared | Rejected]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
+        config = self._config
         plan = make_plan(
             outcomes,
-            image_sizes=self._options["image_sizes"],
-            val_fraction=self._options["val_fraction"],
-            num_shards=self._options["num_shards"],
-            options=self._options,
+            image_sizes=config.image_sizes,
+            fractions=Fractions(config.val_fraction, config.test_fraction, config.stratify),
+            num_shards=config.num_shards,
+            max_rejected_fraction=config.max_rejected_fraction,
+            options=config.shaping_options(),
         )
         if plan.problem:
             self._work.report_problem(plan.problem)
@@ -147,10 +159,12 @@ def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
 
 def publish(shards: Iterable[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
     """Writes the lists of rejections and duplicates, and last the manifest; returns its fingerprint."""
-    from beam_prep.work import write_json_lines
-
-    write_json_lines(Path(dataset, REJECTED_NAME), [rejected._asdict() for rejected in plan.rejected])
-    write_json_lines(Path(dataset, DUPLICATES_NAME), [duplicate._asdict() for duplicate in plan.duplicates])
+    for name, rows in (
+        (REJECTED_NAME, plan.rejected),
+        (DUPLICATES_NAME, plan.assignment.duplicates),
+        (NEAR_DUPLICATES_NAME, plan.assignment.near_duplicates),
+    ):
+        write_json_lines(Path(dataset, name), [row._asdict() for row in rows])
     manifest = plan.manifest(list(shards), software)
     manifest.write(dataset)
     return manifest.fingerprint

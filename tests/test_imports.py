@@ -19,7 +19,9 @@ def rooms(modules: set[str]) -> set[str]:
     return {name.split(".")[0] for name in modules} & {"beam_prep", "trainer", "tuning", "k8s"}
 
 
-@pytest.mark.parametrize("module", ["schema", "manifest", "config", "errors", "splits", "spool", "work", "plan"])
+@pytest.mark.parametrize(
+    "module", ["schema", "manifest", "config", "errors", "metadata", "duplicates", "splits", "spool", "work", "plan"]
+)
 def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     installed = loaded(f"import beam_prep.{module}") & {*HEAVY, "numpy", "PIL", "tyro", "jinja2", "google"}
     assert not installed

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import io
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -10,7 +11,9 @@ from PIL import Image
 from skimage import exposure
 
 from beam_prep import images
+from beam_prep.duplicates import MAX_DISTANCE
 from beam_prep.images import ImageError
+from beam_prep.phantom import phantom
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:
@@ -129,8 +132,29 @@ def test_a_record_holds_its_pixels_exactly(grey8, encoding):
     assert np.array_equal(images.decode_record(data, encoding=encoding, height=70, width=110), grey8)
 
 
-def test_preprocess_equalizes_before_it_resizes(grey8):
-    resized = images.preprocess(Image.fromarray(grey8), equalization="hist", image_sizes=(32, 48))
-    equalized = Image.fromarray((255 * exposure.equalize_hist(grey8)).round().astype(np.uint8))
-    assert {size: image.size for size, image in resized.items()} == {32: (32, 32), 48: (48, 48)}
-    assert np.array_equal(np.asarray(resized[32]), np.asarray(equalized.resize((32, 32), Image.Resampling.BILINEAR)))
+def test_resize_gives_a_square_of_the_size(grey8):
+    assert images.resize(Image.fromarray(grey8), 48).size == (48, 48)
+    flat = np.full((70, 110), 7, np.uint8)
+    assert (np.asarray(images.resize(Image.fromarray(flat), 32)) == 7).all()
+
+
+def test_perceptual_hash_is_alike_for_near_duplicates_only():
+    def hash_of(image: Image.Image) -> int:
+        return images.perceptual_hash(images.equalize(image, "hist"))
+
+    pictures = [
+        Image.fromarray(phantom(pneumonia=index % 2 == 1, image_px=256, rng=np.random.default_rng(index))[0])
+        for index in range(12)
+    ]
+    hashes = [hash_of(picture) for picture in pictures]
+    assert min((one ^ other).bit_count() for one, other in combinations(hashes, 2)) > MAX_DISTANCE
+    for picture, value in zip(pictures, hashes, strict=True):
+        recoded = images.decode(encoded(np.asarray(picture), "JPEG", quality=90))
+        brighter = picture.point([v * 9 // 10 + 25 for v in range(256)])
+        for near in (recoded, picture.resize((300, 300)), brighter):
+            assert (hash_of(near) ^ value).bit_count() <= MAX_DISTANCE
+
+
+def test_pixel_sums_are_exact(grey8):
+    pixels = grey8.astype(int)
+    assert images.pixel_sums(Image.fromarray(grey8)) == (pixels.sum(), (pixels**2).sum())

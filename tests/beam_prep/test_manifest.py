@@ -19,9 +19,11 @@ def manifest() -> Manifest:
         num_records=5216,
         num_duplicates=0,
         num_rejected=0,
+        num_near_duplicates=0,
         rejected_by_reason={},
         options={"image_sizes": [90], "equalization": "hist"},
         splits={"train": split, "val": empty, "test": empty},
+        pixels={"90": {"mean": 127.5, "std": 73.0}},
         sizes={"90": {"train": [shard], "val": [], "test": []}},
         software={"python": "3.11"},
     )

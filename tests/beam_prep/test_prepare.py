@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from beam_prep import sources
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
 from beam_prep.examples import from_example
-from beam_prep.images import decode, decode_record, digest, preprocess
+from beam_prep.images import decode, decode_record, digest, equalize, resize
 from beam_prep.manifest import Manifest
 from beam_prep.prepare import prepare
 from beam_prep.shards import read_frames
@@ -52,7 +53,7 @@ def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
     for _, record in records_of(dataset, 32):
         path = phantoms / record.filename
         decoded = decode(path.read_bytes())
-        expected = preprocess(decoded, equalization="hist", image_sizes=(32,))[32]
+        expected = resize(equalize(decoded, "hist"), 32)
         pixels = decode_record(record.encoded, encoding=record.encoding, height=record.height, width=record.width)
         assert np.array_equal(pixels, np.asarray(expected))
         assert record.source_id == digest(decoded)
@@ -96,7 +97,7 @@ def test_worker_processes_give_the_same_bytes(phantoms, dataset, tmp_path):
 
 def test_the_order_of_the_listing_does_not_matter(phantoms, dataset, tmp_path, monkeypatch):
     listed = sources.find_sources(phantoms)
-    monkeypatch.setattr("beam_prep.prepare.find_sources", lambda root: listed[::-1])
+    monkeypatch.setattr("beam_prep.prepare.find_sources", lambda root, **options: listed[::-1])
     prepare(PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2))
     assert files_of(tmp_path / "other") == files_of(dataset)
 
@@ -111,7 +112,9 @@ def test_broken_files_are_rejected_with_their_reason_and_stop_nothing(images, tm
     Image.new("L", (5, 5)).save(folder / "IM-9005-0001.png")
     Image.new("L", (64, 64)).save(images / "stray.png")
     shutil.copy(next(folder.glob("*.jpeg")), folder / "IM-9006-0001.jpeg")
-    manifest = prepare(PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,)))
+    manifest = prepare(
+        PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), max_rejected_fraction=0.1)
+    )
     rows = [json.loads(line) for line in (tmp_path / "out" / "rejected.jsonl").read_text().splitlines()]
     assert {(Path(row["filename"]).name, row["reason"]) for row in rows} == {
         ("IM-9001-0001.jpeg", "undecodable"),
@@ -124,6 +127,87 @@ def test_broken_files_are_rejected_with_their_reason_and_stop_nothing(images, tm
     assert all(row["detail"] for row in rows)
     assert (manifest.num_inputs, manifest.num_records, manifest.num_duplicates, manifest.num_rejected) == (87, 80, 1, 6)
     assert not (tmp_path / "out" / "_work").exists()
+
+
+def test_too_many_rejections_stop_the_job_before_there_is_a_dataset(images, tmp_path):
+    folder = images / "chest_xray" / "train" / "NORMAL"
+    for number in range(6):
+        (folder / f"IM-900{number}-0001.jpeg").write_bytes(b"broken")
+    config = PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,))
+    with pytest.raises(RunError, match=r"6 of 86 inputs are rejected \(6 not_an_image\), more than .* 0.05 allows"):
+        prepare(config)
+    with pytest.raises(UsageError):
+        Manifest.read(tmp_path / "out")
+    assert prepare(replace(config, max_rejected_fraction=0.1)).num_rejected == 6
+
+
+def test_the_same_images_twice_in_one_tree_come_out_once(images, dataset, tmp_path):
+    shutil.copytree(images / "chest_xray", images / "chest_xray" / "chest_xray")
+    shutil.copytree(images / "chest_xray" / "test", images / "__MACOSX" / "chest_xray" / "test")
+    manifest = prepare(PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), num_shards=2))
+    assert (manifest.num_inputs, manifest.num_records, manifest.num_duplicates) == (160, 80, 80)
+    assert manifest.splits == Manifest.read(dataset).splits
+
+
+def test_a_test_split_by_fraction_is_refused_where_there_is_a_test_folder(images, tmp_path):
+    config = PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), test_fraction=0.3)
+    with pytest.raises(UsageError, match="has a test set already"):
+        prepare(config)
+    shutil.rmtree(images / "chest_xray" / "test")
+    assert prepare(config).splits["test"].num_records > 5
+
+
+def test_metadata_tells_class_patient_and_split_of_any_layout(images, tmp_path):
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    rows = ["path,label,group,split"]
+    for number, path in enumerate(sorted(images.rglob("*.jpeg"))):
+        shutil.copy(path, flat / f"{number}.jpeg")
+        split = ("train", "val", "test")[number // 10 % 3]
+        rows.append(f"{number}.jpeg,{path.parent.name},patient{number // 10},{split}")
+    (tmp_path / "m.csv").write_text("\n".join(rows) + "\n")
+    metadata = {"metadata_csv": str(tmp_path / "m.csv"), "max_rejected_fraction": 0.0}
+    manifest = prepare(PrepConfig(input=str(flat), output=str(tmp_path / "out"), image_sizes=(32,), **metadata))
+    assert {name: (s.num_records, s.num_groups) for name, s in manifest.splits.items()} == {
+        "train": (30, 3),
+        "val": (30, 3),
+        "test": (20, 2),
+    }
+
+
+def test_a_secret_salt_changes_the_hashes_but_no_split(phantoms, dataset, tmp_path):
+    (tmp_path / "salt").write_bytes(b"sixteen bytes or more")
+    config = PrepConfig(input=str(phantoms), output=str(tmp_path / "out"), image_sizes=(32,), num_shards=2)
+    prepare(replace(config, salt_file=str(tmp_path / "salt")))
+    one, other = ([(s, r.filename, r.group) for s, r in records_of(d, 32)] for d in (dataset, tmp_path / "out"))
+    assert [row[:2] for row in one] == [row[:2] for row in other]
+    assert not {row[2] for row in one} & {row[2] for row in other}
+    (tmp_path / "salt").write_bytes(b"short")
+    with pytest.raises(UsageError, match="at least 16"):
+        prepare(replace(config, salt_file=str(tmp_path / "salt"), overwrite=True))
+
+
+def test_anonymize_leaves_no_file_name_anywhere(images, tmp_path):
+    folder = images / "chest_xray" / "train" / "NORMAL"
+    (folder / "IM-9001-0001.jpeg").write_bytes(b"broken")
+    shutil.copy(next(folder.glob("*.jpeg")), folder / "IM-9002-0001.jpeg")
+    config = PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), anonymize=True)
+    assert prepare(config).num_records == 80
+    for name, content in files_of(tmp_path / "out").items():
+        for part in (b"person", b"IM-", b".jpeg"):
+            assert part not in content, name
+    assert "IM-" not in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_pixel_statistics_are_those_of_the_training_records(dataset):
+    pixels = [
+        decode_record(record.encoded, encoding=record.encoding, height=32, width=32)
+        for split, record in records_of(dataset, 32)
+        if split == "train"
+    ]
+    stated = Manifest.read(dataset).pixels["32"]
+    assert stated["mean"] == pytest.approx(np.mean(pixels))
+    assert stated["std"] == pytest.approx(np.std(pixels))
 
 
 def test_png_records_hold_the_same_pixels(phantoms, dataset, tmp_path):
@@ -146,7 +230,9 @@ def test_a_class_of_which_nothing_is_left_is_no_dataset(tmp_path):
         (tmp_path / "in" / name).mkdir(parents=True)
     Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(tmp_path / "in/NORMAL/a.png")
     (tmp_path / "in/PNEUMONIA/b.png").write_bytes(b"broken")
-    with pytest.raises(RunError, match=r"no image of class PNEUMONIA is left.*1 not_an_image"):
+    with pytest.raises(
+        RunError, match=r"no image of class PNEUMONIA is left: 1 of 2 inputs are rejected .1 not_an_image"
+    ):
         prepare(PrepConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out")))
     with pytest.raises(UsageError):
         Manifest.read(tmp_path / "out")

@@ -45,7 +45,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         for filename in names[split]:
             label = int("PNEUMONIA" in filename)
             image = _write_raw(raw, filename, seed=len(frames))
-            made = images.preprocess(image, equalization="hist", image_sizes=(SIZE_PX,))[SIZE_PX]
+            made = images.resize(images.equalize(image, "hist"), SIZE_PX)
             record = Record(
                 made.tobytes(), "raw", SIZE_PX, SIZE_PX, label, filename, images.digest(image), f"g{len(frames)}"
             )
@@ -59,9 +59,11 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         num_records=num_records,
         num_duplicates=2,
         num_rejected=3,
+        num_near_duplicates=0,
         rejected_by_reason={"empty_file": 1, "undecodable": 2},
         options={"image_sizes": [SIZE_PX], "equalization": "hist", "encoding": "raw"},
         splits=splits,
+        pixels={str(SIZE_PX): {"mean": 127.5, "std": 73.0}},
         sizes={str(SIZE_PX): shards},
         software={"numpy": "9.9.9"},
     ).write(dataset)

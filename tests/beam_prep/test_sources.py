@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from beam_prep.errors import UsageError
-from beam_prep.sources import Source, describe, find_sources, hash_group, rank
+from beam_prep.sources import DEFAULT_SALT, Source, describe, find_sources, hash_text, rank
 
 
 def touch(root: Path, *names: str) -> None:
@@ -43,8 +43,8 @@ def test_class_is_the_nearest_class_folder_in_any_case():
 
 
 def test_test_folder_is_told_by_name_at_any_depth():
-    assert describe("chest_xray/Test/NORMAL/a.png").in_test_folder
-    assert not describe("chest_xray/testing/NORMAL/a.png").in_test_folder
+    assert describe("chest_xray/Test/NORMAL/a.png").split == "test"
+    assert describe("chest_xray/testing/NORMAL/a.png").split is None
 
 
 def test_finds_images_and_skips_what_archives_leave(tmp_path):
@@ -63,7 +63,7 @@ def test_finds_images_and_skips_what_archives_leave(tmp_path):
 
 
 def test_listing_line_round_trip_keeps_odd_names(tmp_path):
-    source = Source("NORMAL/a\nb \udcff.png", 0, False, "g", True)
+    source = Source("NORMAL/a\nb \udcff.png", 0, None, "g", True)
     assert "\n" not in source.to_json()
     assert Source.from_json(source.to_json()) == source
 
@@ -88,9 +88,50 @@ def test_a_missing_folder_is_refused(tmp_path):
 
 
 def test_group_hash_hides_the_name_and_depends_on_the_salt():
-    assert "person" not in hash_group("person1_virus")
-    assert hash_group("person1_virus", b"one") != hash_group("person1_virus", b"two")
-    assert len(hash_group("person1_virus")) == 16
+    assert "person" not in hash_text("person1_virus", DEFAULT_SALT)
+    assert hash_text("person1_virus", b"one") != hash_text("person1_virus", b"two")
+    assert hash_text("person1_virus", b"x" * 200) != hash_text("person1_virus", b"x" * 201)
+    assert len(hash_text("person1_virus", DEFAULT_SALT)) == 16
+
+
+@pytest.mark.parametrize(
+    ("regex", "group"),
+    [(r"(P\d+)_", "P12"), (r"study/[^/]+", "study/P12_a"), (r"(absent)", "study/P12_a/NORMAL/7.png")],
+)
+def test_a_group_regex_finds_the_patient_anywhere_in_the_path(regex, group):
+    assert describe("study/P12_a/NORMAL/7.png", regex).group == group
+
+
+class TestMetadata:
+    @pytest.fixture
+    def folder(self, tmp_path) -> Path:
+        touch(tmp_path / "in", "NORMAL/a.png", "PNEUMONIA/b.png", "loose/c.png")
+        return tmp_path
+
+    def test_what_it_says_goes_before_the_path_and_empty_cells_say_nothing(self, folder):
+        (folder / "m.csv").write_text("path,label,group,split\nloose/c.png,pneumonia,p7,val\nNORMAL/a.png,,p7,\n")
+        found = {s.filename: s for s in find_sources(folder / "in", metadata_csv=str(folder / "m.csv"))}
+        assert found["loose/c.png"] == Source("loose/c.png", 1, "val", "p7", True)
+        assert found["NORMAL/a.png"] == Source("NORMAL/a.png", 0, None, "p7", True)
+        assert found["PNEUMONIA/b.png"].group == "PNEUMONIA/b.png"
+
+    @pytest.mark.parametrize(
+        ("text", "said"),
+        [
+            ("path,colour\n", "expected the columns"),
+            ("label\n1\n", "expected the columns"),
+            ("path\nNORMAL/zz.png\n", "line 2: no image NORMAL/zz.png"),
+            ("path,label\nNORMAL/a.png,2\n", "line 2: label 2"),
+            ("path,split\nNORMAL/a.png,dev\n", "split dev"),
+            ("path\nNORMAL/a.png\nNORMAL/a.png\n", "a second time"),
+            (None, "No such file"),
+        ],
+    )
+    def test_a_mistake_in_it_is_told_with_its_line(self, folder, text, said):
+        if text is not None:
+            (folder / "m.csv").write_text(text)
+        with pytest.raises(UsageError, match=said):
+            find_sources(folder / "in", metadata_csv=str(folder / "m.csv"))
 
 
 def test_ranks_are_uniform():
