@@ -157,6 +157,9 @@ class Evaluator:
         self._strategy = strategy
         with strategy.scope():
             self._logits = logits_of(model)
+        # One trace for all batches, whatever their size: a large network takes half a minute for each.
+        shape = (None, *model.input.shape[1:])
+        self._predict = tf.function(self._predict_batch, input_signature=[tf.TensorSpec(shape, tf.uint8)])
 
     def predict(self, batches: tf.data.Dataset, on_batch: Callable[[int], object] = lambda count: None) -> Predictions:
         """Predicts all of `dataset.evaluation_batches`.
@@ -179,8 +182,7 @@ class Evaluator:
             on_batch(count)
         return Predictions(filenames, groups, np.concatenate(labels), np.concatenate(logits).astype(np.float64))
 
-    @tf.function(reduce_retracing=True)
-    def _predict(self, images: tf.Tensor) -> tf.Tensor:
+    def _predict_batch(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 [N, H, W, 1], N a multiple of the replicas, to logits float32 [N, 1] in the same order."""
         share = tf.shape(images)[0] // self._strategy.num_replicas_in_sync
 

@@ -49,6 +49,7 @@ class Training:
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)
+        self._evaluator = Evaluator(self.model, self.strategy)
         self.folder = open_output(config.output, overwrite=config.overwrite)
         weights = manifest.splits["train"].class_weights
         self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
@@ -73,13 +74,11 @@ class Training:
 
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one) and val."""
-        evaluator = Evaluator(self.model, self.strategy)
         filled = [split for split in ("test", "val") if self.sources[split].num_records]
-        return [evaluate_split(evaluator, self.sources[split], split) for split in filled]
+        return [evaluate_split(self._evaluator, self.sources[split], split) for split in filled]
 
     def _run_phase(self, phase: Phase, index: int) -> None:
         loop = self._make_loop(phase, index)
-        evaluator = Evaluator(self.model, self.strategy)
         callbacks = self._make_callbacks()
         started = time.monotonic()
         callbacks.on_train_begin()
@@ -87,7 +86,7 @@ class Training:
             epoch_started = time.monotonic()
             learning_rate = float(keras.ops.convert_to_numpy(loop.optimizer.learning_rate))
             callbacks.on_epoch_begin(len(self.history))
-            logs = self._run_epoch(loop, evaluator, phase, index, epoch)
+            logs = self._run_epoch(loop, phase, epoch)
             callbacks.on_epoch_end(len(self.history), {k: v for k, v in logs.items() if v is not None})
             seconds = round(time.monotonic() - epoch_started, 2)
             self.history.append(
@@ -104,7 +103,7 @@ class Training:
             {"name": phase.name, **count_parameters(self.model), "epochs": phase.epochs, "seconds": seconds}
         )
 
-    def _run_epoch(self, loop: Loop, evaluator: Evaluator, phase: Phase, index: int, epoch: int) -> dict[str, Any]:
+    def _run_epoch(self, loop: Loop, phase: Phase, epoch: int) -> dict[str, Any]:
         """One pass over train, one over val; returns the row of the history but for time and learning rate."""
         config, train = self.config, self.sources["train"]
         num_steps = train.num_records // config.batch_size
@@ -118,7 +117,7 @@ class Training:
                     f"the loss became {logs['loss']} in epoch {epoch + 1} of phase {phase.name}; "
                     f"try a smaller --learning_rate than {phase.learning_rate:g}"
                 )
-            val = predict_split(evaluator, self.sources["val"], "val", show_progress=False)
+            val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
             # Weighed as the training loss is, so that the best model is the best at what it is trained for.
             numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._class_weights))
             row = {**logs, **{f"val_{name}": value for name, value in numbers.items()}}
