@@ -40,8 +40,8 @@ class PrepConfig:
     """Folder for the dataset; it must be empty or absent, see --overwrite."""
     image_sizes: tuple[int, ...] = (90, 224)
     """Sizes to write, px; each image is decoded and equalized once for all of them."""
-    equalization: Literal["hist", "none"] = "hist"
-    """Contrast at full size, before the resize: histogram equalization or none."""
+    equalization: Literal["hist", "clahe", "none"] = "hist"
+    """Contrast at full size, before the resize: histogram equalization, the same by region and limited, or none."""
     val_fraction: float = 0.2
     """Share of the patients outside the test folder that become the validation split."""
     num_shards: int = 0

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from beam_prep.clahe import clahe
+
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million
 MIN_SIDE_PX = 16
@@ -94,14 +96,17 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
 
     Args:
         image: `L` or `I;16`, as `decode` gives it.
-        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; or `none`, which keeps
-            8-bit values and scales the range of a 16-bit image to 0..255.
+        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; `clahe`, the same
+            for `skimage.exposure.equalize_adapthist`; or `none`, which keeps 8-bit values and scales the range of a
+            16-bit image to 0..255.
 
     Returns:
         `L`, the same size.
 
     Source: Gonzalez and Woods, Digital Image Processing, 3.3 (each grey value becomes its cumulative frequency).
     """
+    if equalization == "clahe":
+        return Image.fromarray(clahe(np.asarray(image)))
     if image.mode == "L":
         if equalization == "none":
             return image
