@@ -81,10 +81,10 @@ def _share_out(counts: np.ndarray, limit: int, excess: int) -> None:
         before = excess
         for start in range(NUM_BINS):
             below = counts < limit
-            step = max(1, np.count_nonzero(below) // excess)
+            step = max(1, int(np.count_nonzero(below)) // excess)
             raised = below[start::step]
             counts[start::step] += raised
-            excess -= np.count_nonzero(raised)
+            excess -= int(np.count_nonzero(raised))
             if excess <= 0:
                 return
         if excess == before:  # every bin is full

@@ -13,7 +13,7 @@ from pathlib import Path
 from beam_prep.errors import UsageError
 from beam_prep.schema import CLASS_NAMES
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 TEST_FOLDER = "test"
 
 # The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each

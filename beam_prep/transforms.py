@@ -52,7 +52,9 @@ class PrepareImage(beam.DoFn):
             source.filename.encode()
         except UnicodeEncodeError:
             raise images.ImageError("file_name", "not valid UTF-8") from None
-        image = images.decode(_read(Path(self._root, source.filename)))
+        data = _read(Path(self._root, source.filename))
+        image = images.decode(data)
+        group = _group(source, data)
         source_id = images.digest(image)
         resized = images.preprocess(image, equalization=self._equalization, image_sizes=self._image_sizes)
         if self._spool is None:
@@ -67,15 +69,15 @@ class PrepareImage(beam.DoFn):
                 label=source.label,
                 filename=source.filename,
                 source_id=source_id,
-                group=hash_group(source.group),
+                group=hash_group(group),
             )
             spans.append(self._spool.append(frame(to_example(record))))
         return Prepared(
             filename=source.filename,
             label=source.label,
             in_test_folder=source.in_test_folder,
-            group=hash_group(source.group),
-            group_rank=rank(source.group),
+            group=hash_group(group),
+            group_rank=rank(group),
             order=rank(source.filename),
             pixels=f"{image.width}x{image.height}:{source_id}",
             spans=tuple(spans),
@@ -89,6 +91,15 @@ class PrepareImage(beam.DoFn):
     def teardown(self) -> None:
         if self._spool is not None:
             self._spool.close()
+
+
+def _group(source: Source, data: bytes) -> str:
+    """The patient that the file itself names, else that of its path: one patient's files may lie in many folders."""
+    if images.is_dicom(data):
+        from beam_prep import dicom
+
+        return dicom.patient_id(data) or source.group
+    return source.group
 
 
 def _read(path: Path) -> bytes:
