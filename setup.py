@@ -5,8 +5,7 @@ from setuptools import find_packages, setup
 BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
 # One decoder for each family of compressed DICOM, none of them under the GPL.
-DICOM = ["pydicom>=3.0.1,<4", "pyjpegls>=1.5", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "pylibjpeg-rle>=2.1"]
-DICOM += ["python-gdcm>=3.0.24"]
+DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "python-gdcm>=3.0.24"]
 PREP = [*PAGES, *DICOM, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
 TRAIN = [*PAGES, "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7"]
 
@@ -24,6 +23,6 @@ setup(
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8"],
         "k8s": ["kubernetes>=33"],
-        "dev": ["mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
+        "dev": ["mypy", "pyjpegls>=1.5", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
     },
 )

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from beam_prep.codestream import frame_size
+from beam_prep.codestream import decode_rle, frame_size
 from beam_prep.images import MAX_FILE_BYTES, ImageError, check_size
 
 PATIENT_ID = 0x00100020
@@ -27,22 +27,22 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
 # Transfer syntax → the one decoder of pydicom that reads it, so that the same file gives the same pixels everywhere.
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
 DECODERS = {
     "1.2.840.10008.1.2": "",  # implicit little endian
     "1.2.840.10008.1.2.1": "",  # explicit little endian
-    "1.2.840.10008.1.2.1.99": "",  # the same, deflated
+    DEFLATED: "",  # the same, deflated
     "1.2.840.10008.1.2.2": "",  # explicit big endian
-    "1.2.840.10008.1.2.5": "pylibjpeg",  # RLE
+    RLE: "",  # in `codestream.py`
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
     "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, of which 8 bit
     "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG lossless
     "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG lossless, first order
-    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS, lossless
-    "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS, near lossless
+    "1.2.840.10008.1.2.4.80": "gdcm",  # JPEG-LS, lossless
+    "1.2.840.10008.1.2.4.81": "gdcm",  # JPEG-LS, near lossless
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
-DEFLATED = "1.2.840.10008.1.2.1.99"
 
 
 def decode(data: bytes) -> Image.Image:
@@ -162,9 +162,10 @@ def _stored(dataset: Any) -> np.ndarray:
 
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
         samples = int(dataset.SamplesPerPixel)
-        pixel_bytes = int(dataset.BitsAllocated) // 8 * samples
-        found = frame_size(frame, pixel_bytes=pixel_bytes, num_pixels=size[0] * size[1])
-        if found and found != (*size, samples):
+        if syntax == RLE:
+            return pixel_array(_unpacked(dataset, frame))
+        found = frame_size(frame)
+        if found != (*size, samples):
             raise ImageError(
                 "undecodable", f"DICOM: {(*size, samples)} px and samples by its header, {found} by its frame"
             )
@@ -172,6 +173,26 @@ def _stored(dataset: Any) -> np.ndarray:
     if pixels.shape[:2] != size[::-1]:
         raise ImageError("undecodable", "DICOM: pixels of another shape than the header's")
     return pixels
+
+
+def _unpacked(dataset: Any, frame: bytes) -> Any:
+    """The data set with the pixels of its RLE frame uncompressed."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    sample_bytes, samples = int(dataset.BitsAllocated) // 8, int(dataset.SamplesPerPixel)
+    num_pixels = int(dataset.Rows) * int(dataset.Columns)
+    planes = decode_rle(frame, num_segments=sample_bytes * samples, segment_bytes=num_pixels)
+    # [samples, bytes, pixels], the highest byte first, to plane after plane of little-endian samples
+    ordered = planes.reshape(samples, sample_bytes, num_pixels)[:, ::-1].transpose(0, 2, 1)
+    dataset.PixelData = ordered.tobytes() + bytes(ordered.size % 2)
+    dataset["PixelData"].VR = "OW"
+    dataset["PixelData"].is_undefined_length = False
+    if samples > 1:
+        dataset.PlanarConfiguration = 1
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
 
 
 def _luma(rgb: np.ndarray, bits: int) -> Image.Image:
