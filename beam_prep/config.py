@@ -30,7 +30,8 @@ class SynthesizeConfig:
 class PrepConfig:
     """Equalize, resize and shard images into TFRecords (Apache Beam).
 
-    Images are found by class folder (NORMAL, PNEUMONIA) anywhere under the input; a `test` folder stays the test set.
+    DICOM, JPEG, PNG, TIFF and BMP images are found by class folder (NORMAL, PNEUMONIA) anywhere under the input; a
+    `test` folder stays the test set.
     Beam's own options may follow, e.g. --runner DirectRunner --direct_num_workers 2.
     """
 

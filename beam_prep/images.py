@@ -128,6 +128,8 @@ def _grey(image: Image.Image) -> Image.Image:
 
 def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
     """`I;16` of any byte order, and `I`, which Pillow makes of signed 16 bit."""
+    if image.mode == "I;16" and not tags and "transparency" not in image.info:
+        return image
     pixels = np.asarray(image).astype(np.int32)
     if image.mode == "I" and tags:
         pixels += 32768

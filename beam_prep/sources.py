@@ -1,4 +1,7 @@
-"""Which files are images, and their class, split and patient group, all from the path alone."""
+"""Which files are images, and their class, split and patient group, all from the path alone.
+
+Of a DICOM file, the patient that its header names goes before that of its path (`transforms.py`).
+"""
 
 from __future__ import annotations
 
