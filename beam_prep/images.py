@@ -110,6 +110,10 @@ def _check_layout(image: Image.Image) -> None:
         tile = image.tag_v2.get(_TIFF_TILE_WIDTH, 0) * image.tag_v2.get(_TIFF_TILE_LENGTH, 0)
         if tile > MAX_PIXELS:
             raise ImageError("too_many_pixels", f"a tile of {tile} px, at most {MAX_PIXELS} in all")
+        boxes = [part[1] for part in image.tile if part[1]]
+        covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+        if covered < image.width * image.height:  # Pillow would leave the rest black
+            raise ImageError("undecodable", f"strips of {covered} px, {image.width} x {image.height} px in the header")
 
 
 def _grey(image: Image.Image) -> Image.Image:

@@ -128,6 +128,14 @@ def test_tiffs_of_more_than_16_bit_are_rejected(grey16, dtype, sample_format):
     assert caught.value.reason in ("unsupported_depth", "not_an_image")
 
 
+def test_a_tiff_of_more_rows_than_its_strips_hold_is_rejected(grey8):
+    whole = tiff(grey8.tobytes(), 8)
+    assert np.array_equal(np.asarray(images.decode(whole)), grey8)
+    taller = whole.replace(struct.pack("<HHII", 257, 4, 1, 70), struct.pack("<HHII", 257, 4, 1, 700))
+    with pytest.raises(ImageError, match="700 px in the header"):
+        images.decode(taller)
+
+
 def test_what_is_transparent_is_seen_on_black(grey8, grey16):
     alpha = np.tile(np.linspace(0, 255, 110).astype(np.uint8), (70, 1))
     expected = grey8 * (alpha / 255)
