@@ -4,7 +4,9 @@ from setuptools import find_packages, setup
 
 BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
-PREP = [*PAGES, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
+# One decoder for each family of compressed DICOM, none of them under the GPL.
+DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "python-gdcm>=3.0.24"]
+PREP = [*PAGES, *DICOM, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
 TRAIN = [*PAGES, "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7"]
 
 setup(
@@ -21,6 +23,6 @@ setup(
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8"],
         "k8s": ["kubernetes>=33"],
-        "dev": ["mypy", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
+        "dev": ["mypy", "pyjpegls>=1.5", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
     },
 )

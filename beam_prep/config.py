@@ -31,7 +31,8 @@ class SynthesizeConfig:
 class PrepConfig:
     """Equalize, resize and shard images into TFRecords (Apache Beam).
 
-    Images are found by class folder (NORMAL, PNEUMONIA) anywhere under the input; a `test` folder stays the test set.
+    DICOM, JPEG, PNG, TIFF and BMP images are found by class folder (NORMAL, PNEUMONIA) anywhere under the input; a
+    `test` folder stays the test set.
     Beam's own options may follow, e.g. --runner DirectRunner --direct_num_workers 2.
     """
 
@@ -41,8 +42,8 @@ class PrepConfig:
     """Folder for the dataset; it must be empty or absent, see --overwrite."""
     image_sizes: tuple[int, ...] = (90, 224)
     """Sizes to write, px; each image is decoded and equalized once for all of them."""
-    equalization: Literal["hist", "none"] = "hist"
-    """Contrast at full size, before the resize: histogram equalization or none."""
+    equalization: Literal["hist", "clahe", "none"] = "hist"
+    """Contrast at full size, before the resize: histogram equalization, the same by region and limited, or none."""
     val_fraction: float = 0.2
     """Share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0

@@ -1,5 +1,7 @@
 """Encoded bytes to grey images and back: decode, equalize, resize, encode. The one preprocessing of all commands.
 
+DICOM is read in `dicom.py`, all else here.
+
 Images stay Pillow images on the way: its C loops do a histogram, a table look-up and a resize in a fraction of the
 time that numpy takes with its wider intermediate types.
 """
@@ -9,15 +11,21 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from beam_prep.clahe import clahe
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million
 MIN_SIDE_PX = 16
-FORMATS = ("JPEG", "PNG")
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # as Pillow names them
 HASH_SIDE = 16
+
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
 
 
 class ImageError(ValueError):
@@ -35,53 +43,105 @@ class ImageError(ValueError):
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decodes a JPEG or PNG to one grey channel, upright.
+    """Decodes a DICOM, JPEG, PNG, TIFF or BMP image to one grey channel, upright.
 
     Args:
         data: the file, at most `MAX_FILE_BYTES`.
 
     Returns:
-        A Pillow image, `L` (8 bit) or `I;16` (16 bit), [height, width]. Colour becomes ITU-R 601 luma, which for a
-        JPEG is its own Y channel.
+        A Pillow image, `L` (8 bit) or `I;16` (9 to 16 bit, values as stored), [height, width]. Colour becomes ITU-R
+        601 luma, which for a JPEG is its own Y channel; what is transparent is seen on black.
 
     Raises:
-        ImageError: not an image, broken, cut short, smaller or larger than can be right.
+        ImageError: not an image, broken, cut short, of several frames, smaller or larger than can be right.
     """
     if not data:
         raise ImageError("empty_file", "0 bytes")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
+    if is_dicom(data):
+        from beam_prep import dicom  # on use: it needs pydicom, which only those with DICOM files need
+
+        return dicom.decode(data)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow warns of what the limits below decide
             image = Image.open(io.BytesIO(data), formats=FORMATS)
-            width, height = image.size
-            if min(width, height) < MIN_SIDE_PX:
-                raise ImageError("too_small", f"{width} x {height} px, at least {MIN_SIDE_PX} a side")
-            if width * height > MAX_PIXELS:
-                raise ImageError("too_many_pixels", f"{width} x {height} px, at most {MAX_PIXELS} in all")
+            check_size(*image.size)
+            _check_layout(image)
             image.draft("L", image.size)  # JPEG: decode the luma channel only
             image.load()
-            return _grey(ImageOps.exif_transpose(image))
+            tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; a turned copy has none
+            upright = ImageOps.exif_transpose(image)
+            return _grey16(upright, tags) if upright.mode.startswith("I") else _grey(upright)
     except ImageError:
         raise
     except UnidentifiedImageError:
-        raise ImageError("not_an_image", f"neither {' nor '.join(FORMATS)}; starts with {data[:8].hex()}") from None
+        known = ", ".join(("DICOM", *FORMATS))
+        raise ImageError("not_an_image", f"none of {known}; starts with {data[:8].hex()}") from None
+    except Image.DecompressionBombError:
+        raise ImageError("too_many_pixels", f"at most {MAX_PIXELS} in all") from None
     except MemoryError:
         raise
     except Exception as error:  # a decoder fed broken bytes may raise anything; whatever it is, this image is out
         raise ImageError("undecodable", f"{type(error).__name__}: {error}") from None
 
 
+def is_dicom(data: bytes) -> bool:
+    """Whether a file begins as DICOM files do (PS3.10, 7.1)."""
+    return data[128:132] == b"DICM"
+
+
+def check_size(width: int, height: int) -> None:
+    """Raises ImageError where no radiograph has this width and height (px)."""
+    if min(width, height) < MIN_SIDE_PX:
+        raise ImageError("too_small", f"{width} x {height} px, at least {MIN_SIDE_PX} a side")
+    if width * height > MAX_PIXELS:
+        raise ImageError("too_many_pixels", f"{width} x {height} px, at most {MAX_PIXELS} in all")
+
+
+def _check_layout(image: Image.Image) -> None:
+    """Rejects what the header tells is no single grey or colour image of at most 16 bit."""
+    if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
+        raise ImageError("multi_frame", "more than one page or frame")
+    if isinstance(image, TiffImageFile):
+        if image.mode == "F" or max(image.tag_v2.get(_TIFF_BITS, (1,))) > 16:
+            raise ImageError("unsupported_depth", "floating point or more than 16 bit a sample")
+        tile = image.tag_v2.get(_TIFF_TILE_WIDTH, 0) * image.tag_v2.get(_TIFF_TILE_LENGTH, 0)
+        if tile > MAX_PIXELS:
+            raise ImageError("too_many_pixels", f"a tile of {tile} px, at most {MAX_PIXELS} in all")
+        boxes = [part[1] for part in image.tile if part[1]]
+        covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+        if covered < image.width * image.height:  # Pillow would leave the rest black
+            raise ImageError("undecodable", f"strips of {covered} px, {image.width} x {image.height} px in the header")
+
+
 def _grey(image: Image.Image) -> Image.Image:
-    if image.mode in ("L", "I;16"):
-        return image
-    if image.mode in ("I;16B", "I;16L", "I"):
-        pixels = np.asarray(image)
-        return Image.fromarray(np.clip(pixels, 0, 65535).astype(np.uint16))
-    if image.mode in ("P", "PA"):
-        image = image.convert("RGBA" if "transparency" in image.info else "RGB")
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("RGBA")
+    if image.mode == "LAB":
+        return image.getchannel("L")
+    if image.mode in ("RGBA", "LA"):
+        black = Image.new("L", image.size)
+        black.paste(image.convert("L"), mask=image.getchannel("A"))
+        return black
+    if image.mode == "P":
+        image = image.convert("RGB")
     return image.convert("L")
+
+
+def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
+    """`I;16` of any byte order, and `I`, which Pillow makes of signed 16 bit."""
+    if image.mode == "I;16" and not tags and "transparency" not in image.info:
+        return image
+    pixels = np.asarray(image).astype(np.int32)
+    if image.mode == "I" and tags:
+        pixels += 32768
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8 bit round
+        pixels = 2 ** tags.get(_TIFF_BITS, (16,))[0] - 1 - pixels
+    if isinstance(image.info.get("transparency"), int):
+        pixels[pixels == image.info["transparency"]] = 0
+    return Image.fromarray(pixels.clip(0, 65535).astype(np.uint16))
 
 
 def digest(image: Image.Image) -> str:
@@ -94,14 +154,17 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
 
     Args:
         image: `L` or `I;16`, as `decode` gives it.
-        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; or `none`, which keeps
-            8-bit values and scales the range of a 16-bit image to 0..255.
+        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; `clahe`, the same
+            for `skimage.exposure.equalize_adapthist`; or `none`, which keeps 8-bit values and scales the range of a
+            16-bit image to 0..255.
 
     Returns:
         `L`, the same size.
 
     Source: Gonzalez and Woods, Digital Image Processing, 3.3 (each grey value becomes its cumulative frequency).
     """
+    if equalization == "clahe":
+        return Image.fromarray(clahe(np.asarray(image)))
     if image.mode == "L":
         if equalization == "none":
             return image

@@ -1,4 +1,7 @@
-"""Which files are images, and their class, split and patient group, all from the path alone."""
+"""Which files are images, and their class, split and patient group, all from the path alone.
+
+Of a DICOM file, the patient that its header names goes before that of its path (`transforms.py`).
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from beam_prep.errors import UsageError
 from beam_prep.metadata import read_metadata
 from beam_prep.schema import CLASS_NAMES
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png")
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
 TEST_FOLDER = "test"
 
 # The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each

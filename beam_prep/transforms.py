@@ -52,12 +52,14 @@ class PrepareImage(beam.DoFn):
     def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
             raise images.ImageError("no_class", "no folder of its path is named after a class")
-        image = images.decode(_read(Path(self._config.input, source.filename)))
+        data = _read(Path(self._config.input, source.filename))
+        image = images.decode(data)
+        patient = _group(source, data)
         source_id = images.digest(image)
         # Near duplicates are told on the histogram-equalized image, whatever the records are to hold.
         spread = images.equalize(image, "hist")
         equalized = spread if self._config.equalization == "hist" else images.equalize(image, self._config.equalization)
-        group = hash_text(source.group, self._salt)
+        group = hash_text(patient, self._salt)
         spans, sums = [], []
         for size in self._config.image_sizes:
             pixels = images.resize(equalized, size)
@@ -78,7 +80,7 @@ class PrepareImage(beam.DoFn):
             label=source.label,
             split=source.split,
             group=group,
-            group_rank=rank(source.group),
+            group_rank=rank(patient),
             order=rank(source.filename),
             pixels=f"{image.width}x{image.height}:{source_id}",
             perceptual_hash=images.perceptual_hash(spread),
@@ -99,6 +101,15 @@ class PrepareImage(beam.DoFn):
     def teardown(self) -> None:
         if self._spool is not None:
             self._spool.close()
+
+
+def _group(source: Source, data: bytes) -> str:
+    """The patient that the file itself names, else that of its path: one patient's files may lie in many folders."""
+    if images.is_dicom(data):
+        from beam_prep import dicom
+
+        return dicom.patient_id(data) or source.group
+    return source.group
 
 
 def _read(path: Path) -> bytes:

@@ -10,6 +10,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import dicom_files
 import numpy as np
 import pytest
 from PIL import Image
@@ -208,6 +209,37 @@ def test_pixel_statistics_are_those_of_the_training_records(dataset):
     stated = Manifest.read(dataset).pixels["32"]
     assert stated["mean"] == pytest.approx(np.mean(pixels))
     assert stated["std"] == pytest.approx(np.std(pixels))
+
+
+def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_path):
+    secrets = set()
+    for number, path in enumerate(sorted(phantoms.rglob("*.jpeg"))):
+        # Two files a patient, in different folders by the number that stands in neither name.
+        label, patient = path.parent.name, f"SECRET-ID-{number // 2 if number < 60 else number}"
+        secrets |= {patient.encode(), dicom_files.PATIENT.encode()}
+        name = tmp_path / "in" / f"site{number % 2}" / label / f"{number}.{('dcm', 'DICOM')[number % 3 == 0]}"
+        name.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 16
+        name.write_bytes(dicom_files.file(pixels, BitsStored=12, PatientID=patient))
+    (tmp_path / "in/site0/NORMAL/broken.dcm").write_bytes(dicom_files.file(pixels, PatientID="SECRET-X")[:-500])
+    (tmp_path / "in/site0/NORMAL/film.dcm").write_bytes(
+        dicom_files.file(np.stack([pixels] * 2), NumberOfFrames=2, PatientID="SECRET-X")
+    )
+    config = PrepConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), image_sizes=(32,), val_fraction=0.4)
+    manifest = prepare(config)
+    assert (manifest.num_records, manifest.num_rejected) == (80, 2)
+    rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
+    assert [row["reason"] for row in rejected] == ["undecodable", "multi_frame"]
+    split_of: dict[str, set[str]] = {}
+    for split, record in records_of(tmp_path / "out", 32):
+        number = int(Path(record.filename).stem)
+        split_of.setdefault(f"{number // 2 if number < 60 else number}", set()).add(f"{split} {record.group}")
+    assert len(split_of) == 50
+    assert all(len(places) == 1 for places in split_of.values())
+    assert len({place.split()[0] for places in split_of.values() for place in places}) == 2
+    for data in ((path.read_bytes()) for path in (tmp_path / "out").rglob("*") if path.is_file()):
+        assert b"SECRET" not in data
+        assert not any(secret in data for secret in secrets)
 
 
 def test_png_records_hold_the_same_pixels(phantoms, dataset, tmp_path):

@@ -1,0 +1,134 @@
+"""Contrast-limited adaptive histogram equalization, with the tiles, the bins and the clipping of scikit-image.
+
+Source: Zuiderveld, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV (1994), pp. 474-485;
+parameters as the defaults of `skimage.exposure.equalize_adapthist`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+NUM_BINS = 256
+LEVELS = 2**14  # grey levels between which the mappings interpolate
+BIN_LEVELS = 1 + LEVELS // NUM_BINS
+TILES_PER_SIDE = 8
+CLIP_LIMIT = 0.01  # share of the pixels of a tile that one bin may hold
+
+
+def clahe(pixels: np.ndarray) -> np.ndarray:
+    """Equalizes each region by its own clipped histogram and blends between the regions.
+
+    Args:
+        pixels: uint8 or uint16 [H, W], each side at least 8 px.
+
+    Returns:
+        uint8 [H, W]: 255 * `skimage.exposure.equalize_adapthist(pixels)`, rounded; a flat image becomes 255.
+    """
+    height, width = pixels.shape
+    low, high = int(pixels.min()), int(pixels.max())
+    if low == high:
+        return np.full(pixels.shape, 255, np.uint8)
+    tile_h, tile_w = height // TILES_PER_SIDE, width // TILES_PER_SIDE
+    num_rows, num_columns = -(-height // tile_h), -(-width // tile_w)
+    bins = _bins_of_values(low, high, np.iinfo(pixels.dtype).max)[pixels]
+    # Half a tile before the image and at least as much after it: there the nearest mapping holds alone.
+    before_h, before_w = tile_h // 2, tile_w // 2
+    after_h = num_rows * tile_h - height + tile_h - before_h
+    after_w = num_columns * tile_w - width + tile_w - before_w
+    bins = np.pad(bins, [(before_h, after_h), (before_w, after_w)], mode="reflect")
+
+    counts = _count(bins[before_h:, before_w:], num_rows, num_columns, tile_h, tile_w)
+    corners = _corners(_mappings(counts, tile_h * tile_w).reshape(num_rows, num_columns, NUM_BINS))
+    levels = _blend(bins, corners, tile_h, tile_w)[before_h : before_h + height, before_w : before_w + width]
+    return _stretch(levels)
+
+
+def _bins_of_values(low: int, high: int, largest: int) -> np.ndarray:
+    """Table uint8 [largest + 1]: the histogram bin of each grey value, the range of the image over all levels."""
+    share = (np.arange(largest + 1, dtype=np.float64) - low) / (high - low)
+    levels = np.round(share.clip(0, 1) * (LEVELS - 1)).astype(np.int64)
+    return (levels // BIN_LEVELS).astype(np.uint8)
+
+
+def _count(bins: np.ndarray, num_rows: int, num_columns: int, tile_h: int, tile_w: int) -> np.ndarray:
+    """Histograms int64 [num_rows * num_columns, NUM_BINS] of the tiles that start at the corner of `bins`."""
+    tile_of_column = np.arange(num_columns * tile_w) // tile_w * NUM_BINS
+    counts = []
+    for top in range(0, num_rows * tile_h, tile_h):
+        index = bins[top : top + tile_h, : num_columns * tile_w] + tile_of_column
+        counts.append(np.bincount(index.ravel(), minlength=num_columns * NUM_BINS))
+    return np.concatenate(counts).reshape(-1, NUM_BINS)
+
+
+def _mappings(counts: np.ndarray, tile_pixels: int) -> np.ndarray:
+    """Histograms to the level of each bin, float32 [T, NUM_BINS]: clipped, what was cut off shared out, cumulated."""
+    limit = int(max(CLIP_LIMIT * tile_pixels, 1))
+    excess = np.maximum(counts - limit, 0).sum(axis=1)
+    counts = np.minimum(counts, limit)
+    share = (excess // NUM_BINS)[:, None]
+    raised = np.minimum(counts + share, limit)
+    raised = np.where(raised >= limit - share, limit, raised)  # so does scikit-image: a bin this near is filled up
+    excess -= (raised - counts).sum(axis=1)
+    for tile in np.flatnonzero(excess > 0):
+        _share_out(raised[tile], limit, int(excess[tile]))
+    cumulative = raised.cumsum(axis=1) * ((LEVELS - 1) / tile_pixels)
+    return np.floor(np.minimum(cumulative, LEVELS - 1)).astype(np.float32)
+
+
+def _share_out(counts: np.ndarray, limit: int, excess: int) -> None:
+    """Adds pixels one by one to bins below the limit, evenly over the range, in passes that begin one bin further."""
+    while excess > 0:
+        before = excess
+        for start in range(NUM_BINS):
+            below = counts < limit
+            step = max(1, int(np.count_nonzero(below)) // excess)
+            raised = below[start::step]
+            counts[start::step] += raised
+            excess -= int(np.count_nonzero(raised))
+            if excess <= 0:
+                return
+        if excess == before:  # every bin is full
+            return
+
+
+def _corners(maps: np.ndarray) -> np.ndarray:
+    """Mappings [R, C, NUM_BINS] to what a bilinear blend needs of the four around a block, side by side.
+
+    Returns:
+        complex128 [R + 1, C + 1, NUM_BINS], each of which is four float32 (a, b, c, d): a + x * b + y * (c + x * d) is
+        the level at x, y in [0, 1) of the block. One look-up for a pixel then fetches all four.
+    """
+    maps = np.pad(maps, [(1, 1), (1, 1), (0, 0)], mode="edge")
+    top_left, top_right, left, right = maps[:-1, :-1], maps[:-1, 1:], maps[1:, :-1], maps[1:, 1:]
+    parts = [top_left, top_right - top_left, left - top_left, right - left - top_right + top_left]
+    return np.stack(parts, axis=-1).view(np.complex128)[..., 0]
+
+
+def _blend(bins: np.ndarray, corners: np.ndarray, tile_h: int, tile_w: int) -> np.ndarray:
+    """Levels uint16, the shape of `bins`: each pixel between the mappings of the four tiles around it."""
+    num_rows, num_columns, _ = corners.shape
+    x = np.tile(np.arange(tile_w, dtype=np.float32) / np.float32(tile_w), num_columns)
+    y = (np.arange(tile_h, dtype=np.float32) / np.float32(tile_h))[:, None]
+    block_of_column = np.repeat(np.arange(num_columns, dtype=np.intp) * NUM_BINS, tile_w)
+    levels = np.empty(bins.shape, np.uint16)
+    for row in range(num_rows):  # one row of blocks at a time stays in the cache
+        rows = slice(row * tile_h, (row + 1) * tile_h)
+        fetched = np.take(corners[row].reshape(-1), bins[rows] + block_of_column, mode="clip")
+        part = fetched.view(np.float32).reshape(*fetched.shape, 4)  # [tile_h, W, 4]
+        upper = part[..., 1] * x
+        upper += part[..., 0]
+        lower = part[..., 3] * x
+        lower += part[..., 2]
+        lower *= y
+        upper += lower
+        levels[rows] = upper
+    return levels
+
+
+def _stretch(levels: np.ndarray) -> np.ndarray:
+    """Levels to uint8, the range of the image over all of it."""
+    low, high = int(levels.min()), int(levels.max())
+    if low == high:
+        return np.full(levels.shape, 255, np.uint8)
+    table = ((np.arange(high + 1) - low) * (255.0 / (high - low))).clip(0, 255).round().astype(np.uint8)
+    return table[levels]

@@ -1,0 +1,97 @@
+"""Compressed frames of DICOM: the size that a code stream claims, and RLE.
+
+Decoders allocate by the size in the code stream, whatever the header around it says. RLE is decoded here because no
+library at hand is sure to stop at the end of its buffer.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from beam_prep.images import ImageError
+
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG SOFn, and SOF55 of JPEG-LS
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+
+
+def frame_size(frame: bytes) -> tuple[int, int, int]:
+    """Reads the size off the start of a frame.
+
+    Args:
+        frame: a JPEG, JPEG-LS or JPEG 2000 code stream.
+
+    Returns:
+        (width, height, samples of a pixel), px.
+
+    Raises:
+        ImageError: no code stream.
+
+    Source: ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1.
+    """
+    if frame[:4] == b"\xff\x4f\xff\x51":
+        numbers = [int.from_bytes(frame[8 + 4 * i : 12 + 4 * i], "big") for i in range(4)]
+        return numbers[0] - numbers[2], numbers[1] - numbers[3], int.from_bytes(frame[40:42], "big")
+    if frame[:2] == b"\xff\xd8":
+        return _jpeg_size(frame)
+    raise ImageError("undecodable", "DICOM: a frame that is no code stream")
+
+
+def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
+    at = 2
+    while at + 9 < len(frame):
+        if frame[at] != 0xFF:
+            break
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill
+            at += 1
+        elif marker in WITHOUT_LENGTH:
+            at += 2
+        elif marker in START_OF_FRAME:
+            height, width = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
+            return width, height, frame[at + 9]
+        else:
+            at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    raise ImageError("undecodable", "DICOM: a JPEG frame without a header")
+
+
+def decode_rle(frame: bytes, *, num_segments: int, segment_bytes: int) -> np.ndarray:
+    """Decodes an RLE frame.
+
+    Args:
+        frame: the frame with its header of 64 bytes.
+        num_segments: how many there must be, one for each byte of a pixel.
+        segment_bytes: length of each when decoded; what comes after it is left out.
+
+    Returns:
+        uint8 [num_segments, segment_bytes].
+
+    Raises:
+        ImageError: another number of segments, or one that is cut short.
+
+    Source: DICOM PS3.5 G.3 to G.5.
+    """
+    header = [int.from_bytes(frame[i : i + 4], "little") for i in range(0, 64, 4)]
+    if header[0] != num_segments or len(frame) < 64 or not num_segments < 16:
+        raise ImageError("undecodable", f"DICOM: {num_segments} RLE segments expected, {header[0]} found")
+    ends = [*header[2 : num_segments + 1], len(frame)]
+    segments = []
+    for start, end in zip(header[1 : num_segments + 1], ends, strict=True):
+        segments.append(_unpack_bits(frame[start:end], segment_bytes))
+    return np.stack(segments)
+
+
+def _unpack_bits(packed: bytes, length: int) -> np.ndarray:
+    unpacked = bytearray()
+    at = 0
+    while len(unpacked) < length and at + 1 < len(packed):
+        count = packed[at]
+        if count < 128:  # that many, and one, as they are
+            unpacked += packed[at + 1 : at + 2 + count]
+            at += count + 2
+        else:
+            if count > 128:
+                unpacked += packed[at + 1 : at + 2] * (257 - count)
+            at += 2 if count > 128 else 1
+    if len(unpacked) < length:
+        raise ImageError("undecodable", "DICOM: an RLE segment that is cut short")
+    return np.frombuffer(unpacked, np.uint8, length)

@@ -1,0 +1,285 @@
+"""DICOM to a grey image as a radiologist's screen shows it, and the patient that a file names.
+
+Nothing of a header but sizes may be told of a file that is rejected: values of tags, and messages of libraries that may
+quote one, stay out of every error and log.
+
+Source: DICOM PS3.3 C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT and window); PS3.10 7 (file).
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import warnings
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from beam_prep.codestream import decode_rle, frame_size
+from beam_prep.images import MAX_FILE_BYTES, ImageError, check_size
+
+PATIENT_ID = 0x00100020
+GREY = ("MONOCHROME1", "MONOCHROME2")
+COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
+
+# Transfer syntax → the one decoder of pydicom that reads it, so that the same file gives the same pixels everywhere.
+DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+DECODERS = {
+    "1.2.840.10008.1.2": "",  # implicit little endian
+    "1.2.840.10008.1.2.1": "",  # explicit little endian
+    DEFLATED: "",  # the same, deflated
+    "1.2.840.10008.1.2.2": "",  # explicit big endian
+    RLE: "",  # in `codestream.py`
+    "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
+    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, of which 8 bit
+    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG lossless
+    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG lossless, first order
+    "1.2.840.10008.1.2.4.80": "gdcm",  # JPEG-LS, lossless
+    "1.2.840.10008.1.2.4.81": "gdcm",  # JPEG-LS, near lossless
+    "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
+    "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
+}
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decodes a DICOM file of one frame.
+
+    Modality LUT (or slope and intercept), then the first VOI LUT, else the first window of a valid width, then
+    MONOCHROME1 is inverted. A windowed image fills 0..255 or 0..65535; without a window the values are those stored,
+    shifted so that the least possible one is 0.
+
+    Args:
+        data: the file, with its preamble.
+
+    Returns:
+        `L` where 8 bits or fewer are stored (or come out of the LUT), else `I;16`, [height, width]. Colour becomes
+        ITU-R 601 luma.
+
+    Raises:
+        ImageError: broken, of several frames, without pixels, or stored in a way that is not read.
+    """
+    with _discreet():
+        dataset = _read(data)
+        _check(dataset)
+        pixels = _stored(dataset)
+        if pixels.ndim == 3:
+            return _luma(pixels, int(dataset.BitsStored))
+        if dataset.PhotometricInterpretation == "PALETTE COLOR":
+            from pydicom.pixels import apply_color_lut
+
+            coloured = apply_color_lut(pixels, dataset)[..., :3]
+            return _luma(coloured, coloured.dtype.itemsize * 8)
+        return Image.fromarray(_grey_table(dataset)[_unsigned(pixels, int(dataset.BitsStored))])
+
+
+def patient_id(data: bytes) -> str | None:
+    """The PatientID of a DICOM file; None where it holds none or is no DICOM file.
+
+    Raises:
+        ImageError: the header is broken.
+    """
+    if data[128:132] != b"DICM":
+        return None
+    with _discreet():
+        dataset = _read(data, stop_when=lambda tag, vr, length: tag > PATIENT_ID)
+        return str(dataset.get("PatientID") or "").strip() or None
+
+
+@contextmanager
+def _discreet() -> Iterator[None]:
+    """Keeps pydicom and its decoders quiet, and turns what they raise into an ImageError that quotes nothing."""
+    try:
+        import pydicom
+        import pydicom.config
+    except ImportError:
+        raise ImageError("no_dicom_reader", "reading DICOM needs pydicom: pip install 'cxrflow[prep]'") from None
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
+    pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    except (ImageError, MemoryError):
+        raise
+    except Exception as error:
+        raise ImageError("undecodable", f"DICOM: {type(error).__name__}") from None
+
+
+def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None = None) -> Any:
+    """The data set of a file. Not by `dcmread`, which inflates a deflated file to whatever size."""
+    from pydicom.filereader import _read_file_meta_info, read_dataset
+
+    file = io.BytesIO(data)
+    file.seek(132)
+    meta = _read_file_meta_info(file)
+    syntax = meta.TransferSyntaxUID
+    if syntax not in DECODERS:
+        raise ImageError("unsupported_syntax", f"a transfer syntax other than the {len(DECODERS)} that are read")
+    if syntax == DEFLATED:
+        inflater = zlib.decompressobj(-zlib.MAX_WBITS)
+        inflated = inflater.decompress(file.read(), MAX_FILE_BYTES)
+        if inflater.unconsumed_tail:
+            raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes when inflated")
+        file = io.BytesIO(inflated)
+    dataset = read_dataset(file, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=stop_when)
+    dataset.file_meta = meta
+    return dataset
+
+
+def _check(dataset: Any) -> None:
+    """Rejects by the header what is no one frame of 1 to 16 bit, before its pixels cost anything."""
+    if int(dataset.get("NumberOfFrames") or 1) > 1:
+        raise ImageError("multi_frame", "more than one frame")
+    if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
+        raise ImageError("unsupported_depth", "floating point")
+    if "PixelData" not in dataset or not dataset.PixelData:
+        raise ImageError("no_pixels", "no pixel data")
+    check_size(int(dataset.Columns), int(dataset.Rows))
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    if (
+        allocated not in (8, 16)
+        or not 1 <= stored <= allocated
+        or int(dataset.get("HighBit", stored - 1)) != stored - 1
+    ):
+        raise ImageError("unsupported_depth", f"{stored} bit in {allocated}, or not the lowest ones")
+    photometric, samples = dataset.PhotometricInterpretation, int(dataset.SamplesPerPixel)
+    if photometric not in GREY + COLOUR or samples != (1 if photometric in (*GREY, "PALETTE COLOR") else 3):
+        raise ImageError("unsupported_color", f"photometric interpretation or its {samples} samples a pixel")
+
+
+def _stored(dataset: Any) -> np.ndarray:
+    """Stored values [H, W], or RGB [H, W, 3]."""
+    from pydicom.pixels import pixel_array
+
+    size = (int(dataset.Columns), int(dataset.Rows))
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        from pydicom.encaps import get_frame
+
+        frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+        samples = int(dataset.SamplesPerPixel)
+        if syntax == RLE:
+            return pixel_array(_unpacked(dataset, frame))
+        found = frame_size(frame)
+        if found != (*size, samples):
+            raise ImageError(
+                "undecodable", f"DICOM: {(*size, samples)} px and samples by its header, {found} by its frame"
+            )
+    pixels = pixel_array(dataset, decoding_plugin=DECODERS[syntax])
+    if pixels.shape[:2] != size[::-1]:
+        raise ImageError("undecodable", "DICOM: pixels of another shape than the header's")
+    return pixels
+
+
+def _unpacked(dataset: Any, frame: bytes) -> Any:
+    """The data set with the pixels of its RLE frame uncompressed."""
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.uid import ExplicitVRLittleEndian
+
+    sample_bytes, samples = int(dataset.BitsAllocated) // 8, int(dataset.SamplesPerPixel)
+    num_pixels = int(dataset.Rows) * int(dataset.Columns)
+    planes = decode_rle(frame, num_segments=sample_bytes * samples, segment_bytes=num_pixels)
+    # [samples, bytes, pixels], the highest byte first, to plane after plane of little-endian samples
+    ordered = planes.reshape(samples, sample_bytes, num_pixels)[:, ::-1].transpose(0, 2, 1)
+    dataset.PixelData = ordered.tobytes() + bytes(ordered.size % 2)
+    dataset["PixelData"].VR = "OW"
+    dataset["PixelData"].is_undefined_length = False
+    if samples > 1:
+        dataset.PlanarConfiguration = 1
+    dataset.file_meta = FileMetaDataset()
+    dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    return dataset
+
+
+def _luma(rgb: np.ndarray, bits: int) -> Image.Image:
+    """RGB [H, W, 3] to luma, at 8 bit as Pillow does it."""
+    if rgb.dtype == np.uint8:
+        return Image.fromarray(rgb).convert("L")
+    grey = (rgb @ np.array([0.299, 0.587, 0.114], np.float32)).round()
+    return Image.fromarray(grey.clip(0, 2**bits - 1).astype(np.uint8 if bits <= 8 else np.uint16))
+
+
+def _unsigned(pixels: np.ndarray, bits: int) -> np.ndarray:
+    """The lowest bits as unsigned numbers: where to look a value up. Higher ones may hold overlays."""
+    return pixels.view(f"u{pixels.dtype.itemsize}") & np.uint16(2**bits - 1)
+
+
+def _grey_table(dataset: Any) -> np.ndarray:
+    """Table uint8 or uint16 [2 ** BitsStored]: the grey of each stored value, taken as unsigned bits."""
+    bits = int(dataset.BitsStored)
+    values = np.arange(2**bits, dtype=np.float64)
+    if int(dataset.get("PixelRepresentation", 0)) == 1:
+        values[2 ** (bits - 1) :] -= 2**bits
+    values, top = _modality(dataset, values, 2**bits - 1)
+    if dataset.get("VOILUTSequence"):
+        values, top = _look_up(dataset.VOILUTSequence[0], values, dataset)
+    elif window := _window(dataset):
+        top = 255 if top <= 255 else 65535
+        values = window(values) * top
+    else:
+        values = values - values.min()
+    grey = values.round().clip(0, top)
+    if dataset.PhotometricInterpretation == "MONOCHROME1":
+        grey = top - grey
+    return grey.astype(np.uint8 if top <= 255 else np.uint16)
+
+
+def _modality(dataset: Any, values: np.ndarray, top: int) -> tuple[np.ndarray, int]:
+    """Stored values to those of the modality, and the largest grey that they stand for."""
+    if dataset.get("ModalityLUTSequence"):
+        return _look_up(dataset.ModalityLUTSequence[0], values, dataset)
+    slope = float(dataset.get("RescaleSlope") or 1)
+    intercept = float(dataset.get("RescaleIntercept") or 0)
+    if not np.isfinite([slope, intercept]).all():
+        raise ImageError("undecodable", "DICOM: slope or intercept not finite")
+    if _window_values(dataset) or dataset.get("VOILUTSequence"):
+        return values * slope + intercept, top
+    return values * np.sign(slope), top  # nothing but the order matters, and the depth stays
+
+
+def _look_up(item: Any, values: np.ndarray, dataset: Any) -> tuple[np.ndarray, int]:
+    """Applies a LUT: values below and above its range get its first and last entry. Also the largest entry allowed."""
+    num_entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    num_entries = num_entries or 2**16
+    if first >= 2**15 and values.min() < 0:  # written unsigned where the values are signed
+        first -= 2**16
+    data = item.LUTData
+    if isinstance(data, bytes):
+        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        data = np.frombuffer(data, np.uint8 if len(data) < 2 * num_entries else f"{order}u2")
+    entries = np.atleast_1d(np.asarray(data)).astype(np.float64)[:num_entries]
+    if not 1 <= bits <= 16 or len(entries) < num_entries:
+        raise ImageError("undecodable", "DICOM: a look-up table that is cut short or of no valid depth")
+    top = 2**bits - 1
+    return entries[(values.round() - first).clip(0, num_entries - 1).astype(np.int64)].clip(0, top), top
+
+
+def _window_values(dataset: Any) -> tuple[float, float, str] | None:
+    """Center, width and function of the first window; None where there is none of a width that can be."""
+    center, width = (np.atleast_1d(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
+    if not center.size or not width.size or center[0] is None or width[0] is None:
+        return None
+    first = float(center[0]), float(width[0])
+    if not np.isfinite(first).all() or first[1] < 1e-6 or (function == "LINEAR" and first[1] < 1):
+        return None
+    return *first, function
+
+
+def _window(dataset: Any) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The first window as a function from values of the modality to 0..1."""
+    found = _window_values(dataset)
+    if not found:
+        return None
+    center, width, function = found
+    if function == "SIGMOID":
+        return lambda values: 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
+    if function == "LINEAR_EXACT":
+        return lambda values: ((values - center) / width + 0.5).clip(0, 1)
+    if width == 1:
+        return lambda values: (values > center - 1).astype(np.float64)
+    return lambda values: ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1)
