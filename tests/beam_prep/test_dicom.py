@@ -219,8 +219,15 @@ def test_a_patient_is_none_where_none_is_named():
 
 @pytest.mark.parametrize(
     "syntax",
-    [uid.ExplicitVRLittleEndian, uid.DeflatedExplicitVRLittleEndian, uid.RLELossless, uid.JPEGLSLossless]
-    + [uid.JPEG2000Lossless, uid.JPEGBaseline8Bit, uid.JPEGLosslessSV1],
+    [
+        uid.ExplicitVRLittleEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+        uid.RLELossless,
+        uid.JPEGLSLossless,
+        uid.JPEG2000Lossless,
+        uid.JPEGBaseline8Bit,
+        uid.JPEGLosslessSV1,
+    ],
     ids=lambda syntax: syntax.name,
 )
 def test_a_file_cut_short_anywhere_is_rejected(syntax):
