@@ -215,3 +215,30 @@ def test_a_patient_is_none_where_none_is_named():
     assert dicom.patient_id(without("PatientID")) is None
     assert dicom.patient_id(dicom_files.file(GREY8, PatientID="  ")) is None
     assert dicom.patient_id(dicom_files.jpeg(GREY8)) is None
+
+
+@pytest.mark.parametrize(
+    "syntax",
+    [
+        uid.ExplicitVRLittleEndian,
+        uid.DeflatedExplicitVRLittleEndian,
+        uid.RLELossless,
+        uid.JPEGLSLossless,
+        uid.JPEG2000Lossless,
+        uid.JPEGBaseline8Bit,
+        uid.JPEGLosslessSV1,
+    ],
+    ids=lambda syntax: syntax.name,
+)
+def test_a_file_cut_short_anywhere_is_rejected(syntax):
+    if syntax == uid.JPEGBaseline8Bit:
+        whole = dicom_files.encapsulated(GREY8, dicom_files.jpeg(GREY8), syntax)
+    elif syntax == uid.JPEGLosslessSV1:
+        whole = dicom_files.encapsulated(GREY8, dicom_files.lossless_jpeg(GREY8, 8), syntax)
+    elif syntax.is_encapsulated:
+        whole = dicom_files.compressed(GREY8, syntax)
+    else:
+        whole = dicom_files.file(GREY8, syntax=syntax)
+    decode(whole)
+    for end in range(140, len(whole) - 2, max(len(whole) // 40, 1)):
+        reason_of(whole[:end])
