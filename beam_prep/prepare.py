@@ -49,6 +49,11 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
             f"--test_fraction {config.test_fraction:g}: the input has a test set already (a test folder, or a metadata "
             "file that says so); leave the flag out"
         )
+    if config.salt_file is None and any(source.is_dicom and not source.has_patient for source in sources):
+        logging.warning(
+            "patients of DICOM files are told by PatientID, whose hash can be guessed back without a secret salt: "
+            "give one with --salt_file"
+        )
     options = _pipeline_options(beam_args)
 
     import apache_beam as beam

@@ -17,7 +17,8 @@ from beam_prep.errors import UsageError
 from beam_prep.metadata import read_metadata
 from beam_prep.schema import CLASS_NAMES
 
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".dcm", ".dicom", ".tif", ".tiff", ".bmp")
+DICOM_SUFFIXES = (".dcm", ".dicom")
+IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 TEST_FOLDER = "test"
 
 # The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each
@@ -49,6 +50,11 @@ class Source:
     split: str | None
     group: str
     has_patient: bool
+
+    @property
+    def is_dicom(self) -> bool:
+        """Whether the name is that of a DICOM file."""
+        return self.filename.lower().endswith(DICOM_SUFFIXES)
 
     def to_json(self) -> str:
         """One line of the listing that the pipeline reads."""

@@ -104,8 +104,8 @@ class PrepareImage(beam.DoFn):
 
 
 def _group(source: Source, data: bytes) -> str:
-    """The patient that the file itself names, else that of its path: one patient's files may lie in many folders."""
-    if images.is_dicom(data):
+    """The patient as the metadata file or the path says, else as a DICOM file does itself, else the file alone."""
+    if not source.has_patient and images.is_dicom(data):
         from beam_prep import dicom
 
         return dicom.patient_id(data) or source.group

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-FUZZER = Path(__file__).parents[1] / "helpers" / "fuzz_decode.py"
+FUZZER = Path(__file__).parents[1] / "fixtures" / "fuzz_decode.py"
 ROOT = FUZZER.parents[2]
 
 

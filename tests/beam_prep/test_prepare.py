@@ -211,7 +211,7 @@ def test_pixel_statistics_are_those_of_the_training_records(dataset):
     assert stated["std"] == pytest.approx(np.std(pixels))
 
 
-def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_path):
+def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_path, caplog):
     secrets = set()
     for number, path in enumerate(sorted(phantoms.rglob("*.jpeg"))):
         # Two files a patient, in different folders by the number that stands in neither name.
@@ -227,6 +227,7 @@ def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_pa
     )
     config = PrepConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), image_sizes=(32,), val_fraction=0.4)
     manifest = prepare(config)
+    assert "give one with --salt_file" in caplog.text
     assert (manifest.num_records, manifest.num_rejected) == (80, 2)
     rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
     assert [row["reason"] for row in rejected] == ["undecodable", "multi_frame"]
