@@ -13,7 +13,7 @@ import numpy as np
 
 from beam_prep import images
 from beam_prep.examples import Record, from_example
-from beam_prep.manifest import DUPLICATES_NAME, REJECTED_NAME, Manifest
+from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
 from beam_prep.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg, image_uri, render, write_page
 from beam_prep.shards import read_frames
 
@@ -84,6 +84,7 @@ def write_report(dataset: Path, input_dir: Path | None = None) -> Path:
         ),
         rejected=_read_lines(dataset / REJECTED_NAME, ("filename", "reason", "detail")),
         duplicates=_read_lines(dataset / DUPLICATES_NAME, ("filename", "duplicate_of")),
+        near_duplicates=_read_lines(dataset / NEAR_DUPLICATES_NAME, ("filename", "near_duplicate_of", "distance")),
         shards=list(_shard_rows(manifest)),
     )
     path = dataset / REPORT_NAME
@@ -198,7 +199,7 @@ def _whole_numbers() -> Any:
     return MaxNLocator(5, integer=True)
 
 
-def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict[str, str]] | None:
+def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:
     """The first lines of a JSON lines file; None if it is not there or not what it should be."""
     try:
         with open(path, encoding="utf-8") as file:

@@ -150,6 +150,19 @@ def test_the_same_images_twice_in_one_tree_come_out_once(images, dataset, tmp_pa
     assert manifest.splits == Manifest.read(dataset).splits
 
 
+def test_a_picture_saved_anew_under_another_name_stays_in_the_split_of_the_first(images, tmp_path):
+    folder = images / "chest_xray" / "train" / "NORMAL"
+    for number, path in enumerate(sorted(folder.glob("*.jpeg"))[:6]):
+        Image.open(path).save(folder / f"IM-90{number}0-0001.jpeg", quality=97)
+    manifest = prepare(PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), val_fraction=0.5))
+    lines = (tmp_path / "out" / "near_duplicates.jsonl").read_text().splitlines()
+    assert manifest.num_records == 86
+    assert manifest.num_near_duplicates == len(lines) >= 5
+    split_of = {record.filename: split for split, record in records_of(tmp_path / "out", 32)}
+    for pair in map(json.loads, lines):
+        assert split_of[pair["filename"]] == split_of[pair["near_duplicate_of"]]
+
+
 def test_a_test_split_by_fraction_is_refused_where_there_is_a_test_folder(images, tmp_path):
     config = PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), test_fraction=0.3)
     with pytest.raises(UsageError, match="has a test set already"):

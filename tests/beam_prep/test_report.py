@@ -59,7 +59,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         num_records=num_records,
         num_duplicates=2,
         num_rejected=3,
-        num_near_duplicates=0,
+        num_near_duplicates=1,
         rejected_by_reason={"empty_file": 1, "undecodable": 2},
         options={"image_sizes": [SIZE_PX], "equalization": "hist", "encoding": "raw"},
         splits=splits,
@@ -72,6 +72,8 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
     ]
     duplicates = [{"filename": f"copy{i}.png", "duplicate_of": "kept.png"} for i in range(2)]
     (dataset / "rejected.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rejected))
+    near = {"filename": "twin.png", "near_duplicate_of": "kept.png", "distance": 3}
+    (dataset / "near_duplicates.jsonl").write_text(json.dumps(near) + "\n")
     (dataset / "duplicates.jsonl").write_text("".join(json.dumps(line) + "\n" for line in duplicates))
     return dataset, raw
 
@@ -93,6 +95,7 @@ def test_page_tells_counts_classes_weights_and_origin(tmp_path):
     assert "val no images no images" in text
     assert "undecodable 2" in text
     assert "copy1.png kept.png" in text
+    assert "twin.png kept.png 3" in text
     assert "numpy 9.9.9" in text
     assert Manifest.read(dataset).fingerprint in text
     assert html.count("before equalization") == 2 * 4  # two of each class: the image and its histogram
@@ -139,6 +142,8 @@ def test_an_image_that_changed_since_is_not_shown_as_before(tmp_path):
 def test_missing_lists_a_missing_class_and_missing_shards_are_told(tmp_path):
     dataset, _ = _make_dataset(tmp_path, {"NORMAL": 0, "PNEUMONIA": 2})
     (dataset / "rejected.jsonl").unlink()
+    near = {"filename": "twin.png", "near_duplicate_of": "kept.png", "distance": 3}
+    (dataset / "near_duplicates.jsonl").write_text(json.dumps(near) + "\n")
     (dataset / "duplicates.jsonl").write_text("not json\n")
     text = _text(write_report(dataset).read_text(encoding="utf-8"))
     assert "No training image of this class." in text
