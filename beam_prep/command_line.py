@@ -17,6 +17,9 @@ from typing import Any
 
 from beam_prep.errors import CxrflowError, UsageError
 
+EXTRAS = {"beam_prep": "prep", "trainer": "train"}
+"""The extra of the distribution that holds what a package needs to run."""
+
 
 @dataclass(frozen=True)
 class Command:
@@ -52,6 +55,13 @@ def main(
     except CxrflowError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", "beam_prep", "trainer"):
+            raise
+        extra = EXTRAS[package]
+        print(f"error: {missing} is not installed; {package} needs: pip install 'cxrflow[{extra}]'", file=sys.stderr)
+        sys.exit(UsageError.exit_code)
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -115,6 +117,26 @@ def test_a_broken_record_is_a_failed_run_that_names_the_shard_check(command, pha
     assert "error: reading the records failed: corrupted record" in result.stderr
     assert "python -m beam_prep verify" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "missing", "extra"),
+    [
+        (["beam_prep", "prepare", "--input", "IN", "--output", "OUT"], "apache_beam", "prep"),
+        (["trainer", "train", "--data", "DATA", "--output", "OUT", "--image_size", "32"], "tensorflow", "train"),
+    ],
+)
+def test_a_plain_install_says_which_extra_is_missing(phantoms, dataset, tmp_path, arguments, missing, extra):
+    places = {"IN": phantoms, "DATA": dataset, "OUT": tmp_path / "out"}
+    package, *rest = [str(places.get(argument, argument)) for argument in arguments]
+    code = (
+        "import runpy, sys\n"
+        f"sys.modules[{missing!r}] = None  # as Python finds it where it is not installed\n"
+        f"sys.argv = {[package, *rest]!r}\n"
+        f"runpy.run_module({package!r}, run_name='__main__')"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    refused(result, f"{missing} is not installed", f"cxrflow[{extra}]")
 
 
 def test_flags_on_the_command_line_win_over_the_config_file(command, dataset, tmp_path):
