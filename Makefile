@@ -34,7 +34,7 @@ demo: .venv/ready ## synthetic images to an evaluated model and a page to look a
 	$(BIN)/python -m trainer train --data $(DEMO)/dataset --output $(DEMO)/run $(DEMO_FLAGS)
 
 test: .venv/ready ## the tests (under 10 minutes on two cores)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
 
 test-slow: .venv/ready ## the tests that take minutes each
 	$(BIN)/pytest -m slow
