@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.codestream import decode_rle, frame_size
-from beam_prep.images import MAX_FILE_BYTES, ImageError, check_size
+from beam_prep.images import MAX_FILE_BYTES, ImageError, check_size, is_dicom
 
 PATIENT_ID = 0x00100020
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -82,7 +82,7 @@ def patient_id(data: bytes) -> str | None:
     Raises:
         ImageError: the header is broken.
     """
-    if data[128:132] != b"DICM":
+    if not is_dicom(data):
         return None
     with _discreet():
         dataset = _read(data, stop_when=lambda tag, vr, length: tag > PATIENT_ID)

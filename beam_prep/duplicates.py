@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from itertools import combinations
 
 # Of the 5,216 training X-rays of the Kaggle set, 28 pairs have equal hashes, all others differ in 12 bits or more.
-# Re-encoding as JPEG or resizing changes up to 8 of an image.
+# Of a dozen of them, saved again at JPEG quality 60 to 90 or resized to 300 px, none changed by more than 8.
 MAX_DISTANCE = 8
 HASH_BITS = 256
 

@@ -63,9 +63,10 @@ def _check_shard(
         yield f"{shard.path}: missing"
         return
     with open(path, "rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else None
-        if sha256 is None:  # Python 3.10
-            sha256 = hashlib.sha256(file.read()).hexdigest()
+        digest = hashlib.sha256()
+        while block := file.read(2**20):
+            digest.update(block)
+    sha256 = digest.hexdigest()
     if sha256 != shard.sha256:
         yield f"{shard.path}: expected SHA-256 {shard.sha256[:12]}…, found {sha256[:12]}…"
     num_records = 0

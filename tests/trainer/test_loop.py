@@ -35,17 +35,15 @@ def without_dropout(model: keras.Model) -> None:
             layer.rate = 0.0
 
 
-def fit(train, replicas: int, *, epochs: int = 2, dropout: bool = False, augment: bool = False, seed: int = 0):
-    """Losses of each epoch and final weights of a small training."""
+def make_loop(replicas: int, *, augment: bool = False, seed: int = 0) -> Loop:
+    """A small network in a loop of its own strategy; the same seed gives the same weights."""
     strategy = strategy_of(replicas)
     config = TrainConfig(data="d", output="o", image_size=32, batch_size=16)
     keras.utils.set_random_seed(seed)
     with strategy.scope():
         model = models.build(config)
         optimizer = keras.optimizers.SGD(0.01)
-    if not dropout:
-        without_dropout(model)
-    loop = Loop(
+    return Loop(
         model,
         optimizer=optimizer,
         strategy=strategy,
@@ -54,12 +52,19 @@ def fit(train, replicas: int, *, epochs: int = 2, dropout: bool = False, augment
         augment=partial(random_affine, config=config) if augment else None,
         seed=seed,
     )
+
+
+def fit(train, replicas: int, *, epochs: int = 2, dropout: bool = False, augment: bool = False, seed: int = 0):
+    """Losses of each epoch and final weights of a small training."""
+    loop = make_loop(replicas, augment=augment, seed=seed)
+    if not dropout:
+        without_dropout(loop.model)
     losses = []
     for epoch in range(epochs):
         batches = training_batches(train, batch_size=16, seed=seed, epoch=epoch)
-        distributed = iter(strategy.experimental_distribute_dataset(batches))
+        distributed = iter(loop.strategy.experimental_distribute_dataset(batches))
         losses.append(loop.train_epoch(distributed, train.num_records // 16)["loss"])
-    return losses, model.get_weights()
+    return losses, loop.model.get_weights()
 
 
 @pytest.mark.parametrize("replicas", [2, 4])
@@ -110,25 +115,14 @@ def test_each_replica_and_each_step_draws_its_own_numbers():
     assert tuple(step_seed(8, tf.constant(0, tf.int64)).numpy()) not in seeds
 
 
-def test_dropout_differs_between_replicas(train):
-    strategy = strategy_of(2)
-    with strategy.scope():
-        model = models.build(TrainConfig(data="d", output="o", image_size=32))
-        optimizer = keras.optimizers.SGD(0.01)
-    loop = Loop(
-        model,
-        optimizer=optimizer,
-        strategy=strategy,
-        batch_size=16,
-        class_weights=CLASS_WEIGHTS,
-        augment=None,
-        seed=0,
-    )
+def test_dropout_differs_between_replicas():
+    loop = make_loop(2)
     images = tf.ones([4, 32, 32, 1]) * 99
 
     @tf.function
     def outputs():
-        return strategy.experimental_local_results(strategy.run(lambda: loop.model(images, training=True)))
+        results = loop.strategy.run(lambda: loop.model(images, training=True))
+        return loop.strategy.experimental_local_results(results)
 
     one, other = outputs()
     assert np.abs(one.numpy() - other.numpy()).max() > 1e-6
