@@ -14,6 +14,7 @@ from beam_prep.examples import Record, to_example
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
 from beam_prep.plan import Plan, ShardTask, make_plan
 from beam_prep.progress import tick
+from beam_prep.pyramid import Pyramid
 from beam_prep.shards import frame, write_shard
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
@@ -57,12 +58,13 @@ class PrepareImage(beam.DoFn):
         patient = _group(source, data)
         source_id = images.digest(image)
         # Near duplicates are told on the histogram-equalized image, whatever the records are to hold.
-        spread = images.equalize(image, "hist")
-        equalized = spread if self._config.equalization == "hist" else images.equalize(image, self._config.equalization)
+        spread = Pyramid(images.equalize(image, "hist"))
+        wanted = self._config.equalization
+        equalized = spread if wanted == "hist" else Pyramid(images.equalize(image, wanted))
         group = hash_text(patient, self._salt)
         spans, sums = [], []
         for size in self._config.image_sizes:
-            pixels = images.resize(equalized, size)
+            pixels = equalized.resize(size)
             sums.append(images.pixel_sums(pixels))
             record = Record(
                 encoded=images.encode(pixels, self._config.encoding),
@@ -83,7 +85,7 @@ class PrepareImage(beam.DoFn):
             group_rank=rank(patient),
             order=rank(source.filename),
             pixels=f"{image.width}x{image.height}:{source_id}",
-            perceptual_hash=images.perceptual_hash(spread),
+            perceptual_hash=spread.perceptual_hash(),
             sums=tuple(sums),
             spans=tuple(spans),
         )

@@ -18,9 +18,10 @@ from PIL import Image
 from beam_prep import sources
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
-from beam_prep.images import decode, decode_record, digest, equalize, resize
+from beam_prep.images import decode, decode_record, digest, equalize
 from beam_prep.manifest import Manifest
 from beam_prep.prepare import prepare
+from beam_prep.pyramid import Pyramid
 from beam_prep.verify import verify
 
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
@@ -31,7 +32,7 @@ def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
     for _, record in records_of(dataset, 32):
         path = phantoms / record.filename
         decoded = decode(path.read_bytes())
-        expected = resize(equalize(decoded, "hist"), 32)
+        expected = Pyramid(equalize(decoded, "hist")).resize(32)
         pixels = decode_record(record.encoded, encoding=record.encoding, height=record.height, width=record.width)
         assert np.array_equal(pixels, np.asarray(expected))
         assert record.source_id == digest(decoded)
