@@ -1,12 +1,7 @@
 """A whole preparation, on real Beam runners."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -225,21 +220,3 @@ def test_overwrite_leaves_nothing_of_the_old_dataset(phantoms, tmp_path):
     prepare(PrepConfig(input=str(phantoms), output=str(output), image_sizes=(32,), num_shards=2, overwrite=True))
     assert not (output / "size-40").exists()
     assert verify(output) == []
-
-
-def test_kill_9_leaves_no_dataset_and_the_same_command_completes_it(phantoms, dataset, tmp_path):
-    output = tmp_path / "out"
-    arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2"]
-    command = [sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    progress = output / "_work" / "progress"
-    deadline = time.monotonic() + 60
-    while not (progress.exists() and progress.stat().st_size > 5) and job.poll() is None:
-        assert time.monotonic() < deadline
-    os.killpg(job.pid, signal.SIGKILL)
-    killed = job.wait() == -signal.SIGKILL
-    assert killed
-    with pytest.raises(UsageError):
-        Manifest.read(output)
-    subprocess.run(command, check=True, capture_output=True)
-    assert files_of(output) == files_of(dataset)
