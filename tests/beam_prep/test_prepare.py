@@ -19,8 +19,6 @@ from beam_prep.prepare import prepare
 from beam_prep.pyramid import Pyramid
 from beam_prep.verify import verify
 
-WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
-
 
 def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
     seen = set()
@@ -61,12 +59,6 @@ def test_no_patient_is_in_two_splits_and_no_name_of_one_is_in_a_group(dataset):
     assert {name: len(members) for name, members in groups.items()} == {
         name: split.num_groups for name, split in Manifest.read(dataset).splits.items()
     }
-
-
-def test_worker_processes_give_the_same_bytes(phantoms, dataset, tmp_path):
-    config = PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2)
-    prepare(config, WORKER_PROCESSES)
-    assert files_of(tmp_path / "other") == files_of(dataset)
 
 
 def test_the_order_of_the_listing_does_not_matter(phantoms, dataset, tmp_path, monkeypatch):
