@@ -17,10 +17,19 @@ _NAME = "progress"
 _REFRESH_S = 0.5
 
 
-def tick(work: str | os.PathLike[str]) -> None:
-    """Counts one image as done."""
-    with open(Path(work, _NAME), "ab", buffering=0) as file:
-        file.write(b".")
+class Ticker:
+    """Counts images as done, in whatever process it is made."""
+
+    def __init__(self, work: str | os.PathLike[str]) -> None:
+        self._file = open(Path(work, _NAME), "ab", buffering=0)  # noqa: SIM115 - closed by close()
+
+    def tick(self) -> None:
+        """Counts one."""
+        self._file.write(b".")
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
 
 
 @contextmanager

@@ -34,7 +34,7 @@ class SpoolWriter:
     def __init__(self, folder: str | os.PathLike[str]) -> None:
         name = uuid.uuid4().hex
         self._name = f"{name}.spool"
-        self._file: BinaryIO = open(Path(folder, self._name), "xb")  # noqa: SIM115 - closed by close()
+        self._file: BinaryIO = open(Path(folder, self._name), "xb", buffering=2**20)  # noqa: SIM115 - closed by close()
         self._notes: BinaryIO = open(Path(folder, f"{name}.notes"), "xb")  # noqa: SIM115
         self._pending: list[str] = []
         self._offset = 0

@@ -13,7 +13,7 @@ from beam_prep.config import PrepConfig
 from beam_prep.examples import Record, to_example
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
 from beam_prep.plan import Plan, ShardTask, make_plan
-from beam_prep.progress import tick
+from beam_prep.progress import Ticker
 from beam_prep.pyramid import Pyramid
 from beam_prep.resume import Stamp, finished_shard, keep_receipt, note_of
 from beam_prep.shards import frame, write_shard
@@ -32,9 +32,12 @@ class PrepareImage(beam.DoFn):
         self._config = config
         self._work = work
         self._salt = salt
-        self._spool: SpoolWriter | None = None
         self._num_prepared = Metrics.counter(NAMESPACE, "images_prepared")
         self._num_unreadable = Metrics.counter(NAMESPACE, "images_unreadable")
+
+    def setup(self) -> None:
+        self._spool = SpoolWriter(self._work.spool)
+        self._ticker = Ticker(self._work.path)
 
     def process(self, source: Source) -> Iterator[Prepared | Rejected]:
         name = self._public_name(source.filename)
@@ -44,7 +47,7 @@ class PrepareImage(beam.DoFn):
         except images.ImageError as error:
             outcome = Rejected(name, error.reason, error.detail)
             self._num_unreadable.inc()
-        tick(self._work.path)
+        self._ticker.tick()
         yield outcome
 
     def _public_name(self, filename: str) -> str:
@@ -78,7 +81,7 @@ class PrepareImage(beam.DoFn):
                 source_id=source_id,
                 group=group,
             )
-            spans.append(self._open_spool().append(frame(to_example(record))))
+            spans.append(self._spool.append(frame(to_example(record))))
         prepared = Prepared(
             filename=name,
             label=source.label,
@@ -91,22 +94,16 @@ class PrepareImage(beam.DoFn):
             sums=tuple(sums),
             spans=tuple(spans),
         )
-        self._open_spool().note(note_of(source, stamp, prepared))
+        self._spool.note(note_of(source, stamp, prepared))
         return prepared
-
-    def _open_spool(self) -> SpoolWriter:
-        if self._spool is None:
-            self._spool = SpoolWriter(self._work.spool)
-        return self._spool
 
     def finish_bundle(self) -> None:
         # What is handed on at the end of a bundle must be readable by whoever gets it.
-        if self._spool is not None:
-            self._spool.flush()
+        self._spool.flush()
 
     def teardown(self) -> None:
-        if self._spool is not None:
-            self._spool.close()
+        self._spool.close()
+        self._ticker.close()
 
 
 def _group(source: Source, data: bytes) -> str:
