@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from beam_prep.audit import Traits
 from beam_prep.duplicates import Components, near_pairs
 from beam_prep.spool import Span
 
@@ -27,6 +28,7 @@ class Prepared(NamedTuple):
         perceptual_hash: alike for near duplicates.
         sums: sum and sum of squares of the pixels, for each image size, ascending.
         spans: where the record lies, one for each image size, ascending.
+        traits: what could tell the class without a look at the lung.
     """
 
     filename: str
@@ -39,6 +41,7 @@ class Prepared(NamedTuple):
     perceptual_hash: int
     sums: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
+    traits: Traits
 
 
 class Rejected(NamedTuple):

@@ -15,6 +15,7 @@ from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_N
 from beam_prep.plan import Plan, ShardTask, make_plan
 from beam_prep.progress import tick
 from beam_prep.shards import frame, write_shard
+from beam_prep.shortcuts import measure
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
 from beam_prep.spool import Span, SpoolWriter, read_spans
@@ -86,6 +87,7 @@ class PrepareImage(beam.DoFn):
             perceptual_hash=images.perceptual_hash(spread),
             sums=tuple(sums),
             spans=tuple(spans),
+            traits=measure(image, data),
         )
 
     def _append(self, data: bytes) -> Span:
@@ -169,13 +171,14 @@ def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
 
 
 def publish(shards: Iterable[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
-    """Writes the lists of rejections and duplicates, and last the manifest; returns its fingerprint."""
+    """Writes the lists of rejections and duplicates, the audit and last the manifest; returns its fingerprint."""
     for name, rows in (
         (REJECTED_NAME, plan.rejected),
         (DUPLICATES_NAME, plan.assignment.duplicates),
         (NEAR_DUPLICATES_NAME, plan.assignment.near_duplicates),
     ):
         write_json_lines(Path(dataset, name), [row._asdict() for row in rows])
+    plan.audit.write(dataset)
     manifest = plan.manifest(list(shards), software)
     manifest.write(dataset)
     return manifest.fingerprint
