@@ -9,77 +9,21 @@ import json
 import math
 import os
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from beam_prep.manifest import AUDIT_NAME
 from beam_prep.schema import CLASS_NAMES
+from beam_prep.traits import FEATURES, Traits
 
-STEPS = 10_000  # to one, of fractions: whole numbers come out alike in any order
 NUM_BINS = 30
+NUM_RANGES = 10
+RANGE_GAIN = 0.02  # of AUROC, from which ranges tell more than the order does, and not by chance only
 
 Value = TypeVar("Value")
-
-
-class Traits(NamedTuple):
-    """What is measured of one file and its decoded image, before equalization; see `shortcuts.measure`.
-
-    Attributes:
-        width: px.
-        height: px.
-        jpeg_quality: 1..100; None for a file that is no JPEG.
-        brightness: mean, from 0 (black) to `STEPS` (white).
-        border_brightness: the same of the outermost pixels.
-        file_bytes: size of the file.
-    """
-
-    width: int
-    height: int
-    jpeg_quality: int | None
-    brightness: int
-    border_brightness: int
-    file_bytes: int
-
-
-class Feature(NamedTuple):
-    """One number of an image to tell the class by.
-
-    Attributes:
-        title: what to call it.
-        axis: the same with its unit.
-        steps: to one unit.
-        of: its value, in steps; None where the image has none.
-    """
-
-    title: str
-    axis: str
-    steps: int
-    of: Callable[[Traits], int | None]
-
-
-FEATURES: dict[str, Feature] = {
-    "width": Feature("Width", "width, px", 1, lambda traits: traits.width),
-    "height": Feature("Height", "height, px", 1, lambda traits: traits.height),
-    "aspect": Feature("Aspect", "width / height", STEPS, lambda traits: STEPS * traits.width // traits.height),
-    "pixels": Feature("Number of pixels", "pixels, millions", 10**6, lambda traits: traits.width * traits.height),
-    "jpeg": Feature("JPEG file or not", "is a JPEG file", 1, lambda traits: int(traits.jpeg_quality is not None)),
-    "jpeg_quality": Feature("JPEG quality", "JPEG quality", 1, lambda traits: traits.jpeg_quality),
-    "brightness": Feature("Brightness", "mean brightness, black 0 to white 1", STEPS, lambda traits: traits.brightness),
-    "border_brightness": Feature(
-        "Border brightness",
-        "mean brightness of the border, black 0 to white 1",
-        STEPS,
-        lambda traits: traits.border_brightness,
-    ),
-    "bytes_per_pixel": Feature(
-        "File size per pixel",
-        "file size, bytes per pixel",
-        STEPS,
-        lambda traits: STEPS * traits.file_bytes // (traits.width * traits.height),
-    ),
-}
 
 
 @dataclass(frozen=True)
@@ -109,6 +53,9 @@ class Shortcut:
     Attributes:
         auroc: from 0.5, which tells nothing, to 1, whichever way round it points; None where it is not defined.
         higher_in: the class that has the higher values; None where neither has.
+        auroc_by_range: of the share of PNEUMONIA in the tenth that a value falls into, learned on one half of the
+            patients and tried on the other; sees a class that keeps to the middle or to both ends. None where a half
+            lacks a class.
         note: why the AUROC is not defined or can't be but 0.5.
         num_without: class name → images that have no such number, and do not count here.
         histogram: of the images that have one.
@@ -116,9 +63,22 @@ class Shortcut:
 
     auroc: float | None
     higher_in: str | None
+    auroc_by_range: float | None
     note: str | None
     num_without: dict[str, int]
     histogram: Histogram
+
+    @property
+    def is_by_range(self) -> bool:
+        """Whether ranges of the values tell clearly more than that they are high or low."""
+        if self.auroc is None or self.auroc_by_range is None:
+            return False
+        return self.auroc_by_range > self.auroc + RANGE_GAIN
+
+    @property
+    def best(self) -> float | None:
+        """The AUROC of the better way."""
+        return self.auroc_by_range if self.is_by_range else self.auroc
 
 
 @dataclass(frozen=True)
@@ -128,9 +88,9 @@ class Audit:
     Attributes:
         num_images: by class name.
         num_groups: patients by class name.
-        chance_auroc: 19 in 20 features that have nothing to do with the class stay below it with as many patients;
-            None without patients of both classes.
-        shortcuts: by name of the feature, as in `FEATURES`.
+        chance_auroc: 19 in 20 features that have nothing to do with the class stay below it with as many patients,
+            or more do; None without patients of both classes.
+        shortcuts: by name of the feature, as in `traits.FEATURES`.
     """
 
     num_images: dict[str, int]
@@ -140,9 +100,9 @@ class Audit:
 
     def telling(self, auroc: float) -> dict[str, Shortcut]:
         """The features that tell the class with this AUROC or a higher one, and not by chance; the best first."""
-        ranked = sorted(self.shortcuts.items(), key=lambda item: -(item[1].auroc or 0))
+        ranked = sorted(self.shortcuts.items(), key=lambda item: -(item[1].best or 0))
         chance = self.chance_auroc or 1.0
-        return {name: each for name, each in ranked if each.auroc and each.auroc >= auroc and each.auroc > chance}
+        return {name: each for name, each in ranked if each.best and each.best >= auroc and each.best > chance}
 
     def write(self, dataset: str | os.PathLike[str]) -> None:
         """Writes `audit.json` by rename."""
@@ -167,29 +127,31 @@ class Audit:
             return None
 
 
-def make_audit(images: Iterable[tuple[int, str, Traits]]) -> Audit:
+def make_audit(images: Iterable[tuple[int, int, Traits]]) -> Audit:
     """Audits the records of a dataset.
 
     Args:
-        images: label, patient group and traits of each, in any order.
+        images: label, rank of the patient (`sources.rank`) and traits of each, in any order.
     """
-    of_class: list[list[Traits]] = [[] for _ in CLASS_NAMES]
-    groups: list[set[str]] = [set() for _ in CLASS_NAMES]
-    for label, group, traits in images:
-        of_class[label].append(traits)
-        groups[label].add(group)
+    of_class: list[list[tuple[int, Traits]]] = [[] for _ in CLASS_NAMES]
+    groups: list[set[int]] = [set() for _ in CLASS_NAMES]
+    for label, group_rank, traits in images:
+        of_class[label].append((group_rank % 2, traits))
+        groups[label].add(group_rank)
     return Audit(
         num_images=_by_class(map(len, of_class)),
         num_groups=_by_class(map(len, groups)),
         chance_auroc=_chance_auroc(*map(len, groups)),
         shortcuts={
-            name: _shortcut([[feature.of(traits) for traits in members] for members in of_class], feature.steps)
+            name: _shortcut(
+                [[(feature.of(traits), half) for half, traits in members] for members in of_class], feature.steps
+            )
             for name, feature in FEATURES.items()
         },
     )
 
 
-def auroc(negatives: Sequence[int], positives: Sequence[int]) -> float:
+def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
     """The chance that a positive is higher than a negative, ties counting half, from whole numbers.
 
     Source: Hanley and McNeil, The Meaning and Use of the Area under a ROC Curve, 1982 (the Mann-Whitney statistic).
@@ -199,31 +161,60 @@ def auroc(negatives: Sequence[int], positives: Sequence[int]) -> float:
     return twice / (2 * len(ordered) * len(positives))
 
 
+def auroc_by_range(classes: Sequence[Sequence[tuple[int, int]]]) -> float | None:
+    """How well a value tells the class by the range it falls into, tried on patients not learned from.
+
+    Args:
+        classes: of the negatives and of the positives, value and half (0 or 1) of each.
+
+    Returns:
+        AUROC in 0..1, over pairs of the same half; None where a half lacks a class.
+    """
+    total, num_pairs = 0.0, 0
+    for half in (0, 1):
+        learned, tried = (
+            [[v for v, h in members if (h == half) == same] for members in classes] for same in (False, True)
+        )
+        if not all(learned) or not all(tried):
+            return None
+        pooled = sorted(value for members in learned for value in members)
+        edges = [pooled[len(pooled) * index // NUM_RANGES] for index in range(1, NUM_RANGES)]
+        negatives, positives = (Counter(bisect_right(edges, value) for value in members) for members in learned)
+        odds = [(positives[index] + 1) / (negatives[index] + 1) for index in range(NUM_RANGES)]
+        scores = [[odds[bisect_right(edges, value)] for value in members] for members in tried]
+        total += auroc(*scores) * len(scores[0]) * len(scores[1])
+        num_pairs += len(scores[0]) * len(scores[1])
+    return total / num_pairs
+
+
 def _chance_auroc(num_negatives: int, num_positives: int) -> float | None:
-    """Upper end of the 95 % interval of an AUROC whose true value is 0.5."""
+    """What an AUROC whose true value is 0.5 passes 1 time in 20, be it by high, by low or by ranges of values."""
     if not num_negatives or not num_positives:
         return None
     deviation = math.sqrt((num_negatives + num_positives + 1) / (12 * num_negatives * num_positives))
-    return round(min(0.5 + 1.96 * deviation, 1.0), 4)
+    return round(min(0.5 + 2.13 * deviation, 1.0), 4)
 
 
-def _shortcut(values: Sequence[Sequence[int | None]], steps: int) -> Shortcut:
-    """From the values of each class, in steps."""
-    present = [[value for value in members if value is not None] for members in values]
+def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int) -> Shortcut:
+    """From the values, in steps, of each class, each with the half that its patient is in."""
+    halved = [[(value, half) for value, half in members if value is not None] for members in values]
+    present = [[value for value, _ in members] for members in halved]
     area: float | None = None
-    higher_in = note = None
+    higher_in = note = by_range = None
     if not all(present):
         note = "no image of a class has one"
     else:
         signed = auroc(*present)
         area = round(max(signed, 1 - signed), 4)
+        by_range = auroc_by_range(halved)
         if signed != 0.5:
             higher_in = CLASS_NAMES[signed > 0.5]
         elif len({value for members in present for value in members}) == 1:
-            note = "the same in all images"
+            note = "all the same"
     return Shortcut(
         auroc=area,
         higher_in=higher_in,
+        auroc_by_range=None if by_range is None else round(by_range, 4),
         note=note,
         num_without=_by_class(len(all_) - len(having) for all_, having in zip(values, present, strict=True)),
         histogram=_histogram([sorted(members) for members in present], steps),

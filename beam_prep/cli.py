@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_prep import command_line
-from beam_prep.audit import FEATURES, Audit
+from beam_prep.audit import Audit
 from beam_prep.command_line import Command
 from beam_prep.config import PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
+from beam_prep.traits import FEATURES
 
 SHORTCUT_AUROC = 0.8  # from here on one number tells so much of the class that the console says so
 
@@ -74,7 +75,7 @@ def _telling(dataset: str) -> list[str]:
     """The single numbers of an image that tell its class, each with its AUROC."""
     audit = Audit.read(dataset)
     found = audit.telling(SHORTCUT_AUROC) if audit else {}
-    return [f"{FEATURES[name].title} (AUROC {shortcut.auroc:.2f})" for name, shortcut in found.items()]
+    return [f"{FEATURES[name].title} (AUROC {shortcut.best:.2f})" for name, shortcut in found.items()]
 
 
 def _shares(manifest: Manifest, split: str) -> Iterator[str]:

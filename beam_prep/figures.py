@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beam_prep.audit import Feature, Histogram
+from beam_prep.audit import Histogram
 from beam_prep.manifest import Manifest
 from beam_prep.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg
+from beam_prep.traits import Feature
 
 if TYPE_CHECKING:
     from markupsafe import Markup

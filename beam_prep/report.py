@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from beam_prep.audit import FEATURES, Audit, Shortcut
+from beam_prep.audit import Audit, Shortcut
 from beam_prep.figures import GREY_TOP, class_histogram, split_chart
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
 from beam_prep.page import render, write_page
 from beam_prep.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
+from beam_prep.traits import FEATURES
 
 REPORT_NAME = "report.html"
 MAX_LISTED = 200
-SIZE_FIGURES = ("width", "height", "aspect")
+SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # and their units
 AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
 WARN_AUROC = 0.7
 
@@ -103,8 +104,8 @@ def _audit_values(audit: Audit | None) -> dict[str, Any]:
         "patients_text": " and ".join(f"{count:,} {name}" for name, count in audit.num_groups.items()),
         "size_figures": [class_histogram(FEATURES[name], varied[name], 4.0) for name in SIZE_FIGURES if name in varied],
         "size_constants": [
-            f"{FEATURES[name].axis} {histograms[name].start:g}"
-            for name in SIZE_FIGURES
+            f"{FEATURES[name].title.lower()} {histograms[name].start:g}{unit}"
+            for name, unit in SIZE_FIGURES.items()
             if histograms[name].num_bins == 1
         ],
         "audit_figures": [
@@ -114,13 +115,13 @@ def _audit_values(audit: Audit | None) -> dict[str, Any]:
 
 
 def _verdict(shortcut: Shortcut, chance_auroc: float | None) -> str:
-    if shortcut.auroc is None:
+    if shortcut.best is None:
         return f"not defined: {shortcut.note}"
     if shortcut.note:
         return f"nothing: {shortcut.note}"
-    if chance_auroc is None or shortcut.auroc <= chance_auroc:
+    if chance_auroc is None or shortcut.best <= chance_auroc:
         return "nothing beyond chance"
-    return next(words for auroc, words in VERDICTS if shortcut.auroc >= auroc)
+    return next(words for auroc, words in VERDICTS if shortcut.best >= auroc)
 
 
 def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from beam_prep.audit import STEPS, Traits
+from beam_prep.traits import STEPS, Traits
 
 GRID = 256  # points a side, at most
 BORDER = 0.02  # of a side

@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from beam_prep.audit import Traits
 from beam_prep.duplicates import Components, near_pairs
 from beam_prep.spool import Span
+from beam_prep.traits import Traits
 
 RANKS = 2**64
 _PRECEDENCE = ("train", "val", "test")  # of patients whose images are said to be in several

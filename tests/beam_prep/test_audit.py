@@ -9,18 +9,22 @@ import pytest
 from PIL import Image
 
 from beam_prep import cli
-from beam_prep.audit import FEATURES, Audit, Traits, auroc, make_audit
+from beam_prep.audit import Audit, auroc, auroc_by_range, make_audit
 from beam_prep.config import PrepConfig
 from beam_prep.manifest import Manifest
+from beam_prep.sources import rank
+from beam_prep.traits import FEATURES, Traits
 
 
 def traits(**changed) -> Traits:
     return Traits(800, 600, 75, 5000, 1000, 90_000)._replace(**changed)
 
 
-def patients(of_class: list[list[Traits]]) -> list[tuple[int, str, Traits]]:
+def patients(of_class: list[list[Traits]]) -> list[tuple[int, int, Traits]]:
     """One image a patient, from the traits of each class."""
-    return [(label, f"{label}-{i}", each) for label, members in enumerate(of_class) for i, each in enumerate(members)]
+    return [
+        (label, rank(f"{label}-{i}"), each) for label, members in enumerate(of_class) for i, each in enumerate(members)
+    ]
 
 
 def test_auroc_is_the_share_of_pairs_in_order_with_ties_half():
@@ -40,7 +44,27 @@ def test_a_number_that_tells_all_is_found_whichever_way_round():
         assert (audit.shortcuts["width"].auroc, audit.shortcuts["width"].higher_in) == (1.0, higher_in)
         assert set(audit.telling(0.9)) == {"width", "aspect", "pixels", "bytes_per_pixel"}
         height = audit.shortcuts["height"]
-        assert (height.auroc, height.higher_in, height.note) == (0.5, None, "the same in all images")
+        assert (height.auroc, height.higher_in, height.note) == (0.5, None, "all the same")
+
+
+def test_a_class_at_both_ends_of_the_other_is_found():
+    rng = random.Random(0)
+    middle = [traits(brightness=rng.randrange(4000, 6000)) for _ in range(200)]
+    ends = [traits(brightness=rng.choice([rng.randrange(4000), rng.randrange(6000, 9999)])) for _ in range(200)]
+    brightness = make_audit(patients([middle, ends])).shortcuts["brightness"]
+    assert brightness.auroc < 0.6
+    assert brightness.is_by_range
+    assert brightness.best == brightness.auroc_by_range > 0.9
+
+
+def test_what_is_learned_by_range_must_hold_for_other_patients():
+    rng = random.Random(0)
+    noise = [[traits(brightness=rng.randrange(9999)) for _ in range(60)] for _ in range(2)]
+    audit = make_audit(patients(noise))
+    assert 0.4 < audit.shortcuts["brightness"].auroc_by_range < 0.6
+    assert "brightness" not in audit.telling(0.5)
+    assert auroc_by_range([[(1, 0), (2, 1)], [(3, 0)]]) is None
+    assert auroc_by_range([[(1, 0), (2, 1)], [(1, 0), (2, 1)]]) == 0.5
 
 
 def test_the_order_of_the_images_does_not_matter():
@@ -52,10 +76,12 @@ def test_the_order_of_the_images_does_not_matter():
 def test_what_few_patients_tell_is_no_finding():
     def of_patients(count: int) -> Audit:
         """Of 24 images each class, that many patients."""
-        return make_audit((label, f"{i % count}", traits(height=600 + label)) for label in (0, 1) for i in range(24))
+        return make_audit(
+            (label, rank(f"{i % count}"), traits(height=600 + label)) for label in (0, 1) for i in range(24)
+        )
 
     assert set(of_patients(24).telling(0.8)) == {"height", "aspect", "pixels", "bytes_per_pixel"}
-    assert of_patients(24).chance_auroc == pytest.approx(0.5 + 1.96 * (49 / (12 * 24 * 24)) ** 0.5, abs=1e-4)
+    assert of_patients(24).chance_auroc == pytest.approx(0.5 + 2.13 * (49 / (12 * 24 * 24)) ** 0.5, abs=1e-4)
     assert not of_patients(2).telling(0.8)
 
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from beam_prep import images
-from beam_prep.audit import Traits, make_audit
+from beam_prep.audit import make_audit
 from beam_prep.errors import UsageError
 from beam_prep.examples import Record, to_example
 from beam_prep.manifest import Manifest, Split
@@ -17,6 +17,8 @@ from beam_prep.page import NORMAL, figure_svg, image_uri
 from beam_prep.report import write_report
 from beam_prep.schema import CLASS_NAMES, SPLITS
 from beam_prep.shards import frame, write_shard
+from beam_prep.sources import rank
+from beam_prep.traits import Traits
 
 SIZE_PX = 32
 HOSTILE = "train/NORMAL/<script>alert('x')&.png"
@@ -72,7 +74,9 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         label: [Traits(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(20)]
         for label in (0, 1)
     }
-    audited = [(label, f"g{i}", each) for label, members in traits.items() for i, each in enumerate(members)]
+    audited = [
+        (label, rank(f"{label}-{i}"), each) for label, members in traits.items() for i, each in enumerate(members)
+    ]
     make_audit(audited).write(dataset)
     rejected = [
         {"filename": f"train/NORMAL/bad{i}.png", "reason": "undecodable", "detail": "cut <b>"} for i in range(3)
@@ -106,7 +110,7 @@ def test_page_tells_counts_classes_weights_and_origin(tmp_path):
     assert "numpy 9.9.9" in text
     assert "Width 0.75 NORMAL much" in text
     assert "Width, Aspect, Number of pixels, File size per pixel: each of these alone tells much" in text
-    assert "Height 0.50 – nothing: the same in all images" in text
+    assert "Height 0.50 – nothing: all the same" in text
     assert "Brightness 0.50 – nothing beyond chance" in text
     assert "20 NORMAL and 20 PNEUMONIA patients" in text
     assert 'aria-label="Histogram by class of width (width, px): most NORMAL images around' in html

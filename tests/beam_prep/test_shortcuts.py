@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_prep.audit import STEPS
 from beam_prep.images import decode
 from beam_prep.shortcuts import jpeg_quality, measure
+from beam_prep.traits import STEPS
 
 
 def encoded(pixels: np.ndarray, file_format: str = "PNG", **options) -> bytes:

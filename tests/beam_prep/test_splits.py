@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from beam_prep.audit import Traits
 from beam_prep.sources import rank
 from beam_prep.splits import Fractions, Prepared, assign
+from beam_prep.traits import Traits
 
 
 def image(
