@@ -18,6 +18,7 @@ from typing import TypeVar
 from beam_prep.manifest import AUDIT_NAME
 from beam_prep.schema import CLASS_NAMES
 from beam_prep.traits import FEATURES, Traits
+from beam_prep.work import write_atomically
 
 NUM_BINS = 30
 NUM_RANGES = 10
@@ -106,12 +107,7 @@ class Audit:
 
     def write(self, dataset: str | os.PathLike[str]) -> None:
         """Writes `audit.json` by rename."""
-        temporary = Path(dataset, f".{AUDIT_NAME}.{os.getpid()}")
-        with open(temporary, "w", encoding="utf-8") as file:
-            file.write(json.dumps(asdict(self)) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, Path(dataset, AUDIT_NAME))
+        write_atomically(Path(dataset, AUDIT_NAME), json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, dataset: str | os.PathLike[str]) -> Audit | None:

@@ -1,6 +1,6 @@
-"""Encoded bytes to grey images and back: decode, equalize, resize, encode. The one preprocessing of all commands.
+"""Encoded bytes to grey images and back: decode, equalize, encode. The one preprocessing of all commands.
 
-DICOM is read in `dicom.py`, all else here.
+DICOM is read in `dicom.py`, all else here; `pyramid.py` resizes.
 
 Images stay Pillow images on the way: its C loops do a histogram, a table look-up and a resize in a fraction of the
 time that numpy takes with its wider intermediate types.
@@ -23,7 +23,6 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million
 MIN_SIDE_PX = 16
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # as Pillow names them
-HASH_SIDE = 16
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
 
@@ -72,8 +71,8 @@ def decode(data: bytes) -> Image.Image:
             image.draft("L", image.size)  # JPEG: decode the luma channel only
             image.load()
             tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; a turned copy has none
-            upright = ImageOps.exif_transpose(image)
-            return _grey16(upright, tags) if upright.mode.startswith("I") else _grey(upright)
+            ImageOps.exif_transpose(image, in_place=True)
+            return _grey16(image, tags) if image.mode.startswith("I") else _grey(image)
     except ImageError:
         raise
     except UnidentifiedImageError:
@@ -127,7 +126,7 @@ def _grey(image: Image.Image) -> Image.Image:
         return black
     if image.mode == "P":
         image = image.convert("RGB")
-    return image.convert("L")
+    return image if image.mode == "L" else image.convert("L")
 
 
 def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
@@ -183,32 +182,11 @@ def _cumulative(counts: np.ndarray) -> np.ndarray:
     return (counts.cumsum() * (255.0 / counts.sum())).round().astype(np.uint8)
 
 
-def perceptual_hash(equalized: Image.Image) -> int:
-    """A difference hash of 256 bits: near duplicates (re-encoded, resized, slightly cropped) differ in few of them.
-
-    Args:
-        equalized: `L`, histogram-equalized, so that brightness and contrast are of no account.
-
-    Returns:
-        One bit for each of 16 x 16 cells, the first the highest: whether its right neighbour is brighter.
-
-    Source: N. Krawetz, Kind of Like That, 2013 (dHash), at four times its size: chest X-rays look alike, and 64 bits
-        call images of hundreds of different patients equal.
-    """
-    cells = np.asarray(equalized.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.BOX))  # [16, 17]
-    return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
-
-
 def pixel_sums(image: Image.Image) -> tuple[int, int]:
     """Sum and sum of squares of an `L` image's pixels: whole numbers, so that they add up alike in any order."""
     counts = np.array(image.histogram(), np.int64)
     values = np.arange(256, dtype=np.int64)
     return int(counts @ values), int(counts @ values**2)
-
-
-def resize(image: Image.Image, image_px: int) -> Image.Image:
-    """Bilinear with anti-aliasing, to a square of `image_px`; the aspect ratio gives way, as in the study."""
-    return image.resize((image_px, image_px), Image.Resampling.BILINEAR)
 
 
 def encode(image: Image.Image, encoding: str) -> bytes:

@@ -16,6 +16,7 @@ from beam_prep.examples import Record, from_example
 from beam_prep.figures import grey_histogram
 from beam_prep.manifest import Manifest
 from beam_prep.page import image_uri
+from beam_prep.pyramid import Pyramid
 from beam_prep.shards import read_frames
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def _copies(rows: Iterable[tuple[str, str, int]], input_dir: Path) -> Iterator[C
         image, other = _decode(input_dir, name), _decode(input_dir, other_name)
         if image is None or other is None:
             continue
-        hashes = [images.perceptual_hash(images.equalize(each, "hist")) for each in (image, other)]
+        hashes = [Pyramid(images.equalize(each, "hist")).perceptual_hash() for each in (image, other)]
         if (hashes[0] ^ hashes[1]).bit_count() == distance:  # else a file is no longer the one that was prepared
             yield Copies(_small(name, image), _small(other_name, other), distance)
 

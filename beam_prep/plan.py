@@ -60,14 +60,25 @@ class Plan:
         """How many inputs were rejected, by reason, in the order of the words."""
         return dict(sorted(Counter(rejected.reason for rejected in self.rejected).items()))
 
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the inputs: `inputs` = `records` + `duplicates` + `rejected`, and those by reason."""
+        return {
+            "inputs": self.num_inputs,
+            "records": sum(split.num_records for split in self.splits.values()),
+            "duplicates": len(self.assignment.duplicates),
+            "rejected": len(self.rejected),
+            **{f"rejected_{reason}": count for reason, count in self.rejected_by_reason.items()},
+        }
+
     def manifest(self, shards: Sequence[Shard], software: dict[str, str]) -> Manifest:
         """The manifest, once all shards are written."""
         by_path = {shard.path: shard for shard in shards}
         return Manifest(
-            num_inputs=self.num_inputs,
-            num_records=sum(split.num_records for split in self.splits.values()),
-            num_duplicates=len(self.assignment.duplicates),
-            num_rejected=len(self.rejected),
+            num_inputs=self.counts["inputs"],
+            num_records=self.counts["records"],
+            num_duplicates=self.counts["duplicates"],
+            num_rejected=self.counts["rejected"],
             num_near_duplicates=len(self.assignment.near_duplicates),
             rejected_by_reason=self.rejected_by_reason,
             options=self.options,

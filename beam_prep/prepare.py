@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr, suppress
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
 from beam_prep.manifest import Manifest
 from beam_prep.progress import watch
+from beam_prep.resume import sort_out
 from beam_prep.sources import DEFAULT_SALT, Source, find_sources
-from beam_prep.work import open_output
+from beam_prep.work import WorkFolder, exclusive, open_output
 
 if TYPE_CHECKING:
+    import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineRunner
 
@@ -63,18 +66,51 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
     from beam_prep.pipeline import build
 
     named = options.view_as(StandardOptions).runner
+    with exclusive(config.output):
+        software = software_versions()
+        work = open_output(config.output, overwrite=config.overwrite, job=_job(config, salt, software))
+        fresh, done = sort_out(work, config.input, sources)
+        if done:
+            logging.warning("going on with a job that was cut short: %d of %d images are done", len(done), len(sources))
+        _write_lines(work.listing, (source.to_json() for source in fresh))
+        _write_lines(work.done, done)
+        try:
+            runner = None if named else _local_runner(options, _size_bytes(config.input, fresh))
+            pipeline = beam.Pipeline(runner=runner, options=options)
+        except (ValueError, ImportError, AttributeError) as error:
+            raise UsageError(f"--runner {named}: {' '.join(str(error).split())}") from None
+        build(pipeline, config, work, salt=salt, software=software)
+        _run(pipeline, config, work, num_done=len(done), num_images=len(sources))
+        manifest = Manifest.read(config.output)
+        work.remove()
+
+    from beam_prep.report import write_report
+
+    write_report(Path(config.output), Path(config.input))
+    return manifest
+
+
+def _job(config: PrepConfig, salt: bytes, software: dict[str, str]) -> dict[str, Any]:
+    """All that decides what an image becomes, beside the image: with the same, what was done once holds."""
+    return {
+        "input": os.path.abspath(config.input),
+        "image_sizes": list(config.image_sizes),
+        "equalization": config.equalization,
+        "encoding": config.encoding,
+        "anonymize": config.anonymize,
+        "salt": hashlib.sha256(salt).hexdigest(),
+        "software": software,
+    }
+
+
+def _write_lines(path: str, lines: Iterable[str]) -> None:
+    with open(path, "w", encoding="utf-8") as file:
+        file.writelines(line + "\n" for line in lines)
+
+
+def _run(pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, *, num_done: int, num_images: int) -> None:
     try:
-        pipeline = beam.Pipeline(
-            runner=None if named else _local_runner(options, _size_bytes(config.input, sources)), options=options
-        )
-    except (ValueError, ImportError, AttributeError) as error:
-        raise UsageError(f"--runner {named}: {' '.join(str(error).split())}") from None
-    work = open_output(config.output, overwrite=config.overwrite)
-    with open(work.listing, "w", encoding="utf-8") as file:
-        file.writelines(source.to_json() + "\n" for source in sources)
-    build(pipeline, config, work, salt=salt, software=software_versions())
-    try:
-        with watch(work.path, len(sources), "prepare"):
+        with watch(work.path, num_images, "prepare", done=num_done):
             pipeline.run().wait_until_finish()
     except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
         logging.debug("pipeline failed", exc_info=True)
@@ -82,13 +118,6 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
         raise RunError(f"the pipeline failed, {config.output} holds no dataset: {reason}") from error
     if work.problem:
         raise RunError(f"{config.output} holds no dataset: {work.problem}")
-    manifest = Manifest.read(config.output)
-    work.remove()
-
-    from beam_prep.report import write_report
-
-    write_report(Path(config.output), Path(config.input))
-    return manifest
 
 
 def _read_salt(path: str | None) -> bytes:

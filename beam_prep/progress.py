@@ -24,26 +24,26 @@ def tick(work: str | os.PathLike[str]) -> None:
 
 
 @contextmanager
-def watch(work: str | os.PathLike[str], total: int, description: str) -> Iterator[None]:
-    """A progress bar on stderr for as long as the block runs."""
+def watch(work: str | os.PathLike[str], total: int, description: str, *, done: int = 0) -> Iterator[None]:
+    """A progress bar on stderr for as long as the block runs, of which `done` images are done before."""
     from tqdm import tqdm
 
     path = Path(work, _NAME)
     path.touch()
-    done = threading.Event()
+    over = threading.Event()
     # Off a terminal a bar is one line a refresh: keep to one every ten seconds in a log.
     interval = _REFRESH_S if sys.stderr.isatty() else 10.0
-    with tqdm(total=total, desc=description, unit=" images", mininterval=interval) as bar:
+    with tqdm(total=total, initial=done, desc=description, unit=" images", mininterval=interval) as bar:
 
         def follow() -> None:
-            while not done.wait(_REFRESH_S):
-                bar.update(path.stat().st_size - bar.n)
+            while not over.wait(_REFRESH_S):
+                bar.update(done + path.stat().st_size - bar.n)
 
         thread = threading.Thread(target=follow, daemon=True)
         thread.start()
         try:
             yield
         finally:
-            done.set()
+            over.set()
             thread.join()
-            bar.update(path.stat().st_size - bar.n)
+            bar.update(done + path.stat().st_size - bar.n)

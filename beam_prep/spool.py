@@ -13,6 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+NOTES_AT_ONCE = 32  # a killed job loses no more than these and the image at hand
+
 
 class Span(NamedTuple):
     """Where a framed record lies: file name in the spool, offset and length in bytes."""
@@ -23,11 +25,18 @@ class Span(NamedTuple):
 
 
 class SpoolWriter:
-    """Appends framed records to one new file of the spool."""
+    """Appends framed records to one new file of the spool, and notes of what they are to another beside it.
+
+    Args:
+        folder: of the spool.
+    """
 
     def __init__(self, folder: str | os.PathLike[str]) -> None:
-        self._name = f"{uuid.uuid4().hex}.spool"
+        name = uuid.uuid4().hex
+        self._name = f"{name}.spool"
         self._file: BinaryIO = open(Path(folder, self._name), "xb")  # noqa: SIM115 - closed by close()
+        self._notes: BinaryIO = open(Path(folder, f"{name}.notes"), "xb")  # noqa: SIM115
+        self._pending: list[str] = []
         self._offset = 0
 
     def append(self, data: bytes) -> Span:
@@ -37,13 +46,31 @@ class SpoolWriter:
         self._offset += len(data)
         return span
 
+    def note(self, line: str) -> None:
+        """Writes a line (without its end) that outlives the process, once the records appended before it do."""
+        self._pending.append(line + "\n")
+        if len(self._pending) >= NOTES_AT_ONCE:
+            self.flush()
+
     def flush(self) -> None:
-        """Hands all that was appended to the operating system."""
+        """Hands all that was appended and noted to the operating system."""
         self._file.flush()
+        self._notes.write("".join(self._pending).encode())
+        self._notes.flush()
+        self._pending.clear()
 
     def close(self) -> None:
-        """Flushes and closes the file."""
+        """Flushes and closes the files."""
+        self.flush()
         self._file.close()
+        self._notes.close()
+
+
+def read_notes(folder: str | os.PathLike[str]) -> Iterator[str]:
+    """All whole lines that were noted."""
+    for path in sorted(Path(folder).glob("*.notes")):
+        with open(path, encoding="utf-8") as file:
+            yield from (line.rstrip("\n") for line in file if line.endswith("\n"))
 
 
 def read_spans(folder: str | os.PathLike[str], spans: Iterable[Span]) -> Iterator[bytes]:

@@ -14,12 +14,14 @@ from beam_prep.examples import Record, to_example
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
 from beam_prep.plan import Plan, ShardTask, make_plan
 from beam_prep.progress import tick
+from beam_prep.pyramid import Pyramid
+from beam_prep.resume import Stamp, finished_shard, keep_receipt, note_of
 from beam_prep.shards import frame, write_shard
 from beam_prep.shortcuts import measure
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
-from beam_prep.spool import Span, SpoolWriter, read_spans
-from beam_prep.work import WorkFolder, write_json_lines
+from beam_prep.spool import SpoolWriter, read_spans
+from beam_prep.work import WorkFolder, remove_strangers, write_json_lines
 
 NAMESPACE = "beam_prep"
 
@@ -32,16 +34,17 @@ class PrepareImage(beam.DoFn):
         self._work = work
         self._salt = salt
         self._spool: SpoolWriter | None = None
-        self._prepared = Metrics.counter(NAMESPACE, "images_prepared")
+        self._num_prepared = Metrics.counter(NAMESPACE, "images_prepared")
+        self._num_unreadable = Metrics.counter(NAMESPACE, "images_unreadable")
 
     def process(self, source: Source) -> Iterator[Prepared | Rejected]:
         name = self._public_name(source.filename)
         try:
             outcome: Prepared | Rejected = self._prepare(source, name)
-            self._prepared.inc()
+            self._num_prepared.inc()
         except images.ImageError as error:
             outcome = Rejected(name, error.reason, error.detail)
-            Metrics.counter(NAMESPACE, f"rejected_{error.reason}").inc()
+            self._num_unreadable.inc()
         tick(self._work.path)
         yield outcome
 
@@ -53,17 +56,18 @@ class PrepareImage(beam.DoFn):
     def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
             raise images.ImageError("no_class", "no folder of its path is named after a class")
-        data = _read(Path(self._config.input, source.filename))
+        stamp, data = _read(Path(self._config.input, source.filename))
         image = images.decode(data)
         patient = _group(source, data)
         source_id = images.digest(image)
         # Near duplicates are told on the histogram-equalized image, whatever the records are to hold.
-        spread = images.equalize(image, "hist")
-        equalized = spread if self._config.equalization == "hist" else images.equalize(image, self._config.equalization)
+        spread = Pyramid(images.equalize(image, "hist"))
+        wanted = self._config.equalization
+        equalized = spread if wanted == "hist" else Pyramid(images.equalize(image, wanted))
         group = hash_text(patient, self._salt)
         spans, sums = [], []
         for size in self._config.image_sizes:
-            pixels = images.resize(equalized, size)
+            pixels = equalized.resize(size)
             sums.append(images.pixel_sums(pixels))
             record = Record(
                 encoded=images.encode(pixels, self._config.encoding),
@@ -75,8 +79,8 @@ class PrepareImage(beam.DoFn):
                 source_id=source_id,
                 group=group,
             )
-            spans.append(self._append(frame(to_example(record))))
-        return Prepared(
+            spans.append(self._open_spool().append(frame(to_example(record))))
+        prepared = Prepared(
             filename=name,
             label=source.label,
             split=source.split,
@@ -84,16 +88,18 @@ class PrepareImage(beam.DoFn):
             group_rank=rank(patient),
             order=rank(source.filename),
             pixels=f"{image.width}x{image.height}:{source_id}",
-            perceptual_hash=images.perceptual_hash(spread),
+            perceptual_hash=spread.perceptual_hash(),
             sums=tuple(sums),
             spans=tuple(spans),
             traits=measure(image, data),
         )
+        self._open_spool().note(note_of(source, stamp, prepared))
+        return prepared
 
-    def _append(self, data: bytes) -> Span:
+    def _open_spool(self) -> SpoolWriter:
         if self._spool is None:
             self._spool = SpoolWriter(self._work.spool)
-        return self._spool.append(data)
+        return self._spool
 
     def finish_bundle(self) -> None:
         # What is handed on at the end of a bundle must be readable by whoever gets it.
@@ -114,11 +120,12 @@ def _group(source: Source, data: bytes) -> str:
     return source.group
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path) -> tuple[Stamp, bytes]:
     try:
-        if path.stat().st_size > images.MAX_FILE_BYTES:
+        stamp = Stamp.of(path)
+        if stamp.size > images.MAX_FILE_BYTES:
             raise images.ImageError("file_too_large", f"at most {images.MAX_FILE_BYTES} bytes are read")
-        return path.read_bytes()
+        return stamp, path.read_bytes()
     except OSError as error:
         raise images.ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
 
@@ -157,6 +164,8 @@ class MakePlan(beam.DoFn):
             max_rejected_fraction=config.max_rejected_fraction,
             options=config.shaping_options(),
         )
+        for name, count in plan.counts.items():
+            Metrics.counter(NAMESPACE, name).inc(count)
         if plan.problem:
             self._work.report_problem(plan.problem)
             return
@@ -166,8 +175,12 @@ class MakePlan(beam.DoFn):
 
 
 def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
-    """Puts one shard together from the spool and renames it into place."""
-    return write_shard(dataset, task.path, read_spans(work.spool, task.spans))
+    """Puts one shard together from the spool and renames it into place, unless a job that was cut short has."""
+    shard = finished_shard(work, dataset, task)
+    if shard is None:
+        shard = write_shard(dataset, task.path, read_spans(work.spool, task.spans))
+        keep_receipt(work, task, shard)
+    return shard
 
 
 def publish(shards: Iterable[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
@@ -180,5 +193,6 @@ def publish(shards: Iterable[Shard], plan: Plan, *, dataset: str, software: dict
         write_json_lines(Path(dataset, name), [row._asdict() for row in rows])
     plan.audit.write(dataset)
     manifest = plan.manifest(list(shards), software)
+    remove_strangers(dataset, {task.path for task in plan.tasks})
     manifest.write(dataset)
     return manifest.fingerprint

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Set
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,8 @@ _NAME = "_work"
 class WorkFolder:
     """Where a job keeps its listing, spool, progress and problem until the dataset is whole.
 
-    A folder that a killed job left behind marks the dataset folder as unfinished, and is cleared by the next one.
+    A folder that a killed job left behind marks the dataset folder as unfinished; the next job goes on from it if it
+    would do the same, else clears it.
     """
 
     path: str
@@ -31,9 +34,19 @@ class WorkFolder:
         return os.path.join(self.path, "spool")
 
     @property
+    def receipts(self) -> str:
+        """Folder of what is known of the shards that are written."""
+        return os.path.join(self.path, "receipts")
+
+    @property
     def listing(self) -> str:
-        """The inputs, one JSON line each."""
+        """The inputs to prepare, one JSON line each."""
         return os.path.join(self.path, "sources.jsonl")
+
+    @property
+    def done(self) -> str:
+        """Notes of the inputs that were prepared before, one JSON line each."""
+        return os.path.join(self.path, "done.jsonl")
 
     def report_problem(self, problem: str) -> None:
         """Leaves word of why no dataset may come of the job."""
@@ -50,14 +63,46 @@ class WorkFolder:
         shutil.rmtree(self.path)
 
 
-def open_output(dataset: str | os.PathLike[str], *, overwrite: bool) -> WorkFolder:
-    """Makes the dataset folder ready to be written, with an empty work folder in it.
+@contextmanager
+def exclusive(dataset: str | os.PathLike[str]) -> Iterator[None]:
+    """Keeps other jobs out of a dataset folder, which is made if need be, for as long as the block runs.
+
+    The lock goes with the process, however that ends.
+
+    Raises:
+        UsageError: another job has it, or the folder can't be made.
+    """
+    folder = Path(dataset)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder, os.O_RDONLY)
+    except OSError as error:
+        raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(f"--output {folder}: another job is writing to it; wait for it, or name another") from None
+        except OSError:  # a file system without locks
+            pass
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:
+    """Makes the dataset folder ready to be written.
+
+    Args:
+        dataset: the folder.
+        overwrite: clear whatever dataset or unfinished job is there.
+        job: all that decides what an image becomes; what a job with an equal one has done is kept.
 
     Raises:
         UsageError: the folder holds a dataset and `overwrite` is off, holds anything else, or can't be written.
     """
     folder = Path(dataset)
-    work = folder / _NAME
+    work = WorkFolder(str(folder / _NAME))
     try:
         names = {path.name for path in folder.iterdir()} if folder.exists() else set()
         if MANIFEST_NAME in names and not overwrite:
@@ -70,18 +115,45 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool) -> WorkFold
         # The manifest goes first: from here on the folder is no dataset until the new one is whole.
         for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
-        for path in (*folder.glob("size-*"), work):
-            if path.exists():
-                shutil.rmtree(path)
-        (work / "spool").mkdir(parents=True)
+        if overwrite or _job_of(work) != dict(job):
+            for path in (*folder.glob("size-*"), folder / _NAME):
+                if path.exists():
+                    shutil.rmtree(path)
+        for subfolder in (work.spool, work.receipts):
+            os.makedirs(subfolder, exist_ok=True)
+        for name in ("problem.txt", "progress"):
+            Path(work.path, name).unlink(missing_ok=True)
+        write_atomically(Path(work.path, "job.json"), json.dumps(job))
     except OSError as error:
         raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
-    return WorkFolder(str(work))
+    return work
+
+
+def _job_of(work: WorkFolder) -> Any:
+    """What an unfinished job was to do; None without one."""
+    try:
+        return json.loads(Path(work.path, "job.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
+    """Deletes what a job that was cut short left in the folders of the shards, all but `paths`."""
+    for path in Path(dataset).glob("size-*/*"):
+        if path.relative_to(dataset).as_posix() not in paths:
+            path.unlink(missing_ok=True)
+    for folder in Path(dataset).glob("size-*"):
+        with suppress(OSError):  # not empty
+            folder.rmdir()
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one JSON object a line, by rename."""
+    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Writes a text file by rename."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.writelines(json.dumps(row) + "\n" for row in rows)
+    temporary.write_text(text, encoding="utf-8")
     os.replace(temporary, path)

@@ -66,7 +66,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
     assert "tensorflow" in modules, "all modules were loaded"
     assert "apache_beam" not in modules
     assert rooms(modules) == {"beam_prep", "trainer"}
-    allowed = {"schema", "manifest", "images", "clahe", "errors", "command_line", "page"}
+    allowed = {"schema", "manifest", "images", "clahe", "pyramid", "errors", "command_line", "page"}
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
 
 

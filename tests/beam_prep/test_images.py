@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import io
 import struct
-from itertools import combinations
 
 import numpy as np
 import pytest
@@ -12,9 +11,7 @@ from PIL import Image, ImageCms
 from skimage import exposure
 
 from beam_prep import images
-from beam_prep.duplicates import MAX_DISTANCE
 from beam_prep.images import ImageError
-from beam_prep.phantom import phantom
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:
@@ -226,29 +223,6 @@ def test_digest_is_that_of_the_pixels_whatever_the_file(grey8):
 def test_a_record_holds_its_pixels_exactly(grey8, encoding):
     data = images.encode(Image.fromarray(grey8), encoding)
     assert np.array_equal(images.decode_record(data, encoding=encoding, height=70, width=110), grey8)
-
-
-def test_resize_gives_a_square_of_the_size(grey8):
-    assert images.resize(Image.fromarray(grey8), 48).size == (48, 48)
-    flat = np.full((70, 110), 7, np.uint8)
-    assert (np.asarray(images.resize(Image.fromarray(flat), 32)) == 7).all()
-
-
-def test_perceptual_hash_is_alike_for_near_duplicates_only():
-    def hash_of(image: Image.Image) -> int:
-        return images.perceptual_hash(images.equalize(image, "hist"))
-
-    pictures = [
-        Image.fromarray(phantom(pneumonia=index % 2 == 1, image_px=256, rng=np.random.default_rng(index))[0])
-        for index in range(12)
-    ]
-    hashes = [hash_of(picture) for picture in pictures]
-    assert min((one ^ other).bit_count() for one, other in combinations(hashes, 2)) > MAX_DISTANCE
-    for picture, value in zip(pictures, hashes, strict=True):
-        recoded = images.decode(encoded(np.asarray(picture), "JPEG", quality=90))
-        brighter = picture.point([v * 9 // 10 + 25 for v in range(256)])
-        for near in (recoded, picture.resize((300, 300)), brighter):
-            assert (hash_of(near) ^ value).bit_count() <= MAX_DISTANCE
 
 
 def test_pixel_sums_are_exact(grey8):

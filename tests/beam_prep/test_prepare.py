@@ -1,12 +1,7 @@
 """A whole preparation, on real Beam runners."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,12 +13,11 @@ from PIL import Image
 from beam_prep import sources
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
-from beam_prep.images import decode, decode_record, digest, equalize, resize
+from beam_prep.images import decode, decode_record, digest, equalize
 from beam_prep.manifest import Manifest
 from beam_prep.prepare import prepare
+from beam_prep.pyramid import Pyramid
 from beam_prep.verify import verify
-
-WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
 def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
@@ -31,7 +25,7 @@ def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
     for _, record in records_of(dataset, 32):
         path = phantoms / record.filename
         decoded = decode(path.read_bytes())
-        expected = resize(equalize(decoded, "hist"), 32)
+        expected = Pyramid(equalize(decoded, "hist")).resize(32)
         pixels = decode_record(record.encoded, encoding=record.encoding, height=record.height, width=record.width)
         assert np.array_equal(pixels, np.asarray(expected))
         assert record.source_id == digest(decoded)
@@ -65,12 +59,6 @@ def test_no_patient_is_in_two_splits_and_no_name_of_one_is_in_a_group(dataset):
     assert {name: len(members) for name, members in groups.items()} == {
         name: split.num_groups for name, split in Manifest.read(dataset).splits.items()
     }
-
-
-def test_worker_processes_give_the_same_bytes(phantoms, dataset, tmp_path):
-    config = PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2)
-    prepare(config, WORKER_PROCESSES)
-    assert files_of(tmp_path / "other") == files_of(dataset)
 
 
 def test_the_order_of_the_listing_does_not_matter(phantoms, dataset, tmp_path, monkeypatch):
@@ -224,21 +212,3 @@ def test_overwrite_leaves_nothing_of_the_old_dataset(phantoms, tmp_path):
     prepare(PrepConfig(input=str(phantoms), output=str(output), image_sizes=(32,), num_shards=2, overwrite=True))
     assert not (output / "size-40").exists()
     assert verify(output) == []
-
-
-def test_kill_9_leaves_no_dataset_and_the_same_command_completes_it(phantoms, dataset, tmp_path):
-    output = tmp_path / "out"
-    arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2"]
-    command = [sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
-    progress = output / "_work" / "progress"
-    deadline = time.monotonic() + 60
-    while not (progress.exists() and progress.stat().st_size > 5) and job.poll() is None:
-        assert time.monotonic() < deadline
-    os.killpg(job.pid, signal.SIGKILL)
-    killed = job.wait() == -signal.SIGKILL
-    assert killed
-    with pytest.raises(UsageError):
-        Manifest.read(output)
-    subprocess.run(command, check=True, capture_output=True)
-    assert files_of(output) == files_of(dataset)

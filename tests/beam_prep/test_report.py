@@ -14,6 +14,7 @@ from beam_prep.errors import UsageError
 from beam_prep.examples import Record, to_example
 from beam_prep.manifest import Manifest, Split
 from beam_prep.page import NORMAL, figure_svg, image_uri
+from beam_prep.pyramid import Pyramid
 from beam_prep.report import write_report
 from beam_prep.schema import CLASS_NAMES, SPLITS
 from beam_prep.shards import frame, write_shard
@@ -48,7 +49,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         for filename in names[split]:
             label = int("PNEUMONIA" in filename)
             image = _write_raw(raw, filename, seed=len(frames))
-            made = images.resize(images.equalize(image, "hist"), SIZE_PX)
+            made = Pyramid(images.equalize(image, "hist")).resize(SIZE_PX)
             record = Record(
                 made.tobytes(), "raw", SIZE_PX, SIZE_PX, label, filename, images.digest(image), f"g{len(frames)}"
             )

@@ -1,0 +1,61 @@
+"""One equalized image at every size that is wanted of it: all that shrinks it shares the work."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+HASH_SIDE = 16
+RESIZE_GAP = 2.0
+HASH_GAP = 4.0
+
+
+class Pyramid:
+    """An image at full, half, quarter … size; each level is the mean of 2 x 2 pixels of the one before.
+
+    What is shrunk from a level that is a good deal larger than the result is within 5/255 of what is shrunk from the
+    image itself, at a fraction of the cost. Which level is taken depends on the two sizes alone: a size has the same
+    pixels whatever else is made of the image.
+
+    Args:
+        image: `L`, any size.
+
+    Source: Williams, Pyramidal Parametrics, 1983.
+    """
+
+    def __init__(self, image: Image.Image) -> None:
+        self._levels = [image]
+
+    def resize(self, image_px: int) -> Image.Image:
+        """Bilinear with anti-aliasing, to a square of `image_px`; the aspect ratio gives way, as in the study.
+
+        An image of less than four times that size is resized in one go.
+        """
+        return self._shrink(image_px, image_px, Image.Resampling.BILINEAR, RESIZE_GAP)
+
+    def perceptual_hash(self) -> int:
+        """A difference hash of 256 bits: near duplicates (re-encoded, resized, slightly cropped) differ in few of them.
+
+        The image has to be histogram-equalized, so that brightness and contrast are of no account.
+
+        Returns:
+            One bit for each of 16 x 16 cells, the first the highest: whether its right neighbour is brighter.
+
+        Source: N. Krawetz, Kind of Like That, 2013 (dHash), at four times its size: chest X-rays look alike, and 64
+            bits call images of hundreds of different patients equal.
+        """
+        # Of Pillow's filters this one changed least with the size of a picture and told different patients apart best.
+        cells = np.asarray(self._shrink(HASH_SIDE + 1, HASH_SIDE, Image.Resampling.HAMMING, HASH_GAP))  # [16, 17]
+        return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
+
+    def _shrink(self, width: int, height: int, resampling: Image.Resampling, gap: float) -> Image.Image:
+        """From the smallest level that is at least `gap` times as large either way."""
+        full = self._levels[0]
+        index = 0
+        while min(full.width / width, full.height / height) >= gap * 2 ** (index + 1):
+            index += 1
+        while len(self._levels) <= index:
+            self._levels.append(self._levels[-1].reduce(2))
+        # The last pixel of a level may stand for less than 2 x 2: the box ends where the image does.
+        box = (0, 0, full.width / 2**index, full.height / 2**index)
+        return self._levels[index].resize((width, height), resampling, box=box)

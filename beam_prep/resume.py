@@ -1,0 +1,103 @@
+"""What a job that was cut short has done already: its prepared images and finished shards, where they still hold.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from beam_prep.manifest import Shard
+from beam_prep.plan import ShardTask
+from beam_prep.sources import Source
+from beam_prep.splits import Prepared
+from beam_prep.spool import Span, read_notes
+from beam_prep.traits import Traits
+from beam_prep.work import WorkFolder, write_atomically
+
+
+class Stamp(NamedTuple):
+    """A file as it was when it was read: another size (bytes) or time of change (ns) means that it has changed."""
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: str | os.PathLike[str]) -> Stamp:
+        """Raises OSError where the file can't be looked at."""
+        status = os.stat(path)
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+def note_of(source: Source, stamp: Stamp, prepared: Prepared) -> str:
+    """One line of the spool's notes: an image that is done."""
+    return json.dumps({"source": source.to_json(), "stamp": stamp, "prepared": prepared._asdict()})
+
+
+def prepared_of(note: str) -> Prepared:
+    """The image of a note."""
+    fields = json.loads(note)["prepared"]
+    fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
+    fields["spans"] = tuple(Span(*span) for span in fields["spans"])
+    fields["traits"] = Traits(*fields["traits"])
+    return Prepared(**fields)
+
+
+def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[list[Source], list[str]]:
+    """Sources that are still to be prepared, and the notes of those that need not be.
+
+    A note holds where file, class, split and patient are as they were then and its records are whole in the spool.
+    """
+    notes: dict[str, str] = {}
+    lengths = {path.name: path.stat().st_size for path in Path(work.spool).glob("*.spool")}
+    for note in read_notes(work.spool):
+        spans = json.loads(note)["prepared"]["spans"]
+        if all(offset + length <= lengths.get(file, 0) for file, offset, length in spans):
+            notes[json.loads(note)["source"]] = note
+    fresh, done = [], []
+    for source in sources:
+        note = notes.get(source.to_json(), "")
+        if note and _is_unchanged(note, Path(root, source.filename)):
+            done.append(note)
+        else:
+            fresh.append(source)
+    return fresh, done
+
+
+def _is_unchanged(note: str, path: Path) -> bool:
+    try:
+        return json.loads(note)["stamp"] == list(Stamp.of(path))
+    except OSError:
+        return False
+
+
+def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | None:
+    """The shard of a task if it was written before from the same spans; None if it is yet to be written."""
+    try:
+        receipt = json.loads(_receipt(work, task).read_text(encoding="utf-8"))
+        shard = Shard(**receipt["shard"])
+        if receipt["spans"] == _digest(task.spans) and os.stat(Path(dataset, shard.path)).st_size == shard.size_bytes:
+            return shard
+    except (OSError, ValueError):  # no receipt, or no shard
+        pass
+    return None
+
+
+def keep_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
+    """Notes that the shard of a task is written."""
+    receipt = {"spans": _digest(task.spans), "shard": asdict(shard)}
+    write_atomically(_receipt(work, task), json.dumps(receipt))
+
+
+def _receipt(work: WorkFolder, task: ShardTask) -> Path:
+    return Path(work.receipts, task.path.replace("/", "--") + ".json")
+
+
+def _digest(spans: Sequence[Span]) -> str:
+    return hashlib.sha256(json.dumps(spans).encode()).hexdigest()

@@ -1,0 +1,94 @@
+"""The same bytes and the same counts on every runner that this machine has."""
+
+import os
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from dataset_files import files_of
+
+from beam_prep.config import PrepConfig
+from beam_prep.manifest import Manifest
+from beam_prep.pipeline import build
+from beam_prep.prepare import prepare
+from beam_prep.sources import DEFAULT_SALT, find_sources
+from beam_prep.transforms import NAMESPACE
+from beam_prep.work import exclusive, open_output
+
+PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+@pytest.fixture(scope="session")
+def prism() -> tuple[str, ...]:
+    """Options for Prism, which Beam's DirectRunner downloads where it can; here it is built from the Go package."""
+    binary = Path(__file__).parents[2] / "build" / "bin" / "prism"
+    if not binary.exists():
+        if shutil.which("go") is None:
+            pytest.skip("building Prism takes Go")
+        environment = {**os.environ, "GOBIN": str(binary.parent), "GOFLAGS": "-mod=mod"}
+        command = ["go", "install", f"{PRISM}@v{beam.__version__}"]
+        subprocess.run(command, env=environment, check=True, timeout=900, capture_output=True)
+    return ("--runner=PrismRunner", f"--prism_location={binary}")
+
+
+@pytest.fixture
+def flawed(images) -> Path:
+    """80 images, a copy, a broken file, and one that stands under both classes."""
+    normal, pneumonia = (images / "chest_xray" / "train" / name for name in ("NORMAL", "PNEUMONIA"))
+    one, two, *_ = sorted(normal.glob("*.jpeg"))
+    shutil.copy(one, normal / "IM-9001-0001.jpeg")
+    shutil.copy(two, pneumonia / "person9002_virus_1.jpeg")
+    (normal / "IM-9003-0001.jpeg").write_bytes(b"broken")
+    return images
+
+
+def counters(config: PrepConfig, options: tuple[str, ...]) -> dict[str, int]:
+    """Prepares with a runner of the test's choice and reads Beam's own counters."""
+    with exclusive(config.output):
+        work = open_output(config.output, overwrite=False, job={})
+        Path(work.listing).write_text("".join(each.to_json() + "\n" for each in find_sources(config.input)))
+        Path(work.done).touch()
+        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+        build(pipeline, config, work, salt=DEFAULT_SALT, software={})
+        result = pipeline.run()
+        result.wait_until_finish()
+    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    return {each.key.metric.name: each.result for each in found}
+
+
+def check_runner(flawed: Path, folder: Path, options: tuple[str, ...]) -> None:
+    config = PrepConfig(input=str(flawed), output=str(folder / "one"), image_sizes=(32, 96), num_shards=2)
+    assert counters(config, options) == {
+        "images_prepared": 82,
+        "images_unreadable": 1,
+        "inputs": 83,
+        "records": 79,
+        "duplicates": 1,
+        "rejected": 3,
+        "rejected_not_an_image": 1,
+        "rejected_two_classes": 2,
+    }
+    manifest = Manifest.read(config.output)
+    assert (manifest.num_inputs, manifest.num_records, manifest.num_duplicates, manifest.num_rejected) == (83, 79, 1, 3)
+    for name in ("two", "here"):
+        prepare(replace(config, output=str(folder / name)), options if name == "two" else ())
+    assert files_of(folder / "two") == files_of(folder / "here")
+
+
+def test_the_fn_api_runner(flawed, tmp_path):
+    check_runner(flawed, tmp_path, ("--runner=FnApiRunner",))
+
+
+def test_worker_processes(flawed, tmp_path):
+    check_runner(flawed, tmp_path, ("--runner=FnApiRunner", *WORKER_PROCESSES))
+
+
+@pytest.mark.slow
+def test_prism(flawed, tmp_path, prism):
+    check_runner(flawed, tmp_path, prism)
