@@ -7,10 +7,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from beam_prep import command_line
+from beam_prep.audit import Audit
 from beam_prep.command_line import Command
 from beam_prep.config import PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
+from beam_prep.traits import FEATURES
+
+SHORTCUT_AUROC = 0.8  # from here on one number tells so much of the class that the console says so
 
 
 def synthesize(config: SynthesizeConfig) -> None:
@@ -55,6 +59,8 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
     if manifest.num_near_duplicates:
         print(f"alike:     {manifest.num_near_duplicates} pairs of near duplicates, each pair within one split")
+    if telling := _telling(config.output):
+        print(f"shortcut:  {', '.join(telling)} alone tells the class; see Shortcuts in the report")
     if manifest.options["stratify"]:
         print("note:      with --stratify a patient may change its split when images are added")
     if manifest.rejected_by_reason:
@@ -63,6 +69,13 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
     print(f"report:    {Path(config.output, 'report.html')}")
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
+
+
+def _telling(dataset: str) -> list[str]:
+    """The single numbers of an image that tell its class, each with its AUROC."""
+    audit = Audit.read(dataset)
+    found = audit.telling(SHORTCUT_AUROC) if audit else {}
+    return [f"{FEATURES[name].title} (AUROC {shortcut.best:.2f})" for name, shortcut in found.items()]
 
 
 def _shares(manifest: Manifest, split: str) -> Iterator[str]:

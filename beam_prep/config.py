@@ -116,9 +116,9 @@ class VerifyConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write the dataset report (HTML): counts, samples, before and after equalization."""
+    """Write the dataset report (HTML): counts, sizes, shortcuts, samples, rejected files, duplicates."""
 
     dataset: str
     """Dataset folder, as `prepare` wrote it."""
     input: str | None = None
-    """Folder with the raw images, for the pictures before equalization (left out without it)."""
+    """Folder with the raw images, for pictures before equalization, of rejected files and of duplicates."""

@@ -20,6 +20,7 @@ MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
 DUPLICATES_NAME = "duplicates.jsonl"
 NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
+AUDIT_NAME = "audit.json"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from beam_prep.audit import Audit, make_audit
 from beam_prep.manifest import Manifest, Shard, Split
 from beam_prep.schema import CLASS_NAMES
 from beam_prep.shards import pick_num_shards, shard_bounds, shard_name, size_folder
@@ -35,6 +36,7 @@ class Plan:
     num_inputs: int
     assignment: Assignment
     rejected: list[Rejected]
+    audit: Audit
     max_rejected_fraction: float
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -140,6 +142,9 @@ def make_plan(
         num_inputs=len(outcomes),
         assignment=assignment,
         rejected=sorted(unreadable + assignment.rejected),
+        audit=make_audit(
+            (image.label, image.group_rank, image.traits) for images in assignment.splits.values() for image in images
+        ),
         max_rejected_fraction=max_rejected_fraction,
         options=options,
     )

@@ -18,6 +18,7 @@ from beam_prep.plan import ShardTask
 from beam_prep.sources import Source
 from beam_prep.splits import Prepared
 from beam_prep.spool import Span, read_notes
+from beam_prep.traits import Traits
 from beam_prep.work import WorkFolder, write_atomically
 
 
@@ -44,6 +45,7 @@ def prepared_of(note: str) -> Prepared:
     fields = json.loads(note)["prepared"]
     fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
+    fields["traits"] = Traits(*fields["traits"])
     return Prepared(**fields)
 
 

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from beam_prep.duplicates import Components, near_pairs
 from beam_prep.spool import Span
+from beam_prep.traits import Traits
 
 RANKS = 2**64
 _PRECEDENCE = ("train", "val", "test")  # of patients whose images are said to be in several
@@ -27,6 +28,7 @@ class Prepared(NamedTuple):
         perceptual_hash: alike for near duplicates.
         sums: sum and sum of squares of the pixels, for each image size, ascending.
         spans: where the record lies, one for each image size, ascending.
+        traits: what could tell the class without a look at the lung.
     """
 
     filename: str
@@ -39,6 +41,7 @@ class Prepared(NamedTuple):
     perceptual_hash: int
     sums: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
+    traits: Traits
 
 
 class Rejected(NamedTuple):

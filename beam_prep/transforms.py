@@ -17,6 +17,7 @@ from beam_prep.progress import Ticker
 from beam_prep.pyramid import Pyramid
 from beam_prep.resume import Stamp, finished_shard, keep_receipt, note_of
 from beam_prep.shards import frame, write_shard
+from beam_prep.shortcuts import measure
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
 from beam_prep.spool import SpoolWriter, read_spans
@@ -93,6 +94,7 @@ class PrepareImage(beam.DoFn):
             perceptual_hash=spread.perceptual_hash(),
             sums=tuple(sums),
             spans=tuple(spans),
+            traits=measure(image, data),
         )
         self._spool.note(note_of(source, stamp, prepared))
         return prepared
@@ -179,13 +181,14 @@ def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
 
 
 def publish(shards: Iterable[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
-    """Writes the lists of rejections and duplicates, and last the manifest; returns its fingerprint."""
+    """Writes the lists of rejections and duplicates, the audit and last the manifest; returns its fingerprint."""
     for name, rows in (
         (REJECTED_NAME, plan.rejected),
         (DUPLICATES_NAME, plan.assignment.duplicates),
         (NEAR_DUPLICATES_NAME, plan.assignment.near_duplicates),
     ):
         write_json_lines(Path(dataset, name), [row._asdict() for row in rows])
+    plan.audit.write(dataset)
     manifest = plan.manifest(list(shards), software)
     remove_strangers(dataset, {task.path for task in plan.tasks})
     manifest.write(dataset)

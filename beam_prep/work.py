@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.errors import UsageError
-from beam_prep.manifest import DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
+from beam_prep.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
 
 _NAME = "_work"
 
@@ -113,7 +113,7 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
                 f"that are no dataset (such as {min(names)}); name another folder"
             )
         # The manifest goes first: from here on the folder is no dataset until the new one is whole.
-        for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, "report.html"):
+        for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
         if overwrite or _job_of(work) != dict(job):
             for path in (*folder.glob("size-*"), folder / _NAME):

@@ -20,7 +20,21 @@ def rooms(modules: set[str]) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "module", ["schema", "manifest", "config", "errors", "metadata", "duplicates", "splits", "spool", "work", "plan"]
+    "module",
+    [
+        "schema",
+        "manifest",
+        "config",
+        "errors",
+        "metadata",
+        "duplicates",
+        "traits",
+        "audit",
+        "splits",
+        "spool",
+        "work",
+        "plan",
+    ],
 )
 def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     installed = loaded(f"import beam_prep.{module}") & {*HEAVY, "numpy", "PIL", "tyro", "jinja2", "google"}

@@ -31,13 +31,21 @@ def test_a_secret_salt_changes_the_hashes_but_no_split(phantoms, dataset, tmp_pa
 def test_anonymize_leaves_no_file_name_anywhere(images, tmp_path):
     folder = images / "chest_xray" / "train" / "NORMAL"
     (folder / "IM-9001-0001.jpeg").write_bytes(b"broken")
-    shutil.copy(next(folder.glob("*.jpeg")), folder / "IM-9002-0001.jpeg")
+    one, other = sorted(folder.glob("IM-0*.jpeg"))[:2]
+    shutil.copy(one, folder / "IM-9002-0001.jpeg")
+    shutil.copy(other, folder.parent / "PNEUMONIA" / "person9003_virus_1.jpeg")
     config = PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), anonymize=True)
-    assert prepare(config).num_records == 80
-    for name, content in files_of(tmp_path / "out").items():
+    manifest = prepare(config)
+    assert (manifest.num_records, manifest.num_duplicates, manifest.num_rejected) == (79, 1, 3)
+    contents = files_of(tmp_path / "out")
+    assert "audit.json" in contents
+    for name, content in contents.items():
         for part in (b"person", b"IM-", b".jpeg"):
             assert part not in content, name
-    assert "IM-" not in (tmp_path / "out" / "report.html").read_text()
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "IM-" not in page
+    assert "person9003" not in page
+    assert "with --anonymize the dataset does not tell" in page
 
 
 def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_path, caplog):

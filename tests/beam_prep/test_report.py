@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from beam_prep import images
+from beam_prep.audit import make_audit
 from beam_prep.errors import UsageError
 from beam_prep.examples import Record, to_example
 from beam_prep.manifest import Manifest, Split
@@ -17,6 +18,8 @@ from beam_prep.pyramid import Pyramid
 from beam_prep.report import write_report
 from beam_prep.schema import CLASS_NAMES, SPLITS
 from beam_prep.shards import frame, write_shard
+from beam_prep.sources import rank
+from beam_prep.traits import Traits
 
 SIZE_PX = 32
 HOSTILE = "train/NORMAL/<script>alert('x')&.png"
@@ -68,6 +71,14 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         sizes={str(SIZE_PX): shards},
         software={"numpy": "9.9.9"},
     ).write(dataset)
+    traits = {  # PNEUMONIA is half as wide, in half of the files
+        label: [Traits(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(20)]
+        for label in (0, 1)
+    }
+    audited = [
+        (label, rank(f"{label}-{i}"), each) for label, members in traits.items() for i, each in enumerate(members)
+    ]
+    make_audit(audited).write(dataset)
     rejected = [
         {"filename": f"train/NORMAL/bad{i}.png", "reason": "undecodable", "detail": "cut <b>"} for i in range(3)
     ]
@@ -98,6 +109,12 @@ def test_page_tells_counts_classes_weights_and_origin(tmp_path):
     assert "copy1.png kept.png" in text
     assert "twin.png kept.png 3" in text
     assert "numpy 9.9.9" in text
+    assert "Width 0.75 NORMAL much" in text
+    assert "Width, Aspect, Number of pixels, File size per pixel: each of these alone tells much" in text
+    assert "Height 0.50 – nothing: all the same" in text
+    assert "Brightness 0.50 – nothing beyond chance" in text
+    assert "20 NORMAL and 20 PNEUMONIA patients" in text
+    assert 'aria-label="Histogram by class of width (width, px): most NORMAL images around' in html
     assert Manifest.read(dataset).fingerprint in text
     assert html.count("before equalization") == 2 * 4  # two of each class: the image and its histogram
     assert len(re.findall(r'alt="NORMAL chest X-ray [^"]*"', html)) == 6 + 2 * 2
@@ -146,8 +163,10 @@ def test_missing_lists_a_missing_class_and_missing_shards_are_told(tmp_path):
     near = {"filename": "twin.png", "near_duplicate_of": "kept.png", "distance": 3}
     (dataset / "near_duplicates.jsonl").write_text(json.dumps(near) + "\n")
     (dataset / "duplicates.jsonl").write_text("not json\n")
+    (dataset / "audit.json").unlink()
     text = _text(write_report(dataset).read_text(encoding="utf-8"))
     assert "No training image of this class." in text
+    assert text.count("audit.json is not in the dataset") == 2
     assert "rejected.jsonl , is not in the dataset" in text
     assert "duplicates.jsonl , is not in the dataset or cannot be read" in text
 

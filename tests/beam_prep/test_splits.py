@@ -6,6 +6,7 @@ import pytest
 
 from beam_prep.sources import rank
 from beam_prep.splits import Fractions, Prepared, assign
+from beam_prep.traits import Traits
 
 
 def image(
@@ -29,6 +30,7 @@ def image(
         perceptual_hash=random.Random(name).getrandbits(256) if look is None else look,
         sums=(),
         spans=(),
+        traits=Traits(100, 100, 90, 5000, 0, 1000),
     )
 
 
