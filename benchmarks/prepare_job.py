@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,10 +112,7 @@ def _growth(temporary: Path) -> None:
         cost = costs[number]
         print(f"{number} small images: {cost.cpu_s:.1f} s CPU, {cost.peak_mib:.0f} MiB at most")
     first, *_, last = (costs[number] for number in NUM_SMALL)
-    per_image = [
-        (costs[more].cpu_s - costs[fewer].cpu_s) / (more - fewer)
-        for fewer, more in zip(NUM_SMALL, NUM_SMALL[1:], strict=False)
-    ]
+    per_image = [(costs[more].cpu_s - costs[fewer].cpu_s) / (more - fewer) for fewer, more in pairwise(NUM_SMALL)]
     print("each further image: " + ", ".join(f"{1000 * seconds:.2f} ms" for seconds in per_image))
     print(f"peak memory, {NUM_SMALL[-1]} images / {NUM_SMALL[0]}: {last.peak_mib / first.peak_mib:.2f} (wanted: 1.1)")
 
