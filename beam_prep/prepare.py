@@ -19,7 +19,7 @@ from beam_prep.progress import watch
 from beam_prep.resume import sort_out
 from beam_prep.runners import make_pipeline, pipeline_options
 from beam_prep.sources import DEFAULT_SALT, Source, find_sources
-from beam_prep.work import exclusive, open_output
+from beam_prep.work import WorkFolder, exclusive, open_output
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -53,32 +53,47 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
             "patients of DICOM files are told by PatientID, whose hash can be guessed back without a secret salt: "
             "give one with --salt_file"
         )
-    options = pipeline_options(beam_args)
+    pipeline, software = make_pipeline(pipeline_options(beam_args)), software_versions()
     with exclusive(config.output):
-        manifest = _run(config, make_pipeline(options), sources, salt)
-        del sources
+        work = open_output(config.output, overwrite=config.overwrite, job=_job(config, salt, software))
+        num_images, num_done = len(sources), _list_inputs(work, config.input, sources)
+        del sources  # a large set takes no memory while it is prepared
+        _run(pipeline, config, work, salt=salt, software=software, num_images=num_images, num_done=num_done)
+        del pipeline
         gc.collect()  # Beam leaves cycles: with them the page would be made on top of all metadata
+        work.remove()
 
     from beam_prep.report import write_report
 
     write_report(Path(config.output), Path(config.input))
-    return manifest
+    return Manifest.read(config.output)
 
 
-def _run(config: PrepConfig, pipeline: beam.Pipeline, sources: Sequence[Source], salt: bytes) -> Manifest:
-    """All between the checks and the page; what it holds is free when it returns."""
-    from beam_prep.pipeline import build
-
-    software = software_versions()
-    work = open_output(config.output, overwrite=config.overwrite, job=_job(config, salt, software))
-    fresh, done = sort_out(work, config.input, sources)
-    if done:
-        logging.warning("going on with a job that was cut short: %d of %d images are done", len(done), len(sources))
+def _list_inputs(work: WorkFolder, root: str, sources: Sequence[Source]) -> int:
+    """Writes down what is to be prepared and what was before; returns the number of the latter."""
+    fresh, done = sort_out(work, root, sources)
     _write_lines(work.listing, (source.to_json() for source in fresh))
     _write_lines(work.done, done)
+    if done:
+        logging.warning("going on with a job that was cut short: %d of %d images are done", len(done), len(sources))
+    return len(done)
+
+
+def _run(
+    pipeline: beam.Pipeline,
+    config: PrepConfig,
+    work: WorkFolder,
+    *,
+    salt: bytes,
+    software: dict[str, str],
+    num_images: int,
+    num_done: int,
+) -> None:
+    from beam_prep.pipeline import build
+
     build(pipeline, config, work, salt=salt, software=software)
     try:
-        with watch(work.path, len(sources), "prepare", done=len(done)):
+        with watch(work.path, num_images, "prepare", done=num_done):
             pipeline.run().wait_until_finish()
     except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
         logging.debug("pipeline failed", exc_info=True)
@@ -86,8 +101,6 @@ def _run(config: PrepConfig, pipeline: beam.Pipeline, sources: Sequence[Source],
         raise RunError(f"the pipeline failed, {config.output} holds no dataset: {reason}") from error
     if work.problem:
         raise RunError(f"{config.output} holds no dataset: {work.problem}")
-    work.remove()
-    return Manifest.read(config.output)
 
 
 def _job(config: PrepConfig, salt: bytes, software: dict[str, str]) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from typing import NamedTuple
 from PIL import Image
 from radiographs import write_radiographs
 
-NUM_LARGE = 3000
+NUM_LARGE = 2500
 NUM_SMALL = (1000, 2000, 4000, 8000)
 SMALL = (350, 275)
-ROUNDS = 3
+ROUNDS = 2
 ONE = ("--runner=FnApiRunner",)
 THREADS = ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
