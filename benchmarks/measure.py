@@ -54,8 +54,9 @@ def report(title: str, rates: Rates, *ratios: tuple[str, str, float]) -> None:
         rate, per_cpu_second = (statistics.median(column) for column in zip(*rounds, strict=True))
         print(f"  {name:<40}{rate:>10,.0f} images/s{per_cpu_second:>10,.0f} images/CPU s")
     for ours, peer, goal in ratios:
-        ratio = statistics.median(one[0] / other[0] for one, other in zip(rates[ours], rates[peer], strict=True))
-        print(f"  {ours} / {peer}: {ratio:.2f} (goal {goal})", flush=True)
+        pairs = list(zip(rates[ours], rates[peer], strict=True))
+        ratio, by_cpu = (statistics.median(one[i] / other[i] for one, other in pairs) for i in (0, 1))
+        print(f"  {ours} / {peer}: {ratio:.2f} (goal {goal}), by CPU time {by_cpu:.2f}", flush=True)
 
 
 def phantom_images(num_images: int, image_px: int) -> np.ndarray:

@@ -15,7 +15,7 @@ from training_epoch import NUM_STEPS, epoch, make_loop
 from trainer.config import TrainConfig
 from trainer.strategy import make_strategy
 
-ROUNDS = 5
+ROUNDS = 4
 
 
 def main() -> None:

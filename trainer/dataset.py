@@ -14,7 +14,7 @@ from trainer.inputs import SplitSource
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
 PARALLEL_READS = 2  # reads ahead, which does not change the order
-SHUFFLE_BYTES = 512 * 2**20  # bound of the shuffle buffer
+SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
 @dataclass(frozen=True)
