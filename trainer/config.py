@@ -15,6 +15,10 @@ MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "vgg19": 32, "inception_re
 """The smallest input that the strides of each network leave something of, px."""
 
 
+WITHOUT_EFFECT = ("config", "data", "output", "checkpoint_every_steps", "on_nan", "overwrite")
+"""Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a network on a prepared dataset, evaluate it and write its report.
@@ -67,8 +71,14 @@ class TrainConfig:
     """Replicas; 0 is all GPUs, or one on the CPU. On the CPU, more give as many logical devices."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
+    checkpoint_every_steps: int = 0
+    """Save so often that a kill costs no more steps than this; 0: by time, every 30 s or less often, so that saving
+    takes under 2 % of it. The same command on the same output folder goes on from the last checkpoint."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """If the loss becomes NaN or infinite: stop, or go back to the last checkpoint with half the learning rate, three
+    times at most."""
     overwrite: bool = False
-    """Replace the run that is in the output folder."""
+    """Replace the run that is in the output folder, finished or not."""
 
     def __post_init__(self) -> None:
         at_least = {
@@ -78,6 +88,7 @@ class TrainConfig:
             "unfreeze_layers": 0,
             "num_replicas": 0,
             "plateau_patience": 1,
+            "checkpoint_every_steps": 0,
             "rotation_degrees": 0,
             "zoom": 0,
             "shift": 0,

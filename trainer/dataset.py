@@ -12,7 +12,9 @@ READERS = 4  # shards that are read at once
 SHUFFLE_BYTES = 512 * 2**20  # bound of the shuffle buffer
 
 
-def training_batches(source: SplitSource, *, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
+def training_batches(
+    source: SplitSource, *, batch_size: int, seed: int, epoch: int, first_step: int = 0
+) -> tf.data.Dataset:
     """The batches of one epoch, in an order of its own; the remainder is dropped.
 
     Args:
@@ -20,9 +22,10 @@ def training_batches(source: SplitSource, *, batch_size: int, seed: int, epoch: 
         batch_size: global batch N.
         seed: with the epoch, it decides the order.
         epoch: from 0.
+        first_step: so many batches are left out at the start.
 
     Returns:
-        `num_records // N` elements (images uint8 [N, S, S, 1], labels int64 [N]).
+        `num_records // N - first_step` elements (images uint8 [N, S, S, 1], labels int64 [N]).
     """
     rng = np.random.default_rng((seed, epoch))
     paths = rng.permutation(source.paths).tolist()
@@ -31,6 +34,7 @@ def training_batches(source: SplitSource, *, batch_size: int, seed: int, epoch: 
         tf.data.TFRecordDataset, cycle_length=READERS, block_length=16, num_parallel_calls=1, deterministic=True
     )
     serialized = records.shuffle(buffer, seed=int(rng.integers(2**62))).batch(batch_size, drop_remainder=True)
+    serialized = serialized.skip(first_step)
     parsed = serialized.map(lambda batch: _parse(batch, source), num_parallel_calls=tf.data.AUTOTUNE)
     return parsed.map(lambda features: (features["images"], features["labels"])).prefetch(tf.data.AUTOTUNE)
 

@@ -14,11 +14,11 @@ from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer.config import EvaluateConfig, TrainConfig
 from trainer.inputs import check_same_preprocessing, check_trainable, open_split
-from trainer.run_folder import RunFolder, check_output
+from trainer.run_folder import RunFolder, check_output, job_of
 
 
 def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
-    """Trains, evaluates and reports.
+    """Trains, evaluates and reports; goes on with an unfinished run of the same job.
 
     Returns:
         The run folder and the content of `metrics.json`.
@@ -27,16 +27,19 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
         UsageError: the dataset, the output folder, the devices or the weights are not what they should be; nothing
             was written.
         RunError: the training failed.
+        Terminated: it was asked to stop, and has saved what it had.
     """
     manifest = Manifest.read(config.data)
     sources = {split: open_split(config.data, manifest, config.image_size, split) for split in manifest.splits}
     check_trainable(manifest, config.batch_size)
-    check_output(config.output, overwrite=config.overwrite)
+    check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
     with _quiet_start():
         from trainer.training import Training
     training = Training(config, manifest, sources)
     training.run()
-    return training.folder, publish(training.folder, training.evaluate())
+    numbers = publish(training.folder, training.evaluate())
+    training.folder.finish()
+    return training.folder, numbers
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
