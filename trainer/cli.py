@@ -14,7 +14,10 @@ def train(config: TrainConfig) -> None:
     """Trains and says what came of it."""
     from trainer.task import train as run
 
-    folder, numbers = run(config)
+    result = run(config)
+    if result is None:  # another worker writes and prints
+        return
+    folder, numbers = result
     _print_numbers(numbers)
     print(f"run:       {folder.path}")
     print(f"report:    {folder.report}")

@@ -65,10 +65,12 @@ class TrainConfig:
     """Mirror half of the images."""
     class_weights: bool = True
     """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    """tf.distribute: mirrored over the replicas, none (one device), or auto: mirrored if there are several."""
+    strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
+    """tf.distribute: mirrored over the replicas, multiworker over the machines of TF_CONFIG, none (one device), or
+    auto: multiworker if TF_CONFIG names several workers, else mirrored if there are several replicas."""
     num_replicas: int = 0
-    """Replicas; 0 is all GPUs, or one on the CPU. On the CPU, more give as many logical devices."""
+    """Replicas of each machine; 0 is all GPUs, or one on the CPU. On the CPU of one machine, more give as many logical
+    devices."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
     checkpoint_every_steps: int = 0

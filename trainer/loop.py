@@ -184,7 +184,9 @@ class Evaluator:
 
         def replica_predict() -> tf.Tensor:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            mine = images[replica * share : (replica + 1) * share]
-            return tf.cast(self._logits(tf.cast(mine, tf.float32), training=False), tf.float32)
+            first, end = replica * share, (replica + 1) * share
+            logits = self._logits(tf.cast(images[first:end], tf.float32), training=False)
+            return tf.pad(tf.cast(logits, tf.float32), [[first, tf.shape(images)[0] - end], [0, 0]])
 
-        return tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica_predict)), axis=0)
+        # Each share is in its place among zeros: the sum is the whole, and every worker has it.
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(replica_predict), axis=None)

@@ -12,14 +12,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from beam_prep.errors import Terminated, UsageError
+from beam_prep.errors import RunError, Terminated, UsageError
 from trainer.callbacks import Callbacks
 from trainer.checkpoint import Checkpoint, CheckpointFolder
 from trainer.state import TrainingState
+from trainer.strategy import is_chief, is_multiworker, sum_of_workers
 from trainer.sums import EpochSums
 
 MIN_SECONDS = 30.0  # between two saves by time
 MAX_SHARE = 0.02  # of the time that saving by time may take
+AGREE_STEPS = 10  # between two questions to the other workers whether SIGTERM came
 
 
 class SaveClock:
@@ -74,7 +76,7 @@ class StopRequest:
 
 
 class Saver:
-    """The state of a training, its arrays and its checkpoints.
+    """The state of a training, its arrays and its checkpoints. Of several workers the chief writes them, all read them.
 
     Args:
         model: of all phases.
@@ -94,6 +96,7 @@ class Saver:
         self.stop = StopRequest()
         self._model = model
         self._strategy = strategy
+        self._is_chief = is_chief(strategy)
         self._folder = CheckpointFolder(path)
         self._clock = SaveClock(every_steps)
         self._restored: Checkpoint | None = None  # until the phase has taken its own part of it
@@ -107,7 +110,7 @@ class Saver:
             UsageError: it is of another number of replicas.
             RunError: there are checkpoints, but none that can be read.
         """
-        checkpoint = self._folder.load()
+        checkpoint = self._load()
         if checkpoint is None:
             return
         state = TrainingState(**checkpoint.state)
@@ -155,11 +158,12 @@ class Saver:
         Raises:
             Terminated: SIGTERM came; all is saved.
         """
-        asked = self.stop.is_set
+        asked = self._is_asked(num_steps)
         self._clock.add_steps(num_steps)
         if asked or self._clock.is_due():
             self._save(sums)
         if asked:
+            sum_of_workers(self._strategy, 0)  # nobody leaves before the chief has written
             raise Terminated(f"SIGTERM came {self.state.place}; all is saved: the same command goes on from there")
 
     def tick(self) -> None:
@@ -168,8 +172,29 @@ class Saver:
         self.state.seconds += now - self._ticked
         self._ticked = now
 
+    def _load(self) -> Checkpoint | None:
+        """The checkpoint that the chief finds good, in every worker."""
+        found = self._folder.load() if self._is_chief else None
+        number = sum_of_workers(self._strategy, found.number if found else 0)
+        if self._is_chief or not number:
+            return found
+        try:
+            return self._folder.load(number)
+        except RunError as error:
+            raise RunError(f"{error}; all workers need the same --output, on a file system that they share") from None
+
+    def _is_asked(self, num_steps: int) -> bool:
+        """Whether SIGTERM came, to this worker or another one."""
+        if not is_multiworker(self._strategy):
+            return self.stop.is_set
+        if self.state.step % AGREE_STEPS >= max(num_steps, 1):
+            return False
+        return sum_of_workers(self._strategy, int(self.stop.is_set)) > 0
+
     def _save(self, sums: EpochSums | None = None) -> None:
         """Saves, unless there are numbers that are not finite: the next check of the sums tells."""
+        if not self._is_chief:
+            return
         started = time.monotonic()
         weights = self._model.get_weights()
         if (sums is None or sums.settle()) and all(np.isfinite(array).all() for array in weights):

@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -24,10 +25,10 @@ from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
 from trainer.progress import progress_bar
-from trainer.run_folder import job_of, open_output, written
+from trainer.run_folder import RunFolder, job_of, open_output, written
 from trainer.saving import Saver
 from trainer.state import TrainingState
-from trainer.strategy import make_strategy
+from trainer.strategy import distribute, is_chief, make_strategy
 from trainer.sums import EpochSums, NotFiniteError
 
 STEPS_PER_CALL = 1
@@ -64,8 +65,10 @@ class Training:
         with self.strategy.scope():
             self.model = models.build(config)
         self._evaluator = Evaluator(self.model, self.strategy)
-        job = job_of(config.to_json(), manifest.fingerprint)
-        self.folder = open_output(config.output, job, overwrite=config.overwrite)
+        self.is_chief = is_chief(self.strategy)
+        self.folder = RunFolder(Path(config.output))
+        if self.is_chief:
+            open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
         self._saver = Saver(self.model, self.strategy, self.folder.checkpoints, config.checkpoint_every_steps)
         weights = manifest.splits["train"].class_weights
         self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
@@ -93,13 +96,16 @@ class Training:
                     self._run_phase(phase)
                 except NotFiniteError as error:
                     self._roll_back(phase, error)
-        self._save_model()
-        self.folder.write_json("model", self._describe())
+        if self.is_chief:
+            self._save_model()
+            self.folder.write_json("model", self._describe())
 
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one) and val."""
         filled = [split for split in ("test", "val") if self.sources[split].num_records]
-        return [evaluate_split(self._evaluator, self.sources[split], split) for split in filled]
+        return [
+            evaluate_split(self._evaluator, self.sources[split], split, show_progress=self.is_chief) for split in filled
+        ]
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state
@@ -126,7 +132,9 @@ class Training:
         """One pass over train, or what is left of it, and one over val."""
         state = self.state
         callbacks.begin_epoch(len(state.history))
-        with progress_bar(f"{phase.name} {state.epoch + 1}/{phase.epochs}", self._num_steps, unit="steps") as bar:
+        with progress_bar(
+            f"{phase.name} {state.epoch + 1}/{phase.epochs}", self._num_steps, unit="steps", show=self.is_chief
+        ) as bar:
             bar.update(state.step)
             with readable_records():
                 for num_steps in self._run_steps(loop, callbacks):
@@ -142,7 +150,8 @@ class Training:
         self._saver.tick()
         row = {"phase": phase.name, "epoch": state.epoch + 1, **logs, "learning_rate": learning_rate}
         state.end_epoch({**row, "seconds": round(state.seconds, 2)})
-        self.folder.write_history(state.history)
+        if self.is_chief:
+            self.folder.write_history(state.history)
         if logs["val_loss"] < state.best["val_loss"]:
             state.best = {"phase": phase.name, "epoch": state.epoch, "val_loss": logs["val_loss"]}
             self._saver.best_weights = self.model.get_weights()
@@ -158,7 +167,7 @@ class Training:
             epoch=len(state.history),
             first_step=state.step,
         )
-        distributed = iter(self.strategy.experimental_distribute_dataset(batches))
+        distributed = distribute(self.strategy, batches)
         while state.step < self._num_steps:
             num_steps = min(STEPS_PER_CALL, self._num_steps - state.step)
             callbacks.begin_batch(state.step)
@@ -215,7 +224,8 @@ class Training:
         schedule = keras.callbacks.ReduceLROnPlateau(
             monitor="val_accuracy", mode="max", factor=0.2, patience=self.config.plateau_patience, min_lr=1e-6
         )
-        return [schedule, keras.callbacks.TensorBoard(str(self.folder.tensorboard), write_graph=False)]
+        logs = keras.callbacks.TensorBoard(str(self.folder.tensorboard), write_graph=False)
+        return [schedule, logs] if self.is_chief else [schedule]
 
     def _save_model(self) -> None:
         with written(self.folder.model) as temporary:
