@@ -1,15 +1,14 @@
 """A training that is killed and started again ends as if nothing had happened, to the last bit."""
 
-import csv
 import json
 import signal
 import subprocess
 import sys
 from pathlib import Path
 
-import keras
 import numpy as np
 import pytest
+from run_files import assert_same
 
 SIGNALLED = Path(__file__).parent.parent / "fixtures" / "signalled_training.py"
 BASELINE = ("--image_size", 32, "--batch_size", 8, "--epochs", 2, "--plateau_patience", 1)
@@ -21,27 +20,6 @@ def train(dataset, run, *flags, kill: tuple[str, int] | None = None) -> subproce
     program = [str(SIGNALLED), *map(str, kill)] if kill else ["-m", "trainer"]
     command = [sys.executable, *program, "train", "--data", dataset, "--output", run, *flags]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False)
-
-
-def results(run: Path) -> dict:
-    """All that a run found out, but for the time that it took."""
-    with open(run / "history.csv", newline="") as file:
-        history = [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
-    described = json.loads((run / "model.json").read_text())
-    return {
-        "history": history,
-        "best": described["best"],
-        "phases": [(phase["name"], phase["epochs"]) for phase in described["phases"]],
-        **{name: (run / name).read_text() for name in ("metrics.json", "predictions-test.csv", "predictions-val.csv")},
-    }
-
-
-def assert_same(run: Path, other: Path) -> None:
-    assert results(run) == results(other)
-    models = [keras.models.load_model(folder / "model.keras") for folder in (run, other)]
-    for one, two in zip(*(model.get_weights() for model in models), strict=True):
-        np.testing.assert_array_equal(one, two)
-    assert not (run / "checkpoints").exists(), "removed from a finished run"
 
 
 @pytest.fixture(scope="module")
