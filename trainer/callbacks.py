@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import numbers
 from collections.abc import Sequence
 from typing import Any
@@ -84,18 +85,25 @@ class Callbacks:
         self._list.on_train_end()
 
     def state(self) -> list[dict[str, Any]]:
-        """What a checkpoint keeps of each callback: its class, and its public attributes that are plain numbers."""
+        """What a checkpoint keeps of each callback: its class, and its public attributes that are plain numbers.
+
+        What it was made with is left out: that comes again with the callback.
+        """
         return [
             {
                 "class": type(callback).__name__,
                 "numbers": {
                     name: value if isinstance(value, int) else float(value)
                     for name, value in vars(callback).items()
-                    if not name.startswith("_") and _is_number(value)
+                    if not name.startswith("_") and name not in _made_with(callback) and _is_number(value)
                 },
             }
             for callback in self._list.callbacks
         ]
+
+
+def _made_with(callback: keras.callbacks.Callback) -> set[str]:
+    return set(inspect.signature(type(callback).__init__).parameters)
 
 
 def _is_number(value: Any) -> bool:

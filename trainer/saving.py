@@ -17,7 +17,7 @@ from trainer.callbacks import Callbacks
 from trainer.checkpoint import Checkpoint, CheckpointFolder
 from trainer.state import TrainingState
 from trainer.strategy import is_chief, is_multiworker, sum_of_workers
-from trainer.sums import EpochSums
+from trainer.sums import EpochSums, NotFiniteError
 
 MIN_SECONDS = 30.0  # between two saves by time
 MAX_SHARE = 0.02  # of the time that saving by time may take
@@ -166,6 +166,11 @@ class Saver:
             sum_of_workers(self._strategy, 0)  # nobody leaves before the chief has written
             raise Terminated(f"SIGTERM came {self.state.place}; all is saved: the same command goes on from there")
 
+    def check_weights(self) -> None:
+        """Raises a `NotFiniteError` if they are broken, which a loss need not tell: ReLU makes 0 of NaN."""
+        if not _are_finite(self._model.get_weights()):
+            raise NotFiniteError(f"the weights are not finite any more at step {self.state.step}")
+
     def tick(self) -> None:
         """Adds the time since the last call to that of the epoch."""
         now = time.monotonic()
@@ -197,7 +202,7 @@ class Saver:
             return
         started = time.monotonic()
         weights = self._model.get_weights()
-        if (sums is None or sums.settle()) and all(np.isfinite(array).all() for array in weights):
+        if (sums is None or sums.settle()) and _are_finite(weights):
             self.tick()
             self.state.callbacks = self._callbacks.state()
             optimizer = [variable.numpy() for variable in self._optimizer.variables]
@@ -205,3 +210,7 @@ class Saver:
                 self.state.to_json(), {"model": weights, "optimizer": optimizer, "best": self.best_weights}
             )
         self._clock.saved(time.monotonic() - started)
+
+
+def _are_finite(arrays: list[np.ndarray]) -> bool:
+    return all(np.isfinite(array).all() for array in arrays)

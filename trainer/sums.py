@@ -12,17 +12,7 @@ CHECK_EVERY_STEPS = 50  # how long a loss that is not finite may go unnoticed
 
 
 class NotFiniteError(Exception):
-    """The loss is NaN or infinite.
-
-    Attributes:
-        loss: its value.
-        step: of the epoch, from 1.
-    """
-
-    def __init__(self, loss: float, step: int) -> None:
-        super().__init__(f"the loss became {loss} at step {step}")
-        self.loss = loss
-        self.step = step
+    """The loss or the weights are NaN or infinite; says which, at what step of the epoch."""
 
 
 class EpochSums:
@@ -64,7 +54,7 @@ class EpochSums:
         for step, loss, correct in self._pending:
             value = float(loss)
             if self._bad is None and not math.isfinite(value):
-                self._bad = NotFiniteError(value, step)
+                self._bad = NotFiniteError(f"the loss became {value} at step {step}")
             self._state.loss_sum += value
             self._state.correct_sum += float(correct)
         self._pending.clear()

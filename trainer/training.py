@@ -139,6 +139,7 @@ class Training:
             with readable_records():
                 for num_steps in self._run_steps(loop, callbacks):
                     bar.update(num_steps)
+            self._saver.check_weights()
             logs = self._logs()
             val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
             # Weighed as the training loss is, so that the best model is the best at what it is trained for.
@@ -193,7 +194,7 @@ class Training:
         Raises:
             RunError: that is not wanted, or was done too often.
         """
-        said = f"the loss became {error.loss} at step {error.step} of epoch {self.state.epoch + 1}, phase {phase.name}"
+        said = f"{error} of epoch {self.state.epoch + 1}, phase {phase.name}"
         if self.state.num_rollbacks == MAX_ROLLBACKS:
             raise RunError(f"{said}, after {MAX_ROLLBACKS} rollbacks; try a smaller --learning_rate, with --overwrite")
         self._saver.roll_back()
