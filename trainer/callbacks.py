@@ -38,6 +38,8 @@ class Callbacks:
     ) -> None:
         self._model = model
         self._list = keras.callbacks.CallbackList([*own, *users], model=model, epochs=num_epochs, steps=num_steps)
+        # TensorBoard has no state, and of several workers only the chief has it.
+        self._stateful = [c for c in [*own, *users] if not isinstance(c, keras.callbacks.TensorBoard)]
         self._of_batches = [callback for callback in users if _looks_at_batches(callback)]
 
     @property
@@ -58,7 +60,7 @@ class Callbacks:
         found, expected = [[entry["class"] for entry in entries] for entries in (self.state(), state)]
         if found != expected:
             raise UsageError(f"the training was started with the callbacks {expected}, found {found}")
-        for callback, entry in zip(self._list.callbacks, state, strict=True):
+        for callback, entry in zip(self._stateful, state, strict=True):
             vars(callback).update(entry["numbers"])
 
     def begin_epoch(self, epoch: int) -> None:
@@ -98,7 +100,7 @@ class Callbacks:
                     if not name.startswith("_") and name not in _made_with(callback) and _is_number(value)
                 },
             }
-            for callback in self._list.callbacks
+            for callback in self._stateful
         ]
 
 
