@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
+import subprocess
 import sys
-import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import tensorflow as tf
 
@@ -15,6 +15,12 @@ from trainer.config import TrainConfig
 
 START_SECONDS = 300.0
 """How long a worker waits for the others to come. Later on, TensorFlow's own heartbeats (10 s) tell of a lost one."""
+WATCH = """
+import os, select, signal, sys
+if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
+    print(sys.argv[2], file=sys.stderr)
+    os.kill(os.getppid(), signal.SIGKILL)
+"""
 
 
 def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
@@ -101,25 +107,28 @@ def _join(cluster: Cluster, config: TrainConfig, gpus: list) -> tf.distribute.St
         tf.config.set_visible_devices(gpus[: config.num_replicas or len(gpus)], "GPU")
     elif config.num_replicas > 1:
         raise UsageError(f"--num_replicas is {config.num_replicas}, found no GPU; a worker without is one replica")
-    late = threading.Timer(START_SECONDS, _give_up, [cluster])
-    late.daemon = True
-    late.start()
-    strategy = tf.distribute.MultiWorkerMirroredStrategy()
-    late.cancel()
+    with _bounded(cluster):
+        strategy = tf.distribute.MultiWorkerMirroredStrategy()
     config.check_replicas(strategy.num_replicas_in_sync)
     return strategy
 
 
-def _give_up(cluster: Cluster) -> None:
-    """Ends a process that waits inside TensorFlow, where no exception gets."""
-    others = [address for index, address in enumerate(cluster.workers) if index != cluster.index]
-    print(
-        f"error: {cluster.name}: not all of {', '.join(others)} came within {START_SECONDS:.0f} s; "
-        "start the same command on every worker, each with its own TF_CONFIG",
-        file=sys.stderr,
-        flush=True,
+@contextmanager
+def _bounded(cluster: Cluster) -> Iterator[None]:
+    """Ends this process with one line if the block takes longer than `START_SECONDS`.
+
+    It is another process that does so: TensorFlow waits in a place that no exception, thread or SIGTERM gets to.
+    """
+    others = ", ".join(address for index, address in enumerate(cluster.workers) if index != cluster.index)
+    line = (
+        f"error: {cluster.name}: not all of {others} came within {START_SECONDS:.0f} s; "
+        "start the same command on every worker, each with its own TF_CONFIG"
     )
-    os._exit(1)
+    watch = subprocess.Popen([sys.executable, "-S", "-c", WATCH, str(START_SECONDS), line], stdin=subprocess.PIPE)
+    try:
+        yield
+    finally:
+        watch.communicate()  # closes its input, which is what it waits for
 
 
 def _split_cpu(num_devices: int) -> None:

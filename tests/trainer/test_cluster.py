@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -78,8 +79,8 @@ def test_a_worker_does_not_wait_for_ever_for_the_others(dataset, tmp_path):
     )
     environment = {**os.environ, "TF_CONFIG": config({"worker": ["localhost:23457", "localhost:1"]})}
     result = subprocess.run(
-        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=120, check=False
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
-    assert result.returncode == 1
+    assert result.returncode == -signal.SIGKILL
     assert "error: worker 0 of 2: not all of localhost:1 came within 3 s" in result.stderr.splitlines()[-1]
     assert not (tmp_path / "run").exists()
