@@ -53,7 +53,8 @@ def test_out_of_memory_says_a_batch_to_try():
 
 def test_a_full_disk_names_the_last_good_checkpoint_and_the_run_goes_on_later(command, dataset, tmp_path):
     run = tmp_path / "run"
-    result = train_limited(dataset, run, *SMALL, "--checkpoint_every_steps", 2, limit=DISK, at=4)
+    flags = (*SMALL, "--checkpoint_every_steps", 2, "--steps_per_call", 1)
+    result = train_limited(dataset, run, *flags, limit=DISK, at=4)
     assert result.returncode == 1, result.stderr
     last = result.stderr.splitlines()[-1]
     assert f"error: {run / 'checkpoints'}: the checkpoint can't be written: " in last

@@ -16,6 +16,7 @@ from run_files import assert_same, results
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
 SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 2)
+ONE_BY_ONE = ("--steps_per_call", 1)  # so that a signal comes at that very step
 MODULE = ("-m", "trainer")
 PLAIN = (str(FIXTURES / "plain_training.py"),)
 KILLED_WITHIN_S = 60.0  # TensorFlow's heartbeats tell after 10 s, and the machine may be busy
@@ -104,7 +105,7 @@ def test_a_killed_worker_ends_all_and_the_same_command_goes_on(dataset, tmp_path
     succeed(3, dataset, tmp_path / "whole")
     run = tmp_path / "run"
     killer = {victim: (str(FIXTURES / "signalled_training.py"), "SIGKILL", 6)}
-    workers = start(3, dataset, run, "--checkpoint_every_steps", 2, programs=killer)
+    workers = start(3, dataset, run, *ONE_BY_ONE, "--checkpoint_every_steps", 2, programs=killer)
     assert workers[victim].wait(timeout=200) == -signal.SIGKILL
     killed_at = time.monotonic()
     ended = finish(workers)
@@ -122,7 +123,7 @@ def test_a_killed_worker_ends_all_and_the_same_command_goes_on(dataset, tmp_path
 def test_sigterm_to_any_worker_saves_and_ends_all(dataset, tmp_path):
     run = tmp_path / "run"
     asked = {1: (str(FIXTURES / "signalled_training.py"), "SIGTERM", 5)}
-    ended = finish(start(2, dataset, run, "--batch_size", 4, programs=asked))
+    ended = finish(start(2, dataset, run, "--batch_size", 4, *ONE_BY_ONE, programs=asked))
     assert [code for code, *_ in ended] == [143, 143], ended
     state = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
     assert (state["epoch"], state["step"]) == (0, 10)

@@ -18,7 +18,8 @@ TRANSFER = (*BASELINE, "--batch_size", 4, "--arch", "vgg19", "--weights", "none"
 def train(dataset, run, *flags, kill: tuple[str, int] | None = None) -> subprocess.CompletedProcess:
     """The command in a process of its own, with a signal after some of its steps."""
     program = [str(SIGNALLED), *map(str, kill)] if kill else ["-m", "trainer"]
-    command = [sys.executable, *program, "train", "--data", dataset, "--output", run, *flags]
+    one_by_one = ("--steps_per_call", 1) if kill else ()  # so that a signal comes at that very step
+    command = [sys.executable, *program, "train", "--data", dataset, "--output", run, *flags, *one_by_one]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False)
 
 
