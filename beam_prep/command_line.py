@@ -13,7 +13,7 @@ import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, make_dataclass
-from typing import Any, cast, get_type_hints
+from typing import Annotated, Any, cast, get_type_hints
 
 from beam_prep.errors import CxrflowError, UsageError
 
@@ -124,7 +124,10 @@ def _placed(command: Command) -> type:
     if isinstance(command.positional, bool):
         return command.config
     hints, by_place = get_type_hints(command.config), cast(Any, tyro.conf.Positional)
-    marked = [(name, by_place[hints[name]]) for name in command.positional]
+    marked: list[tuple[str, Any]] = []
+    for name in command.positional:
+        shown = tyro.conf.arg(metavar=name.upper(), help_behavior_hint="(required)")
+        marked.append((name, Annotated[by_place[hints[name]], shown]))
     placed = make_dataclass(command.config.__name__, marked, bases=(command.config,), frozen=True)
     placed.__doc__ = command.config.__doc__
     return placed

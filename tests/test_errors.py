@@ -41,6 +41,11 @@ def refused(result, *said: str) -> None:
         (["trainer", "train", "--data", "x", "--output", "y", "--batch_size", "many"], "--batch_size"),
         (["trainer", "train", "--config", "/absent.json"], "/absent.json"),
         (["trainer", "evaluate", "--run", "/absent", "--data", "x"], "expected a finished run"),
+        (["trainer", "predict", "--run", "/absent", "x.png"], "expected a finished run"),
+        (["trainer", "predict", "--run", "x"], "expected image files or folders, found none"),
+        (["trainer", "predict", "x.png"], "--run"),
+        (["trainer", "explain", "x.png", "--run", "/absent", "--output", "y"], "expected a finished run"),
+        (["trainer", "export", "--run", "/absent", "--output", "y"], "expected a finished run"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )
@@ -114,7 +119,8 @@ def test_a_broken_record_is_a_failed_run_that_names_the_shard_check(command, pha
     flags = ("--image_size", 32, "--batch_size", 8, "--epochs", 1)
     result = command("trainer", "train", "--data", dataset, "--output", tmp_path / "run", *flags)
     assert result.returncode == 1
-    assert "error: reading the records failed: corrupted record" in result.stderr
+    assert "error: reading the records failed: " in result.stderr
+    assert f"{shard.name}: record 1: checksum does not match" in result.stderr
     assert "python -m beam_prep verify" in result.stderr
     assert "Traceback" not in result.stderr
 

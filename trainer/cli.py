@@ -25,6 +25,11 @@ def train(config: TrainConfig) -> None:
 
     folder, numbers = run(config)
     _print_numbers(numbers)
+    corrupt = {split: count for split, count in folder.read_json("model")["num_corrupt"].items() if count}
+    if corrupt:
+        print(
+            f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
+        )
     print(f"run:       {folder.path}")
     print(f"report:    {folder.report}")
     print(f"curves:    tensorboard --logdir {folder.tensorboard}")

@@ -65,6 +65,24 @@ class TrainConfig:
     """tf.distribute: mirrored over the replicas, none (one device), or auto: mirrored if there are several."""
     num_replicas: int = 0
     """Replicas; 0 is all GPUs, or one on the CPU. On the CPU, more give as many logical devices."""
+    steps_per_call: int = 8
+    """Training steps in one call of the compiled function; does not change the result."""
+    jit_compile: bool = False
+    """Compile the step with XLA (augmentation stays outside). Other dropout masks; far slower on a CPU."""
+    mixed_precision: bool = False
+    """Compute in bfloat16, for hardware that has it; weights, logits, loss and metrics stay float32."""
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Where images are kept between epochs: ram holds the training images decoded, disk holds copies of the shards, for
+    datasets on slow storage. Does not change the result."""
+    cache_dir: str | None = None
+    """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
+    shard_files: bool = False
+    """With several workers: each reads files of its own, not its slice of each global batch. Less to read, but then the
+    batches depend on the number of workers."""
+    deterministic: bool = True
+    """The order of the images is a function of the seed; off, they come as they are read."""
+    skip_corrupt: int = 0
+    """How many corrupt records are left out, over all splits; they are looked for before the training starts."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
     overwrite: bool = False
@@ -78,6 +96,8 @@ class TrainConfig:
             "unfreeze_layers": 0,
             "num_replicas": 0,
             "plateau_patience": 1,
+            "steps_per_call": 1,
+            "skip_corrupt": 0,
             "rotation_degrees": 0,
             "zoom": 0,
             "shift": 0,
@@ -96,6 +116,8 @@ class TrainConfig:
             raise UsageError(
                 f"--image_size is {self.image_size}; {self.arch} needs at least {MIN_IMAGE_SIZE[self.arch]} px"
             )
+        if self.cache_dir is not None and self.cache != "disk":
+            raise UsageError(f"--cache_dir {self.cache_dir} goes with --cache disk; found --cache {self.cache}")
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")

@@ -49,15 +49,10 @@ class Description:
             raise UsageError(
                 f"--run {run.path}: its model.json lacks {', '.join(missing)}; expected that of a finished run"
             )
-        return cls(
-            arch=content["arch"],
-            image_size=content["image_size"],
-            equalization=content["equalization"],
-            class_names=tuple(content["class_names"]),
-            dataset_fingerprint=content["dataset_fingerprint"],
-            threshold=content.get("threshold") or cls.threshold,
-            temperature=content.get("temperature") or cls.temperature,
-        )
+        # Both may be undefined for lack of images.
+        optional = {name: content[name] for name in ("threshold", "temperature") if content.get(name) is not None}
+        described = {**{name: content[name] for name in needed}, **optional}
+        return cls(**{**described, "class_names": tuple(content["class_names"])})
 
     def to_json(self) -> dict[str, Any]:
         """As it goes beside a model that leaves its run."""

@@ -15,7 +15,7 @@ import tensorflow as tf
 from beam_prep.errors import RunError
 from trainer import metrics, models
 from trainer.dataset import evaluation_batches
-from trainer.inputs import SplitSource
+from trainer.inputs import SplitSource, first_broken
 from trainer.loop import Evaluator, Predictions
 from trainer.progress import progress_bar
 from trainer.report import Sample
@@ -69,7 +69,7 @@ def predict_split(
     """
     with (
         progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
-        readable_records(),
+        readable_records(source),
     ):
         predictions = evaluator.predict(evaluation_batches(source, batch_size=batch_size), on_batch=bar.update)
     if not np.isfinite(predictions.logits).all():
@@ -98,14 +98,15 @@ def evaluate_model(path: Path, source: SplitSource, split: str, *, batch_size: i
 
 
 @contextmanager
-def readable_records() -> Iterator[None]:
-    """Turns what TensorFlow says of a broken record into one line."""
+def readable_records(source: SplitSource) -> Iterator[None]:
+    """Turns what TensorFlow says of a broken record into one line that names the shard and the record."""
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        # Around what is wrong, TensorFlow says which node of which graph met it.
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
+        # Around what is wrong, TensorFlow says which node of which graph met it, and never which file.
         said = re.sub(r"\{\{.*?\}\}|\[(Op|\[).*", "", error.message.splitlines()[0]).strip()
-        raise RunError(f"reading the records failed: {said}; see: python -m beam_prep verify DATASET") from error
+        broken = first_broken(source.paths) or said
+        raise RunError(f"reading the records failed: {broken}; see: python -m beam_prep verify DATASET") from error
 
 
 def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -79,20 +78,16 @@ def read_all(
     num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     waiting: deque[tuple[str, Future[T | images.ImageError]]] = deque()
     executor = ThreadPoolExecutor(num_threads, thread_name_prefix="read")
-    with warnings.catch_warnings():
-        # The readers silence warnings one by one, which does not hold when other threads put the filters back; one
-        # of pydicom may quote a tag.
-        warnings.simplefilter("ignore")
-        try:
-            for path in paths:
-                waiting.append((path, executor.submit(_attempt, read, path)))
-                if len(waiting) > num_ahead:
-                    first, result = waiting.popleft()
-                    yield first, result.result()
-            for path, result in waiting:
-                yield path, result.result()
-        finally:
-            executor.shutdown(cancel_futures=True)
+    try:
+        for path in paths:
+            waiting.append((path, executor.submit(_attempt, read, path)))
+            if len(waiting) > num_ahead:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for path, result in waiting:
+            yield path, result.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
 
 
 def read_batches(

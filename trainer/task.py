@@ -16,6 +16,7 @@ from trainer.config import EvaluateConfig, ExplainConfig, ExportConfig, PredictC
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
 from trainer.inputs import check_same_preprocessing, check_trainable, open_split
 from trainer.run_folder import RunFolder, check_empty, check_output
+from trainer.staging import staged
 
 if TYPE_CHECKING:
     from trainer.explanations import Explained
@@ -34,14 +35,18 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
         RunError: the training failed.
     """
     manifest = Manifest.read(config.data)
-    sources = {split: open_split(config.data, manifest, config.image_size, split) for split in manifest.splits}
+    sources = {
+        split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
+        for split in manifest.splits
+    }
     check_trainable(manifest, config.batch_size)
     check_output(config.output, overwrite=config.overwrite)
-    with _quiet_start():
-        from trainer.training import Training
-    training = Training(config, manifest, sources)
-    training.run()
-    return training.folder, publish(training.folder, training.evaluate())
+    with staged(config, manifest, sources) as staged_sources:
+        with _quiet_start():
+            from trainer.training import Training
+        training = Training(config, manifest, staged_sources)
+        training.run()
+        return training.folder, publish(training.folder, training.evaluate())
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:

@@ -19,7 +19,7 @@ from beam_prep.manifest import Manifest
 from trainer import metrics, models
 from trainer.augment import random_affine
 from trainer.config import TrainConfig
-from trainer.dataset import training_batches
+from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, evaluate_split, predict_split, readable_records
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
@@ -52,6 +52,7 @@ class Training:
         self._evaluator = Evaluator(self.model, self.strategy)
         self.folder = open_output(config.output, overwrite=config.overwrite)
         weights = manifest.splits["train"].class_weights
+        self._held = hold(sources["train"]) if config.cache == "ram" else None
         self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
         self.history: list[dict[str, Any]] = []
         self._phases: list[dict[str, Any]] = []
@@ -107,11 +108,21 @@ class Training:
         """One pass over train, one over val; returns the row of the history but for time and learning rate."""
         config, train = self.config, self.sources["train"]
         num_steps = train.num_records // config.batch_size
-        batches = training_batches(train, batch_size=config.batch_size, seed=config.seed, epoch=len(self.history))
+        batches = training_batches(
+            train,
+            batch_size=config.batch_size,
+            seed=config.seed,
+            epoch=len(self.history),
+            shard_files=config.shard_files,
+            deterministic=config.deterministic,
+            held=self._held,
+        )
         with progress_bar(f"{phase.name} {epoch + 1}/{phase.epochs}", num_steps, unit="steps") as bar:
-            with readable_records():
-                distributed = iter(self.strategy.experimental_distribute_dataset(batches))
-                logs = loop.train_epoch(distributed, num_steps, on_step=bar.update)
+            with readable_records(train):
+                distributed = distribute(batches, self.strategy)
+                logs = loop.train_epoch(
+                    distributed, num_steps, steps_per_call=config.steps_per_call, on_steps=bar.update
+                )
             if not math.isfinite(logs["loss"]):
                 raise RunError(
                     f"the loss became {logs['loss']} in epoch {epoch + 1} of phase {phase.name}; "
@@ -137,6 +148,7 @@ class Training:
             class_weights=self._class_weights,
             augment=partial(random_affine, config=config) if config.augment else None,
             seed=config.seed + 104729 * index,
+            jit_compile=config.jit_compile,
         )
 
     def _make_callbacks(self) -> keras.callbacks.CallbackList:
@@ -162,6 +174,7 @@ class Training:
             "equalization": self.manifest.options["equalization"],
             "class_names": list(self.manifest.class_names),
             "dataset_fingerprint": self.manifest.fingerprint,
+            "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
             "phases": self._phases,
             "best": self._best,
             "summary": "\n".join(lines),

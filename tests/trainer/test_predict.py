@@ -81,6 +81,7 @@ def test_threshold_and_temperature_are_those_of_the_run(run, phantoms, tmp_path)
         assert row.prediction == int(probability >= cut)
         assert row.calibrated_probability == pytest.approx(1 / (1 + np.exp(-logit / 2.5)), abs=1e-6)
     for row in made(threshold=0.0, temperature=None):
+        assert row.prediction == 1
         assert row.calibrated_probability == row.probability
 
 
