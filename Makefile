@@ -47,7 +47,8 @@ lint: .venv/ready ## formatting, lint and types
 check: lint test ## what must pass before a change is handed in
 
 bench: .venv/ready ## the benchmarks, each a ratio against its peer
-	for benchmark in $(filter-out benchmarks/measure.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
+	for benchmark in $(filter-out benchmarks/measure.py benchmarks/radiographs.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
 constraints: ## constraints.txt anew, for all supported Pythons
 	{ sed -n '/^#/p' constraints.txt; \

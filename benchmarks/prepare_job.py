@@ -43,17 +43,25 @@ def job(images: Path, options: tuple[str, ...] = ONE) -> Cost:
     """Prepares a folder at 90 and 224 px in a process of its own."""
     output = images.parent / "dataset"
     command = [sys.executable, "-m", "beam_prep", "prepare", "--input", str(images), "--output", str(output), *options]
-    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    peak = 0.0
-    while process.poll() is None:
-        peak = max(peak, largest_mib(process.pid))
-        time.sleep(0.2)
-    wall = time.monotonic() - started
-    if process.returncode:
-        raise SystemExit(process.stderr.read().decode())
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    cost = run_measured(command)
     shutil.rmtree(output)
+    return cost
+
+
+def run_measured(command: list[str]) -> Cost:
+    """Runs a command to its end and says what it took; ends this process if it fails."""
+    before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    with tempfile.TemporaryFile() as said:
+        process = subprocess.Popen(command, stdout=said, stderr=said)
+        peak = 0.0
+        while process.poll() is None:
+            peak = max(peak, largest_mib(process.pid))
+            time.sleep(0.2)
+        wall = time.monotonic() - started
+        if process.returncode:
+            said.seek(0)
+            raise SystemExit(said.read().decode())
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return Cost(cpu, wall, peak)
 

@@ -41,7 +41,9 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     assert not installed
 
 
-@pytest.mark.parametrize("module", ["config", "inputs", "staging", "run_folder", "description", "cli", "task"])
+@pytest.mark.parametrize(
+    "module", ["config", "cluster", "inputs", "staging", "run_folder", "description", "cli", "task"]
+)
 def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
     assert not loaded(f"import trainer.{module}") & {*HEAVY, "numpy"}
 

@@ -15,6 +15,20 @@ MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "vgg19": 32, "inception_re
 """The smallest input that the strides of each network leave something of, px."""
 
 
+WITHOUT_EFFECT = (
+    "config",
+    "data",
+    "output",
+    "steps_per_call",
+    "cache",
+    "cache_dir",
+    "checkpoint_every_steps",
+    "on_nan",
+    "overwrite",
+)
+"""Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a network on a prepared dataset, evaluate it and write its report.
@@ -61,10 +75,12 @@ class TrainConfig:
     """Mirror half of the images."""
     class_weights: bool = True
     """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    """tf.distribute: mirrored over the replicas, none (one device), or auto: mirrored if there are several."""
+    strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
+    """tf.distribute: mirrored over the replicas, multiworker over the machines of TF_CONFIG, none (one device), or
+    auto: multiworker if TF_CONFIG names several workers, else mirrored if there are several replicas."""
     num_replicas: int = 0
-    """Replicas; 0 is all GPUs, or one on the CPU. On the CPU, more give as many logical devices."""
+    """Replicas of each machine; 0 is all GPUs, or one on the CPU. On the CPU of one machine, more give as many logical
+    devices."""
     steps_per_call: int = 8
     """Training steps in one call of the compiled function; does not change the result."""
     jit_compile: bool = False
@@ -85,8 +101,14 @@ class TrainConfig:
     """How many corrupt records are left out, over all splits; they are looked for before the training starts."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
+    checkpoint_every_steps: int = 0
+    """Save so often that a kill costs no more steps than this; 0: by time, every 30 s or less often, so that saving
+    takes under 2 % of it. The same command on the same output folder goes on from the last checkpoint."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """If the loss becomes NaN or infinite: stop, or go back to the last checkpoint with half the learning rate, three
+    times at most."""
     overwrite: bool = False
-    """Replace the run that is in the output folder."""
+    """Replace the run that is in the output folder, finished or not."""
 
     def __post_init__(self) -> None:
         at_least = {
@@ -98,6 +120,7 @@ class TrainConfig:
             "plateau_patience": 1,
             "steps_per_call": 1,
             "skip_corrupt": 0,
+            "checkpoint_every_steps": 0,
             "rotation_degrees": 0,
             "zoom": 0,
             "shift": 0,

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from beam_prep import schema
 from trainer.inputs import SplitSource
+from trainer.strategy import is_multiworker
 
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
@@ -115,10 +116,19 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
     """The batches on the devices of a strategy, copied there ahead of the step that takes them.
 
     Args:
-        batches: global ones, the replicas divide them.
+        batches: of `training_batches`; the replicas of this worker divide them.
         strategy: any.
         device: where a strategy of one device wants them; its GPU if not given, if there is one.
     """
+    if is_multiworker(strategy):
+        num_local = len(strategy.extended.worker_devices)
+
+        def of_replicas(*batch: tf.Tensor) -> tf.data.Dataset:
+            shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
+            return tf.data.Dataset.from_tensor_slices(shares)
+
+        mine = batches.flat_map(of_replicas).prefetch(tf.data.AUTOTUNE)
+        return iter(strategy.distribute_datasets_from_function(lambda context: mine))
     distributed = strategy.experimental_distribute_dataset(batches)
     if not isinstance(distributed, tf.data.Dataset):
         return iter(distributed)  # tf.distribute copies ahead on its own

@@ -78,10 +78,10 @@ def predict_split(
 
 
 def evaluate_split(
-    evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE
+    evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE, show_progress: bool = True
 ) -> Evaluation:
     """Evaluates a split; see `predict_split`."""
-    predictions = predict_split(evaluator, source, split, batch_size=batch_size)
+    predictions = predict_split(evaluator, source, split, batch_size=batch_size, show_progress=show_progress)
     numbers = metrics.evaluate(predictions.labels, predictions.probabilities, predictions.groups, predictions.loss())
     return Evaluation(split, numbers, predictions, _samples(source, predictions, split, numbers["threshold"]))
 

@@ -116,33 +116,6 @@ class Loop:
         """Stands in for `keras.random.SeedGenerator.next`; int32 [2]."""
         return step_seed(layer_seed, self.optimizer.iterations.value)
 
-    def train_epoch(
-        self,
-        batches: Iterator,
-        num_steps: int,
-        *,
-        steps_per_call: int = 1,
-        on_steps: Callable[[int], object] = lambda count: None,
-    ) -> dict[str, float]:
-        """Runs `num_steps` steps, `steps_per_call` of them in each call of `train_steps`.
-
-        Args:
-            batches: distributed batches, as `dataset.distribute` gives them.
-            num_steps: how many.
-            steps_per_call: does not change the result.
-            on_steps: called after each call with the number of its steps.
-
-        Returns:
-            `loss` (weighted, augmented) and `accuracy` over the images of the epoch.
-        """
-        sums = []
-        for first in range(0, num_steps, steps_per_call):
-            count = min(steps_per_call, num_steps - first)
-            sums.append(self.train_steps(batches, count))
-            on_steps(count)
-        loss, correct = np.sum([[float(loss), float(correct)] for loss, correct in sums], axis=0)
-        return {"loss": loss / num_steps, "accuracy": correct / (num_steps * self._batch_size)}
-
     def train_steps(self, batches: Iterator, num_steps: int) -> tuple[tf.Tensor, tf.Tensor]:
         """Runs `num_steps` steps in one call of a compiled function.
 
@@ -232,7 +205,9 @@ class Evaluator:
 
         def replica_predict() -> tf.Tensor:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            mine = images[replica * share : (replica + 1) * share]
-            return tf.cast(self._logits(tf.cast(mine, tf.float32), training=False), tf.float32)
+            first, end = replica * share, (replica + 1) * share
+            logits = self._logits(tf.cast(images[first:end], tf.float32), training=False)
+            return tf.pad(tf.cast(logits, tf.float32), [[first, tf.shape(images)[0] - end], [0, 0]])
 
-        return tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica_predict)), axis=0)
+        # Each share is in its place among zeros: the sum is the whole, and every worker has it.
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(replica_predict), axis=None)
