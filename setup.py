@@ -23,7 +23,10 @@ setup(
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8"],
         "k8s": ["kubernetes>=33"],
-        "bench": ["importlib_resources; python_version >= '3.11'", "tensorflow-datasets>=4.9.10; python_version >= '3.11'"],
+        "bench": [
+            "importlib_resources; python_version >= '3.11'",
+            "tensorflow-datasets>=4.9.10; python_version >= '3.11'",
+        ],
         "dev": ["mypy", "pyjpegls>=1.5", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
     },
 )

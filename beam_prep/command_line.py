@@ -12,8 +12,8 @@ import os
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, make_dataclass
+from typing import Annotated, Any, cast, get_type_hints
 
 from beam_prep.errors import CxrflowError, UsageError
 
@@ -28,13 +28,13 @@ class Command:
     Attributes:
         config: frozen dataclass with a docstring; its fields are the flags.
         run: takes the config (and the list of flags that are not its own, if `takes_more`); prints its results.
-        positional: whether required fields are given by place instead of by flag.
+        positional: the fields that are given by place instead of by flag; True: all that are required.
         takes_more: whether unknown flags go to `run` (for Beam) instead of being refused.
     """
 
     config: type
     run: Callable[..., Any]
-    positional: bool = False
+    positional: bool | tuple[str, ...] = False
     takes_more: bool = False
 
 
@@ -100,12 +100,12 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     """
     import tyro
 
-    markers = (tyro.conf.PositionalRequiredArgs,) if command.positional else ()
+    markers = (tyro.conf.PositionalRequiredArgs,) if command.positional is True else ()
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):
             parsed: tuple[Any, list[str]] = tyro.cli(
-                command.config, prog=prog, args=flags, use_underscores=True, return_unknown_args=True, config=markers
+                _placed(command), prog=prog, args=flags, use_underscores=True, return_unknown_args=True, config=markers
             )
     except SystemExit as error:
         if not error.code:
@@ -115,6 +115,22 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     if more and not command.takes_more:
         raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
     return config, more
+
+
+def _placed(command: Command) -> type:
+    """The config of a command, with the fields that it names given by place."""
+    import tyro
+
+    if isinstance(command.positional, bool):
+        return command.config
+    hints, by_place = get_type_hints(command.config), cast(Any, tyro.conf.Positional)
+    marked: list[tuple[str, Any]] = []
+    for name in command.positional:
+        shown = tyro.conf.arg(metavar=name.upper(), help_behavior_hint="(required)")
+        marked.append((name, Annotated[by_place[hints[name]], shown]))
+    placed = make_dataclass(command.config.__name__, marked, bases=(command.config,), frozen=True)
+    placed.__doc__ = command.config.__doc__
+    return placed
 
 
 def _one_line(box: str) -> str:

@@ -59,10 +59,10 @@ def write_page(path: Path, html: str) -> None:
 
 
 def image_uri(pixels: np.ndarray, max_px: int | None = None) -> str:
-    """A grey image as a PNG data URI.
+    """An image as a PNG data URI.
 
     Args:
-        pixels: uint8 [H, W].
+        pixels: grey, uint8 [H, W], or RGB, uint8 [H, W, 3].
         max_px: shrinks it, aspect kept, until no side is longer; None leaves it as it is.
     """
     from PIL import Image

@@ -92,10 +92,7 @@ def describe(filename: str, group_regex: str | None = None) -> Source:
 def find_sources(
     root: str | os.PathLike[str], *, group_regex: str | None = None, metadata_csv: str | None = None
 ) -> list[Source]:
-    """Every image file under a folder, sorted by path.
-
-    Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives, files without the suffix of
-    an image.
+    """Every image file under a folder (see `image_files`), sorted by path.
 
     Args:
         root: the folder.
@@ -109,7 +106,7 @@ def find_sources(
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
-    sources = [describe(filename, group_regex) for filename in sorted(_image_files(root))]
+    sources = [describe(filename, group_regex) for filename in sorted(image_files(root))]
     if metadata_csv:
         rows = read_metadata(metadata_csv, {source.filename for source in sources})
         sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
@@ -126,7 +123,11 @@ def find_sources(
     return sources
 
 
-def _image_files(root: Path) -> Iterator[str]:
+def image_files(root: str | os.PathLike[str]) -> Iterator[str]:
+    """The paths, relative to a folder, of all files in it that have the suffix of an image, in any order.
+
+    Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives.
+    """
     for folder, subfolders, names in os.walk(root):
         subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
         for name in names:

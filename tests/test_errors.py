@@ -41,6 +41,11 @@ def refused(result, *said: str) -> None:
         (["trainer", "train", "--data", "x", "--output", "y", "--batch_size", "many"], "--batch_size"),
         (["trainer", "train", "--config", "/absent.json"], "/absent.json"),
         (["trainer", "evaluate", "--run", "/absent", "--data", "x"], "expected a finished run"),
+        (["trainer", "predict", "--run", "/absent", "x.png"], "expected a finished run"),
+        (["trainer", "predict", "--run", "x"], "expected image files or folders, found none"),
+        (["trainer", "predict", "x.png"], "--run"),
+        (["trainer", "explain", "x.png", "--run", "/absent", "--output", "y"], "expected a finished run"),
+        (["trainer", "export", "--run", "/absent", "--output", "y"], "expected a finished run"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import csv
+import json
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from beam_prep import command_line
 from beam_prep.command_line import Command
-from trainer.config import EvaluateConfig, TrainConfig, flags_from_file
+from trainer.config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, TrainConfig, flags_from_file
+from trainer.progress import progress_bar
+
+PREDICTED_COLUMNS = ("filename", "probability", "calibrated_probability", "prediction", "error")
 
 
 def train(config: TrainConfig) -> None:
@@ -28,6 +37,7 @@ def train(config: TrainConfig) -> None:
     print(f"report:    {folder.report}")
     print(f"curves:    tensorboard --logdir {folder.tensorboard}")
     print(f"next:      python -m trainer evaluate --run {folder.path} --data {config.data} --split val")
+    print(f"new files: python -m trainer predict --run {folder.path} FILE_OR_FOLDER > predictions.csv")
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -40,6 +50,60 @@ def evaluate(config: EvaluateConfig) -> None:
         print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
     print(f"metrics:   {folder.path / 'metrics.json'}")
     print(f"report:    {folder.report}")
+
+
+def predict(config: PredictConfig) -> int:
+    """Predicts and writes a row a file; 1 if any file could not be used."""
+    from trainer.task import predict as run
+
+    num_files, predictions = run(config)
+    num_broken = 0
+    write = _row_writer(config.format)
+    started = time.monotonic()
+    # Between rows on the same terminal a bar would only be in the way.
+    show = sys.stderr.isatty() and not sys.stdout.isatty()
+    with closing(predictions), progress_bar("predict", num_files, unit="images", show=show) as bar:
+        for prediction in predictions:
+            write(prediction._asdict())
+            num_broken += prediction.error is not None
+            bar.update()
+    sys.stdout.flush()
+    seconds = time.monotonic() - started
+    print(f"predict: {num_files} files in {seconds:.1f} s, {num_files / seconds:.0f} images/s", file=sys.stderr)
+    if num_broken:
+        print(f"error: {num_broken} of {num_files} files can't be used; see their error", file=sys.stderr)
+    return 1 if num_broken else 0
+
+
+def explain(config: ExplainConfig) -> int:
+    """Explains and says where; 1 if any file could not be used."""
+    from trainer.task import explain as run
+
+    explained = run(config)
+    broken = [one for one in explained if one.picture is None]
+    for one in broken:
+        print(f"error: {one.filename}: {one.error}", file=sys.stderr)
+    print(f"pictures:  {len(explained) - len(broken)} in {config.output}")
+    print(f"page:      {Path(config.output, 'index.html')}")
+    return 1 if broken else 0
+
+
+def export(config: ExportConfig) -> None:
+    """Exports and says where and how it is called."""
+    from trainer.task import export as run
+
+    output = run(config)
+    print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out)")
+    print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
+    print(f"look:      saved_model_cli show --dir {output / 'saved_model'} --all")
+
+
+def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
+    if kind == "jsonl":
+        return lambda row: print(json.dumps(row))
+    writer = csv.DictWriter(sys.stdout, PREDICTED_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    return writer.writerow
 
 
 def _print_numbers(numbers: dict[str, Any]) -> None:
@@ -58,6 +122,9 @@ def _shown(value: float | int | None) -> str:
 COMMANDS = {
     "train": Command(TrainConfig, train),
     "evaluate": Command(EvaluateConfig, evaluate),
+    "predict": Command(PredictConfig, predict, positional=("files",)),
+    "explain": Command(ExplainConfig, explain, positional=("files",)),
+    "export": Command(ExportConfig, export),
 }
 
 

@@ -201,3 +201,52 @@ def flags_from_file(path: str) -> list[str]:
         elif value is not None:
             flags += [f"--{name}", str(value)]
     return flags
+
+
+@dataclass(frozen=True)
+class PredictConfig:
+    """Predict image files with a run: one row a file on stdout."""
+
+    files: tuple[str, ...]
+    """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
+    run: str
+    """Run folder, as `trainer train` wrote it."""
+    format: Literal["csv", "jsonl"] = "csv"
+    """Of the rows: CSV with a header, or one JSON object a line."""
+    batch_size: int = 64
+    """Images a step; does not change the result."""
+
+    def __post_init__(self) -> None:
+        _check_files(self.files)
+        if self.batch_size < 1:
+            raise UsageError(f"--batch_size is {self.batch_size}; expected at least 1")
+
+
+@dataclass(frozen=True)
+class ExplainConfig:
+    """Show where in image files a run finds what speaks for PNEUMONIA (Grad-CAM)."""
+
+    files: tuple[str, ...]
+    """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
+    run: str
+    """Run folder, as `trainer train` wrote it."""
+    output: str
+    """Folder for the pictures and a page of them; it must be empty or absent."""
+
+    def __post_init__(self) -> None:
+        _check_files(self.files)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Make a SavedModel of a run that takes JPEG and PNG files, and a Keras file; neither needs this project."""
+
+    run: str
+    """Run folder, as `trainer train` wrote it."""
+    output: str
+    """Folder for the export; it must be empty or absent."""
+
+
+def _check_files(files: tuple[str, ...]) -> None:
+    if not files:
+        raise UsageError("expected image files or folders, found none; name at least one")

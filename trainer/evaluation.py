@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
-from beam_prep.errors import RunError, UsageError
-from trainer import metrics
+from beam_prep.errors import RunError
+from trainer import metrics, models
 from trainer.dataset import evaluation_batches
 from trainer.inputs import SplitSource, first_broken
 from trainer.loop import Evaluator, Predictions
@@ -93,11 +92,9 @@ def evaluate_model(path: Path, source: SplitSource, split: str, *, batch_size: i
     Raises:
         UsageError: the file is missing or not a Keras model.
     """
-    try:
-        model = keras.models.load_model(path, safe_mode=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a readable Keras model: {str(error).splitlines()[0]}") from None
-    return evaluate_split(Evaluator(model, tf.distribute.get_strategy()), source, split, batch_size=batch_size)
+    return evaluate_split(
+        Evaluator(models.load(path), tf.distribute.get_strategy()), source, split, batch_size=batch_size
+    )
 
 
 @contextmanager

@@ -204,6 +204,18 @@ def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFol
     return folder
 
 
+def check_empty(output: str) -> Path:
+    """The folder that a command is to fill.
+
+    Raises:
+        UsageError: there is something at `output` other than an empty folder.
+    """
+    folder = Path(output)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--output {folder}: expected an empty or absent folder; name another one")
+    return folder
+
+
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, columns, lineterminator="\n")

@@ -5,18 +5,23 @@ from __future__ import annotations
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer.cluster import find_cluster
-from trainer.config import EvaluateConfig, TrainConfig
+from trainer.config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, TrainConfig
+from trainer.description import SERVABLE_EQUALIZATIONS, Description
 from trainer.inputs import check_same_preprocessing, check_trainable, open_split
-from trainer.run_folder import RunFolder, check_output, job_of
+from trainer.run_folder import RunFolder, check_empty, check_output, job_of
 from trainer.staging import staged
+
+if TYPE_CHECKING:
+    from trainer.explanations import Explained
+    from trainer.predict import Prediction
 
 
 def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
@@ -102,6 +107,72 @@ def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:
     folder.write_json("metrics", numbers)
     write_report(folder.path, [sample for evaluation in evaluations for sample in evaluation.samples])
     return numbers
+
+
+def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
+    """Predicts image files with a finished run.
+
+    Returns:
+        How many files there are, and a prediction for each, made as they are taken.
+
+    Raises:
+        UsageError: no run, or a path that leads to no image.
+    """
+    from trainer.image_files import find_files
+
+    run = RunFolder(Path(config.run))
+    description = Description.read(run)
+    paths = find_files(config.files)
+    with _quiet_start():
+        from trainer import models
+        from trainer.predict import predict_files
+    return len(paths), predict_files(models.load(run.model), description, paths, batch_size=config.batch_size)
+
+
+def explain(config: ExplainConfig) -> list[Explained]:
+    """Writes Grad-CAM pictures of image files and a page of them.
+
+    Returns:
+        What came of each file.
+
+    Raises:
+        UsageError: no run, a path that leads to no image, or an output folder that is not empty.
+    """
+    from trainer.image_files import find_files
+
+    run = RunFolder(Path(config.run))
+    description = Description.read(run)
+    paths = find_files(config.files)
+    output = check_empty(config.output)
+    with _quiet_start():
+        from trainer import models
+        from trainer.explanations import explain_files
+    return explain_files(models.load(run.model), description, paths, output)
+
+
+def export(config: ExportConfig) -> Path:
+    """Exports a finished run.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        UsageError: no run, one of an equalization that can't be exported, or an output folder that is not empty.
+        RunError: the export can't be written.
+    """
+    run = RunFolder(Path(config.run))
+    description = Description.read(run)
+    if description.equalization not in SERVABLE_EQUALIZATIONS:
+        raise UsageError(
+            f"--run {config.run}: its images went through {description.equalization}, of which there is no TensorFlow "
+            f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
+        )
+    output = check_empty(config.output)
+    with _quiet_start():
+        from trainer import models
+        from trainer.export import export as write
+    write(models.load(run.model), run.model, description, output)
+    return output
 
 
 @contextmanager

@@ -8,10 +8,12 @@ loads anywhere. The layer `logits` comes before the sigmoid; both are float32, w
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import keras
 
+from beam_prep.errors import UsageError
 from trainer.config import TrainConfig
 from trainer.models import baseline_cnn, inception_resnet_v2, vgg19
 
@@ -20,6 +22,14 @@ BUILDERS = {
     "vgg19": vgg19.build,
     "inception_resnet_v2": inception_resnet_v2.build,
 }
+
+FEATURE_MAPS = {
+    "vgg19": vgg19.FEATURE_MAPS,
+    "inception_resnet_v2": inception_resnet_v2.FEATURE_MAPS,
+}
+"""By network, the layers of its base that all goes through and that give a map of features, the last one first."""
+
+MIN_MAP_PX = 4  # a smaller map tells little of where a feature is
 
 BASE = "base"
 """Name of the layer that holds the pretrained network, in the networks that have one."""
@@ -42,6 +52,18 @@ def build(config: TrainConfig) -> keras.Model:
         keras.config.set_dtype_policy(before)  # each layer keeps the one that it was built with
 
 
+def load(path: Path) -> keras.Model:
+    """Loads a saved network.
+
+    Raises:
+        UsageError: the file is missing or not a Keras model.
+    """
+    try:
+        return keras.models.load_model(path, safe_mode=True)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable Keras model: {str(error).splitlines()[0]}") from None
+
+
 def base_of(model: keras.Model) -> keras.Model | None:
     """The pretrained network inside a model; None if it has none."""
     return next((layer for layer in model.layers if layer.name == BASE), None)
@@ -61,3 +83,29 @@ def logits_of(model: keras.Model) -> Logits:
     stem = keras.Model(model.input, model.get_layer("scaling").output)
     head = keras.Model(model.get_layer("pool").input, logits)
     return lambda images, training: head(base(stem(images), training=False), training=training)
+
+
+def cut_at_features(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """The same network, same variables, in inference mode, cut in two at its last map of features.
+
+    The last one of at least `MIN_MAP_PX` a side is taken: a large network leaves a single pixel of a small image.
+
+    Returns:
+        Two functions: images float32 [N, H, W, 1] to features [N, h, w, C], and these to logits [N, 1].
+    """
+    base = base_of(model)
+    logits = model.get_layer("logits").output
+    if base is None:
+        last = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][-1].output
+        front, back = keras.Model(model.input, last), keras.Model(last, logits)
+        return lambda images: front(images, training=False), lambda maps: back(maps, training=False)
+    maps = [base.get_layer(name).output for name in FEATURE_MAPS[model.name]]
+    features = next((each for each in maps if min(each.shape[1:3]) >= MIN_MAP_PX), maps[-1])
+    front = keras.Model(base.input, features)
+    stem = keras.Model(model.input, model.get_layer("scaling").output)
+    rest = None if features is base.output else keras.Model(features, base.output)
+    head = keras.Model(model.get_layer("pool").input, logits)
+    return (
+        lambda images: front(stem(images), training=False),
+        lambda maps: head(maps if rest is None else rest(maps, training=False), training=False),
+    )

@@ -6,6 +6,8 @@ import keras
 
 from trainer.models import transfer
 
+FEATURE_MAPS = ("conv_7b_ac", "block17_20_ac", "block35_10_ac")
+
 
 def build(*, image_size: int, weights: str) -> keras.Model:
     """The network under the study's head; see `transfer.build`. Its ImageNet weights expect -1..1."""

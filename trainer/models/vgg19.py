@@ -6,6 +6,8 @@ import keras
 
 from trainer.models import transfer
 
+FEATURE_MAPS = ("block5_conv4", "block4_conv4", "block3_conv4")
+
 
 def build(*, image_size: int, weights: str) -> keras.Model:
     """The network under the study's head; see `transfer.build`.

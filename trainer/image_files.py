@@ -1,0 +1,106 @@
+"""Image files as a model takes them: which there are, and each through the preprocessing of the preparation."""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image
+
+from beam_prep import images
+from beam_prep.errors import UsageError
+from beam_prep.pyramid import Pyramid
+from beam_prep.sources import IMAGE_SUFFIXES, image_files
+
+T = TypeVar("T")
+
+
+def find_files(paths: Iterable[str]) -> list[str]:
+    """Files as they are named, and in the place of a folder the image files in it, sorted.
+
+    Raises:
+        UsageError: a path leads nowhere, or to a folder without images.
+    """
+    found: list[str] = []
+    for path in paths:
+        if not os.path.exists(path):
+            raise UsageError(f"{path}: expected an image file or a folder of them, found nothing; check the path")
+        if not os.path.isdir(path):
+            found.append(path)
+            continue
+        of_folder = sorted(str(Path(path, name)) for name in image_files(path))
+        if not of_folder:
+            raise UsageError(f"{path}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
+        found += of_folder
+    return found
+
+
+def decode_file(path: str) -> Image.Image:
+    """Reads and decodes one file, see `beam_prep.images.decode`.
+
+    Raises:
+        ImageError: it can't be read or decoded.
+    """
+    try:
+        with open(path, "rb") as file:
+            data = file.read(images.MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise images.ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
+    return images.decode(data)
+
+
+def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:
+    """A decoded image as a record holds it: uint8 [image_size, image_size]."""
+    return np.asarray(Pyramid(images.equalize(image, equalization)).resize(image_size))
+
+
+def read_all(
+    paths: Iterable[str], read: Callable[[str], T], num_ahead: int
+) -> Iterator[tuple[str, T | images.ImageError]]:
+    """Reads files in several threads, ahead of who takes the results.
+
+    Pillow lets other threads run in all its long loops, so threads do here, and take an image on without a copy.
+
+    Args:
+        paths: of the files.
+        read: of one file.
+        num_ahead: how many results may wait to be taken.
+
+    Returns:
+        For each path, in order, what was read or why it was not.
+    """
+    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    waiting: deque[tuple[str, Future[T | images.ImageError]]] = deque()
+    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="read")
+    try:
+        for path in paths:
+            waiting.append((path, executor.submit(_attempt, read, path)))
+            if len(waiting) > num_ahead:
+                first, result = waiting.popleft()
+                yield first, result.result()
+        for path, result in waiting:
+            yield path, result.result()
+    finally:
+        executor.shutdown(cancel_futures=True)
+
+
+def read_batches(
+    paths: Iterable[str], read: Callable[[str], T], batch_size: int
+) -> Iterator[list[tuple[str, T | images.ImageError]]]:
+    """The results of `read_all` in lists of `batch_size`; while one is worked on, the next two are read."""
+    results = read_all(paths, read, num_ahead=2 * batch_size)
+    while batch := list(islice(results, batch_size)):
+        yield batch
+
+
+def _attempt(read: Callable[[str], T], path: str) -> T | images.ImageError:
+    try:
+        return read(path)
+    except images.ImageError as error:
+        return error
