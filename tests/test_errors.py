@@ -41,6 +41,12 @@ def refused(result, *said: str) -> None:
         (["trainer", "train", "--data", "x", "--output", "y", "--batch_size", "many"], "--batch_size"),
         (["trainer", "train", "--config", "/absent.json"], "/absent.json"),
         (["trainer", "evaluate", "--run", "/absent", "--data", "x"], "expected a finished run"),
+        (["trainer", "evaluate", "--data", "x"], "--run is missing"),
+        (["trainer", "evaluate", "--run", "a", "--run", "b", "--data", "x"], "--output is missing"),
+        (["trainer", "evaluate", "--run", "a", "--data", "x", "--prevalence", "3"], "between 0 and 1"),
+        (["trainer", "train", "--data", "x", "--output", "y", "--threshold_rule", "best"], "expected youden"),
+        (["trainer", "compare", "a"], "expected two runs or more to compare, found 1"),
+        (["trainer", "compare", "/absent", "/gone"], "expected a finished run"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )

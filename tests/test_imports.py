@@ -41,7 +41,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     assert not installed
 
 
-@pytest.mark.parametrize("module", ["config", "inputs", "run_folder", "cli", "task"])
+@pytest.mark.parametrize("module", ["config", "inputs", "run_folder", "thresholds", "together", "cli", "task"])
 def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
     assert not loaded(f"import trainer.{module}") & {*HEAVY, "numpy"}
 
@@ -76,7 +76,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],
-        *(["trainer", name, "--help"] for name in ("train", "evaluate")),
+        *(["trainer", name, "--help"] for name in ("train", "evaluate", "compare")),
     ],
     ids=" ".join,
 )

@@ -25,7 +25,7 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
 )
-PREDICTION_COLUMNS = ("filename", "group", "label", "probability", "prediction")
+PREDICTION_COLUMNS = ("filename", "group", "label", "probability", "calibrated_probability", "prediction")
 
 
 @dataclass(frozen=True)
@@ -80,13 +80,28 @@ class RunFolder:
         folder = RunFolder(self.path / "evaluations" / fingerprint[:12])
         folder.path.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "model.json", "history.csv"):
-            folder._write(name, (self.path / name).read_text(encoding="utf-8"))
+            if (self.path / name).exists():
+                folder._write(name, (self.path / name).read_text(encoding="utf-8"))
         return folder
 
     def _write(self, name: str, text: str) -> None:
         temporary = self.path / f".{name}.{os.getpid()}"
         temporary.write_text(text, encoding="utf-8")
         os.replace(temporary, self.path / name)
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """The rows of `history.csv`, one an epoch; a number that is missing is NaN. Empty without the file."""
+    path = run / "history.csv"
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = [name for name in HISTORY_COLUMNS if name not in ("phase", "epoch")]
+    return [
+        {"phase": row["phase"], "epoch": int(row["epoch"]), **{name: float(row.get(name) or "nan") for name in numbers}}
+        for row in rows
+    ]
 
 
 def check_output(path: str, *, overwrite: bool) -> bool:

@@ -20,7 +20,7 @@ from trainer import metrics, models
 from trainer.augment import random_affine
 from trainer.config import TrainConfig
 from trainer.dataset import training_batches
-from trainer.evaluation import Evaluation, evaluate_split, predict_split, readable_records
+from trainer.evaluation import Evaluation, evaluate_split, fit_operating_point, predict_split, readable_records
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
@@ -69,13 +69,18 @@ class Training:
             self._run_phase(phase, index)
             with self.strategy.scope():
                 self.model.set_weights(self._best_weights)
+        self.operating_point = fit_operating_point(self._evaluator, self.sources["val"], self.config.threshold_rule)
         self._save_model()
         self.folder.write_json("model", self._describe())
 
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one) and val."""
         filled = [split for split in ("test", "val") if self.sources[split].num_records]
-        return [evaluate_split(self._evaluator, self.sources[split], split) for split in filled]
+        return [self._evaluate_split(split) for split in filled]
+
+    def _evaluate_split(self, split: str) -> Evaluation:
+        point, prevalence = self.operating_point, self.config.prevalence
+        return evaluate_split(self._evaluator, self.sources[split], split, point=point, prevalence=prevalence)
 
     def _run_phase(self, phase: Phase, index: int) -> None:
         loop = self._make_loop(phase, index)
@@ -164,6 +169,7 @@ class Training:
             "dataset_fingerprint": self.manifest.fingerprint,
             "phases": self._phases,
             "best": self._best,
+            **self.operating_point.to_json(),
             "summary": "\n".join(lines),
             "software": {
                 "python": platform.python_version(),
