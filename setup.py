@@ -23,6 +23,16 @@ setup(
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8"],
         "k8s": ["kubernetes>=33"],
-        "dev": ["mypy", "pyjpegls>=1.5", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
+        "dev": [
+            "mypy",
+            "playwright>=1.50",
+            "pyjpegls>=1.5",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "scikit-image",
+            "uv",
+        ],
     },
 )

@@ -143,8 +143,8 @@ def score_histogram(labels: np.ndarray, probabilities: np.ndarray, threshold: fl
         axes.set_xlim(0, 1)
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_ylabel("% of class")
-    panels[-1].set_xlabel(f"probability of PNEUMONIA (threshold {threshold:g})")
-    return figure_svg(figure, f"Histogram of the predicted probability by class, with the threshold at {threshold:g}")
+    panels[-1].set_xlabel(f"probability of PNEUMONIA (threshold {threshold:.3g})")
+    return figure_svg(figure, f"Histogram of the predicted probability by class, with the threshold at {threshold:.3g}")
 
 
 def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> Markup:
@@ -174,7 +174,7 @@ def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, temperatu
     main.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that is\nPNEUMONIA")
     below.set(xlabel="probability of PNEUMONIA", ylabel="% of\nimages")
     main.grid(color=RULE, linewidth=0.8)
-    main.legend(loc="upper left", frameon=False)
+    figure.legend(*main.get_legend_handles_labels(), loc="outside upper left", frameon=False, borderaxespad=0)
     return figure_svg(figure, f"Reliability diagram in ten bins: {'; '.join(texts)}")
 
 
