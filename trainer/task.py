@@ -127,7 +127,8 @@ def _evaluate_together(
     found = predict_together(models, tta=config.tta, batch_size=config.batch_size)
     if own:
         val = found["val"]
-        point = OperatingPoint.fit(config.threshold_rule or "0.5", val.labels, val.probabilities)
+        rule = config.threshold_rule or known.get("threshold_rule", "0.5")
+        point = OperatingPoint.fit(rule, val.labels, val.probabilities)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_json("config", asdict(config))
         folder.write_json("model", together.describe(config, described, point))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from beam_prep.errors import UsageError
@@ -63,6 +64,6 @@ def describe(config: EvaluateConfig, described: list[dict[str, Any]], point: Ope
 
 def _members(config: EvaluateConfig, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"run": run, "arch": model["arch"], "image_size": model["image_size"]}
+        {"run": str(Path(run).resolve()), "arch": model["arch"], "image_size": model["image_size"]}
         for run, model in zip(config.run, described, strict=True)
     ]
