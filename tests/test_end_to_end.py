@@ -154,6 +154,10 @@ def test_runs_together_and_mirror_images_are_one_more_model(command, run, prepar
     assert (run / "metrics.json").read_bytes() == before
     assert {"report.html", "predictions-val.csv"} <= {path.name for path in both.iterdir()}
     assert "expected an empty or absent folder" in command(*together, "--tta").stderr
+    result = command("trainer", "compare", run, other, both, "--output", tmp_path / "page.html")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:4]] == ["run", "other", "both"]
+    assert "baseline_cnn + baseline_cnn, 64 px" in (tmp_path / "page.html").read_text()
     mirrored = command("trainer", "evaluate", "--data", prepared, "--run", run, "--tta", "--output", tmp_path / "tta")
     assert mirrored.returncode == 0, mirrored.stderr
     assert 0 < np.abs(predictions(tmp_path / "tta", "test")[1] - predictions(run, "test")[1]).max() < 1
