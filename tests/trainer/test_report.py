@@ -195,3 +195,14 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path, run):
     (run / "metrics.json").write_text("{}")
     with pytest.raises(UsageError, match="found none"):
         write_report(run)
+
+
+def test_a_run_from_before_intervals_and_temperatures_is_shown(run):
+    numbers = json.loads((run / "metrics.json").read_text())
+    known = ("loss", "accuracy", "auroc", "auroc_ci95", "sensitivity", "specificity", "threshold", "confusion_matrix")
+    kept = (*known, "classification_report", "num_images", "num_groups", "undefined")
+    old = {split: {name: values[name] for name in kept} for split, values in numbers.items()}
+    (run / "metrics.json").write_text(json.dumps(old))
+    text = _text(write_report(run).read_text(encoding="utf-8"))
+    assert "Accuracy 0.750 validation 1.000" in text
+    assert "NPV" not in text.split("Learning curves")[0].split("PPV and NPV hold")[0]
