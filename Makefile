@@ -50,7 +50,7 @@ lint: .venv/ready ## formatting, lint and types
 check: lint test ## what must pass before a change is handed in
 
 bench: .venv/ready ## the benchmarks, each a ratio against its peer
-	for benchmark in benchmarks/*.py; do echo "== $$benchmark"; $(BIN)/python $$benchmark; done
+	for benchmark in $(filter-out benchmarks/measure.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
 constraints: ## constraints.txt anew, for all supported Pythons
 	{ sed -n '/^#/p' constraints.txt; \

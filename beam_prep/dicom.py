@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import io
 import logging
-import warnings
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -100,9 +99,7 @@ def _discreet() -> Iterator[None]:
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
+        yield
     except (ImageError, MemoryError):
         raise
     except Exception as error:

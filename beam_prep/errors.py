@@ -2,7 +2,8 @@
 
 CxrflowError
 ├── UsageError   wrong command, config or input: exit code 2, nothing was done
-└── RunError     the run itself failed: exit code 1
+├── RunError     the run itself failed: exit code 1
+└── Terminated   SIGTERM; all was saved: exit code 143
 """
 
 
@@ -20,3 +21,9 @@ class UsageError(CxrflowError):
 
 class RunError(CxrflowError):
     """The work was started and failed."""
+
+
+class Terminated(CxrflowError):
+    """The work was asked to stop by SIGTERM, and has saved what it had."""
+
+    exit_code = 143  # as the shell has it for a process that SIGTERM ended

@@ -19,6 +19,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from beam_prep.clahe import clahe
 
+# Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
+# threads, and `warnings.catch_warnings` is for one thread only.
+warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam_prep\.(images|dicom)")
+
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million
 MIN_SIDE_PX = 16
@@ -63,16 +67,14 @@ def decode(data: bytes) -> Image.Image:
 
         return dicom.decode(data)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Pillow warns of what the limits below decide
-            image = Image.open(io.BytesIO(data), formats=FORMATS)
-            check_size(*image.size)
-            _check_layout(image)
-            image.draft("L", image.size)  # JPEG: decode the luma channel only
-            image.load()
-            tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; a turned copy has none
-            ImageOps.exif_transpose(image, in_place=True)
-            return _grey16(image, tags) if image.mode.startswith("I") else _grey(image)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        check_size(*image.size)
+        _check_layout(image)
+        image.draft("L", image.size)  # JPEG: decode the luma channel only
+        image.load()
+        tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; a turned copy has none
+        ImageOps.exif_transpose(image, in_place=True)
+        return _grey16(image, tags) if image.mode.startswith("I") else _grey(image)
     except ImageError:
         raise
     except UnidentifiedImageError:

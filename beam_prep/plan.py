@@ -13,7 +13,7 @@ from beam_prep.audit import Audit, make_audit
 from beam_prep.manifest import Manifest, Shard, Split
 from beam_prep.schema import CLASS_NAMES
 from beam_prep.shards import pick_num_shards, shard_bounds, shard_name, size_folder
-from beam_prep.splits import Assignment, Fractions, Prepared, Rejected, assign
+from beam_prep.splits import Duplicate, Fractions, NearDuplicate, Prepared, Rejected, assign
 from beam_prep.spool import Span
 
 
@@ -34,7 +34,8 @@ class Plan:
     splits: dict[str, Split]
     pixels: dict[str, dict[str, float] | None]
     num_inputs: int
-    assignment: Assignment
+    duplicates: list[Duplicate]
+    near_duplicates: list[NearDuplicate]
     rejected: list[Rejected]
     audit: Audit
     max_rejected_fraction: float
@@ -66,7 +67,7 @@ class Plan:
         return {
             "inputs": self.num_inputs,
             "records": sum(split.num_records for split in self.splits.values()),
-            "duplicates": len(self.assignment.duplicates),
+            "duplicates": len(self.duplicates),
             "rejected": len(self.rejected),
             **{f"rejected_{reason}": count for reason, count in self.rejected_by_reason.items()},
         }
@@ -79,7 +80,7 @@ class Plan:
             num_records=self.counts["records"],
             num_duplicates=self.counts["duplicates"],
             num_rejected=self.counts["rejected"],
-            num_near_duplicates=len(self.assignment.near_duplicates),
+            num_near_duplicates=len(self.near_duplicates),
             rejected_by_reason=self.rejected_by_reason,
             options=self.options,
             splits=self.splits,
@@ -140,7 +141,8 @@ def make_plan(
             for which, size in enumerate(image_sizes)
         },
         num_inputs=len(outcomes),
-        assignment=assignment,
+        duplicates=assignment.duplicates,
+        near_duplicates=assignment.near_duplicates,
         rejected=sorted(unreadable + assignment.rejected),
         audit=make_audit(
             (image.label, image.group_rank, image.traits) for images in assignment.splits.values() for image in images

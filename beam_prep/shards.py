@@ -64,26 +64,60 @@ def frame(data: bytes) -> bytes:
     return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
 
 
+class BrokenRecord(ValueError):
+    """A record that can't be trusted.
+
+    Attributes:
+        index: of the record in its file, from 0.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], index: int, reason: str) -> None:
+        super().__init__(f"{path}: record {index}: {reason}")
+        self.index = index
+
+
 def read_frames(path: str | os.PathLike[str]) -> Iterator[bytes]:
     """The records of a TFRecord file, in order, both checksums checked.
 
     Raises:
-        ValueError: the file is cut short or a checksum does not match; names the record.
+        BrokenRecord: the file is cut short or a checksum does not match; names the record.
+    """
+    for record in scan_frames(path):
+        if isinstance(record, BrokenRecord):
+            raise record
+        yield record
+
+
+def scan_frames(path: str | os.PathLike[str]) -> Iterator[bytes | BrokenRecord]:
+    """The records of a TFRecord file, in order, a broken one as its error.
+
+    Broken data leave the frame intact, so that the next record is found; after a broken length, or where the file is
+    cut, nothing is.
     """
     with open(path, "rb") as file:
         index = 0
         while header := file.read(12):
             if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
-                raise ValueError(f"{path}: record {index}: broken length")
+                yield BrokenRecord(path, index, "broken length")
+                return
             (length,) = _LENGTH.unpack(header[:8])
             body = file.read(length + 4)
             if len(body) < length + 4:
-                raise ValueError(f"{path}: record {index}: cut short, {len(body)} of {length + 4} bytes")
+                yield BrokenRecord(path, index, f"cut short, {len(body)} of {length + 4} bytes")
+                return
             data = body[:length]
-            if _masked_crc(data) != body[length:]:
-                raise ValueError(f"{path}: record {index}: checksum does not match")
-            yield data
+            intact = _masked_crc(data) == body[length:]
+            yield data if intact else BrokenRecord(path, index, "checksum does not match")
             index += 1
+
+
+def file_sha256(path: str | os.PathLike[str]) -> str:
+    """SHA-256 (hex) of a file's bytes."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while block := file.read(2**20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def write_shard(dataset: str | os.PathLike[str], relative_path: str, frames: Iterable[bytes]) -> Shard:

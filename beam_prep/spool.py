@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-NOTES_AT_ONCE = 32  # a killed job loses no more than these and the image at hand
+NOTES_AT_ONCE = 8  # a killed job loses no more than these of each of its threads
 
 
 class Span(NamedTuple):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import apache_beam as beam
@@ -168,7 +169,7 @@ class MakePlan(beam.DoFn):
             return
         for task in plan.tasks:
             yield beam.pvalue.TaggedOutput(self.TASKS, task)
-        yield plan
+        yield replace(plan, tasks=[])  # each goes its own way: with the plan they would be held twice
 
 
 def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
@@ -180,16 +181,16 @@ def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
     return shard
 
 
-def publish(shards: Iterable[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
+def publish(shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
     """Writes the lists of rejections and duplicates, the audit and last the manifest; returns its fingerprint."""
     for name, rows in (
         (REJECTED_NAME, plan.rejected),
-        (DUPLICATES_NAME, plan.assignment.duplicates),
-        (NEAR_DUPLICATES_NAME, plan.assignment.near_duplicates),
+        (DUPLICATES_NAME, plan.duplicates),
+        (NEAR_DUPLICATES_NAME, plan.near_duplicates),
     ):
         write_json_lines(Path(dataset, name), [row._asdict() for row in rows])
     plan.audit.write(dataset)
-    manifest = plan.manifest(list(shards), software)
-    remove_strangers(dataset, {task.path for task in plan.tasks})
+    manifest = plan.manifest(shards, software)
+    remove_strangers(dataset, {shard.path for shard in shards})
     manifest.write(dataset)
     return manifest.fingerprint

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from beam_prep.examples import from_example
 from beam_prep.manifest import Manifest, Shard
-from beam_prep.shards import read_frames
+from beam_prep.shards import file_sha256, read_frames
 
 
 def verify(dataset: Path, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
@@ -62,11 +61,7 @@ def _check_shard(
     if not path.is_file():
         yield f"{shard.path}: missing"
         return
-    with open(path, "rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(2**20):
-            digest.update(block)
-    sha256 = digest.hexdigest()
+    sha256 = file_sha256(path)
     if sha256 != shard.sha256:
         yield f"{shard.path}: expected SHA-256 {shard.sha256[:12]}…, found {sha256[:12]}…"
     num_records = 0

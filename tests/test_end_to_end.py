@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -184,11 +185,32 @@ def test_a_dataset_of_another_equalization_is_refused(command, run, images, tmp_
     assert "prepare it with --equalization hist" in result.stderr
 
 
-def test_the_config_of_a_run_repeats_it_bit_for_bit(command, run, prepared, tmp_path):
-    result = command("trainer", "train", "--config", run / "config.json", "--output", tmp_path / "again")
+@pytest.mark.parametrize("flags", [(), ("--steps_per_call", 1, "--cache", "ram"), ("--cache", "disk")], ids=str)
+def test_the_config_of_a_run_repeats_it_bit_for_bit_however_it_is_read_and_called(command, run, tmp_path, flags):
+    if "disk" in flags:
+        flags = (*flags, "--cache_dir", tmp_path / "cache")
+    result = command("trainer", "train", "--config", run / "config.json", "--output", tmp_path / "again", *flags)
     assert result.returncode == 0, result.stderr
     for name in ("predictions-test.csv", "predictions-val.csv"):
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
+
+
+def test_a_run_in_bfloat16_on_a_dataset_with_a_corrupt_record(command, prepared, tmp_path):
+    data = shutil.copytree(prepared, tmp_path / "data")
+    shard = sorted(data.glob("size-32/train-*"))[0]
+    shard.write_bytes(shard.read_bytes()[:-10])
+    common = ("trainer", "train", "--data", data, "--output", tmp_path / "run", *SMALL)
+    refused = command(*common)
+    assert (refused.returncode, shard.name in refused.stderr) == (2, True)
+    result = command(*common, "--mixed_precision", "--skip_corrupt", 1)
+    assert result.returncode == 0, result.stderr
+    assert "corrupt records were left out: 1 of train" in result.stdout
+    assert json.loads((tmp_path / "run" / "model.json").read_text())["num_corrupt"] == {"train": 1, "val": 0, "test": 0}
+    before = json.loads((tmp_path / "run" / "metrics.json").read_text())["val"]
+    result = command("trainer", "evaluate", "--run", tmp_path / "run", "--data", prepared, "--split", "val")
+    assert result.returncode == 0, result.stderr
+    after = json.loads((tmp_path / "run" / "metrics.json").read_text())["val"]
+    assert after["auroc"] == pytest.approx(before["auroc"], abs=1e-6)
 
 
 def test_pretrained_networks_train_in_two_phases(command, prepared, tmp_path):

@@ -120,7 +120,8 @@ def test_a_broken_record_is_a_failed_run_that_names_the_shard_check(command, pha
     flags = ("--image_size", 32, "--batch_size", 8, "--epochs", 1)
     result = command("trainer", "train", "--data", dataset, "--output", tmp_path / "run", *flags)
     assert result.returncode == 1
-    assert "error: reading the records failed: corrupted record" in result.stderr
+    assert "error: reading the records failed: " in result.stderr
+    assert f"{shard.name}: record 1: checksum does not match" in result.stderr
     assert "python -m beam_prep verify" in result.stderr
     assert "Traceback" not in result.stderr
 

@@ -41,7 +41,9 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     assert not installed
 
 
-@pytest.mark.parametrize("module", ["config", "inputs", "run_folder", "thresholds", "together", "cli", "task"])
+@pytest.mark.parametrize(
+    "module", ["config", "cluster", "inputs", "staging", "run_folder", "thresholds", "together", "cli", "task"]
+)
 def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
     assert not loaded(f"import trainer.{module}") & {*HEAVY, "numpy"}
 
@@ -66,7 +68,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
     assert "tensorflow" in modules, "all modules were loaded"
     assert "apache_beam" not in modules
     assert rooms(modules) == {"beam_prep", "trainer"}
-    allowed = {"schema", "manifest", "images", "clahe", "pyramid", "errors", "command_line", "page"}
+    allowed = {"schema", "manifest", "shards", "images", "clahe", "pyramid", "errors", "command_line", "page"}
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
 
 

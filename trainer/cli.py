@@ -14,8 +14,16 @@ def train(config: TrainConfig) -> None:
     """Trains and says what came of it."""
     from trainer.task import train as run
 
-    folder, numbers = run(config)
+    result = run(config)
+    if result is None:  # another worker writes and prints
+        return
+    folder, numbers = result
     _print_numbers(numbers)
+    corrupt = {split: count for split, count in folder.read_json("model")["num_corrupt"].items() if count}
+    if corrupt:
+        print(
+            f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
+        )
     print(f"run:       {folder.path}")
     print(f"report:    {folder.report}")
     print(f"curves:    tensorboard --logdir {folder.tensorboard}")

@@ -16,6 +16,20 @@ MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "vgg19": 32, "inception_re
 """The smallest input that the strides of each network leave something of, px."""
 
 
+WITHOUT_EFFECT = (
+    "config",
+    "data",
+    "output",
+    "steps_per_call",
+    "cache",
+    "cache_dir",
+    "checkpoint_every_steps",
+    "on_nan",
+    "overwrite",
+)
+"""Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a network on a prepared dataset, evaluate it and write its report.
@@ -62,10 +76,30 @@ class TrainConfig:
     """Mirror half of the images."""
     class_weights: bool = True
     """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
-    strategy: Literal["auto", "none", "mirrored"] = "auto"
-    """tf.distribute: mirrored over the replicas, none (one device), or auto: mirrored if there are several."""
+    strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
+    """tf.distribute: mirrored over the replicas, multiworker over the machines of TF_CONFIG, none (one device), or
+    auto: multiworker if TF_CONFIG names several workers, else mirrored if there are several replicas."""
     num_replicas: int = 0
-    """Replicas; 0 is all GPUs, or one on the CPU. On the CPU, more give as many logical devices."""
+    """Replicas of each machine; 0 is all GPUs, or one on the CPU. On the CPU of one machine, more give as many logical
+    devices."""
+    steps_per_call: int = 8
+    """Training steps in one call of the compiled function; does not change the result."""
+    jit_compile: bool = False
+    """Compile the step with XLA (augmentation stays outside). Other dropout masks; far slower on a CPU."""
+    mixed_precision: bool = False
+    """Compute in bfloat16, for hardware that has it; weights, logits, loss and metrics stay float32."""
+    cache: Literal["none", "ram", "disk"] = "none"
+    """Where images are kept between epochs: ram holds the training images decoded, disk holds copies of the shards, for
+    datasets on slow storage. Does not change the result."""
+    cache_dir: str | None = None
+    """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
+    shard_files: bool = False
+    """With several workers: each reads files of its own, not its slice of each global batch. Less to read, but then the
+    batches depend on the number of workers."""
+    deterministic: bool = True
+    """The order of the images is a function of the seed; off, they come as they are read."""
+    skip_corrupt: int = 0
+    """How many corrupt records are left out, over all splits; they are looked for before the training starts."""
     threshold_rule: str = "0.5"
     """From which probability an image is called PNEUMONIA, chosen on validation and kept for every other split: youden,
     sensitivity=X, specificity=X (at least X of 1), or the probability itself."""
@@ -73,8 +107,14 @@ class TrainConfig:
     """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
+    checkpoint_every_steps: int = 0
+    """Save so often that a kill costs no more steps than this; 0: by time, every 30 s or less often, so that saving
+    takes under 2 % of it. The same command on the same output folder goes on from the last checkpoint."""
+    on_nan: Literal["stop", "rollback"] = "stop"
+    """If the loss becomes NaN or infinite: stop, or go back to the last checkpoint with half the learning rate, three
+    times at most."""
     overwrite: bool = False
-    """Replace the run that is in the output folder."""
+    """Replace the run that is in the output folder, finished or not."""
 
     def __post_init__(self) -> None:
         at_least = {
@@ -84,6 +124,9 @@ class TrainConfig:
             "unfreeze_layers": 0,
             "num_replicas": 0,
             "plateau_patience": 1,
+            "steps_per_call": 1,
+            "skip_corrupt": 0,
+            "checkpoint_every_steps": 0,
             "rotation_degrees": 0,
             "zoom": 0,
             "shift": 0,
@@ -104,6 +147,8 @@ class TrainConfig:
             )
         parse_rule(self.threshold_rule)
         check_prevalence(self.prevalence)
+        if self.cache_dir is not None and self.cache != "disk":
+            raise UsageError(f"--cache_dir {self.cache_dir} goes with --cache disk; found --cache {self.cache}")
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")

@@ -2,37 +2,100 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import dataclass
+
 import numpy as np
 import tensorflow as tf
 
 from beam_prep import schema
 from trainer.inputs import SplitSource
+from trainer.strategy import is_multiworker
 
-READERS = 4  # shards that are read at once
-SHUFFLE_BYTES = 512 * 2**20  # bound of the shuffle buffer
+READERS = 4  # shards whose records are mixed as they are read
+BLOCK = 16  # records of one shard before it is the next one's turn
+PARALLEL_READS = 2  # reads ahead, which does not change the order
+SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
-def training_batches(source: SplitSource, *, batch_size: int, seed: int, epoch: int) -> tf.data.Dataset:
+@dataclass(frozen=True)
+class HeldImages:
+    """A split in memory, decoded, in the order of the manifest.
+
+    Attributes:
+        images: uint8 [num_records, S, S, 1].
+        labels: int64 [num_records].
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+
+
+def training_batches(
+    source: SplitSource,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    worker: int = 0,
+    num_workers: int = 1,
+    shard_files: bool = False,
+    deterministic: bool = True,
+    held: HeldImages | None = None,
+) -> tf.data.Dataset:
     """The batches of one epoch, in an order of its own; the remainder is dropped.
 
     Args:
         source: what to read.
-        batch_size: global batch N.
+        batch_size: global batch N; the workers divide it.
         seed: with the epoch, it decides the order.
         epoch: from 0.
+        first_step: how many global batches are left out at the start: those that were trained before a stop.
+        worker: which of the workers asks, from 0.
+        num_workers: each gets its slice of each global batch.
+        shard_files: each worker reads files of its own instead, others each epoch; the global batches are then others
+            than those of one worker.
+        deterministic: off, records come as they are read, in an order that nobody knows.
+        held: the split in memory, from `hold`; the batches are the same.
 
     Returns:
-        `num_records // N` elements (images uint8 [N, S, S, 1], labels int64 [N]).
+        `inputs.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
+        workers.
     """
     rng = np.random.default_rng((seed, epoch))
-    paths = rng.permutation(source.paths).tolist()
+    shards = rng.permutation(len(source.paths))
+    if shard_files:
+        shards = shards[worker::num_workers]
     buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
-    records = tf.data.Dataset.from_tensor_slices(paths).interleave(
-        tf.data.TFRecordDataset, cycle_length=READERS, block_length=16, num_parallel_calls=1, deterministic=True
-    )
-    serialized = records.shuffle(buffer, seed=int(rng.integers(2**62))).batch(batch_size, drop_remainder=True)
-    parsed = serialized.map(lambda batch: _parse(batch, source), num_parallel_calls=tf.data.AUTOTUNE)
-    return parsed.map(lambda features: (features["images"], features["labels"])).prefetch(tf.data.AUTOTUNE)
+    elements = _read(source, shards, deterministic) if held is None else _positions(source, shards)
+    shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
+    batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
+    slices = 1 if shard_files else num_workers  # a global batch is this many elements, one after the other
+    num_steps = source.steps_per_epoch(batch_size, num_workers, shard_files=shard_files)
+    mine = batches.take(num_steps * slices).skip(first_step * slices).shard(slices, worker % slices)
+
+    def images_and_labels(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if held is not None:
+            return tf.gather(held.images, batch), tf.gather(held.labels, batch)
+        parsed = _parse(batch, source)
+        return parsed["images"], parsed["labels"]
+
+    pairs = mine.map(images_and_labels, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
+    return pairs.prefetch(tf.data.AUTOTUNE)
+
+
+def hold(source: SplitSource) -> HeldImages:
+    """Reads and decodes a split into memory: `num_records * S * S` bytes."""
+    images = np.empty((source.num_records, source.image_size, source.image_size, 1), np.uint8)
+    labels = np.empty(source.num_records, np.int64)
+    start = 0
+    for batch in evaluation_batches(source, batch_size=256).as_numpy_iterator():
+        end = start + len(batch["labels"])
+        images[start:end], labels[start:end] = batch["images"], batch["labels"]
+        start = end
+    with tf.device("/CPU:0"):
+        return HeldImages(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
 
 
 def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Dataset:
@@ -42,33 +105,91 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
         Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N]}.
     """
     records = tf.data.TFRecordDataset(list(source.paths)).batch(batch_size)
-    return records.map(lambda batch: _parse(batch, source), num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+    parsed = records.map(
+        lambda batch: _parse(batch, source, filenames=schema.FILENAME, groups=schema.GROUP),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    return parsed.prefetch(1)
 
 
-def _parse(serialized: tf.Tensor, source: SplitSource) -> dict[str, tf.Tensor]:
-    """tf.train.Example bytes [N] to tensors, the whole batch in one call."""
-    size = source.image_size
+def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:
+    """The batches on the devices of a strategy, copied there ahead of the step that takes them.
+
+    Args:
+        batches: of `training_batches`; the replicas of this worker divide them.
+        strategy: any.
+        device: where a strategy of one device wants them; its GPU if not given, if there is one.
+    """
+    if is_multiworker(strategy):
+        num_local = len(strategy.extended.worker_devices)
+
+        def of_replicas(*batch: tf.Tensor) -> tf.data.Dataset:
+            shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
+            return tf.data.Dataset.from_tensor_slices(shares)
+
+        mine = batches.flat_map(of_replicas).prefetch(tf.data.AUTOTUNE)
+        return iter(strategy.distribute_datasets_from_function(lambda context: mine))
+    distributed = strategy.experimental_distribute_dataset(batches)
+    if not isinstance(distributed, tf.data.Dataset):
+        return iter(distributed)  # tf.distribute copies ahead on its own
+    if device is None and tf.config.list_logical_devices("GPU"):
+        device = "/GPU:0"
+    return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
+
+
+def _read(source: SplitSource, shards: np.ndarray, deterministic: bool) -> tf.data.Dataset:
+    """The records of some shards, string []."""
+    paths = tf.data.Dataset.from_tensor_slices([source.paths[shard] for shard in shards])
+    return paths.interleave(
+        tf.data.TFRecordDataset,
+        cycle_length=READERS,
+        block_length=BLOCK,
+        num_parallel_calls=PARALLEL_READS if deterministic else tf.data.AUTOTUNE,
+        deterministic=deterministic,
+    )
+
+
+def _positions(source: SplitSource, shards: np.ndarray) -> tf.data.Dataset:
+    """Where the records that `_read` gives stand in the split, in the same order: int64 []."""
+    ends = np.cumsum(source.shard_records)
+    ranges = np.stack([ends - source.shard_records, ends], axis=1)[shards]  # [shards, 2]
+    return tf.data.Dataset.from_tensor_slices(ranges.astype(np.int64)).interleave(
+        lambda bounds: tf.data.Dataset.range(bounds[0], bounds[1]), cycle_length=READERS, block_length=BLOCK
+    )
+
+
+def _parse(serialized: tf.Tensor, source: SplitSource, **texts: str) -> dict[str, tf.Tensor]:
+    """tf.train.Example bytes [N] to tensors, the whole batch in one call.
+
+    Args:
+        serialized: string [N].
+        source: where they are from.
+        texts: name → feature of what else is wanted, string [N]; what is not parsed costs nothing.
+    """
     text = tf.io.FixedLenFeature([], tf.string)
     features = tf.io.parse_example(
         serialized,
         {
             schema.ENCODED: text,
             schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
-            schema.FILENAME: text,
-            schema.GROUP: text,
+            **dict.fromkeys(texts.values(), text),
         },
     )
-    if source.encoding == "raw":
-        images = tf.reshape(tf.io.decode_raw(features[schema.ENCODED], tf.uint8), [-1, size, size, 1])
-    else:
-        images = tf.map_fn(
-            lambda encoded: tf.io.decode_png(encoded, channels=1),
-            features[schema.ENCODED],
-            fn_output_signature=tf.TensorSpec([size, size, 1], tf.uint8),
-        )
     return {
-        "images": images,
+        "images": _decode(features[schema.ENCODED], source),
         "labels": features[schema.LABEL],
-        "filenames": features[schema.FILENAME],
-        "groups": features[schema.GROUP],
+        **{name: features[feature] for name, feature in texts.items()},
     }
+
+
+def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:
+    """Bytes of images [N] to uint8 [N, S, S, 1]."""
+    size = source.image_size
+    if source.encoding == "raw":
+        num_images = encoded.shape[0] or -1  # known where the remainder is dropped
+        return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [num_images, size, size, 1])
+    return tf.map_fn(
+        lambda image: tf.io.decode_png(image, channels=1),
+        encoded,
+        fn_output_signature=tf.TensorSpec([size, size, 1], tf.uint8),
+    )

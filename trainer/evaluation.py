@@ -17,7 +17,7 @@ from beam_prep.errors import RunError, UsageError
 from trainer import metrics
 from trainer.calibration import calibrate
 from trainer.dataset import evaluation_batches
-from trainer.inputs import SplitSource
+from trainer.inputs import SplitSource, first_broken
 from trainer.loop import Evaluator, Predictions
 from trainer.progress import progress_bar
 from trainer.samples import Sample, telling
@@ -74,7 +74,7 @@ def predict_split(
     """
     with (
         progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
-        readable_records(),
+        readable_records(source),
     ):
         batches = evaluation_batches(source, batch_size=batch_size)
         if mirror:
@@ -93,9 +93,10 @@ def evaluate_split(
     point: OperatingPoint | None = None,
     prevalence: float | None = None,
     batch_size: int = BATCH_SIZE,
+    show_progress: bool = True,
 ) -> Evaluation:
     """Evaluates a split at an operating point; see `predict_split` and `metrics.evaluate`."""
-    predictions = predict_split(evaluator, source, split, batch_size=batch_size)
+    predictions = predict_split(evaluator, source, split, batch_size=batch_size, show_progress=show_progress)
     return measure(predictions, source, split, point=point, prevalence=prevalence)
 
 
@@ -139,14 +140,15 @@ def load_evaluator(path: Path) -> Evaluator:
 
 
 @contextmanager
-def readable_records() -> Iterator[None]:
-    """Turns what TensorFlow says of a broken record into one line."""
+def readable_records(source: SplitSource) -> Iterator[None]:
+    """Turns what TensorFlow says of a broken record into one line that names the shard and the record."""
     try:
         yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError) as error:
-        # Around what is wrong, TensorFlow says which node of which graph met it.
+    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
+        # Around what is wrong, TensorFlow says which node of which graph met it, and never which file.
         said = re.sub(r"\{\{.*?\}\}|\[(Op|\[).*", "", error.message.splitlines()[0]).strip()
-        raise RunError(f"reading the records failed: {said}; see: python -m beam_prep verify DATASET") from error
+        broken = first_broken(source.paths) or said
+        raise RunError(f"reading the records failed: {broken}; see: python -m beam_prep verify DATASET") from error
 
 
 def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:

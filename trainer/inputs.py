@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
+from beam_prep.shards import BrokenRecord, scan_frames
 from trainer.thresholds import parse_rule
 
 
@@ -16,39 +18,72 @@ class SplitSource:
 
     Attributes:
         paths: of its shards, in order.
-        num_records: in all of them.
+        shard_records: how many records each of them holds.
         image_size: px.
         encoding: of the records, `raw` or `png`.
+        num_corrupt: records that were left out because they are broken.
     """
 
     paths: tuple[str, ...]
-    num_records: int
+    shard_records: tuple[int, ...]
     image_size: int
     encoding: str
+    num_corrupt: int = 0
+
+    @property
+    def num_records(self) -> int:
+        """In all shards."""
+        return sum(self.shard_records)
+
+    def steps_per_epoch(self, batch_size: int, num_workers: int = 1, *, shard_files: bool = False) -> int:
+        """How many global batches an epoch has: the same number for every worker and in every epoch.
+
+        Args:
+            batch_size: global batch; the workers divide it.
+            num_workers: who share it.
+            shard_files: each worker reads files of its own, which change with the epoch.
+        """
+        if not shard_files:
+            return self.num_records // batch_size
+        files_per_worker = len(self.paths) // num_workers
+        return sum(sorted(self.shard_records)[:files_per_worker]) // (batch_size // num_workers)
 
 
-def open_split(data: str, manifest: Manifest, image_size: int, split: str) -> SplitSource:
+def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, allow_cut: bool = False) -> SplitSource:
     """Looks a split up in the manifest.
 
+    Args:
+        data: the dataset folder.
+        manifest: its own.
+        image_size: px.
+        split: which.
+        allow_cut: shards of another length than the manifest says are taken, for `staging` to leave out what is broken.
+
     Raises:
-        UsageError: the size is not in the dataset, or a shard is missing or has another size than the manifest says.
+        UsageError: the size is not in the dataset, or a shard is missing or has another length than the manifest says.
     """
     shards = manifest.shards(image_size, split)
     for shard in shards:
         path = Path(data, shard.path)
         size = path.stat().st_size if path.is_file() else None
-        if size != shard.size_bytes:
+        if size != shard.size_bytes and not (allow_cut and path.is_file()):
             found = "no file" if size is None else f"{size} bytes"
+            broken = first_broken([path]) if path.is_file() else None
             raise UsageError(
-                f"{path}: expected {shard.size_bytes} bytes, found {found}; the dataset is broken, see: "
+                f"{broken or path}: expected {shard.size_bytes} bytes, found {found}; the dataset is broken, see: "
                 f"python -m beam_prep verify {data}"
             )
     return SplitSource(
         paths=tuple(str(Path(data, shard.path)) for shard in shards),
-        num_records=sum(shard.num_records for shard in shards),
+        shard_records=tuple(shard.num_records for shard in shards),
         image_size=image_size,
         encoding=manifest.options["encoding"],
     )
+
+
+def first_broken(paths: Iterable[str | Path]) -> BrokenRecord | None:
+    """The first record of some shards that can't be trusted; None if all are sound."""
+    return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)
 
 
 def check_trainable(manifest: Manifest, batch_size: int) -> None:

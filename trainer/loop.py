@@ -63,6 +63,7 @@ class Loop:
         class_weights: float [2], by label.
         augment: None leaves the images as they are.
         seed: of augmentation and dropout.
+        jit_compile: compile the network's part of the step with XLA.
     """
 
     def __init__(
@@ -75,6 +76,7 @@ class Loop:
         class_weights: Sequence[float],
         augment: Augment | None,
         seed: int,
+        jit_compile: bool = False,
     ) -> None:
         self.model = model
         self.optimizer = optimizer
@@ -88,6 +90,18 @@ class Loop:
             self._logits = logits_of(model)
             optimizer.build(model.trainable_variables)
         self._seed_dropout()
+        self._gradients, self._update = self._compute_gradients, self._apply_gradients
+        if jit_compile:
+            self._compile_with_xla()
+
+    def _compile_with_xla(self) -> None:
+        """Compiles forward, backward and update; under a strategy the replicas meet in the update, which XLA can't."""
+        with self.strategy.scope():
+            alone = not tf.distribute.has_strategy()
+        if alone:
+            self._update = tf.function(self._update, jit_compile=True)
+        else:
+            self._gradients = tf.function(self._gradients, jit_compile=True)
 
     def _seed_dropout(self) -> None:
         """Makes the seed of each dropout layer a function of layer, step and replica.
@@ -102,36 +116,41 @@ class Loop:
         """Stands in for `keras.random.SeedGenerator.next`; int32 [2]."""
         return step_seed(layer_seed, self.optimizer.iterations.value)
 
-    def train_epoch(
-        self, batches: Iterator, num_steps: int, on_step: Callable[[], object] = lambda: None
-    ) -> dict[str, float]:
-        """Runs `num_steps` steps.
+    def train_steps(self, batches: Iterator, num_steps: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Runs `num_steps` steps in one call of a compiled function.
 
         Args:
-            batches: distributed batches, as `strategy.experimental_distribute_dataset` gives them.
-            num_steps: how many.
-            on_step: called after each step.
+            batches: distributed batches, as `dataset.distribute` gives them; at least `num_steps` are left.
+            num_steps: how many; any number takes the same trace.
 
         Returns:
-            `loss` (weighted, augmented) and `accuracy` over the images of the epoch.
+            The sums over the steps of the loss and of the images called right, float64 scalars. They are exact, so
+            that they do not depend on how an epoch is cut into calls, and are not waited for.
         """
-        sums = []
-        for _ in range(num_steps):
-            sums.append(self._train_step(next(batches)))
-            on_step()
-        loss, correct = np.sum([[float(loss), float(correct)] for loss, correct in sums], axis=0)
-        return {"loss": loss / num_steps, "accuracy": correct / (num_steps * self._batch_size)}
+        return self._train_steps(batches, tf.constant(num_steps))
 
     @tf.function
-    def _train_step(self, batch: tuple) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, correct = self.strategy.run(self._replica_train_step, args=batch)
-        total = tf.distribute.ReduceOp.SUM
-        return self.strategy.reduce(total, loss, axis=None), self.strategy.reduce(total, correct, axis=None)
+    def _train_steps(self, batches: Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
+        for _ in tf.range(num_steps):
+            loss, correct = self.strategy.run(self._replica_train_step, args=next(batches))
+            loss_sum += tf.cast(self.strategy.reduce("SUM", loss, axis=None), tf.float64)
+            correct_sum += tf.cast(self.strategy.reduce("SUM", correct, axis=None), tf.float64)
+        return loss_sum, correct_sum
 
     def _replica_train_step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, tf.float32)  # [n, H, W, 1], n = N / replicas
         if self._augment is not None:
+            # Outside of what XLA compiles: it has no kernel for ImageProjectiveTransformV3.
             images = self._augment(images, step_seed(self._seed, self.optimizer.iterations.value))
+        return self._update(images, labels)
+
+    def _apply_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, correct, gradients = self._gradients(images, labels)
+        self.optimizer.apply(gradients, self.model.trainable_variables)
+        return loss, correct
+
+    def _compute_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         targets = tf.cast(labels, tf.float32)[:, None]  # [n, 1]
         weights = tf.gather(self._class_weights, labels)[:, None]  # [n, 1]
         with tf.GradientTape() as tape:
@@ -139,10 +158,8 @@ class Loop:
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
             # Divided by the global batch: the optimizer sums the gradients of the replicas.
             loss = tf.reduce_sum(losses) / self._batch_size
-        variables = self.model.trainable_variables
-        self.optimizer.apply(tape.gradient(loss, variables), variables)
         correct = tf.reduce_sum(tf.cast((logits > 0) == (targets > 0.5), tf.float32))
-        return loss, correct
+        return loss, correct, tape.gradient(loss, self.model.trainable_variables)
 
 
 class Evaluator:
@@ -188,7 +205,9 @@ class Evaluator:
 
         def replica_predict() -> tf.Tensor:
             replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            mine = images[replica * share : (replica + 1) * share]
-            return tf.cast(self._logits(tf.cast(mine, tf.float32), training=False), tf.float32)
+            first, end = replica * share, (replica + 1) * share
+            logits = self._logits(tf.cast(images[first:end], tf.float32), training=False)
+            return tf.pad(tf.cast(logits, tf.float32), [[first, tf.shape(images)[0] - end], [0, 0]])
 
-        return tf.concat(self._strategy.experimental_local_results(self._strategy.run(replica_predict)), axis=0)
+        # Each share is in its place among zeros: the sum is the whole, and every worker has it.
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(replica_predict), axis=None)

@@ -1,18 +1,24 @@
-"""The files of a run, each written by rename: a reader never meets half a file."""
+"""The files of a run, each written by rename: a reader never meets half a file.
+
+A run is finished when its `checkpoints/` are gone: they are removed last. Until then the same command goes on with it.
+"""
 
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from beam_prep.errors import UsageError
+from beam_prep.errors import RunError, UsageError
+from trainer.config import WITHOUT_EFFECT
 
 HISTORY_COLUMNS = (
     "phase",
@@ -26,6 +32,9 @@ HISTORY_COLUMNS = (
     "seconds",
 )
 PREDICTION_COLUMNS = ("filename", "group", "label", "probability", "calibrated_probability", "prediction")
+
+Found = Literal["nothing", "unfinished run", "run to replace"]
+"""What is in an output folder, once it is clear that it may be written."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,11 @@ class RunFolder:
     def tensorboard(self) -> Path:
         """Logs for TensorBoard."""
         return self.path / "tensorboard"
+
+    @property
+    def checkpoints(self) -> Path:
+        """What an unfinished run goes on from, and `job.json`: its flags and the fingerprint of its dataset."""
+        return self.path / "checkpoints"
 
     @property
     def report(self) -> Path:
@@ -84,10 +98,19 @@ class RunFolder:
                 folder._write(name, (self.path / name).read_text(encoding="utf-8"))
         return folder
 
+    def finish(self) -> None:
+        """Removes the checkpoints: from here on the run is finished."""
+        done = self.path / ".checkpoints"
+        shutil.rmtree(done, ignore_errors=True)
+        os.replace(self.checkpoints, done)  # at once: what is half removed would be half a run
+        shutil.rmtree(done)
+
     def _write(self, name: str, text: str) -> None:
-        temporary = self.path / f".{name}.{os.getpid()}"
-        temporary.write_text(text, encoding="utf-8")
-        os.replace(temporary, self.path / name)
+        path = self.path / name
+        with written(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
@@ -104,41 +127,96 @@ def read_history(run: Path) -> list[dict[str, Any]]:
     ]
 
 
-def check_output(path: str, *, overwrite: bool) -> bool:
-    """Whether the run folder holds a run that is to be replaced.
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A temporary place beside a file, moved over it at the end of the block.
 
     Raises:
-        UsageError: it holds a run and `overwrite` is off, holds anything else, or can't be written.
+        RunError: it can't be written; what was there before is untouched.
     """
-    folder = Path(path)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-        if names and "config.json" not in names:
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise RunError(
+            f"{path}: can't be written: {error.strerror or error}; the same command goes on from here"
+        ) from None
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found:
+    """Looks at what is in the run folder.
+
+    Args:
+        path: of the folder.
+        job: the flags and the dataset's fingerprint, see `job_of`.
+        overwrite: whether a run may be replaced.
+
+    Raises:
+        UsageError: it holds a finished run, or an unfinished one of another job, and `overwrite` is off; or it holds
+            anything else, or can't be read.
+    """
+    folder = RunFolder(Path(path))
+    try:
+        names = {entry.name for entry in folder.path.iterdir()} if folder.path.exists() else set()
+        if names and not names & {"config.json", "checkpoints"}:
             raise UsageError(
-                f"--output {folder}: expected an empty or absent folder, found {len(names)} entries that are no run "
+                f"--output {path}: expected an empty or absent folder, found {len(names)} entries that are no run "
                 f"(such as {min(names)}); name another folder"
             )
-        if names and not overwrite:
-            raise UsageError(f"--output {folder}: holds a run already; name another folder, or add --overwrite")
+        if not names or overwrite:
+            return "run to replace" if names else "nothing"
+        if "checkpoints" not in names:
+            raise UsageError(f"--output {path}: holds a run already; name another folder, or add --overwrite")
+        if not (folder.checkpoints / "job.json").exists():
+            return "nothing"  # killed before its first file
+        _check_same_job(path, json.loads((folder.checkpoints / "job.json").read_bytes()), job)
+        return "unfinished run"
     except OSError as error:
-        raise UsageError(f"--output {folder}: can't be read: {error.strerror}") from None
-    return bool(names)
+        raise UsageError(f"--output {path}: can't be read: {error.strerror}") from None
 
 
-def open_output(path: str, *, overwrite: bool) -> RunFolder:
-    """Makes the run folder ready to be written.
+def _check_same_job(path: str, started: Mapping[str, Any], job: Mapping[str, Any]) -> None:
+    differing = [
+        f"  --{name}: {was} there, {job['flags'].get(name)} here"
+        for name, was in started["flags"].items()
+        if name not in WITHOUT_EFFECT and was != job["flags"].get(name)
+    ]
+    was, found = started["dataset_fingerprint"], job["dataset_fingerprint"]
+    if was != found:
+        differing.append(f"  --data {job['flags']['data']}: fingerprint {was[:12]} there, {found[:12]} here")
+    if differing:
+        raise UsageError(
+            f"--output {path}: holds an unfinished run that was started otherwise; give its flags again to go on "
+            "with it, name another folder, or add --overwrite\n" + "\n".join(differing)
+        )
+
+
+def job_of(flags: Mapping[str, Any], dataset_fingerprint: str) -> dict[str, Any]:
+    """What a run is of, as `job.json` keeps it."""
+    return {"flags": dict(flags), "dataset_fingerprint": dataset_fingerprint}
+
+
+def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFolder:
+    """Makes the run folder ready to be written; an unfinished run of the same job stays.
 
     Raises:
         UsageError: as `check_output`, or the folder can't be written.
     """
-    folder = Path(path)
+    folder = RunFolder(Path(path))
     try:
-        if check_output(path, overwrite=overwrite):
-            shutil.rmtree(folder)
-        folder.mkdir(parents=True, exist_ok=True)
+        if check_output(path, job, overwrite=overwrite) == "run to replace":
+            shutil.rmtree(folder.path)
+        folder.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder.path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
-        raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
-    return RunFolder(folder)
+        raise UsageError(f"--output {path}: can't be written: {error.strerror}") from None
+    RunFolder(folder.checkpoints).write_json("job", job)
+    folder.write_json("config", job["flags"])
+    return folder
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

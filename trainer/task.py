@@ -14,33 +14,50 @@ from typing import Any
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer import together
+from trainer.cluster import find_cluster
 from trainer.config import EvaluateConfig, TrainConfig
 from trainer.inputs import check_same_preprocessing, check_threshold_rule, check_trainable, open_split
-from trainer.run_folder import RunFolder, check_output
+from trainer.run_folder import RunFolder, check_output, job_of
+from trainer.staging import staged
 from trainer.thresholds import OperatingPoint, choose_threshold
 
 
-def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]]:
-    """Trains, evaluates and reports.
+def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
+    """Trains, evaluates and reports; goes on with an unfinished run of the same job.
 
     Returns:
-        The run folder and the content of `metrics.json`.
+        The run folder and the content of `metrics.json`; None in a worker that is not the chief and writes nothing.
 
     Raises:
-        UsageError: the dataset, the output folder, the devices or the weights are not what they should be; nothing
-            was written.
+        UsageError: TF_CONFIG, the dataset, the output folder, the devices or the weights are not what they should be;
+            nothing was written.
         RunError: the training failed.
+        Terminated: it was asked to stop, and has saved what it had.
     """
+    cluster = find_cluster(config.strategy)
+    config.check_replicas(len(cluster.workers) if cluster else 1)
     manifest = Manifest.read(config.data)
-    sources = {split: open_split(config.data, manifest, config.image_size, split) for split in manifest.splits}
+    sources = {
+        split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
+        for split in manifest.splits
+    }
     check_trainable(manifest, config.batch_size)
     check_threshold_rule(manifest, config.threshold_rule)
-    check_output(config.output, overwrite=config.overwrite)
-    with _quiet_start():
-        from trainer.training import Training
-    training = Training(config, manifest, sources)
-    training.run()
-    return training.folder, publish(training.folder, training.evaluate())
+    check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+    with staged(config, manifest, sources) as staged_sources:
+        with _quiet_start():
+            from trainer.failures import explained
+            from trainer.training import Training
+        num_workers = len(cluster.workers) if cluster else 1
+        with explained(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
+            training = Training(config, manifest, staged_sources)
+            training.run()
+            evaluations = training.evaluate()
+    if not training.is_chief:
+        return None
+    numbers = publish(training.folder, evaluations)
+    training.folder.finish()
+    return training.folder, numbers
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:

@@ -1,32 +1,41 @@
-"""One training: the model through its phases, the best weights kept, history and TensorBoard logs written."""
+"""One training: the model through its phases, saved on the way, the best weights kept."""
 
 from __future__ import annotations
 
+import logging
 import math
-import os
 import platform
-import time
+from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
 from trainer import metrics, models
 from trainer.augment import random_affine
+from trainer.callbacks import Callbacks
+from trainer.cluster import find_cluster
 from trainer.config import TrainConfig
-from trainer.dataset import training_batches
+from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, evaluate_split, fit_operating_point, predict_split, readable_records
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
 from trainer.progress import progress_bar
-from trainer.run_folder import open_output
-from trainer.strategy import make_strategy
+from trainer.run_folder import RunFolder, job_of, open_output, written
+from trainer.saving import Saver
+from trainer.state import TrainingState
+from trainer.strategy import is_chief, make_strategy
+from trainer.sums import EpochSums, NotFiniteError
+
+MAX_ROLLBACKS = 3
+
+logger = logging.getLogger(__name__)
 
 
 class Training:
@@ -36,12 +45,19 @@ class Training:
         config: its flags.
         manifest: of the dataset.
         sources: its splits at the size of the config.
+        callbacks: Keras callbacks of the user, see `Callbacks`.
 
     Raises:
         UsageError: the devices or the pretrained weights are not there; nothing was written.
     """
 
-    def __init__(self, config: TrainConfig, manifest: Manifest, sources: dict[str, SplitSource]) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        manifest: Manifest,
+        sources: dict[str, SplitSource],
+        callbacks: Sequence[keras.callbacks.Callback] = (),
+    ) -> None:
         self.config = config
         self.manifest = manifest
         self.sources = sources
@@ -50,28 +66,46 @@ class Training:
         with self.strategy.scope():
             self.model = models.build(config)
         self._evaluator = Evaluator(self.model, self.strategy)
-        self.folder = open_output(config.output, overwrite=config.overwrite)
+        self.is_chief = is_chief(self.strategy)
+        self.folder = RunFolder(Path(config.output))
+        if self.is_chief:
+            open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+        self._saver = Saver(self.model, self.strategy, self.folder.checkpoints, config.checkpoint_every_steps)
         weights = manifest.splits["train"].class_weights
         self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
-        self.history: list[dict[str, Any]] = []
-        self._phases: list[dict[str, Any]] = []
-        self._best: dict[str, Any] = {"val_loss": math.inf}
-        self._best_weights: list[np.ndarray] = []
+        self._users_callbacks = callbacks
+        cluster = find_cluster(config.strategy)
+        self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
+        self._num_steps = sources["train"].steps_per_epoch(
+            config.batch_size, self._num_workers, shard_files=config.shard_files
+        )
+        self._held = hold(sources["train"]) if config.cache == "ram" else None
+
+    @property
+    def state(self) -> TrainingState:
+        """Where the training is."""
+        return self._saver.state
 
     def run(self) -> None:
-        """Trains all phases and saves the model that was best by validation loss.
+        """Trains all phases, from the last checkpoint on if there is one, and saves the best model by validation loss.
 
         Raises:
             RunError: the loss is not finite any more, or the records can't be read.
+            Terminated: SIGTERM came, and all is saved.
         """
-        self.folder.write_json("config", self.config.to_json())
-        for index, phase in enumerate(phases_of(self.config)):
-            self._run_phase(phase, index)
-            with self.strategy.scope():
-                self.model.set_weights(self._best_weights)
+        self._saver.restore()
+        phases = phases_of(self.config)
+        with self._saver.stop:
+            while self.state.phase < len(phases):
+                phase = phases[self.state.phase]
+                try:
+                    self._run_phase(phase)
+                except NotFiniteError as error:
+                    self._roll_back(phase, error)
         self.operating_point = fit_operating_point(self._evaluator, self.sources["val"], self.config.threshold_rule)
-        self._save_model()
-        self.folder.write_json("model", self._describe())
+        if self.is_chief:
+            self._save_model()
+            self.folder.write_json("model", self._describe())
 
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one) and val."""
@@ -80,56 +114,122 @@ class Training:
 
     def _evaluate_split(self, split: str) -> Evaluation:
         point, prevalence = self.operating_point, self.config.prevalence
-        return evaluate_split(self._evaluator, self.sources[split], split, point=point, prevalence=prevalence)
-
-    def _run_phase(self, phase: Phase, index: int) -> None:
-        loop = self._make_loop(phase, index)
-        callbacks = self._make_callbacks()
-        started = time.monotonic()
-        callbacks.on_train_begin()
-        for epoch in range(phase.epochs):
-            epoch_started = time.monotonic()
-            learning_rate = float(keras.ops.convert_to_numpy(loop.optimizer.learning_rate))
-            callbacks.on_epoch_begin(len(self.history))
-            logs = self._run_epoch(loop, phase, epoch)
-            callbacks.on_epoch_end(len(self.history), {k: v for k, v in logs.items() if v is not None})
-            seconds = round(time.monotonic() - epoch_started, 2)
-            self.history.append(
-                {"phase": phase.name, "epoch": epoch + 1, **logs, "learning_rate": learning_rate, "seconds": seconds}
-            )
-            self.folder.write_history(self.history)
-            if logs["val_loss"] < self._best["val_loss"]:
-                self._best = {"phase": phase.name, "epoch": epoch + 1, "val_loss": logs["val_loss"]}
-                self._best_weights = self.model.get_weights()
-        callbacks.on_train_end()
-        self.model.optimizer = None  # its state is no part of the saved model
-        seconds = round(time.monotonic() - started, 1)
-        self._phases.append(
-            {"name": phase.name, **count_parameters(self.model), "epochs": phase.epochs, "seconds": seconds}
+        return evaluate_split(
+            self._evaluator,
+            self.sources[split],
+            split,
+            point=point,
+            prevalence=prevalence,
+            show_progress=self.is_chief,
         )
 
-    def _run_epoch(self, loop: Loop, phase: Phase, epoch: int) -> dict[str, Any]:
-        """One pass over train, one over val; returns the row of the history but for time and learning rate."""
-        config, train = self.config, self.sources["train"]
-        num_steps = train.num_records // config.batch_size
-        batches = training_batches(train, batch_size=config.batch_size, seed=config.seed, epoch=len(self.history))
-        with progress_bar(f"{phase.name} {epoch + 1}/{phase.epochs}", num_steps, unit="steps") as bar:
-            with readable_records():
-                distributed = iter(self.strategy.experimental_distribute_dataset(batches))
-                logs = loop.train_epoch(distributed, num_steps, on_step=bar.update)
-            if not math.isfinite(logs["loss"]):
-                raise RunError(
-                    f"the loss became {logs['loss']} in epoch {epoch + 1} of phase {phase.name}; "
-                    f"try a smaller --learning_rate than {phase.learning_rate:g}"
-                )
+    def _run_phase(self, phase: Phase) -> None:
+        state = self.state
+        loop = self._make_loop(phase)
+        callbacks = Callbacks(
+            self._own_callbacks(),
+            self._users_callbacks,
+            model=self.model,
+            num_epochs=phase.epochs,
+            num_steps=self._num_steps,
+        )
+        self._saver.begin_phase(loop.optimizer, callbacks)
+        while state.epoch < phase.epochs and not state.stopped:
+            self._run_epoch(loop, phase, callbacks)
+        callbacks.end()
+        self.model.optimizer = None  # its state is no part of the saved model
+        rows = [row for row in state.history if row["phase"] == phase.name]
+        seconds = round(sum(row["seconds"] for row in rows), 1)
+        state.end_phase({"name": phase.name, **count_parameters(self.model), "epochs": len(rows), "seconds": seconds})
+        with self.strategy.scope():
+            self.model.set_weights(self._saver.best_weights)
+
+    def _run_epoch(self, loop: Loop, phase: Phase, callbacks: Callbacks) -> None:
+        """One pass over train, or what is left of it, and one over val."""
+        state = self.state
+        callbacks.begin_epoch(len(state.history))
+        with progress_bar(
+            f"{phase.name} {state.epoch + 1}/{phase.epochs}", self._num_steps, unit="steps", show=self.is_chief
+        ) as bar:
+            bar.update(state.step)
+            with readable_records(self.sources["train"]):
+                for num_steps in self._run_steps(loop, callbacks):
+                    bar.update(num_steps)
+            self._saver.check_weights()
+            logs = self._logs()
             val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
             # Weighed as the training loss is, so that the best model is the best at what it is trained for.
             numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._class_weights))
-            row = {**logs, **{f"val_{name}": value for name, value in numbers.items()}}
-            bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in row.items() if value is not None))
-        return row
+            logs |= {f"val_{name}": value for name, value in numbers.items()}
+            bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in logs.items() if value is not None))
+        learning_rate = float(loop.optimizer.learning_rate.numpy())
+        state.stopped = callbacks.end_epoch(len(state.history), logs)
+        self._saver.tick()
+        row = {"phase": phase.name, "epoch": state.epoch + 1, **logs, "learning_rate": learning_rate}
+        state.end_epoch({**row, "seconds": round(state.seconds, 2)})
+        if self.is_chief:
+            self.folder.write_history(state.history)
+        if logs["val_loss"] < state.best["val_loss"]:
+            state.best = {"phase": phase.name, "epoch": state.epoch, "val_loss": logs["val_loss"]}
+            self._saver.best_weights = self.model.get_weights()
+        self._saver.save_if_due()
 
-    def _make_loop(self, phase: Phase, index: int) -> Loop:
+    def _run_steps(self, loop: Loop, callbacks: Callbacks) -> Iterator[int]:
+        """Runs the steps of the epoch that are left; yields how many a call of the loop did."""
+        config, state, sums = self.config, self.state, EpochSums(self.state)
+        batches = training_batches(
+            self.sources["train"],
+            batch_size=config.batch_size,
+            seed=config.seed,
+            epoch=len(state.history),
+            first_step=state.step,
+            worker=self._worker,
+            num_workers=self._num_workers,
+            shard_files=config.shard_files,
+            deterministic=config.deterministic,
+            held=self._held,
+        )
+        distributed = distribute(batches, self.strategy)
+        # A checkpoint, a stop or a callback comes between two calls.
+        most = 1 if callbacks.want_batches else min(config.steps_per_call, config.checkpoint_every_steps or math.inf)
+        while state.step < self._num_steps:
+            num_steps = int(min(most, self._num_steps - state.step))
+            callbacks.begin_batch(state.step)
+            sums.add(num_steps, *loop.train_steps(distributed, num_steps))
+            if callbacks.want_batches:
+                sums.settle()
+                callbacks.end_batch(state.step - 1, self._logs())
+            yield num_steps
+            self._saver.save_if_due(num_steps, sums)
+        sums.check()
+
+    def _logs(self) -> dict[str, Any]:
+        """Of the steps of the epoch that are done."""
+        state = self.state
+        return {
+            "loss": state.loss_sum / state.step,
+            "accuracy": state.correct_sum / (state.step * self.config.batch_size),
+        }
+
+    def _roll_back(self, phase: Phase, error: NotFiniteError) -> None:
+        """Goes back to the last good checkpoint, to go on with half the learning rate.
+
+        Raises:
+            RunError: that is not wanted, or was done too often.
+        """
+        said = f"{error} of epoch {self.state.epoch + 1}, phase {phase.name}"
+        if self.state.num_rollbacks == MAX_ROLLBACKS:
+            raise RunError(f"{said}, after {MAX_ROLLBACKS} rollbacks; try a smaller --learning_rate, with --overwrite")
+        self._saver.roll_back()
+        back = f"the last good checkpoint ({self.state.place})"
+        if self.config.on_nan == "stop":
+            raise RunError(
+                f"{said}; to go on from {back} with half the learning rate, add --on_nan rollback; "
+                f"or start anew with --overwrite and a smaller --learning_rate than {phase.learning_rate:g}"
+            )
+        logger.warning("%s; back to %s, with half the learning rate", said, back)
+
+    def _make_loop(self, phase: Phase) -> Loop:
         config = self.config
         with self.strategy.scope():
             freeze(self.model, phase)
@@ -141,20 +241,20 @@ class Training:
             batch_size=config.batch_size,
             class_weights=self._class_weights,
             augment=partial(random_affine, config=config) if config.augment else None,
-            seed=config.seed + 104729 * index,
+            seed=config.seed + 104729 * self.state.phase,
+            jit_compile=config.jit_compile,
         )
 
-    def _make_callbacks(self) -> keras.callbacks.CallbackList:
+    def _own_callbacks(self) -> list[keras.callbacks.Callback]:
         schedule = keras.callbacks.ReduceLROnPlateau(
             monitor="val_accuracy", mode="max", factor=0.2, patience=self.config.plateau_patience, min_lr=1e-6
         )
         logs = keras.callbacks.TensorBoard(str(self.folder.tensorboard), write_graph=False)
-        return keras.callbacks.CallbackList([schedule, logs], model=self.model)
+        return [schedule, logs] if self.is_chief else [schedule]
 
     def _save_model(self) -> None:
-        temporary = self.folder.path / f".{os.getpid()}.keras"
-        self.model.save(temporary)
-        os.replace(temporary, self.folder.model)
+        with written(self.folder.model) as temporary:
+            self.model.save(temporary)
 
     def _describe(self) -> dict[str, Any]:
         """`model.json`: what is needed to use `model.keras`, and how it came about."""
@@ -167,8 +267,9 @@ class Training:
             "equalization": self.manifest.options["equalization"],
             "class_names": list(self.manifest.class_names),
             "dataset_fingerprint": self.manifest.fingerprint,
-            "phases": self._phases,
-            "best": self._best,
+            "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
+            "phases": self.state.phases,
+            "best": self.state.best,
             **self.operating_point.to_json(),
             "summary": "\n".join(lines),
             "software": {

@@ -71,7 +71,7 @@ def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(phantoms, dataset
     assert killed
     assert verify_problem(str(output))
     again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert 32 <= int(re.search(r"cut short: (\d+) of 80 images are done", again.stderr)[1]) <= 80
+    assert 8 <= int(re.search(r"cut short: (\d+) of 80 images are done", again.stderr)[1]) <= 80
     assert files_of(output) == files_of(dataset)
 
 

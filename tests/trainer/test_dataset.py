@@ -10,7 +10,7 @@ from beam_prep.images import decode_record
 from beam_prep.manifest import Manifest
 from beam_prep.prepare import prepare
 from beam_prep.shards import read_frames
-from trainer.dataset import evaluation_batches, training_batches
+from trainer.dataset import evaluation_batches, hold, training_batches
 from trainer.inputs import check_trainable, open_split
 
 
@@ -18,8 +18,9 @@ def source_of(dataset, split="train", size=32):
     return open_split(str(dataset), Manifest.read(dataset), size, split)
 
 
-def epoch(source, *, seed=0, number=0, batch_size=8) -> tuple[np.ndarray, np.ndarray]:
-    batches = list(training_batches(source, batch_size=batch_size, seed=seed, epoch=number).as_numpy_iterator())
+def epoch(source, *, seed=0, number=0, batch_size=8, **options) -> tuple[np.ndarray, np.ndarray]:
+    dataset = training_batches(source, batch_size=batch_size, seed=seed, epoch=number, **options)
+    batches = list(dataset.as_numpy_iterator())
     return np.concatenate([images for images, _ in batches]), np.concatenate([labels for _, labels in batches])
 
 
@@ -88,3 +89,50 @@ def test_a_shard_of_another_size_than_the_manifest_says_is_refused(dataset, tmp_
 def test_a_batch_larger_than_the_training_split_is_refused(dataset):
     with pytest.raises(UsageError, match="more than the"):
         check_trainable(Manifest.read(dataset), 10_000)
+
+
+def test_batches_after_a_stop_are_the_rest_of_the_epoch(dataset):
+    source = source_of(dataset)
+    images, labels = epoch(source)
+    rest_images, rest_labels = epoch(source, first_step=4)
+    np.testing.assert_array_equal(rest_images, images[4 * 8 :])
+    np.testing.assert_array_equal(rest_labels, labels[4 * 8 :])
+
+
+@pytest.mark.parametrize("first_step", [0, 2])
+def test_workers_get_their_slices_of_each_global_batch(dataset, first_step):
+    source = source_of(dataset)
+    images, _ = epoch(source, first_step=first_step)
+    slices = [epoch(source, first_step=first_step, worker=worker, num_workers=2)[0] for worker in (0, 1)]
+    joined = np.concatenate([part.reshape(-1, 4, 32, 32, 1) for part in slices], axis=1)  # [steps, N, S, S, 1]
+    np.testing.assert_array_equal(joined.reshape(images.shape), images)
+
+
+def test_workers_with_files_of_their_own_share_no_image_and_take_as_many_steps(dataset):
+    source = source_of(dataset)
+    num_steps = source.steps_per_epoch(8, 2, shard_files=True)
+    assert num_steps == 26 // 4, "the smaller of the two files decides"
+    seen: list[list[bytes]] = []
+    for number in (0, 1):
+        for worker in (0, 1):
+            images, _ = epoch(source, number=number, worker=worker, num_workers=2, shard_files=True)
+            assert len(images) == num_steps * 4
+            seen.append([image.tobytes() for image in images])
+    assert not set(seen[0]) & set(seen[1])
+    assert not set(seen[2]) & set(seen[3])
+    assert seen[0] != seen[2]
+
+
+def test_images_held_in_memory_come_in_the_same_batches(dataset):
+    source = source_of(dataset)
+    held = hold(source)
+    for number in (0, 1):
+        read, kept = epoch(source, number=number), epoch(source, number=number, held=held)
+        np.testing.assert_array_equal(read[0], kept[0])
+        np.testing.assert_array_equal(read[1], kept[1])
+
+
+def test_without_determinism_each_record_still_comes_at_most_once(dataset):
+    source = source_of(dataset)
+    images, labels = epoch(source, deterministic=False)
+    assert len({image.tobytes() for image in images}) == len(labels) == source.num_records // 8 * 8

@@ -1,23 +1,18 @@
-"""Training and evaluation steps under replicas."""
-
-from functools import partial
+"""Training steps: what they compute, and the flags that only make them faster."""
 
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from sklearn.metrics import log_loss
+from sklearn.metrics import roc_auc_score
+from small_training import CLASS_WEIGHTS, assert_close, assert_same_bits, fit, make_loop, without_dropout
 
 from beam_prep.manifest import Manifest
 from trainer import models
-from trainer.augment import random_affine
 from trainer.config import TrainConfig
-from trainer.dataset import evaluation_batches, training_batches
+from trainer.dataset import distribute, evaluation_batches, training_batches
 from trainer.inputs import open_split
-from trainer.loop import Evaluator, Loop, step_seed
-from trainer.strategy import make_strategy
-
-CLASS_WEIGHTS = (1.5, 0.75)
+from trainer.loop import Evaluator
 
 
 @pytest.fixture
@@ -25,59 +20,8 @@ def train(dataset):
     return open_split(str(dataset), Manifest.read(dataset), 32, "train")
 
 
-def strategy_of(replicas: int) -> tf.distribute.Strategy:
-    return make_strategy(TrainConfig(data="d", output="o", batch_size=16, num_replicas=replicas))
-
-
-def without_dropout(model: keras.Model) -> None:
-    for layer in model.layers:
-        if isinstance(layer, keras.layers.Dropout):
-            layer.rate = 0.0
-
-
-def make_loop(replicas: int, *, augment: bool = False, seed: int = 0) -> Loop:
-    """A small network in a loop of its own strategy; the same seed gives the same weights."""
-    strategy = strategy_of(replicas)
-    config = TrainConfig(data="d", output="o", image_size=32, batch_size=16)
-    keras.utils.set_random_seed(seed)
-    with strategy.scope():
-        model = models.build(config)
-        optimizer = keras.optimizers.SGD(0.01)
-    return Loop(
-        model,
-        optimizer=optimizer,
-        strategy=strategy,
-        batch_size=16,
-        class_weights=CLASS_WEIGHTS,
-        augment=partial(random_affine, config=config) if augment else None,
-        seed=seed,
-    )
-
-
-def fit(train, replicas: int, *, epochs: int = 2, dropout: bool = False, augment: bool = False, seed: int = 0):
-    """Losses of each epoch and final weights of a small training."""
-    loop = make_loop(replicas, augment=augment, seed=seed)
-    if not dropout:
-        without_dropout(loop.model)
-    losses = []
-    for epoch in range(epochs):
-        batches = training_batches(train, batch_size=16, seed=seed, epoch=epoch)
-        distributed = iter(loop.strategy.experimental_distribute_dataset(batches))
-        losses.append(loop.train_epoch(distributed, train.num_records // 16)["loss"])
-    return losses, loop.model.get_weights()
-
-
-@pytest.mark.parametrize("replicas", [2, 4])
-def test_replicas_train_as_one_device_does(train, replicas):
-    losses, weights = fit(train, 1)
-    other_losses, other_weights = fit(train, replicas)
-    np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
-    for one, other in zip(weights, other_weights, strict=True):
-        np.testing.assert_allclose(one, other, atol=2e-6)
-
-
 def test_a_step_is_that_of_keras_with_class_weights(train):
-    _, weights = fit(train, 1, epochs=1)
+    _, weights = fit(make_loop(dropout=False), train, epochs=1)
     keras.utils.set_random_seed(0)
     model = models.build(TrainConfig(data="d", output="o", image_size=32))
     without_dropout(model)
@@ -88,58 +32,85 @@ def test_a_step_is_that_of_keras_with_class_weights(train):
         class_weight=dict(enumerate(CLASS_WEIGHTS)),
         verbose=0,
     )
-    for one, other in zip(weights, model.get_weights(), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-5)
+    assert_close(weights, model.get_weights(), atol=1e-5)
 
 
-def test_the_same_seed_gives_the_same_bits_and_another_does_not(train):
-    options = {"epochs": 1, "dropout": True, "augment": True}
-    losses, weights = fit(train, 2, **options)
-    again_losses, again = fit(train, 2, **options)
-    assert losses == again_losses
-    for one, other in zip(weights, again, strict=True):
-        np.testing.assert_array_equal(one, other)
-    assert fit(train, 2, seed=1, **options)[0] != losses
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_steps_of_one_call_give_the_same_bits_as_one_call_each(train, replicas):
+    one_by_one = fit(make_loop(replicas, augment=True), train, steps_per_call=1)
+    for steps_per_call in (2, 8):  # of 3 steps an epoch: a short call at the end, and one call only
+        losses, weights = fit(make_loop(replicas, augment=True), train, steps_per_call=steps_per_call)
+        assert losses == one_by_one[0]
+        assert_same_bits(weights, one_by_one[1])
 
 
-def test_each_replica_and_each_step_draws_its_own_numbers():
-    strategy = strategy_of(4)
-    seeds = [
-        tuple(seed.numpy())
-        for step in range(3)
-        for seed in strategy.experimental_local_results(
-            strategy.run(lambda step=step: step_seed(7, tf.constant(step, tf.int64)))
-        )
-    ]
-    assert len(set(seeds)) == 12
-    assert tuple(step_seed(8, tf.constant(0, tf.int64)).numpy()) not in seeds
-
-
-def test_dropout_differs_between_replicas():
+def test_calls_of_any_length_and_all_epochs_take_one_trace(train):
     loop = make_loop(2)
-    images = tf.ones([4, 32, 32, 1]) * 99
+    fit(loop, train, steps_per_call=2)
+    assert loop._train_steps.experimental_get_tracing_count() == 1
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_xla_gives_the_same_training_but_for_rounding(train, replicas):
+    losses, weights = fit(make_loop(replicas, augment=True, dropout=False), train)
+    compiled = fit(make_loop(replicas, augment=True, dropout=False, jit_compile=True), train)
+    np.testing.assert_allclose(compiled[0], losses, rtol=1e-4)
+    assert_close(compiled[1], weights, atol=1e-5)
+
+
+def test_xla_gives_the_same_bits_again_with_dropout(train):
+    one, other = (fit(make_loop(jit_compile=True), train, epochs=1) for _ in range(2))
+    assert one[0] == other[0]
+    assert_same_bits(one[1], other[1])
+    assert one[0] != fit(make_loop(dropout=False), train, epochs=1)[0], "dropout is on"
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_bfloat16_learns_as_float32_does(train, replicas):
+    aurocs = {}
+    for mixed_precision in (False, True):
+        loop = make_loop(replicas, mixed_precision=mixed_precision, dropout=False)
+        losses, weights = fit(loop, train, epochs=12)
+        assert losses[-1] < losses[0]
+        assert {weight.dtype for weight in weights} == {np.dtype("float32")}
+        predictions = Evaluator(loop.model, loop.strategy).predict(evaluation_batches(train, batch_size=64))
+        aurocs[mixed_precision] = roc_auc_score(predictions.labels, predictions.logits)
+    assert aurocs[True] == pytest.approx(aurocs[False], abs=0.05)
+
+
+@pytest.mark.parametrize("arch", ["baseline_cnn", "vgg19"])
+def test_a_bfloat16_model_is_loaded_again_and_gives_float32(tmp_path, arch):
+    policy = keras.config.dtype_policy().name
+    model = make_loop(mixed_precision=True, arch=arch).model
+    assert keras.config.dtype_policy().name == policy, "other models are as they were"
+    assert model.layers[-4].compute_dtype == "bfloat16"
+    model.save(tmp_path / "model.keras")
+    loaded = keras.models.load_model(tmp_path / "model.keras", safe_mode=True)
+    grey = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 1)).astype(np.float32)
+    probabilities = loaded(grey)
+    assert probabilities.dtype == "float32"
+    np.testing.assert_array_equal(probabilities, model(grey))
+    logits = models.logits_of(loaded)(grey, training=False)
+    assert logits.dtype == "float32"
+    assert len(np.unique(logits.numpy().astype(np.float16).astype(np.float32) - logits)) > 1, "no number of 8 bits"
+
+
+def test_batches_are_copied_to_the_device_ahead_of_the_step(train):
+    batches = training_batches(train, batch_size=16, seed=0, epoch=0)
+    with tf.device("/CPU:1"):
+        ahead = distribute(batches, tf.distribute.get_strategy(), "/CPU:1")
+        images, labels = next(ahead)
+    assert images.device.endswith("CPU:1")
+    expected_images, expected_labels = next(iter(batches))
+    np.testing.assert_array_equal(images, expected_images)
+    np.testing.assert_array_equal(labels, expected_labels)
 
     @tf.function
-    def outputs():
-        results = loop.strategy.run(lambda: loop.model(images, training=True))
-        return loop.strategy.experimental_local_results(results)
+    def brightness(iterator):
+        total = tf.zeros([])
+        for _ in tf.range(2):
+            total += tf.reduce_mean(tf.cast(next(iterator)[0], tf.float32))
+        return total
 
-    one, other = outputs()
-    assert np.abs(one.numpy() - other.numpy()).max() > 1e-6
-    np.testing.assert_array_equal(one, outputs()[0])  # the same step: the same numbers
-
-
-@pytest.mark.parametrize("replicas", [1, 2, 4])
-@pytest.mark.parametrize("batch_size", [7, 64])
-def test_evaluation_counts_every_image_once_whatever_batch_and_replicas(train, replicas, batch_size):
-    strategy = strategy_of(replicas)
-    keras.utils.set_random_seed(3)
-    with strategy.scope():
-        model = models.build(TrainConfig(data="d", output="o", image_size=32))
-    predictions = Evaluator(model, strategy).predict(evaluation_batches(train, batch_size=batch_size))
-    whole = next(iter(evaluation_batches(train, batch_size=1000)))
-    assert predictions.filenames == [name.decode() for name in whole["filenames"].numpy()]
-    expected = model(tf.cast(whole["images"], tf.float32), training=False).numpy()[:, 0]
-    np.testing.assert_allclose(predictions.probabilities, expected, atol=1e-5)
-    np.testing.assert_array_equal(predictions.labels, whole["labels"])
-    assert predictions.loss() == pytest.approx(log_loss(whole["labels"], expected.astype(float)), rel=1e-4)
+    with tf.device("/CPU:1"):
+        assert brightness(ahead) > 0

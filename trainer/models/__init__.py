@@ -2,7 +2,7 @@
 
 A network takes grey images float32 [N, H, W, 1] in 0..255 and gives the probability of PNEUMONIA, float32 [N, 1]. The
 scaling that it expects and its three channels are made inside it, from layers of Keras alone, so that the saved file
-loads anywhere. The layer `logits` comes before the sigmoid.
+loads anywhere. The layer `logits` comes before the sigmoid; both are float32, whatever the rest computes in.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ def build(config: TrainConfig) -> keras.Model:
     Raises:
         UsageError: the pretrained weights can't be had or do not fit.
     """
-    return BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
+    try:
+        return BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
+    finally:
+        keras.config.set_dtype_policy(before)  # each layer keeps the one that it was built with
 
 
 def base_of(model: keras.Model) -> keras.Model | None:

@@ -29,6 +29,6 @@ def build(*, image_size: int, weights: str = "none") -> keras.Model:
     x = layers.Dropout(0.5)(x)
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
-    logits = layers.Dense(1, name="logits")(x)
+    logits = layers.Dense(1, dtype="float32", name="logits")(x)
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     return keras.Model(inputs, probability, name="baseline_cnn")

@@ -38,7 +38,7 @@ def build(
     features = keras.layers.GlobalAveragePooling2D(name="pool")(base(grey, training=False))
     hidden = keras.layers.Dense(128, activation="relu", name="hidden")(features)
     hidden = keras.layers.Dropout(0.1, name="dropout")(hidden)
-    logits = keras.layers.Dense(1, name="logits")(hidden)
+    logits = keras.layers.Dense(1, dtype="float32", name="logits")(hidden)
     probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
     return keras.Model(inputs, probability, name=name)
 

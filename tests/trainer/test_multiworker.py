@@ -1,0 +1,131 @@
+"""Several workers, each a process of its own with its TF_CONFIG, on this machine."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+from run_files import assert_same, results
+
+FIXTURES = Path(__file__).parent.parent / "fixtures"
+SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 2)
+MODULE = ("-m", "trainer")
+PLAIN = (str(FIXTURES / "plain_training.py"),)
+KILLED_WITHIN_S = 60.0  # TensorFlow's heartbeats tell after 10 s, and the machine may be busy
+
+
+def start(num_workers: int, dataset, run, *flags, programs=None) -> list[subprocess.Popen]:
+    """One process a worker; `programs`: what each runs instead of the trainer."""
+    sockets = [socket.create_server(("localhost", 0)) for _ in range(num_workers)]
+    addresses = [f"localhost:{server.getsockname()[1]}" for server in sockets]
+    for server in sockets:
+        server.close()
+    flags = ["train", "--data", dataset, "--output", run, *SMALL, *flags]
+    return [
+        subprocess.Popen(
+            [sys.executable, *map(str, [*((programs or {}).get(index, MODULE)), *flags])],
+            env={**os.environ, "TF_CONFIG": tf_config(addresses, index)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for index in range(num_workers)
+    ]
+
+
+def tf_config(addresses: list[str], index: int) -> str:
+    return json.dumps({"cluster": {"worker": addresses}, "task": {"type": "worker", "index": index}})
+
+
+def finish(workers: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
+    """Exit code, stdout and stderr of each."""
+    try:
+        said = [worker.communicate(timeout=240) for worker in workers]
+    finally:
+        for worker in workers:
+            worker.kill()
+    return [(worker.returncode, *texts) for worker, texts in zip(workers, said, strict=True)]
+
+
+def succeed(num_workers: int, dataset, run, *flags, **options) -> None:
+    """All end well, and only the chief says anything."""
+    (_, chief_said, _), *others = ended = finish(start(num_workers, dataset, run, *flags, **options))
+    assert [code for code, *_ in ended] == [0] * num_workers, ended
+    assert str(run) in chief_said
+    for _, said, complained in others:
+        assert said == ""
+        assert "steps in" not in complained
+        assert not complained or options, "the command itself is quiet"
+
+
+def weights(run: Path) -> list[np.ndarray]:
+    return keras.models.load_model(run / "model.keras").get_weights()
+
+
+def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_path):
+    one = command("trainer", "train", "--data", dataset, "--output", tmp_path / "one", *SMALL, "--num_replicas", 2)
+    assert one.returncode == 0, one.stderr
+    succeed(2, dataset, tmp_path / "two")
+    mine, other = results(tmp_path / "two"), results(tmp_path / "one")
+    assert json.loads((tmp_path / "two" / "model.json").read_text())["num_replicas"] == 2
+    for rows in zip(mine["history"], other["history"], strict=True):
+        assert float(rows[0]["loss"]) == pytest.approx(float(rows[1]["loss"]), rel=1e-5)
+        assert float(rows[0]["val_loss"]) == pytest.approx(float(rows[1]["val_loss"]), rel=1e-5)
+    for ours, theirs in zip(weights(tmp_path / "two"), weights(tmp_path / "one"), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_workers_train_as_one_process(dataset, tmp_path):
+    flags = ("--no_augment", "--strategy", "none")
+    (one,) = finish([*start(1, dataset, tmp_path / "one", *flags, programs={0: PLAIN})])
+    assert one[0] == 0, one
+    succeed(2, dataset, tmp_path / "two", "--no_augment", programs=dict.fromkeys(range(2), PLAIN))
+    mine, other = results(tmp_path / "two"), results(tmp_path / "one")
+    for rows in zip(mine["history"], other["history"], strict=True):
+        assert float(rows[0]["loss"]) == pytest.approx(float(rows[1]["loss"]), rel=1e-5)
+        assert float(rows[0]["val_loss"]) == pytest.approx(float(rows[1]["val_loss"]), rel=1e-5)
+    for ours, theirs in zip(weights(tmp_path / "two"), weights(tmp_path / "one"), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("victim", [0, 2])
+def test_a_killed_worker_ends_all_and_the_same_command_goes_on(dataset, tmp_path, victim):
+    """With three workers; the victim is the chief, or another one."""
+    succeed(3, dataset, tmp_path / "whole")
+    run = tmp_path / "run"
+    killer = {victim: (str(FIXTURES / "signalled_training.py"), "SIGKILL", 6)}
+    workers = start(3, dataset, run, "--checkpoint_every_steps", 2, programs=killer)
+    assert workers[victim].wait(timeout=200) == -signal.SIGKILL
+    killed_at = time.monotonic()
+    ended = finish(workers)
+    assert time.monotonic() - killed_at < KILLED_WITHIN_S
+    for index, (code, _, said) in enumerate(ended):
+        if index != victim:
+            assert code == 1, said
+            assert f"worker {index} of 3: another worker was lost" in said.splitlines()[-1]
+    succeed(3, dataset, run)
+    assert_same(run, tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_sigterm_to_any_worker_saves_and_ends_all(dataset, tmp_path):
+    run = tmp_path / "run"
+    asked = {1: (str(FIXTURES / "signalled_training.py"), "SIGTERM", 5)}
+    ended = finish(start(2, dataset, run, "--batch_size", 4, programs=asked))
+    assert [code for code, *_ in ended] == [143, 143], ended
+    state = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
+    assert (state["epoch"], state["step"]) == (0, 10)
+    other = finish(start(1, dataset, run, "--batch_size", 4, "--strategy", "none"))[0]
+    assert (other[0], "--strategy: auto there, none here" in other[2]) == (2, True)
+    succeed(2, dataset, run, "--batch_size", 4)
