@@ -123,7 +123,45 @@ def intervals(
         found = {"auroc": auroc(*counts), "auprc": average_precision(*counts), **at_threshold(*counts, index)}
         for name, drawn in found.items():
             values.setdefault(name, []).append(drawn)
-    return {name: percentile_interval(np.concatenate(drawn)) for name, drawn in values.items()}
+    found = {name: np.concatenate(drawn) for name, drawn in values.items()}
+    called = probabilities >= threshold
+    shares = {
+        "accuracy": np.full(len(labels), True),
+        "sensitivity": labels == 1,
+        "specificity": labels == 0,
+        "ppv": called,
+        "npv": ~called,
+    }
+    patients = np.asarray(groups)
+    return {
+        name: share_interval(drawn, len(np.unique(patients[shares[name]])))
+        if name in shares
+        else percentile_interval(drawn)
+        for name, drawn in found.items()
+    }
+
+
+def share_interval(values: np.ndarray, num_patients: int) -> list[float] | None:
+    """The interval of a share, from resampled values [B].
+
+    Where all images are right, or none, resampling knows no doubt: then it is the exact one, as if each patient were
+    one image.
+
+    Args:
+        values: NaN is left out.
+        num_patients: behind the share.
+
+    Returns:
+        [low, high]; None if all values are NaN.
+
+    Source: Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
+    """
+    bounds = percentile_interval(values)
+    if bounds == [1, 1]:
+        return [0.025 ** (1 / num_patients), 1.0]
+    if bounds == [0, 0]:
+        return [0.0, 1 - 0.025 ** (1 / num_patients)]
+    return bounds
 
 
 def percentile_interval(values: np.ndarray) -> list[float] | None:

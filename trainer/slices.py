@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from trainer.intervals import percentile_interval, ratio, resample_patients
+from trainer.intervals import ratio, resample_patients, share_interval
 from trainer.predictions import SavedPredictions
 
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
@@ -69,7 +69,7 @@ def _slice(name: str, inside: np.ndarray, predictions: SavedPredictions) -> Slic
         num_images=int(inside.sum()),
         num_groups=len(set(groups)),
         share_right=float(right.mean()),
-        ci95=percentile_interval(np.concatenate(drawn)),
+        ci95=share_interval(np.concatenate(drawn), len(set(groups))),
         mean_probability=float(probabilities[inside].mean()),
         auroc=float(roc_auc_score(labels[against], probabilities[against])) if comparable else None,
     )

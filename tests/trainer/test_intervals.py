@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 from sklearn import metrics as sk
 
 from trainer.intervals import (
@@ -79,10 +80,18 @@ def test_the_interval_of_a_share_is_that_of_the_binomial():
     assert (low, high) == pytest.approx((0.8 - half_width, 0.8 + half_width), abs=0.006)
 
 
+def test_a_share_without_an_exception_still_has_an_interval():
+    labels, scores = np.repeat([0, 1], 30), np.repeat([0.1, 0.9], 30)
+    pairs = [f"g{index // 2}" for index in range(60)]
+    found = intervals(labels, scores, pairs, 0.5)
+    low, high = stats.binomtest(15, 15).proportion_ci(method="exact")
+    assert found["specificity"] == found["ppv"] == pytest.approx([low, high]), "15 patients, not 30 images"
+    assert intervals(labels, 1 - scores, pairs, 0.5)["sensitivity"] == pytest.approx([1 - high, 1 - low])
+
+
 def test_an_interval_that_nothing_defines_is_none():
     found = intervals(np.zeros(4, int), np.linspace(0, 0.4, 4), list("abcd"), 0.5)
     assert found["auroc"] is found["sensitivity"] is found["ppv"] is None
-    assert found["specificity"] == [1, 1]
     assert percentile_interval(np.array([np.nan, np.nan])) is None
 
 

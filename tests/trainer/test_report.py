@@ -205,4 +205,4 @@ def test_a_run_from_before_intervals_and_temperatures_is_shown(run):
     (run / "metrics.json").write_text(json.dumps(old))
     text = _text(write_report(run).read_text(encoding="utf-8"))
     assert "Accuracy 0.750 validation 1.000" in text
-    assert "NPV" not in text.split("Learning curves")[0].split("PPV and NPV hold")[0]
+    assert "NPV" not in text.split("All numbers")[1].split("PPV and NPV hold")[0]
