@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint check bench constraints clean
+.PHONY: help setup demo test test-browser test-slow lint check bench constraints clean
 
 # The first of these that is there and of a supported version; name another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.10; do \
@@ -34,7 +34,10 @@ demo: .venv/ready ## synthetic images to an evaluated model and a page to look a
 	$(BIN)/python -m trainer train --data $(DEMO)/dataset --output $(DEMO)/run $(DEMO_FLAGS)
 
 test: .venv/ready ## the tests (under 10 minutes on two cores)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow"
+	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser"
+
+test-browser: .venv/ready ## the tests of the pages in Chromium (skipped where there is none)
+	$(BIN)/pytest -m browser
 
 test-slow: .venv/ready ## the tests that take minutes each
 	$(BIN)/pytest -m slow

@@ -7,7 +7,7 @@ PAGES = ["jinja2", "matplotlib", "tqdm"]
 # One decoder for each family of compressed DICOM, none of them under the GPL.
 DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "python-gdcm>=3.0.24"]
 PREP = [*PAGES, *DICOM, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
-TRAIN = [*PAGES, "google-crc32c>=1.6", "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7"]
+TRAIN = [*PAGES, "google-crc32c>=1.6", "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7", "scipy>=1.13"]
 
 setup(
     name="cxrflow",
@@ -27,6 +27,16 @@ setup(
             "importlib_resources; python_version >= '3.11'",
             "tensorflow-datasets>=4.9.10; python_version >= '3.11'",
         ],
-        "dev": ["mypy", "pyjpegls>=1.5", "pytest", "pytest-timeout", "pytest-xdist", "ruff", "scikit-image", "uv"],
+        "dev": [
+            "mypy",
+            "playwright>=1.50",
+            "pyjpegls>=1.5",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
+            "ruff",
+            "scikit-image",
+            "uv",
+        ],
     },
 )

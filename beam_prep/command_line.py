@@ -30,12 +30,14 @@ class Command:
         run: takes the config (and the list of flags that are not its own, if `takes_more`); prints its results.
         positional: the fields that are given by place instead of by flag; True: all that are required.
         takes_more: whether unknown flags go to `run` (for Beam) instead of being refused.
+        repeats: whether a flag of several values is given once for each.
     """
 
     config: type
     run: Callable[..., Any]
     positional: bool | tuple[str, ...] = False
     takes_more: bool = False
+    repeats: bool = False
 
 
 def main(
@@ -100,7 +102,8 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     """
     import tyro
 
-    markers = (tyro.conf.PositionalRequiredArgs,) if command.positional is True else ()
+    wanted = {tyro.conf.PositionalRequiredArgs: command.positional is True, tyro.conf.UseAppendAction: command.repeats}
+    markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
     messages = io.StringIO()
     try:
         with contextlib.redirect_stderr(messages):

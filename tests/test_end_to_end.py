@@ -105,6 +105,13 @@ def test_numbers_can_be_worked_out_from_the_predictions(run, prepared, split):
     assert numbers["auroc"] == pytest.approx(sk.roc_auc_score(labels, probabilities))
     assert numbers["accuracy"] == pytest.approx(sk.accuracy_score(labels, predicted))
     assert numbers["loss"] == pytest.approx(sk.log_loss(labels, probabilities), rel=1e-5)
+    assert numbers["auprc"] == pytest.approx(sk.average_precision_score(labels, probabilities))
+    assert numbers["f1"] == pytest.approx(sk.f1_score(labels, predicted))
+    assert numbers["brier"] == pytest.approx(sk.brier_score_loss(labels, probabilities))
+    calibrated = [float(row["calibrated_probability"]) for row in rows]
+    assert numbers["brier_calibrated"] == pytest.approx(sk.brier_score_loss(labels, calibrated))
+    assert numbers["loss_calibrated"] == pytest.approx(sk.log_loss(labels, calibrated))
+    assert len({row["group"] for row in rows}) == numbers["num_groups"]
     tn, fp, fn, tp = sk.confusion_matrix(labels, predicted).ravel().tolist()
     assert numbers["confusion_matrix"] == {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
     assert [row["label"] for row in rows] == [str(int("PNEUMONIA" in row["filename"])) for row in rows]
@@ -118,6 +125,43 @@ def test_evaluate_gives_the_numbers_of_the_training_run_again(command, run, prep
     assert after["test"] == before["test"]
     assert after["val"]["auroc"] == pytest.approx(before["val"]["auroc"], abs=1e-6)
     assert after["val"]["loss"] == pytest.approx(before["val"]["loss"], abs=1e-5)
+
+
+def test_a_threshold_is_chosen_on_validation_and_used_on_test(command, run, prepared):
+    flags = ("--threshold_rule", "sensitivity=0.9", "--prevalence", 0.05)
+    result = command("trainer", "evaluate", "--run", run, "--data", prepared, *flags)
+    assert result.returncode == 0, result.stderr
+    numbers = json.loads((run / "metrics.json").read_text())["test"]
+    labels, probabilities, _ = predictions(run, "val")
+    assert sk.recall_score(labels, probabilities >= numbers["threshold"]) >= 0.9
+    assert numbers["threshold_rule"] == "sensitivity=0.9"
+    assert 0 <= numbers["ppv_at_prevalence"] < numbers["ppv"]
+    assert json.loads((run / "model.json").read_text())["threshold"] == 0.5, "the run keeps its own"
+    result = command("trainer", "evaluate", "--run", run, "--data", prepared)
+    assert "0.5 (0.5)" in result.stdout
+
+
+def test_runs_together_and_mirror_images_are_one_more_model(command, run, prepared, tmp_path):
+    other, both = tmp_path / "other", tmp_path / "both"
+    flags = ("--image_size", 64, "--batch_size", 16, "--epochs", 1, "--threshold_rule", "youden")
+    assert command("trainer", "train", "--data", prepared, "--output", other, *flags).returncode == 0
+    assert json.loads((other / "model.json").read_text())["threshold_rule"] == "youden"
+    before = (run / "metrics.json").read_bytes()
+    together = ("trainer", "evaluate", "--data", prepared, "--run", run, "--run", other, "--output", both)
+    result = command(*together)
+    assert result.returncode == 0, result.stderr
+    mean = (predictions(run, "test")[1] + predictions(other, "test")[1]) / 2
+    assert predictions(both, "test")[1] == pytest.approx(mean, abs=1e-5)
+    assert (run / "metrics.json").read_bytes() == before
+    assert {"report.html", "predictions-val.csv"} <= {path.name for path in both.iterdir()}
+    assert "expected an empty or absent folder" in command(*together, "--tta").stderr
+    result = command("trainer", "compare", run, other, both, "--output", tmp_path / "page.html")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:4]] == ["run", "other", "both"]
+    assert "baseline_cnn + baseline_cnn, 64 px" in (tmp_path / "page.html").read_text()
+    mirrored = command("trainer", "evaluate", "--data", prepared, "--run", run, "--tta", "--output", tmp_path / "tta")
+    assert mirrored.returncode == 0, mirrored.stderr
+    assert 0 < np.abs(predictions(tmp_path / "tta", "test")[1] - predictions(run, "test")[1]).max() < 1
 
 
 def test_results_on_another_dataset_are_kept_apart(command, run, images, tmp_path):

@@ -46,6 +46,12 @@ def refused(result, *said: str) -> None:
         (["trainer", "predict", "x.png"], "--run"),
         (["trainer", "explain", "x.png", "--run", "/absent", "--output", "y"], "expected a finished run"),
         (["trainer", "export", "--run", "/absent", "--output", "y"], "expected a finished run"),
+        (["trainer", "evaluate", "--data", "x"], "--run is missing"),
+        (["trainer", "evaluate", "--run", "a", "--run", "b", "--data", "x"], "--output is missing"),
+        (["trainer", "evaluate", "--run", "a", "--data", "x", "--prevalence", "3"], "between 0 and 1"),
+        (["trainer", "train", "--data", "x", "--output", "y", "--threshold_rule", "best"], "expected youden"),
+        (["trainer", "compare", "a"], "expected two runs or more to compare, found 1"),
+        (["trainer", "compare", "/absent", "/gone"], "expected a finished run"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else value,
 )

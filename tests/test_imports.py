@@ -42,7 +42,8 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
 
 
 @pytest.mark.parametrize(
-    "module", ["config", "cluster", "inputs", "staging", "run_folder", "description", "cli", "task"]
+    "module",
+    ["config", "cluster", "inputs", "staging", "run_folder", "description", "thresholds", "together", "cli", "task"],
 )
 def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
     assert not loaded(f"import trainer.{module}") & {*HEAVY, "numpy"}
@@ -90,7 +91,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],
-        *(["trainer", name, "--help"] for name in ("train", "evaluate", "predict", "explain", "export")),
+        *(["trainer", name, "--help"] for name in ("train", "evaluate", "predict", "explain", "export", "compare")),
     ],
     ids=" ".join,
 )

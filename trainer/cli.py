@@ -13,7 +13,15 @@ from typing import Any
 
 from beam_prep import command_line
 from beam_prep.command_line import Command
-from trainer.config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, TrainConfig, flags_from_file
+from trainer.config import (
+    CompareConfig,
+    EvaluateConfig,
+    ExplainConfig,
+    ExportConfig,
+    PredictConfig,
+    TrainConfig,
+    flags_from_file,
+)
 from trainer.progress import progress_bar
 
 PREDICTED_COLUMNS = ("filename", "probability", "calibrated_probability", "prediction", "error")
@@ -46,8 +54,9 @@ def evaluate(config: EvaluateConfig) -> None:
 
     folder, numbers = run(config)
     _print_numbers({config.split: numbers[config.split]})
-    if folder.path != Path(config.run):
+    if folder.path != Path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
+    print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
     print(f"metrics:   {folder.path / 'metrics.json'}")
     print(f"report:    {folder.report}")
 
@@ -106,13 +115,40 @@ def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
     return writer.writerow
 
 
+def compare(config: CompareConfig) -> None:
+    """Compares and says how."""
+    from trainer.comparison import compare as run
+    from trainer.comparison import write_comparison
+
+    compared = run(config.runs, config.split, allow_different=config.allow_different)
+    width = max(len(each.name) for each in compared) + 2
+    names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
+    print(f"{config.split:{width}}" + "".join(f"{name:>21}" for name in (*names, "auroc difference")) + f"{'p':>8}")
+    for each in compared:
+        cells = [_with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
+        found = each.difference
+        cells.append(_with_interval(found.value, found.ci95) if found else "–" if each.same_images else "other images")
+        print(f"{each.name:{width}}" + "".join(f"{cell:>21}" for cell in cells), end="")
+        print(f"{found.p_value:8.3f}" if found else "")
+    print("intervals: 95 %, over patients; p: paired bootstrap over patients against the first run, two-sided")
+    if config.output:
+        print(f"report:    {write_comparison(compared, config.split, Path(config.output))}")
+
+
+def _with_interval(value: float | None, bounds: list[float] | None) -> str:
+    if value is None:
+        return "undefined"
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
+
+
 def _print_numbers(numbers: dict[str, Any]) -> None:
     columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
     print(f"{'split':8}" + "".join(f"{name:>13}" for name in columns))
     for split, values in numbers.items():
         print(f"{split:8}" + "".join(f"{_shown(values[name]):>13}" for name in columns))
         for name, reason in values["undefined"].items():
-            print(f"{'':8} {name} is undefined: {reason}")
+            if not name.endswith("_ci95"):
+                print(f"{'':8} {name} is undefined: {reason}")
 
 
 def _shown(value: float | int | None) -> str:
@@ -121,10 +157,11 @@ def _shown(value: float | int | None) -> str:
 
 COMMANDS = {
     "train": Command(TrainConfig, train),
-    "evaluate": Command(EvaluateConfig, evaluate),
+    "evaluate": Command(EvaluateConfig, evaluate, repeats=True),
     "predict": Command(PredictConfig, predict, positional=("files",)),
     "explain": Command(ExplainConfig, explain, positional=("files",)),
     "export": Command(ExportConfig, export),
+    "compare": Command(CompareConfig, compare, positional=True),
 }
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from beam_prep.errors import UsageError
+from trainer.thresholds import parse_rule
 
 Arch = Literal["baseline_cnn", "vgg19", "inception_resnet_v2"]
 
@@ -99,6 +100,11 @@ class TrainConfig:
     """The order of the images is a function of the seed; off, they come as they are read."""
     skip_corrupt: int = 0
     """How many corrupt records are left out, over all splits; they are looked for before the training starts."""
+    threshold_rule: str = "0.5"
+    """From which probability an image is called PNEUMONIA, chosen on validation and kept for every other split: youden,
+    sensitivity=X, specificity=X (at least X of 1), or the probability itself."""
+    prevalence: float | None = None
+    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
     checkpoint_every_steps: int = 0
@@ -139,6 +145,8 @@ class TrainConfig:
             raise UsageError(
                 f"--image_size is {self.image_size}; {self.arch} needs at least {MIN_IMAGE_SIZE[self.arch]} px"
             )
+        parse_rule(self.threshold_rule)
+        check_prevalence(self.prevalence)
         if self.cache_dir is not None and self.cache != "disk":
             raise UsageError(f"--cache_dir {self.cache_dir} goes with --cache disk; found --cache {self.cache}")
         self.check_replicas(max(self.num_replicas, 1))
@@ -165,16 +173,46 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluate a run on a split of a dataset and write its report anew."""
+    """Evaluate a run, or several as one, on a split of a dataset and write its report anew.
 
-    run: str
-    """Run folder, as `trainer train` wrote it."""
+    Several runs, or an image with its mirror image, are one model whose probability is the mean of theirs. Its
+    threshold and temperature come from the validation images of the runs' own dataset, evaluated along with the split.
+    """
+
+    run: tuple[str, ...]
+    """Run folder, as `trainer train` wrote it; once for each run."""
     data: str
     """Dataset folder; if the run was trained on another one, the results go to RUN/evaluations/."""
+    output: str | None = None
+    """Folder for the results of several runs, or with --tta; a single run without it keeps its results itself."""
+    tta: bool = False
+    """Test-time augmentation: the mean over each image and its mirror image."""
     split: Literal["test", "val", "train"] = "test"
     """Which split."""
+    threshold_rule: str | None = None
+    """Choose the threshold anew on the run's own validation images, see `train --help`; without it, the run's (and 0.5
+    for several runs)."""
+    prevalence: float | None = None
+    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
     batch_size: int = 64
     """Images a step."""
+
+    def __post_init__(self) -> None:
+        if not self.run:
+            raise UsageError("--run is missing; name a run folder, once for each run")
+        if len(set(self.run)) < len(self.run):
+            raise UsageError(f"--run names a run twice: {', '.join(self.run)}")
+        if self.output is None and (len(self.run) > 1 or self.tta):
+            raise UsageError("--output is missing; results of several runs, or with --tta, need a folder of their own")
+        if self.threshold_rule is not None:
+            parse_rule(self.threshold_rule)
+        check_prevalence(self.prevalence)
+
+
+def check_prevalence(prevalence: float | None) -> None:
+    """Raises a `UsageError` unless it is a share between 0 and 1, or not given."""
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise UsageError(f"--prevalence is {prevalence}; expected a share between 0 and 1, such as 0.1")
 
 
 def flags_from_file(path: str) -> list[str]:
@@ -250,3 +288,25 @@ class ExportConfig:
 def _check_files(files: tuple[str, ...]) -> None:
     if not files:
         raise UsageError("expected image files or folders, found none; name at least one")
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Compare runs that were evaluated on the same images: table, paired differences, and a page.
+
+    Each run is set against the first: the difference of the AUROC, with its interval and p value by a bootstrap over
+    patients, the same resamples for both.
+    """
+
+    runs: tuple[str, ...]
+    """Run folders, two or more; the first is what the others are set against."""
+    output: str | None = None
+    """HTML file to write the page to; without it, the table is printed only."""
+    split: Literal["test", "val", "train"] = "test"
+    """Whose results."""
+    allow_different: bool = False
+    """Take runs that were evaluated on other images too, marked, and without a difference."""
+
+    def __post_init__(self) -> None:
+        if len(self.runs) < 2:
+            raise UsageError(f"expected two runs or more to compare, found {len(self.runs)}")

@@ -14,14 +14,15 @@ import tensorflow as tf
 
 from beam_prep.errors import RunError
 from trainer import metrics, models
+from trainer.calibration import calibrate
 from trainer.dataset import evaluation_batches
 from trainer.inputs import SplitSource, first_broken
 from trainer.loop import Evaluator, Predictions
 from trainer.progress import progress_bar
-from trainer.report import Sample
+from trainer.samples import Sample, telling
+from trainer.thresholds import OperatingPoint
 
 BATCH_SIZE = 64
-NUM_SAMPLES = 5  # right ones, and as many wrong ones
 
 
 @dataclass(frozen=True)
@@ -35,25 +36,27 @@ class Evaluation:
 
     def rows(self) -> Iterator[dict[str, Any]]:
         """The rows of `predictions-SPLIT.csv`; the numbers of the split can be worked out from them again."""
-        for filename, group, label, probability in zip(
-            self.predictions.filenames,
-            self.predictions.groups,
-            self.predictions.labels.tolist(),
-            self.predictions.probabilities.tolist(),
-            strict=True,
-        ):
-            prediction = int(probability >= self.numbers["threshold"])
-            yield {
-                "filename": filename,
-                "group": group,
-                "label": label,
-                "probability": probability,
-                "prediction": prediction,
-            }
+        probabilities = self.predictions.probabilities
+        columns = {
+            "filename": self.predictions.filenames,
+            "group": self.predictions.groups,
+            "label": self.predictions.labels.tolist(),
+            "probability": probabilities.tolist(),
+            "calibrated_probability": calibrate(probabilities, self.numbers["temperature"]).tolist(),
+            "prediction": (probabilities >= self.numbers["threshold"]).astype(int).tolist(),
+        }
+        for values in zip(*columns.values(), strict=True):
+            yield dict(zip(columns, values, strict=True))
 
 
 def predict_split(
-    evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE, show_progress: bool = True
+    evaluator: Evaluator,
+    source: SplitSource,
+    split: str,
+    *,
+    batch_size: int = BATCH_SIZE,
+    mirror: bool = False,
+    show_progress: bool = True,
 ) -> Predictions:
     """Predicts every image of a split, each once.
 
@@ -62,6 +65,7 @@ def predict_split(
         source: not empty.
         split: its name.
         batch_size: images a step; does not change the result.
+        mirror: left and right exchanged.
         show_progress: a bar on stderr.
 
     Raises:
@@ -71,30 +75,63 @@ def predict_split(
         progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
         readable_records(source),
     ):
-        predictions = evaluator.predict(evaluation_batches(source, batch_size=batch_size), on_batch=bar.update)
+        batches = evaluation_batches(source, batch_size=batch_size)
+        if mirror:
+            batches = batches.map(lambda batch: {**batch, "images": tf.reverse(batch["images"], axis=[2])})
+        predictions = evaluator.predict(batches, on_batch=bar.update)
     if not np.isfinite(predictions.logits).all():
         raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
     return predictions
 
 
 def evaluate_split(
-    evaluator: Evaluator, source: SplitSource, split: str, *, batch_size: int = BATCH_SIZE, show_progress: bool = True
+    evaluator: Evaluator,
+    source: SplitSource,
+    split: str,
+    *,
+    point: OperatingPoint | None = None,
+    prevalence: float | None = None,
+    batch_size: int = BATCH_SIZE,
+    show_progress: bool = True,
 ) -> Evaluation:
-    """Evaluates a split; see `predict_split`."""
+    """Evaluates a split at an operating point; see `predict_split` and `metrics.evaluate`."""
     predictions = predict_split(evaluator, source, split, batch_size=batch_size, show_progress=show_progress)
-    numbers = metrics.evaluate(predictions.labels, predictions.probabilities, predictions.groups, predictions.loss())
+    return measure(predictions, source, split, point=point, prevalence=prevalence)
+
+
+def measure(
+    predictions: Predictions,
+    source: SplitSource,
+    split: str,
+    *,
+    point: OperatingPoint | None = None,
+    prevalence: float | None = None,
+) -> Evaluation:
+    """The numbers of predictions, and images of the source to show; see `metrics.evaluate`."""
+    numbers = metrics.evaluate(
+        predictions.labels,
+        predictions.probabilities,
+        predictions.groups,
+        predictions.loss(),
+        point=point,
+        prevalence=prevalence,
+    )
     return Evaluation(split, numbers, predictions, _samples(source, predictions, split, numbers["threshold"]))
 
 
-def evaluate_model(path: Path, source: SplitSource, split: str, *, batch_size: int) -> Evaluation:
-    """Evaluates a saved model; see `evaluate_split`.
+def fit_operating_point(evaluator: Evaluator, source: SplitSource, rule: str) -> OperatingPoint:
+    """Threshold and temperature from the validation images; see `OperatingPoint.fit` and `predict_split`."""
+    val = predict_split(evaluator, source, "val", show_progress=False)
+    return OperatingPoint.fit(rule, val.labels, val.probabilities)
+
+
+def load_evaluator(path: Path) -> Evaluator:
+    """A saved model, to predict with.
 
     Raises:
         UsageError: the file is missing or not a Keras model.
     """
-    return evaluate_split(
-        Evaluator(models.load(path), tf.distribute.get_strategy()), source, split, batch_size=batch_size
-    )
+    return Evaluator(models.load(path), tf.distribute.get_strategy())
 
 
 @contextmanager
@@ -110,9 +147,9 @@ def readable_records(source: SplitSource) -> Iterator[None]:
 
 
 def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:
-    """The first right and the first wrong images, in the order of the manifest, which is as good as random."""
-    right = (predictions.probabilities >= threshold) == (predictions.labels == 1)  # [N]
-    wanted = {*np.flatnonzero(right)[:NUM_SAMPLES].tolist(), *np.flatnonzero(~right)[:NUM_SAMPLES].tolist()}
+    """The images that tell most, see `telling`."""
+    found = telling(predictions.labels, predictions.probabilities, threshold)
+    wanted = {index for indices in found.values() for index in indices}
     samples: list[Sample] = []
     start = 0
     for batch in evaluation_batches(source, batch_size=BATCH_SIZE):

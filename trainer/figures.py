@@ -10,10 +10,16 @@ import numpy as np
 
 from beam_prep.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg
 from beam_prep.schema import CLASS_NAMES
+from trainer.calibration import calibrate, expected_calibration_error, reliability
+from trainer.predictions import SavedPredictions
 
 if TYPE_CHECKING:
     from markupsafe import Markup
 
+Band = tuple[np.ndarray, np.ndarray]
+"""Lower and upper edge on `BAND_GRID`."""
+
+BAND_GRID = np.linspace(0, 1, 201)
 SCORE_BINS = 25
 SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
 PHASE_NAMES = {"train": "training", "head": "head", "fine_tune": "fine-tuning"}
@@ -70,12 +76,15 @@ def learning_curves(
     return figure_svg(figure, f"{title} by epoch, {len(history)} epochs; at the end {ends}")
 
 
-def roc_curve(predictions: Mapping[str, Any], metrics: Mapping[str, Any]) -> Markup | None:
+def roc_curve(
+    predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], band: Band | None = None
+) -> Markup | None:
     """Sensitivity against 1 - specificity.
 
     Args:
-        predictions: by split, `labels` int [N] and `probabilities` float [N].
+        predictions: by split.
         metrics: by split, as in `metrics.json`.
+        band: where the curve of the first split runs in 95 % of the resamples, on `BAND_GRID`.
 
     Returns:
         None if no split has images of both classes.
@@ -83,8 +92,8 @@ def roc_curve(predictions: Mapping[str, Any], metrics: Mapping[str, Any]) -> Mar
     from sklearn import metrics as sk
 
     curves = {}
-    for split, (labels, probabilities) in _with_both_classes(predictions).items():
-        false_alarms, found, _ = sk.roc_curve(labels, probabilities)
+    for split, each in _with_both_classes(predictions).items():
+        false_alarms, found, _ = sk.roc_curve(each.labels, each.probabilities)
         curves[split] = (false_alarms, found)
     points = {
         split: (1 - numbers["specificity"], numbers["sensitivity"])
@@ -92,22 +101,24 @@ def roc_curve(predictions: Mapping[str, Any], metrics: Mapping[str, Any]) -> Mar
         if None not in (numbers.get("specificity"), numbers.get("sensitivity"))
     }
     areas = {split: numbers.get("auroc") for split, numbers in metrics.items()}
-    return _curves(curves, points, areas, "1 − specificity", "sensitivity", "ROC curve", "AUROC", legend="lower right")
+    return _curves(curves, points, areas, "1 − specificity", "sensitivity", "ROC curve", "AUROC", "lower right", band)
 
 
-def precision_recall_curve(predictions: Mapping[str, Any], metrics: Mapping[str, Any]) -> Markup | None:
+def precision_recall_curve(
+    predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], band: Band | None = None
+) -> Markup | None:
     """Precision against recall of PNEUMONIA; arguments and result as of `roc_curve`."""
     from sklearn import metrics as sk
 
     curves, points = {}, {}
-    for split, (labels, probabilities) in _with_both_classes(predictions).items():
-        precision, recall, _ = sk.precision_recall_curve(labels, probabilities)
+    for split, each in _with_both_classes(predictions).items():
+        precision, recall, _ = sk.precision_recall_curve(each.labels, each.probabilities)
         curves[split] = (recall, precision)
         cells = metrics[split]["confusion_matrix"]
         if cells["tp"] + cells["fp"]:
             points[split] = (cells["tp"] / (cells["tp"] + cells["fn"]), cells["tp"] / (cells["tp"] + cells["fp"]))
     areas = {split: numbers.get("auprc") for split, numbers in metrics.items()}
-    return _curves(curves, points, areas, "recall", "precision", "Precision-recall curve", "AUPRC", legend="lower left")
+    return _curves(curves, points, areas, "recall", "precision", "Precision-recall curve", "AUPRC", "lower left", band)
 
 
 def score_histogram(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> Markup:
@@ -132,16 +143,47 @@ def score_histogram(labels: np.ndarray, probabilities: np.ndarray, threshold: fl
         axes.set_xlim(0, 1)
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_ylabel("% of class")
-    panels[-1].set_xlabel(f"probability of PNEUMONIA (threshold {threshold:g})")
-    return figure_svg(figure, f"Histogram of the predicted probability by class, with the threshold at {threshold:g}")
+    panels[-1].set_xlabel(f"probability of PNEUMONIA (threshold {threshold:.3g})")
+    return figure_svg(figure, f"Histogram of the predicted probability by class, with the threshold at {threshold:.3g}")
+
+
+def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> Markup:
+    """How often images are PNEUMONIA by the probability that they were given, as it is and at the temperature.
+
+    Args:
+        labels: int [N].
+        probabilities: float [N] in 0..1, of PNEUMONIA.
+        temperature: fitted on validation.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4, 3.7), layout="constrained")
+    main, below = figure.subplots(2, sharex=True, height_ratios=(3.4, 1))
+    main.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
+    texts = []
+    for name, each, colour in (("as it is", probabilities, MUTED), ("calibrated", None, INK)):
+        scores = calibrate(probabilities, temperature) if each is None else each
+        mean, share, counts = reliability(labels, scores)
+        error = expected_calibration_error(labels, scores)
+        texts.append(f"{name}, ECE {error:.3f}")
+        dashes = "solid" if each is None else (0, (4, 2))
+        filled = np.isfinite(share)
+        main.plot(mean[filled], share[filled], "o", linestyle=dashes, color=colour, markersize=4, label=texts[-1])
+        edges = np.linspace(0, 1, len(counts) + 1)
+        below.stairs(100 * counts / len(labels), edges, color=colour, linestyle=dashes, linewidth=1.4)
+    main.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that is\nPNEUMONIA")
+    below.set(xlabel="probability of PNEUMONIA", ylabel="% of\nimages")
+    main.grid(color=RULE, linewidth=0.8)
+    figure.legend(*main.get_legend_handles_labels(), loc="outside upper left", frameon=False, borderaxespad=0)
+    return figure_svg(figure, f"Reliability diagram in ten bins: {'; '.join(texts)}")
 
 
 def _column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.array([row[name] for row in history], dtype=float)
 
 
-def _with_both_classes(predictions: Mapping[str, Any]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    return {split: both for split, both in predictions.items() if len(np.unique(both[0])) == 2}
+def _with_both_classes(predictions: Mapping[str, SavedPredictions]) -> dict[str, SavedPredictions]:
+    return {split: each for split, each in predictions.items() if len(np.unique(each.labels)) == 2}
 
 
 def _curves(
@@ -153,6 +195,7 @@ def _curves(
     title: str,
     area_name: str,
     legend: Literal["lower left", "lower right"],
+    band: Band | None,
 ) -> Markup | None:
     from matplotlib.figure import Figure
 
@@ -170,6 +213,8 @@ def _curves(
         axes.plot(x, y, label=texts[split], zorder=3 - 0.1 * index, **style)
         if split in points:
             axes.plot(*points[split], "o", color=style["color"], markersize=6, zorder=4)
+    if band is not None:
+        axes.fill_between(BAND_GRID, *band, color=INK, alpha=0.14, linewidth=0, zorder=2)
     if area_name == "AUROC":
         axes.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
     axes.set_xlim(-0.01, 1.01)

@@ -9,6 +9,7 @@ from pathlib import Path
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from beam_prep.shards import BrokenRecord, scan_frames
+from trainer.thresholds import parse_rule
 
 
 @dataclass(frozen=True)
@@ -98,6 +99,16 @@ def check_trainable(manifest: Manifest, batch_size: int) -> None:
         )
     if train.num_records < batch_size:
         raise UsageError(f"--batch_size is {batch_size}, more than the {train.num_records} training images")
+
+
+def check_threshold_rule(manifest: Manifest, rule: str) -> None:
+    """Raises a `UsageError` if a rule has to look at validation images of both classes and there are none of one."""
+    counts = manifest.splits["val"].class_counts
+    if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
+        raise UsageError(
+            f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
+            "give a probability such as 0.5, or prepare with a larger --val_fraction"
+        )
 
 
 def check_same_preprocessing(model: dict, manifest: Manifest, data: str) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from beam_prep.schema import CLASS_NAMES
+from trainer.calibration import calibrate, cross_entropy, expected_calibration_error, logits_of
+from trainer.intervals import Ranking, intervals
+from trainer.thresholds import OperatingPoint, best_at
 
-BOOTSTRAP_SAMPLES = 1000
-CALIBRATION_BINS = 10
+WITH_INTERVAL = ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+"""What comes with `NAME_ci95`, its 95 % interval over patients."""
 
 
 def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
@@ -26,7 +29,13 @@ def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dic
 
 
 def evaluate(
-    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], loss: float, *, threshold: float = 0.5
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str],
+    loss: float,
+    *,
+    point: OperatingPoint | None = None,
+    prevalence: float | None = None,
 ) -> dict[str, Any]:
     """All numbers of one split.
 
@@ -35,35 +44,41 @@ def evaluate(
         probabilities: float [N] in 0..1, of PNEUMONIA.
         groups: [N], the patient of each image.
         loss: mean cross-entropy, worked out from the logits.
-        threshold: an image at or above it is called PNEUMONIA.
+        point: threshold and temperature that validation gave; 0.5 and 1 if not given.
+        prevalence: share of PNEUMONIA in 0..1 for which the predictive values are stated once more.
 
     Returns:
         The entry of the split in `metrics.json`, as DESIGN lays it down; `undefined` holds the reason of each None.
     """
     from sklearn import metrics
 
-    predicted = (probabilities >= threshold).astype(int)
+    point = point or OperatingPoint()
+    predicted = (probabilities >= point.threshold).astype(int)
     tn, fp, fn, tp = (int(n) for n in metrics.confusion_matrix(labels, predicted, labels=[0, 1]).ravel())
-    undefined: dict[str, str] = {}
-    if len(np.unique(labels)) < 2:
-        only = CLASS_NAMES[int(labels[0])]
-        undefined = dict.fromkeys(("auroc", "auroc_ci95", "auprc"), f"all {len(labels)} images are {only}")
-    if not tp + fn:
-        undefined["sensitivity"] = "no image is PNEUMONIA"
-    if not tn + fp:
-        undefined["specificity"] = "no image is NORMAL"
-    return {
+    cells = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    undefined = _undefined(cells, labels)
+    values = {
         "loss": loss,
-        "accuracy": (tn + tp) / len(labels),
-        "auroc": None if "auroc" in undefined else float(metrics.roc_auc_score(labels, probabilities)),
-        "auroc_ci95": None if "auroc" in undefined else auroc_interval(labels, probabilities, groups),
-        "auprc": None if "auprc" in undefined else float(metrics.average_precision_score(labels, probabilities)),
-        "sensitivity": tp / (tp + fn) if tp + fn else None,
-        "specificity": tn / (tn + fp) if tn + fp else None,
-        "threshold": threshold,
-        "brier": float(np.mean((probabilities - labels) ** 2)),
-        "ece": expected_calibration_error(labels, probabilities),
-        "confusion_matrix": {"tn": tn, "fp": fp, "fn": fn, "tp": tp},
+        **_ranked(labels, probabilities, both=bool(tp + fn and tn + fp)),
+        **_counted(cells),
+        **_calibrated(labels, probabilities, point.temperature),
+    }
+    bounds = intervals(labels, probabilities, groups, point.threshold)
+    for name in WITH_INTERVAL:
+        values[f"{name}_ci95"] = None if values[name] is None else bounds[name]
+        if name in undefined:
+            undefined[f"{name}_ci95"] = undefined[name]
+        elif bounds[name] is None:
+            undefined[f"{name}_ci95"] = "no resample of the patients defines it"
+    if prevalence is not None:
+        values |= predictive_values(values["sensitivity"], values["specificity"], prevalence)
+        for name in ("ppv_at_prevalence", "npv_at_prevalence"):
+            if values[name] is None:
+                undefined[name] = "it needs sensitivity and specificity, and an image that is called so"
+    return {
+        **values,
+        **point.to_json(),
+        "confusion_matrix": cells,
         "classification_report": _plain(
             metrics.classification_report(
                 labels, predicted, labels=[0, 1], target_names=list(CLASS_NAMES), output_dict=True, zero_division=0.0
@@ -75,42 +90,82 @@ def evaluate(
     }
 
 
-def auroc_interval(labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], seed: int = 0) -> list[float]:
-    """95 % interval of the AUROC, by bootstrap over patients: images of one patient are not independent.
+def predictive_values(sensitivity: float | None, specificity: float | None, prevalence: float) -> dict[str, Any]:
+    """PPV and NPV where another share of the patients is ill than in the data.
 
     Args:
-        labels, probabilities, groups: as in `evaluate`, both classes present.
-        seed: of the resampling.
+        sensitivity, specificity: in 0..1, or None.
+        prevalence: in 0..1.
 
     Returns:
-        [low, high]; resamples with one class only are left out.
+        `prevalence`, `ppv_at_prevalence`, `npv_at_prevalence`; None where not defined.
 
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile interval, clusters resampled).
+    Source: Altman and Bland, Diagnostic tests 2: predictive values, BMJ 309, 1994.
     """
-    from sklearn.metrics import roc_auc_score
-
-    _, patient = np.unique(np.asarray(groups), return_inverse=True)  # [N]
-    num_patients = int(patient.max()) + 1
-    rng = np.random.default_rng(seed)
-    values = []
-    for _ in range(BOOTSTRAP_SAMPLES):
-        # How often each patient is drawn weighs each of the patient's images.
-        weights = np.bincount(rng.integers(num_patients, size=num_patients), minlength=num_patients)[patient]
-        drawn = weights > 0
-        if len(np.unique(labels[drawn])) == 2:
-            values.append(roc_auc_score(labels[drawn], probabilities[drawn], sample_weight=weights[drawn]))
-    low, high = np.percentile(values, [2.5, 97.5]) if values else (0.0, 1.0)
-    return [float(low), float(high)]
+    ppv = npv = None
+    if sensitivity is not None and specificity is not None:
+        ill, well = prevalence, 1 - prevalence
+        ppv = _share(sensitivity * ill, sensitivity * ill + (1 - specificity) * well)
+        npv = _share(specificity * well, specificity * well + (1 - sensitivity) * ill)
+    return {"prevalence": prevalence, "ppv_at_prevalence": ppv, "npv_at_prevalence": npv}
 
 
-def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """How far the probability of PNEUMONIA is from its frequency, over ten equal bins, weighted by their images.
+def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:
+    """The reason of each number that these images do not define."""
+    undefined: dict[str, str] = {}
+    if len(np.unique(labels)) < 2:
+        only = f"all {len(labels)} images are {CLASS_NAMES[int(labels[0])]}"
+        undefined = dict.fromkeys(
+            ("auroc", "auprc", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90"), only
+        )
+    reasons = {
+        "sensitivity": (cells["tp"] + cells["fn"], "no image is PNEUMONIA"),
+        "specificity": (cells["tn"] + cells["fp"], "no image is NORMAL"),
+        "ppv": (cells["tp"] + cells["fp"], "no image is called PNEUMONIA"),
+        "npv": (cells["tn"] + cells["fn"], "no image is called NORMAL"),
+        "f1": (cells["tp"] + cells["fp"] + cells["fn"], "no image is PNEUMONIA or called so"),
+    }
+    return undefined | {name: reason for name, (count, reason) in reasons.items() if not count}
 
-    Source: Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, 2015.
-    """
-    bins = np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)
-    gap = np.bincount(bins, weights=probabilities - labels, minlength=CALIBRATION_BINS)
-    return float(np.abs(gap).sum() / len(labels))
+
+def _ranked(labels: np.ndarray, probabilities: np.ndarray, *, both: bool) -> dict[str, Any]:
+    """What the order of the probabilities gives, whatever the threshold; None unless both classes are there."""
+    from sklearn import metrics
+
+    names = ("auroc", "auprc", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90")
+    if not both:
+        return dict.fromkeys(names)
+    areas = metrics.roc_auc_score(labels, probabilities), metrics.average_precision_score(labels, probabilities)
+    return dict(zip(names, (*map(float, areas), *best_at(Ranking(labels, probabilities), least=0.9)), strict=True))
+
+
+def _counted(cells: Mapping[str, int]) -> dict[str, Any]:
+    """What the four counts at the threshold give."""
+    tn, fp, fn, tp = (cells[name] for name in ("tn", "fp", "fn", "tp"))
+    return {
+        "accuracy": (tn + tp) / (tn + fp + fn + tp),
+        "sensitivity": _share(tp, tp + fn),
+        "specificity": _share(tn, tn + fp),
+        "ppv": _share(tp, tp + fp),
+        "npv": _share(tn, tn + fn),
+        "f1": _share(2 * tp, 2 * tp + fp + fn),
+    }
+
+
+def _calibrated(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:
+    """How far the probabilities can be trusted, as they are and at the temperature."""
+    calibrated = calibrate(probabilities, temperature)
+    return {
+        "brier": float(np.mean((probabilities - labels) ** 2)),
+        "ece": expected_calibration_error(labels, probabilities),
+        "loss_calibrated": cross_entropy(labels, logits_of(calibrated)),
+        "brier_calibrated": float(np.mean((calibrated - labels) ** 2)),
+        "ece_calibrated": expected_calibration_error(labels, calibrated),
+    }
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
 
 
 def _plain(report: dict[str, Any]) -> dict[str, Any]:

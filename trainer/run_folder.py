@@ -31,7 +31,7 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
 )
-PREDICTION_COLUMNS = ("filename", "group", "label", "probability", "prediction")
+PREDICTION_COLUMNS = ("filename", "group", "label", "probability", "calibrated_probability", "prediction")
 
 Found = Literal["nothing", "unfinished run", "run to replace"]
 """What is in an output folder, once it is clear that it may be written."""
@@ -94,7 +94,8 @@ class RunFolder:
         folder = RunFolder(self.path / "evaluations" / fingerprint[:12])
         folder.path.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "model.json", "history.csv"):
-            folder._write(name, (self.path / name).read_text(encoding="utf-8"))
+            if (self.path / name).exists():
+                folder._write(name, (self.path / name).read_text(encoding="utf-8"))
         return folder
 
     def finish(self) -> None:
@@ -110,6 +111,20 @@ class RunFolder:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
+
+
+def read_history(run: Path) -> list[dict[str, Any]]:
+    """The rows of `history.csv`, one an epoch; a number that is missing is NaN. Empty without the file."""
+    path = run / "history.csv"
+    if not path.exists():
+        return []
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    numbers = [name for name in HISTORY_COLUMNS if name not in ("phase", "epoch")]
+    return [
+        {"phase": row["phase"], "epoch": int(row["epoch"]), **{name: float(row.get(name) or "nan") for name in numbers}}
+        for row in rows
+    ]
 
 
 @contextmanager

@@ -7,17 +7,20 @@ import sys
 import tempfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
+from trainer import together
 from trainer.cluster import find_cluster
 from trainer.config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, TrainConfig
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
-from trainer.inputs import check_same_preprocessing, check_trainable, open_split
+from trainer.inputs import check_same_preprocessing, check_threshold_rule, check_trainable, open_split
 from trainer.run_folder import RunFolder, check_empty, check_output, job_of
 from trainer.staging import staged
+from trainer.thresholds import OperatingPoint, choose_threshold
 
 if TYPE_CHECKING:
     from trainer.explanations import Explained
@@ -44,6 +47,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         for split in manifest.splits
     }
     check_trainable(manifest, config.batch_size)
+    check_threshold_rule(manifest, config.threshold_rule)
     check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
     with staged(config, manifest, sources) as staged_sources:
         with _quiet_start():
@@ -62,30 +66,103 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
-    """Evaluates a finished run on a split.
+    """Evaluates a finished run, or several as one, on a split.
 
     Returns:
-        The folder that was written (of the run, or below its `evaluations/` if the dataset is another one than it was
-        trained on), and the content of `metrics.json` there.
+        The folder that was written (of the run, or `--output`; below its `evaluations/` if the dataset is another one
+        than was trained on), and the content of `metrics.json` there.
 
     Raises:
-        UsageError: no run, no dataset, an empty split, or a dataset of another image size or equalization.
+        UsageError: no run, no dataset, an empty split, or a dataset of another image size or equalization; runs that
+            do not belong together, or an output folder that holds something else.
         RunError: the records can't be read.
     """
-    run = RunFolder(Path(config.run))
-    described = run.read_json("model")
+    runs = [RunFolder(Path(run)) for run in config.run]
+    described = [run.read_json("model") for run in runs]
     manifest = Manifest.read(config.data)
-    check_same_preprocessing(described, manifest, config.data)
-    source = open_split(config.data, manifest, described["image_size"], config.split)
-    if not source.num_records:
+    for model in described:
+        check_same_preprocessing(model, manifest, config.data)
+    sources = [open_split(config.data, manifest, model["image_size"], config.split) for model in described]
+    if not sources[0].num_records:
         filled = [name for name, split in manifest.splits.items() if split.num_records]
         raise UsageError(f"{config.data}: its {config.split} split is empty; choose --split from: {', '.join(filled)}")
+    if config.output is not None:
+        return _evaluate_together(config, manifest, described)
+    point = _operating_point(runs[0], described[0], config.threshold_rule)
     with _quiet_start():
-        from trainer.evaluation import evaluate_model
-    evaluation = evaluate_model(run.model, source, config.split, batch_size=config.batch_size)
-    same = described["dataset_fingerprint"] == manifest.fingerprint
-    folder = run if same else run.aside(manifest.fingerprint)
+        from trainer.evaluation import evaluate_split, load_evaluator
+    evaluation = evaluate_split(
+        load_evaluator(runs[0].model),
+        sources[0],
+        config.split,
+        point=point,
+        prevalence=config.prevalence,
+        batch_size=config.batch_size,
+    )
+    same = described[0]["dataset_fingerprint"] == manifest.fingerprint
+    folder = runs[0] if same else runs[0].aside(manifest.fingerprint)
     return folder, publish(folder, [evaluation])
+
+
+def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None) -> OperatingPoint:
+    """That of the run, its threshold chosen anew on the run's own validation images if a rule is given."""
+    point = OperatingPoint.of(described)
+    if rule is None:
+        return point
+    from trainer.predictions import read_predictions
+
+    val = read_predictions(run.path, "val")
+    if val is None:
+        raise UsageError(
+            f"--threshold_rule {rule}: {run.path} has no predictions-val.csv to choose on; evaluate val first"
+        )
+    return replace(point, threshold=choose_threshold(rule, val.labels, val.probabilities), threshold_rule=rule)
+
+
+def _evaluate_together(
+    config: EvaluateConfig, manifest: Manifest, described: list[dict[str, Any]]
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates runs as one model into `--output`.
+
+    On the dataset that they were trained on, threshold and temperature are fitted on its validation images; any other
+    dataset is evaluated with what was fitted so, which must be there already.
+    """
+    folder = RunFolder(Path(config.output or ""))
+    known = together.open_output(folder, config, described)
+    own = described[0]["dataset_fingerprint"] == manifest.fingerprint
+    if not own and not known:
+        raise UsageError(
+            f"{config.data} is not the dataset that the runs were trained on, and --output {folder.path} holds no "
+            "threshold and temperature yet; evaluate them on their own dataset first, into the same --output"
+        )
+    splits: list[str] = sorted({"val", config.split}) if own else [config.split]
+    models = [
+        (
+            RunFolder(Path(run)).model,
+            {split: open_split(config.data, manifest, model["image_size"], split) for split in splits},
+        )
+        for run, model in zip(config.run, described, strict=True)
+    ]
+    with _quiet_start():
+        from trainer.ensemble import predict_together
+        from trainer.evaluation import measure
+    found = predict_together(models, tta=config.tta, batch_size=config.batch_size)
+    if own:
+        val = found["val"]
+        rule = config.threshold_rule or known.get("threshold_rule", "0.5")
+        point = OperatingPoint.fit(rule, val.labels, val.probabilities)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.write_json("config", asdict(config))
+        folder.write_json("model", together.describe(config, described, point))
+    else:
+        point = OperatingPoint.of(known)
+        folder = folder.aside(manifest.fingerprint)
+    shown = models[0][1]
+    evaluations = [
+        measure(predictions, shown[split], split, point=point, prevalence=config.prevalence)
+        for split, predictions in found.items()
+    ]
+    return folder, publish(folder, evaluations)
 
 
 def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from trainer.callbacks import Callbacks
 from trainer.cluster import find_cluster
 from trainer.config import TrainConfig
 from trainer.dataset import distribute, hold, training_batches
-from trainer.evaluation import Evaluation, evaluate_split, predict_split, readable_records
+from trainer.evaluation import Evaluation, evaluate_split, fit_operating_point, predict_split, readable_records
 from trainer.inputs import SplitSource
 from trainer.loop import Evaluator, Loop
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
@@ -102,6 +102,7 @@ class Training:
                     self._run_phase(phase)
                 except NotFiniteError as error:
                     self._roll_back(phase, error)
+        self.operating_point = fit_operating_point(self._evaluator, self.sources["val"], self.config.threshold_rule)
         if self.is_chief:
             self._save_model()
             self.folder.write_json("model", self._describe())
@@ -109,9 +110,18 @@ class Training:
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one) and val."""
         filled = [split for split in ("test", "val") if self.sources[split].num_records]
-        return [
-            evaluate_split(self._evaluator, self.sources[split], split, show_progress=self.is_chief) for split in filled
-        ]
+        return [self._evaluate_split(split) for split in filled]
+
+    def _evaluate_split(self, split: str) -> Evaluation:
+        point, prevalence = self.operating_point, self.config.prevalence
+        return evaluate_split(
+            self._evaluator,
+            self.sources[split],
+            split,
+            point=point,
+            prevalence=prevalence,
+            show_progress=self.is_chief,
+        )
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state
@@ -260,6 +270,7 @@ class Training:
             "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
             "phases": self.state.phases,
             "best": self.state.best,
+            **self.operating_point.to_json(),
             "summary": "\n".join(lines),
             "software": {
                 "python": platform.python_version(),

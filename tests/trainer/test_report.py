@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from beam_prep.errors import UsageError
-from trainer import metrics
-from trainer.report import Sample, write_report
+from trainer import intervals, metrics
+from trainer.report import write_report
+from trainer.samples import Sample
 
 HOSTILE = "test/NORMAL/<script>alert('x')&.jpeg"
 COLUMNS = "phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"
@@ -61,7 +62,7 @@ def _make_run(tmp_path: Path, labels: dict[str, list[int]], probabilities: dict[
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(metrics, "BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr(intervals, "BOOTSTRAP_SAMPLES", 20)
 
 
 @pytest.fixture
@@ -85,9 +86,11 @@ def test_page_tells_the_numbers_the_study_and_the_training(run):
     path = write_report(run, _samples(6, 6))
     assert path == run / "report.html"
     text = _text(path.read_text(encoding="utf-8"))
-    assert "Accuracy 0.750 validation 1.000" in text
-    assert "This run: vgg19 0.750 0.123" in text
-    assert "VGG19, fine-tuned 0.928 0.196" in text
+    assert "VGG19, fine-tuned 0.928 0.196 – – –" in text
+    assert "Inception V3, Kermany et al. 2018 0.928 – 0.932 0.901 0.968" in text
+    low, high = json.loads((run / "metrics.json").read_text())["test"]["accuracy_ci95"]
+    assert f"This run: vgg19 0.750 {low:.3f}–{high:.3f} 0.123" in text
+    assert f"Accuracy 0.750 95 % CI {low:.3f}–{high:.3f}" in text
     assert "tested on 3 NORMAL and 5 PNEUMONIA images" in text
     assert "Head 20,090,177 65,793 3 30.0 s" in text
     assert "Fine-tuning 20,090,177 17,764,609 2 1 min 15 s" in text
@@ -110,15 +113,34 @@ def test_class_zero_is_normal_in_matrix_and_report(run):
 def test_wrong_predictions_are_listed_the_most_wrong_first(run):
     text = _text(write_report(run).read_text(encoding="utf-8"))
     assert "All 2, the most wrong first" in text
-    assert "&lt;script&gt;alert(&#39;x&#39;)&amp;.jpeg test NORMAL PNEUMONIA 0.9700 0.9700" in text
-    assert "test/image7.jpeg test PNEUMONIA NORMAL 0.3000 0.7000" in text
+    assert "&lt;script&gt;alert(&#39;x&#39;)&amp;.jpeg test NORMAL normal PNEUMONIA 0.9700 0.9700" in text
+    assert "test/image7.jpeg test PNEUMONIA not named NORMAL 0.3000 0.7000" in text
     assert text.index("0.9700 0.9700") < text.index("0.3000 0.7000")
 
 
-def test_five_right_and_five_wrong_images_are_shown(run):
-    html = write_report(run, _samples(7, 6)).read_text(encoding="utf-8")
-    shown = re.findall(r'alt="\w+ chest X-ray ([a-z]+\d)\.jpeg, predicted ([\d.]+)"', html)
-    assert shown == [(f"right{i}", "0.910") for i in range(5)] + [(f"wrong{i}", "0.920") for i in range(5)]
+def test_the_surest_right_and_wrong_and_the_least_certain_images_are_shown(run):
+    pixels = np.zeros((9, 9), np.uint8)
+    probabilities = np.linspace(0.02, 0.98, 25)
+    samples = [Sample(f"{label}at{p:.2f}.jpeg", label, p, "test", pixels) for p in probabilities for label in (0, 1)]
+    html = write_report(run, samples).read_text(encoding="utf-8")
+    shown = re.findall(r'alt="\w+ chest X-ray (\dat[\d.]+)\.jpeg', html)
+    assert shown[:6] == ["0at0.02", "0at0.06", "0at0.10", "1at0.98", "1at0.94", "1at0.90"]
+    assert shown[6:12] == ["0at0.98", "0at0.94", "0at0.90", "1at0.02", "1at0.06", "1at0.10"]
+    assert {name[3:] for name in shown[12:]} == {"0.46", "0.50", "0.54"}
+
+
+def test_sub_types_and_the_origin_of_the_data_are_read_from_the_file_names(run):
+    html = write_report(run).read_text(encoding="utf-8")
+    assert "By sub-type" not in html
+    assert "their license is that of whoever gave them" in html
+    names = ["NORMAL/IM-0001-0001.jpeg"] * 3 + ["person1_virus_1.jpeg"] * 2 + ["person2_bacteria_1.jpeg"] * 3
+    path = run / "predictions-test.csv"
+    header, *rows = path.read_text().splitlines()
+    rows = [",".join([name, *row.split(",")[-4:]]) for name, row in zip(names, rows, strict=True)]
+    path.write_text("\n".join([header, *rows]) + "\n")
+    text = _text(write_report(run).read_text(encoding="utf-8"))
+    assert re.search(r"normal 3 3 0\.667 \([\d.–]+\) 0\.423 – bacteria 3 3 0\.667 .* virus 2 2 1\.000", text)
+    assert "CC BY 4.0" in text
 
 
 def test_page_stands_alone_escapes_names_and_describes_images(run):
@@ -130,7 +152,7 @@ def test_page_stands_alone_escapes_names_and_describes_images(run):
     assert "Model: &lt;vgg19&gt;" in html
     assert all(re.search(r'alt="[^"]+"', tag) for tag in re.findall(r"<img[^>]*>", html))
     figures = re.findall(r"<svg[^>]*>", html)
-    assert len(figures) == 5
+    assert len(figures) == 6
     assert all('role="img" aria-label="' in tag for tag in figures)
     ids = re.findall(r' id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
@@ -158,7 +180,8 @@ def test_missing_files_are_told_and_numbers_stay(run):
     assert "the run has no history.csv" in text
     assert "the run has no predictions on file" in text
     assert "Accuracy 0.750" in text
-    assert text.count("None among the images given.") == 2
+    assert "Left out: the run has no predictions-test.csv" in text
+    assert text.count("None among the images given.") == 3
 
 
 def test_a_first_epoch_without_numbers_is_drawn(run):
@@ -172,3 +195,14 @@ def test_a_folder_without_a_finished_run_is_refused(tmp_path, run):
     (run / "metrics.json").write_text("{}")
     with pytest.raises(UsageError, match="found none"):
         write_report(run)
+
+
+def test_a_run_from_before_intervals_and_temperatures_is_shown(run):
+    numbers = json.loads((run / "metrics.json").read_text())
+    known = ("loss", "accuracy", "auroc", "auroc_ci95", "sensitivity", "specificity", "threshold", "confusion_matrix")
+    kept = (*known, "classification_report", "num_images", "num_groups", "undefined")
+    old = {split: {name: values[name] for name in kept} for split, values in numbers.items()}
+    (run / "metrics.json").write_text(json.dumps(old))
+    text = _text(write_report(run).read_text(encoding="utf-8"))
+    assert "Accuracy 0.750 validation 1.000" in text
+    assert "NPV" not in text.split("All numbers")[1].split("PPV and NPV hold")[0]

@@ -1,0 +1,43 @@
+"""The predictions that a run keeps, read again: what its page, a comparison and a threshold chosen anew work with."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+
+class SavedPredictions(NamedTuple):
+    """One split as `predictions-SPLIT.csv` holds it.
+
+    Attributes:
+        filenames: [N].
+        groups: [N], the patient of each image.
+        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
+        probabilities: float [N], of PNEUMONIA.
+        predicted: int [N], the class that it was called.
+    """
+
+    filenames: list[str]
+    groups: list[str]
+    labels: np.ndarray
+    probabilities: np.ndarray
+    predicted: np.ndarray
+
+
+def read_predictions(run: Path, split: str) -> SavedPredictions | None:
+    """The predictions of a run on a split; None if it has none."""
+    path = run / f"predictions-{split}.csv"
+    if not path.exists():
+        return None
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return SavedPredictions(
+        [row["filename"] for row in rows],
+        [row["group"] for row in rows],
+        np.array([int(row["label"]) for row in rows], dtype=int),
+        np.array([float(row["probability"]) for row in rows], dtype=float),
+        np.array([int(row["prediction"]) for row in rows], dtype=int),
+    )
