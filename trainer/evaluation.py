@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +17,7 @@ from beam_prep.errors import RunError
 from trainer import metrics, models
 from trainer.calibration import calibrate
 from trainer.dataset import evaluation_batches
+from trainer.explain import heat_maps, overlay
 from trainer.inputs import SplitSource, first_broken
 from trainer.loop import Evaluator, Predictions
 from trainer.progress import progress_bar
@@ -96,7 +98,8 @@ def evaluate_split(
 ) -> Evaluation:
     """Evaluates a split at an operating point; see `predict_split` and `metrics.evaluate`."""
     predictions = predict_split(evaluator, source, split, batch_size=batch_size, show_progress=show_progress)
-    return measure(predictions, source, split, point=point, prevalence=prevalence)
+    evaluation = measure(predictions, source, split, point=point, prevalence=prevalence)
+    return replace(evaluation, samples=_explained(evaluator.model, evaluation.samples))
 
 
 def measure(
@@ -117,6 +120,12 @@ def measure(
         prevalence=prevalence,
     )
     return Evaluation(split, numbers, predictions, _samples(source, predictions, split, numbers["threshold"]))
+
+
+def _explained(model: keras.Model, samples: list[Sample]) -> list[Sample]:
+    """The samples with their heat maps."""
+    heats = heat_maps(model, np.stack([sample.pixels for sample in samples]))
+    return [replace(each, overlay=overlay(each.pixels, heat)) for each, heat in zip(samples, heats, strict=True)]
 
 
 def fit_operating_point(evaluator: Evaluator, source: SplitSource, rule: str) -> OperatingPoint:

@@ -171,6 +171,7 @@ class Evaluator:
     """
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+        self.model = model
         self._strategy = strategy
         with strategy.scope():
             self._logits = logits_of(model)

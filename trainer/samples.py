@@ -25,6 +25,7 @@ class Sample:
         probability: of PNEUMONIA, in 0..1.
         split: where it is from; its threshold decides whether the prediction is right.
         pixels: uint8 [H, W].
+        overlay: RGB, uint8 [H, W, 3]: the image under its heat map; None without one.
     """
 
     filename: str
@@ -32,6 +33,7 @@ class Sample:
     probability: float
     split: str
     pixels: np.ndarray
+    overlay: np.ndarray | None = None
 
 
 def telling(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, list[int]]:
@@ -74,13 +76,16 @@ def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, li
     return {kind: [_figure(chosen[index]) for index in indices] for kind, indices in found.items()}
 
 
-def picture(pixels: np.ndarray) -> str:
+def picture(pixels: np.ndarray, overlay: np.ndarray | None = None) -> str:
     """The picture of an image on the page, as a data URI: the one place where it is made.
 
     Args:
         pixels: uint8 [H, W].
+        overlay: RGB, uint8 [H, W, 3], to stand below the image.
     """
-    return image_uri(pixels, SAMPLE_PX)
+    if overlay is None:
+        return image_uri(pixels, SAMPLE_PX)
+    return image_uri(np.concatenate([np.repeat(pixels[..., None], 3, axis=-1), overlay]), 2 * SAMPLE_PX)
 
 
 def _figure(sample: Sample) -> dict[str, Any]:
@@ -89,5 +94,6 @@ def _figure(sample: Sample) -> dict[str, Any]:
         "split": sample.split,
         "label": sample.label,
         "probability": f"{sample.probability:.3f}",
-        "uri": picture(sample.pixels),
+        "uri": picture(sample.pixels, sample.overlay),
+        "has_heat": sample.overlay is not None,
     }
