@@ -29,10 +29,12 @@ def start(num_workers: int, dataset, run, *flags, programs=None) -> list[subproc
     for server in sockets:
         server.close()
     flags = ["train", "--data", dataset, "--output", run, *SMALL, *flags]
+    # A test before this one may have loaded TensorFlow, whose log level would be taken for the user's wish.
+    environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return [
         subprocess.Popen(
             [sys.executable, *map(str, [*((programs or {}).get(index, MODULE)), *flags])],
-            env={**os.environ, "TF_CONFIG": tf_config(addresses, index)},
+            env={**environment, "TF_CONFIG": tf_config(addresses, index)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -134,9 +134,7 @@ def test_numbers_are_over_every_image_once_whatever_batch_and_replicas(train, re
     labels = whole["labels"].numpy()
     expected = model(tf.cast(whole["images"], tf.float32), training=False).numpy()[:, 0].astype(float)
     np.testing.assert_allclose(predictions.probabilities, expected, atol=1e-5)
-    numbers = metrics.evaluate(
-        predictions.labels, predictions.probabilities, predictions.groups, predictions.loss(), threshold=0.5
-    )
+    numbers = metrics.evaluate(predictions.labels, predictions.probabilities, predictions.groups, predictions.loss())
     assert numbers["num_images"] == train.num_records
     assert numbers["accuracy"] == accuracy_score(labels, expected >= 0.5)
     assert numbers["auroc"] == pytest.approx(roc_auc_score(labels, expected))
