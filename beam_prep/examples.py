@@ -28,6 +28,7 @@ class Record:
         filename: path relative to the input folder.
         source_id: SHA-256 (hex) of the decoded pixels at full size.
         group: salted hash of the patient group.
+        source_height, source_width: px, of the decoded image; 0 in records from before they were kept.
     """
 
     encoded: bytes
@@ -38,6 +39,8 @@ class Record:
     filename: str
     source_id: str
     group: str
+    source_height: int = 0
+    source_width: int = 0
 
 
 def to_example(record: Record) -> bytes:
@@ -53,7 +56,13 @@ def to_example(record: Record) -> bytes:
         (schema.GROUP, record.group.encode()),
     ):
         features[name].bytes_list.value.append(value)
-    for name, number in ((schema.HEIGHT, record.height), (schema.WIDTH, record.width), (schema.LABEL, record.label)):
+    for name, number in (
+        (schema.HEIGHT, record.height),
+        (schema.WIDTH, record.width),
+        (schema.SOURCE_HEIGHT, record.source_height),
+        (schema.SOURCE_WIDTH, record.source_width),
+        (schema.LABEL, record.label),
+    ):
         features[name].int64_list.value.append(number)
     return example.SerializeToString(deterministic=True)
 
@@ -73,7 +82,9 @@ def from_example(data: bytes) -> Record:
         raise ValueError(f"not a tf.train.Example: {error}") from None
     features = example.features.feature
 
-    def one(name: str, kind: str) -> Any:
+    def one(name: str, kind: str, default: int | None = None) -> Any:
+        if default is not None and name not in features:
+            return default
         values = list(getattr(features[name], kind).value) if name in features else []
         if len(values) != 1:
             raise ValueError(f"feature {name}: expected one value in its {kind}, found {len(values)}")
@@ -88,6 +99,8 @@ def from_example(data: bytes) -> Record:
         filename=one(schema.FILENAME, "bytes_list").decode(),
         source_id=one(schema.SOURCE_ID, "bytes_list").decode(),
         group=one(schema.GROUP, "bytes_list").decode(),
+        source_height=one(schema.SOURCE_HEIGHT, "int64_list", default=0),
+        source_width=one(schema.SOURCE_WIDTH, "int64_list", default=0),
     )
 
 

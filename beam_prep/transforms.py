@@ -82,6 +82,8 @@ class PrepareImage(beam.DoFn):
                 filename=name,
                 source_id=source_id,
                 group=group,
+                source_height=image.height,
+                source_width=image.width,
             )
             spans.append(self._spool.append(frame(to_example(record))))
         prepared = Prepared(

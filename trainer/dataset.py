@@ -102,14 +102,18 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
     """Every record once, in the order of the manifest; the last batch may be smaller.
 
     Returns:
-        Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N]}.
+        Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
+        "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
     """
     records = tf.data.TFRecordDataset(list(source.paths)).batch(batch_size)
-    parsed = records.map(
-        lambda batch: _parse(batch, source, filenames=schema.FILENAME, groups=schema.GROUP),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    return parsed.prefetch(1)
+    sides = dict.fromkeys((schema.SOURCE_HEIGHT, schema.SOURCE_WIDTH), tf.io.FixedLenFeature([], tf.int64, 0))
+
+    def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        parsed = _parse(batch, source, filenames=schema.FILENAME, groups=schema.GROUP)
+        side = tf.io.parse_example(batch, sides)
+        return {**parsed, "source_pixels": side[schema.SOURCE_HEIGHT] * side[schema.SOURCE_WIDTH]}
+
+    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
 
 
 def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:

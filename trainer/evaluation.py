@@ -46,6 +46,7 @@ class Evaluation:
             "probability": probabilities.tolist(),
             "calibrated_probability": calibrate(probabilities, self.numbers["temperature"]).tolist(),
             "prediction": (probabilities >= self.numbers["threshold"]).astype(int).tolist(),
+            "source_pixels": self.predictions.source_pixels.tolist(),
         }
         for values in zip(*columns.values(), strict=True):
             yield dict(zip(columns, values, strict=True))

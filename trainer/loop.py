@@ -25,12 +25,14 @@ class Predictions:
         groups: [N].
         labels: int64 [N].
         logits: float64 [N].
+        source_pixels: int64 [N], of each image before its resize; 0 where it was not kept.
     """
 
     filenames: list[str]
     groups: list[str]
     labels: np.ndarray
     logits: np.ndarray
+    source_pixels: np.ndarray
 
     @property
     def probabilities(self) -> np.ndarray:
@@ -188,6 +190,7 @@ class Evaluator:
         groups: list[str] = []
         labels: list[np.ndarray] = []
         logits: list[np.ndarray] = []
+        source_pixels: list[np.ndarray] = []
         replicas = self._strategy.num_replicas_in_sync
         for batch in batches:
             images = batch["images"]
@@ -195,10 +198,17 @@ class Evaluator:
             padded = tf.pad(images, [[0, -count % replicas], [0, 0], [0, 0], [0, 0]])
             logits.append(self._predict(padded).numpy()[:count, 0])
             labels.append(batch["labels"].numpy())
+            source_pixels.append(batch["source_pixels"].numpy())
             filenames += [name.decode() for name in batch["filenames"].numpy()]
             groups += [group.decode() for group in batch["groups"].numpy()]
             on_batch(count)
-        return Predictions(filenames, groups, np.concatenate(labels), np.concatenate(logits).astype(np.float64))
+        return Predictions(
+            filenames,
+            groups,
+            np.concatenate(labels),
+            np.concatenate(logits).astype(np.float64),
+            np.concatenate(source_pixels),
+        )
 
     def _predict_batch(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 [N, H, W, 1], N a multiple of the replicas, to logits float32 [N, 1] in the same order."""

@@ -18,6 +18,7 @@ class SavedPredictions(NamedTuple):
         labels: int [N], 0 NORMAL or 1 PNEUMONIA.
         probabilities: float [N], of PNEUMONIA.
         predicted: int [N], the class that it was called.
+        source_pixels: int [N], of each image before its resize; 0 where it was not kept.
     """
 
     filenames: list[str]
@@ -25,6 +26,7 @@ class SavedPredictions(NamedTuple):
     labels: np.ndarray
     probabilities: np.ndarray
     predicted: np.ndarray
+    source_pixels: np.ndarray = np.zeros(0, dtype=int)
 
 
 def read_predictions(run: Path, split: str) -> SavedPredictions | None:
@@ -40,4 +42,5 @@ def read_predictions(run: Path, split: str) -> SavedPredictions | None:
         np.array([int(row["label"]) for row in rows], dtype=int),
         np.array([float(row["probability"]) for row in rows], dtype=float),
         np.array([int(row["prediction"]) for row in rows], dtype=int),
+        np.array([int(row.get("source_pixels") or 0) for row in rows], dtype=int),
     )

@@ -97,6 +97,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         **_figures(predictions, metrics, lead),
         matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
         subtypes={split: parts for split, each in predictions.items() if (parts := slices.subtypes(each))},
+        sizes={split: parts for split, each in predictions.items() if (parts := slices.sizes(each))},
         samples=shown(samples, metrics),
         wrong_predictions=_wrong_predictions(predictions) if predictions else None,
         kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),
@@ -185,7 +186,7 @@ def _wrong_predictions(predictions: Mapping[str, SavedPredictions]) -> list[dict
             "error": abs(probability - label),
         }
         for split, found in predictions.items()
-        for filename, _, label, probability, predicted in zip(*found, strict=True)
+        for filename, _, label, probability, predicted in zip(*found[:5], strict=True)
         if predicted != label
     ]
     return sorted(rows, key=lambda row: (-row["error"], row["split"], row["filename"]))

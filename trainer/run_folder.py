@@ -31,7 +31,15 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
 )
-PREDICTION_COLUMNS = ("filename", "group", "label", "probability", "calibrated_probability", "prediction")
+PREDICTION_COLUMNS = (
+    "filename",
+    "group",
+    "label",
+    "probability",
+    "calibrated_probability",
+    "prediction",
+    "source_pixels",
+)
 
 Found = Literal["nothing", "unfinished run", "run to replace"]
 """What is in an output folder, once it is clear that it may be written."""

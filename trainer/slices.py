@@ -18,15 +18,15 @@ NORMAL, OTHER = "normal", "not named"
 
 @dataclass(frozen=True)
 class Slice:
-    """Images of one sub-type.
+    """Images of one sub-type, or of a range of sizes.
 
     Attributes:
-        name: the sub-type.
+        name: the sub-type or the range.
         num_images, num_groups: how many images, of how many patients.
         share_right: of its images; for a sub-type of PNEUMONIA the sensitivity, for normal the specificity.
         ci95: [low, high] of that over patients.
         mean_probability: of PNEUMONIA.
-        auroc: of telling it from NORMAL; None for normal, and without a NORMAL image.
+        auroc: of telling the sub-type from NORMAL, or the classes within the range; None where one class is missing.
     """
 
     name: str
@@ -52,18 +52,33 @@ def subtypes(predictions: SavedPredictions) -> list[Slice]:
     kinds = sorted(set(named.tolist()), key=lambda name: (name != NORMAL, name == OTHER, name))
     if not set(kinds) - {NORMAL, OTHER}:
         return []
-    return [_slice(kind, named == kind, predictions) for kind in kinds]
+    normal = predictions.labels == 0
+    return [_slice(kind, named == kind, (named == kind) | normal, predictions) for kind in kinds]
 
 
-def _slice(name: str, inside: np.ndarray, predictions: SavedPredictions) -> Slice:
+def sizes(predictions: SavedPredictions) -> list[Slice]:
+    """The split by thirds of the image size before the resize, small first; empty where all are of one size."""
+    pixels = predictions.source_pixels
+    if not len(pixels) or not pixels.all():
+        return []
+    edges = sorted(set(np.quantile(pixels, [1 / 3, 2 / 3, 1], method="inverted_cdf").tolist()))
+    parts, low = [], 0
+    for high in edges:
+        inside = (pixels > low) & (pixels <= high)
+        parts.append(_slice(f"up to {high / 1e6:.2f} megapixels", inside, inside, predictions))
+        low = high
+    return parts if len(parts) > 1 else []
+
+
+def _slice(name: str, inside: np.ndarray, against: np.ndarray, predictions: SavedPredictions) -> Slice:
+    """The images `inside`; the AUROC is over those `against`. Both bool [N]."""
     from sklearn.metrics import roc_auc_score
 
     labels, probabilities = predictions.labels, predictions.probabilities
     right = (predictions.predicted == labels)[inside].astype(float)
     groups: Sequence[str] = np.asarray(predictions.groups)[inside].tolist()
     drawn = [ratio(weights @ right, weights.sum(axis=1)) for weights in resample_patients(groups)]
-    against = inside | (labels == 0)
-    comparable = name != NORMAL and bool((labels == 0).any())
+    comparable = len(np.unique(labels[against])) == 2
     return Slice(
         name=name,
         num_images=int(inside.sum()),

@@ -14,6 +14,8 @@ RECORD = Record(
     filename="train/PNEUMONIA/person1_virus_6 é.jpeg",
     source_id="ab" * 32,
     group="0123456789abcdef",
+    source_height=1100,
+    source_width=1400,
 )
 
 
@@ -23,12 +25,14 @@ def test_tensorflow_reads_the_very_features():
     assert features["image/format"].bytes_list.value[:] == [b"raw"]
     assert features["image/height"].int64_list.value[:] == [32]
     assert features["image/width"].int64_list.value[:] == [32]
+    assert features["image/source_height"].int64_list.value[:] == [1100]
+    assert features["image/source_width"].int64_list.value[:] == [1400]
     assert features["image/class/label"].int64_list.value[:] == [1]
     assert features["image/class/text"].bytes_list.value[:] == [b"PNEUMONIA"]
     assert features["image/filename"].bytes_list.value[:] == [RECORD.filename.encode()]
     assert features["image/source_id"].bytes_list.value[:] == [RECORD.source_id.encode()]
     assert features["image/group"].bytes_list.value[:] == [RECORD.group.encode()]
-    assert len(features) == 9
+    assert len(features) == 11
 
 
 def test_bytes_are_those_of_tensorflow_and_the_same_every_time():

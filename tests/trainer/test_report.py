@@ -129,6 +129,18 @@ def test_the_surest_right_and_wrong_and_the_least_certain_images_are_shown(run):
     assert {name[3:] for name in shown[12:]} == {"0.46", "0.50", "0.54"}
 
 
+def test_images_of_several_sizes_are_looked_at_by_size(run):
+    path = run / "predictions-test.csv"
+    header, *rows = path.read_text().splitlines()
+    path.write_text(
+        "\n".join([f"{header},source_pixels", *(f"{row},{i}000000" for i, row in enumerate(rows, 1))]) + "\n"
+    )
+    text = _text(write_report(run).read_text(encoding="utf-8"))
+    assert "By image size Test Before the resize Images Patients Called rightly" in text
+    assert "up to 3.00 megapixels 3 3 " in text
+    assert "By sub-type" not in text
+
+
 def test_sub_types_and_the_origin_of_the_data_are_read_from_the_file_names(run):
     html = write_report(run).read_text(encoding="utf-8")
     assert "By sub-type" not in html
