@@ -54,25 +54,25 @@ def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[li
 
     A note holds where file, class, split and patient are as they were then and its records are whole in the spool.
     """
-    notes: dict[str, str] = {}
+    notes: dict[str, tuple[list[int], str]] = {}  # source → stamp and note
     lengths = {path.name: path.stat().st_size for path in Path(work.spool).glob("*.spool")}
     for note in read_notes(work.spool):
-        spans = json.loads(note)["prepared"]["spans"]
-        if all(offset + length <= lengths.get(file, 0) for file, offset, length in spans):
-            notes[json.loads(note)["source"]] = note
+        content = json.loads(note)
+        if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
+            notes[content["source"]] = content["stamp"], note
     fresh, done = [], []
     for source in sources:
-        note = notes.get(source.to_json(), "")
-        if note and _is_unchanged(note, Path(root, source.filename)):
+        stamp, note = notes.get(source.to_json(), (None, ""))
+        if stamp is not None and _is_unchanged(stamp, Path(root, source.filename)):
             done.append(note)
         else:
             fresh.append(source)
     return fresh, done
 
 
-def _is_unchanged(note: str, path: Path) -> bool:
+def _is_unchanged(stamp: Sequence[int], path: Path) -> bool:
     try:
-        return json.loads(note)["stamp"] == list(Stamp.of(path))
+        return tuple(stamp) == Stamp.of(path)
     except OSError:
         return False
 

@@ -138,10 +138,6 @@ def write_shard(dataset: str | os.PathLike[str], relative_path: str, frames: Ite
     sha256, num_records, size_bytes = hashlib.sha256(), 0, 0
     with open(temporary, "wb") as file:
         for data in frames:
-            if not _is_whole(data):
-                raise OSError(
-                    f"{relative_path}: record {num_records} is damaged in the spool; prepare with --overwrite"
-                )
             file.write(data)
             sha256.update(data)
             num_records += 1
@@ -152,7 +148,8 @@ def write_shard(dataset: str | os.PathLike[str], relative_path: str, frames: Ite
     return Shard(path=relative_path, num_records=num_records, size_bytes=size_bytes, sha256=sha256.hexdigest())
 
 
-def _is_whole(framed: bytes) -> bool:
+def is_whole(framed: bytes) -> bool:
+    """Whether a record, as `frame` gives it, is what it was."""
     return len(framed) >= 16 and _masked_crc(framed[12:-4]) == framed[-4:]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from beam_prep.plan import Plan, ShardTask, make_plan
 from beam_prep.progress import Ticker
 from beam_prep.pyramid import Pyramid
 from beam_prep.resume import Stamp, finished_shard, keep_receipt, note_of
-from beam_prep.shards import frame, write_shard
+from beam_prep.shards import frame, is_whole, write_shard
 from beam_prep.shortcuts import measure
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
@@ -178,9 +178,16 @@ def write_task(task: ShardTask, *, dataset: str, work: WorkFolder) -> Shard:
     """Puts one shard together from the spool and renames it into place, unless a job that was cut short has."""
     shard = finished_shard(work, dataset, task)
     if shard is None:
-        shard = write_shard(dataset, task.path, read_spans(work.spool, task.spans))
+        shard = write_shard(dataset, task.path, _sound(read_spans(work.spool, task.spans), task.path))
         keep_receipt(work, task, shard)
     return shard
+
+
+def _sound(frames: Iterable[bytes], shard: str) -> Iterator[bytes]:
+    for index, framed in enumerate(frames):
+        if not is_whole(framed):
+            raise OSError(f"{shard}: record {index} is damaged in the spool; prepare with --overwrite")
+        yield framed
 
 
 def publish(shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:

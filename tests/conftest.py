@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,7 @@ from beam_prep.config import PrepConfig
 from beam_prep.prepare import prepare
 from beam_prep.synthetic import synthesize
 
+NOBODY = 65534
 Command = Callable[..., subprocess.CompletedProcess]
 
 
@@ -40,6 +43,21 @@ def dataset(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("prepared") / "dataset"
     prepare(PrepConfig(input=str(phantoms), output=str(folder), image_sizes=(32, 96), num_shards=2))
     return folder
+
+
+@pytest.fixture
+def unprivileged() -> Iterator[Path]:
+    """A folder of a user whom permissions bind, who is the user of the test: root may read and write everything."""
+    with tempfile.TemporaryDirectory() as folder:
+        if os.geteuid() != 0:
+            yield Path(folder)
+            return
+        os.chown(folder, NOBODY, NOBODY)
+        os.seteuid(NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(0)
 
 
 @pytest.fixture(scope="session")

@@ -43,7 +43,19 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
 
 @pytest.mark.parametrize(
     "module",
-    ["config", "cluster", "inputs", "staging", "run_folder", "description", "thresholds", "together", "cli", "task"],
+    [
+        "config",
+        "run_config",
+        "cluster",
+        "inputs",
+        "staging",
+        "run_folder",
+        "description",
+        "thresholds",
+        "together",
+        "cli",
+        "task",
+    ],
 )
 def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
     assert not loaded(f"import trainer.{module}") & {*HEAVY, "numpy"}

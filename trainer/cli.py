@@ -13,18 +13,9 @@ from typing import Any
 
 from beam_prep import command_line
 from beam_prep.command_line import Command
-from trainer.config import (
-    CompareConfig,
-    EvaluateConfig,
-    ExplainConfig,
-    ExportConfig,
-    PredictConfig,
-    TrainConfig,
-    flags_from_file,
-)
+from trainer.config import TrainConfig, flags_from_file
 from trainer.progress import progress_bar
-
-PREDICTED_COLUMNS = ("filename", "probability", "calibrated_probability", "prediction", "error")
+from trainer.run_config import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 
 
 def train(config: TrainConfig) -> None:
@@ -110,7 +101,9 @@ def export(config: ExportConfig) -> None:
 def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
     if kind == "jsonl":
         return lambda row: print(json.dumps(row))
-    writer = csv.DictWriter(sys.stdout, PREDICTED_COLUMNS, lineterminator="\n")
+    from trainer.predict import Prediction
+
+    writer = csv.DictWriter(sys.stdout, Prediction._fields, lineterminator="\n")
     writer.writeheader()
     return writer.writerow
 

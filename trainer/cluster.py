@@ -25,11 +25,6 @@ class Cluster:
     index: int
 
     @property
-    def is_chief(self) -> bool:
-        """Whether this worker writes the run."""
-        return self.index == 0
-
-    @property
     def name(self) -> str:
         """Of this worker, for messages."""
         return f"worker {self.index} of {len(self.workers)}"

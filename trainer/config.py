@@ -1,4 +1,7 @@
-"""What each command takes: flags, types, defaults, units and help in one place. Standard library only."""
+"""What `train` takes: flags, types, defaults, units and help in one place. Standard library only.
+
+The commands that work with finished runs have theirs in `run_config.py`.
+"""
 
 from __future__ import annotations
 
@@ -171,44 +174,6 @@ class TrainConfig:
         return {name: value for name, value in asdict(self).items() if name != "config"}
 
 
-@dataclass(frozen=True)
-class EvaluateConfig:
-    """Evaluate a run, or several as one, on a split of a dataset and write its report anew.
-
-    Several runs, or an image with its mirror image, are one model whose probability is the mean of theirs. Its
-    threshold and temperature come from the validation images of the runs' own dataset, evaluated along with the split.
-    """
-
-    run: tuple[str, ...]
-    """Run folder, as `trainer train` wrote it; once for each run."""
-    data: str
-    """Dataset folder; if the run was trained on another one, the results go to RUN/evaluations/."""
-    output: str | None = None
-    """Folder for the results of several runs, or with --tta; a single run without it keeps its results itself."""
-    tta: bool = False
-    """Test-time augmentation: the mean over each image and its mirror image."""
-    split: Literal["test", "val", "train"] = "test"
-    """Which split."""
-    threshold_rule: str | None = None
-    """Choose the threshold anew on the run's own validation images, see `train --help`; without it, the run's (and 0.5
-    for several runs)."""
-    prevalence: float | None = None
-    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
-    batch_size: int = 64
-    """Images a step."""
-
-    def __post_init__(self) -> None:
-        if not self.run:
-            raise UsageError("--run is missing; name a run folder, once for each run")
-        if len(set(self.run)) < len(self.run):
-            raise UsageError(f"--run names a run twice: {', '.join(self.run)}")
-        if self.output is None and (len(self.run) > 1 or self.tta):
-            raise UsageError("--output is missing; results of several runs, or with --tta, need a folder of their own")
-        if self.threshold_rule is not None:
-            parse_rule(self.threshold_rule)
-        check_prevalence(self.prevalence)
-
-
 def check_prevalence(prevalence: float | None) -> None:
     """Raises a `UsageError` unless it is a share between 0 and 1, or not given."""
     if prevalence is not None and not 0 < prevalence < 1:
@@ -239,74 +204,3 @@ def flags_from_file(path: str) -> list[str]:
         elif value is not None:
             flags += [f"--{name}", str(value)]
     return flags
-
-
-@dataclass(frozen=True)
-class PredictConfig:
-    """Predict image files with a run: one row a file on stdout."""
-
-    files: tuple[str, ...]
-    """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
-    run: str
-    """Run folder, as `trainer train` wrote it."""
-    format: Literal["csv", "jsonl"] = "csv"
-    """Of the rows: CSV with a header, or one JSON object a line."""
-    batch_size: int = 64
-    """Images a step; does not change the result."""
-
-    def __post_init__(self) -> None:
-        _check_files(self.files)
-        if self.batch_size < 1:
-            raise UsageError(f"--batch_size is {self.batch_size}; expected at least 1")
-
-
-@dataclass(frozen=True)
-class ExplainConfig:
-    """Show where in image files a run finds what speaks for PNEUMONIA (Grad-CAM)."""
-
-    files: tuple[str, ...]
-    """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
-    run: str
-    """Run folder, as `trainer train` wrote it."""
-    output: str
-    """Folder for the pictures and a page of them; it must be empty or absent."""
-
-    def __post_init__(self) -> None:
-        _check_files(self.files)
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """Make a SavedModel of a run that takes JPEG and PNG files, and a Keras file; neither needs this project."""
-
-    run: str
-    """Run folder, as `trainer train` wrote it."""
-    output: str
-    """Folder for the export; it must be empty or absent."""
-
-
-def _check_files(files: tuple[str, ...]) -> None:
-    if not files:
-        raise UsageError("expected image files or folders, found none; name at least one")
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Compare runs that were evaluated on the same images: table, paired differences, and a page.
-
-    Each run is set against the first: the difference of the AUROC, with its interval and p value by a bootstrap over
-    patients, the same resamples for both.
-    """
-
-    runs: tuple[str, ...]
-    """Run folders, two or more; the first is what the others are set against."""
-    output: str | None = None
-    """HTML file to write the page to; without it, the table is printed only."""
-    split: Literal["test", "val", "train"] = "test"
-    """Whose results."""
-    allow_different: bool = False
-    """Take runs that were evaluated on other images too, marked, and without a difference."""
-
-    def __post_init__(self) -> None:
-        if len(self.runs) < 2:
-            raise UsageError(f"expected two runs or more to compare, found {len(self.runs)}")

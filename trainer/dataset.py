@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -78,8 +80,8 @@ def training_batches(
     def images_and_labels(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         if held is not None:
             return tf.gather(held.images, batch), tf.gather(held.labels, batch)
-        parsed = _parse(batch, source)
-        return parsed["images"], parsed["labels"]
+        images, labels, _ = _parse(batch, source)
+        return images, labels
 
     pairs = mine.map(images_and_labels, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
     return pairs.prefetch(tf.data.AUTOTUNE)
@@ -106,12 +108,23 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
         "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
     """
     records = tf.data.TFRecordDataset(list(source.paths)).batch(batch_size)
-    sides = dict.fromkeys((schema.SOURCE_HEIGHT, schema.SOURCE_WIDTH), tf.io.FixedLenFeature([], tf.int64, 0))
+    text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    wanted = {
+        schema.FILENAME: text,
+        schema.GROUP: text,
+        schema.SOURCE_HEIGHT: side,
+        schema.SOURCE_WIDTH: side,
+    }
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        parsed = _parse(batch, source, filenames=schema.FILENAME, groups=schema.GROUP)
-        side = tf.io.parse_example(batch, sides)
-        return {**parsed, "source_pixels": side[schema.SOURCE_HEIGHT] * side[schema.SOURCE_WIDTH]}
+        images, labels, more = _parse(batch, source, wanted)
+        return {
+            "images": images,
+            "labels": labels,
+            "filenames": more[schema.FILENAME],
+            "groups": more[schema.GROUP],
+            "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
+        }
 
     return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
 
@@ -162,28 +175,28 @@ def _positions(source: SplitSource, shards: np.ndarray) -> tf.data.Dataset:
     )
 
 
-def _parse(serialized: tf.Tensor, source: SplitSource, **texts: str) -> dict[str, tf.Tensor]:
+def _parse(
+    serialized: tf.Tensor, source: SplitSource, wanted: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
     """tf.train.Example bytes [N] to tensors, the whole batch in one call.
 
     Args:
         serialized: string [N].
         source: where they are from.
-        texts: name → feature of what else is wanted, string [N]; what is not parsed costs nothing.
+        wanted: feature → its kind, of what else is wanted; what is not parsed costs nothing.
+
+    Returns:
+        Images uint8 [N, S, S, 1], labels int64 [N], and by feature what else is wanted, [N] each.
     """
-    text = tf.io.FixedLenFeature([], tf.string)
     features = tf.io.parse_example(
         serialized,
         {
-            schema.ENCODED: text,
+            schema.ENCODED: tf.io.FixedLenFeature([], tf.string),
             schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
-            **dict.fromkeys(texts.values(), text),
+            **wanted,
         },
     )
-    return {
-        "images": _decode(features[schema.ENCODED], source),
-        "labels": features[schema.LABEL],
-        **{name: features[feature] for name, feature in texts.items()},
-    }
+    return _decode(features[schema.ENCODED], source), features[schema.LABEL], features
 
 
 def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:

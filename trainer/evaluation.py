@@ -87,22 +87,6 @@ def predict_split(
     return predictions
 
 
-def evaluate_split(
-    evaluator: Evaluator,
-    source: SplitSource,
-    split: str,
-    *,
-    point: OperatingPoint | None = None,
-    prevalence: float | None = None,
-    batch_size: int = BATCH_SIZE,
-    show_progress: bool = True,
-) -> Evaluation:
-    """Evaluates a split at an operating point; see `predict_split` and `metrics.evaluate`."""
-    predictions = predict_split(evaluator, source, split, batch_size=batch_size, show_progress=show_progress)
-    evaluation = measure(predictions, source, split, point=point, prevalence=prevalence)
-    return replace(evaluation, samples=_explained(evaluator.model, evaluation.samples))
-
-
 def measure(
     predictions: Predictions,
     source: SplitSource,
@@ -123,16 +107,23 @@ def measure(
     return Evaluation(split, numbers, predictions, _samples(source, predictions, split, numbers["threshold"]))
 
 
-def _explained(model: keras.Model, samples: list[Sample]) -> list[Sample]:
-    """The samples with their heat maps."""
-    heats = heat_maps(model, np.stack([sample.pixels for sample in samples]))
-    return [replace(each, overlay=overlay(each.pixels, heat)) for each, heat in zip(samples, heats, strict=True)]
-
-
-def fit_operating_point(evaluator: Evaluator, source: SplitSource, rule: str) -> OperatingPoint:
-    """Threshold and temperature from the validation images; see `OperatingPoint.fit` and `predict_split`."""
-    val = predict_split(evaluator, source, "val", show_progress=False)
-    return OperatingPoint.fit(rule, val.labels, val.probabilities)
+def explained_evaluation(
+    model: keras.Model,
+    predictions: Predictions,
+    source: SplitSource,
+    split: str,
+    *,
+    point: OperatingPoint | None = None,
+    prevalence: float | None = None,
+) -> Evaluation:
+    """As `measure`, the images with heat maps of the model that made the predictions."""
+    evaluation = measure(predictions, source, split, point=point, prevalence=prevalence)
+    heats = heat_maps(model, np.stack([sample.pixels for sample in evaluation.samples]))
+    explained = [
+        replace(sample, overlay=overlay(sample.pixels, heat))
+        for sample, heat in zip(evaluation.samples, heats, strict=True)
+    ]
+    return replace(evaluation, samples=explained)
 
 
 def load_evaluator(path: Path) -> Evaluator:

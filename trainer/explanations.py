@@ -11,15 +11,18 @@ from typing import NamedTuple
 
 import keras
 import numpy as np
+import tensorflow as tf
 from PIL import Image
 
 from beam_prep.errors import RunError
 from beam_prep.images import ImageError, equalize
 from beam_prep.page import image_uri, render, write_page
+from trainer.calibration import sigmoid
 from trainer.description import Description
 from trainer.explain import heat_maps, side_by_side
 from trainer.image_files import as_input, decode_file, read_batches
-from trainer.predict import Predictor, probabilities
+from trainer.loop import Evaluator
+from trainer.predict import finite_logits
 from trainer.progress import progress_bar
 
 BATCH_SIZE = 32
@@ -70,7 +73,7 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
         RunError: the folder can't be written, or the model gives no finite number.
     """
     done: list[Explained] = []
-    predictor = Predictor(model)
+    evaluator = Evaluator(model, tf.distribute.get_strategy())
     names = picture_names(paths)
     read = partial(_read, description=description)
     try:
@@ -78,7 +81,7 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
         with progress_bar("explain", len(paths), unit="images") as bar:
             for batch in read_batches(paths, read, BATCH_SIZE):
                 inputs = [content.model_input for _, content in batch if isinstance(content, Readable)]
-                logits = iter(predictor.logits(np.stack(inputs)) if inputs else ())
+                logits = iter(finite_logits(evaluator, inputs))
                 heats = iter(heat_maps(model, np.stack(inputs)) if inputs else ())
                 for path, content in batch:
                     filename = path.encode("utf-8", "backslashreplace").decode()
@@ -87,8 +90,8 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
                         continue
                     logit, picture = next(logits), output / names[len(done)]
                     _write_png(picture, side_by_side(content.pixels, next(heats)))
-                    label = int(probabilities(logit) >= description.threshold)
-                    calibrated = float(probabilities(logit, description.temperature))
+                    label = int(sigmoid(logit) >= description.threshold)
+                    calibrated = float(sigmoid(logit / description.temperature))
                     done.append(Explained(filename, picture, calibrated, label))
                 bar.update(len(batch))
         _write_index(output, done, description)

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.calibration import sigmoid
 from trainer.models import logits_of
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
@@ -37,7 +38,7 @@ class Predictions:
     @property
     def probabilities(self) -> np.ndarray:
         """Of PNEUMONIA, float64 [N] in 0..1."""
-        return 1 / (1 + np.exp(-np.clip(self.logits, -700, 700)))
+        return sigmoid(self.logits)
 
     def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
         """Mean binary cross-entropy, each image weighed by its class."""
@@ -182,33 +183,35 @@ class Evaluator:
         self._predict = tf.function(self._predict_batch, input_signature=[tf.TensorSpec(shape, tf.uint8)])
 
     def predict(self, batches: tf.data.Dataset, on_batch: Callable[[int], object] = lambda count: None) -> Predictions:
-        """Predicts all of `dataset.evaluation_batches`.
-
-        The last batch is filled up with zeros to a size that the replicas divide, and what comes of those is dropped.
-        """
+        """Predicts all of `dataset.evaluation_batches`."""
         filenames: list[str] = []
         groups: list[str] = []
         labels: list[np.ndarray] = []
         logits: list[np.ndarray] = []
         source_pixels: list[np.ndarray] = []
-        replicas = self._strategy.num_replicas_in_sync
         for batch in batches:
-            images = batch["images"]
-            count = int(images.shape[0])
-            padded = tf.pad(images, [[0, -count % replicas], [0, 0], [0, 0], [0, 0]])
-            logits.append(self._predict(padded).numpy()[:count, 0])
+            logits.append(self.logits(batch["images"]))
             labels.append(batch["labels"].numpy())
             source_pixels.append(batch["source_pixels"].numpy())
             filenames += [name.decode() for name in batch["filenames"].numpy()]
             groups += [group.decode() for group in batch["groups"].numpy()]
-            on_batch(count)
+            on_batch(len(logits[-1]))
         return Predictions(
             filenames,
             groups,
             np.concatenate(labels),
-            np.concatenate(logits).astype(np.float64),
+            np.concatenate(logits),
             np.concatenate(source_pixels),
         )
+
+    def logits(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
+        """Images uint8 [N, S, S, 1] to the logits of PNEUMONIA, float64 [N].
+
+        They are filled up with zeros to a number that the replicas divide, and what comes of those is dropped.
+        """
+        count = int(images.shape[0])
+        padded = tf.pad(images, [[0, -count % self._strategy.num_replicas_in_sync], [0, 0], [0, 0], [0, 0]])
+        return self._predict(padded).numpy()[:count, 0].astype(np.float64)
 
     def _predict_batch(self, images: tf.Tensor) -> tf.Tensor:
         """uint8 [N, H, W, 1], N a multiple of the replicas, to logits float32 [N, 1] in the same order."""

@@ -12,9 +12,10 @@ import tensorflow as tf
 
 from beam_prep.errors import RunError
 from beam_prep.images import ImageError
+from trainer.calibration import sigmoid
 from trainer.description import Description
 from trainer.image_files import as_input, decode_file, read_batches
-from trainer.models import logits_of
+from trainer.loop import Evaluator
 
 
 class Prediction(NamedTuple):
@@ -35,40 +36,6 @@ class Prediction(NamedTuple):
     error: str | None
 
 
-class Predictor:
-    """A model that answers batches of any size with one trace.
-
-    Args:
-        model: as `trainer.models.build` makes it.
-    """
-
-    def __init__(self, model: keras.Model) -> None:
-        logits = logits_of(model)
-
-        def run(images: tf.Tensor) -> tf.Tensor:
-            return tf.cast(logits(tf.cast(images, tf.float32), training=False), tf.float32)
-
-        shape = (None, *model.input.shape[1:])
-        self._run = tf.function(run, input_signature=[tf.TensorSpec(shape, tf.uint8)])
-
-    def logits(self, images: np.ndarray) -> np.ndarray:
-        """Images to the logits of PNEUMONIA.
-
-        Args:
-            images: uint8 [N, S, S].
-
-        Returns:
-            float64 [N].
-
-        Raises:
-            RunError: some are not finite.
-        """
-        logits = self._run(images[..., None]).numpy()[:, 0].astype(np.float64)
-        if not np.isfinite(logits).all():
-            raise RunError("the model gives no finite number for some images; its weights are broken")
-        return logits
-
-
 def predict_files(
     model: keras.Model, description: Description, paths: Sequence[str], *, batch_size: int
 ) -> Generator[Prediction, None, None]:
@@ -80,10 +47,10 @@ def predict_files(
         paths: of the files.
         batch_size: images a step; does not change the result.
     """
-    predictor = Predictor(model)
+    evaluator = Evaluator(model, tf.distribute.get_strategy())
     read = partial(read_input, description=description)
     for batch in read_batches(paths, read, batch_size):
-        yield from _predict_batch(predictor, description, batch)
+        yield from _predict_batch(evaluator, description, batch)
 
 
 def read_input(path: str, description: Description) -> np.ndarray:
@@ -95,18 +62,24 @@ def read_input(path: str, description: Description) -> np.ndarray:
     return as_input(decode_file(path), image_size=description.image_size, equalization=description.equalization)
 
 
-def probabilities(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
-    """sigmoid(logits / temperature), the shape of `logits`."""
-    return 1 / (1 + np.exp(-np.clip(logits / temperature, -700, 700)))
+def finite_logits(evaluator: Evaluator, images: Sequence[np.ndarray]) -> np.ndarray:
+    """Logits float64 [N] of images uint8 [S, S]; N may be 0.
+
+    Raises:
+        RunError: some are not finite.
+    """
+    logits = evaluator.logits(np.stack(images)[..., None]) if images else np.empty(0)
+    if not np.isfinite(logits).all():
+        raise RunError("the model gives no finite number for some images; its weights are broken")
+    return logits
 
 
 def _predict_batch(
-    predictor: Predictor, description: Description, batch: Sequence[tuple[str, np.ndarray | ImageError]]
+    evaluator: Evaluator, description: Description, batch: Sequence[tuple[str, np.ndarray | ImageError]]
 ) -> Iterator[Prediction]:
-    usable = [content for _, content in batch if not isinstance(content, ImageError)]
-    logits = predictor.logits(np.stack(usable)) if usable else np.empty(0)
-    raw = iter(probabilities(logits).tolist())
-    calibrated = iter(probabilities(logits, description.temperature).tolist())
+    logits = finite_logits(evaluator, [content for _, content in batch if not isinstance(content, ImageError)])
+    raw = iter(sigmoid(logits).tolist())
+    calibrated = iter(sigmoid(logits / description.temperature).tolist())
     for path, content in batch:
         name = path.encode("utf-8", "backslashreplace").decode()
         if isinstance(content, ImageError):

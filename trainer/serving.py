@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from beam_prep.pyramid import RESIZE_GAP
+
 _VALUES = 65536  # of 16 bits
 _PNG = b"\x89PNG\r\n\x1a\n"
-_RESIZE_GAP = 2.0  # as in `beam_prep.pyramid`
 
 
 def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf.Tensor:
@@ -88,7 +89,7 @@ def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
     """[H, W] to [image_size, image_size, 1] as a `Pyramid` does: halved while large, then bilinear, anti-aliased."""
     level = pixels[None, ..., None]  # [1, H, W, 1]
     extent = tf.cast(tf.shape(pixels), tf.float32)  # of the image, in pixels of its level
-    gap = 2 * _RESIZE_GAP * image_size
+    gap = 2 * RESIZE_GAP * image_size
 
     def halve(level: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.floor(tf.nn.avg_pool2d(level, 2, 2, "SAME") + 0.5), extent / 2

@@ -15,9 +15,10 @@ from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer import together
 from trainer.cluster import find_cluster
-from trainer.config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
 from trainer.inputs import check_same_preprocessing, check_threshold_rule, check_trainable, open_split
+from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from trainer.run_folder import RunFolder, check_empty, check_output, job_of
 from trainer.staging import staged
 from trainer.thresholds import OperatingPoint, choose_threshold
@@ -90,14 +91,11 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
         return _evaluate_together(config, manifest, described)
     point = _operating_point(runs[0], described[0], config.threshold_rule)
     with _quiet_start():
-        from trainer.evaluation import evaluate_split, load_evaluator
-    evaluation = evaluate_split(
-        load_evaluator(runs[0].model),
-        sources[0],
-        config.split,
-        point=point,
-        prevalence=config.prevalence,
-        batch_size=config.batch_size,
+        from trainer.evaluation import explained_evaluation, load_evaluator, predict_split
+    evaluator = load_evaluator(runs[0].model)
+    predictions = predict_split(evaluator, sources[0], config.split, batch_size=config.batch_size)
+    evaluation = explained_evaluation(
+        evaluator.model, predictions, sources[0], config.split, point=point, prevalence=config.prevalence
     )
     same = described[0]["dataset_fingerprint"] == manifest.fingerprint
     folder = runs[0] if same else runs[0].aside(manifest.fingerprint)

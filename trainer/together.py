@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.errors import UsageError
-from trainer.config import EvaluateConfig
+from trainer.run_config import EvaluateConfig
 from trainer.run_folder import RunFolder
 from trainer.thresholds import OperatingPoint
 

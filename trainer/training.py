@@ -22,9 +22,9 @@ from trainer.callbacks import Callbacks
 from trainer.cluster import find_cluster
 from trainer.config import TrainConfig
 from trainer.dataset import distribute, hold, training_batches
-from trainer.evaluation import Evaluation, evaluate_split, fit_operating_point, predict_split, readable_records
+from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
 from trainer.inputs import SplitSource
-from trainer.loop import Evaluator, Loop
+from trainer.loop import Evaluator, Loop, Predictions
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
 from trainer.progress import progress_bar
 from trainer.run_folder import RunFolder, job_of, open_output, written
@@ -32,6 +32,7 @@ from trainer.saving import Saver
 from trainer.state import TrainingState
 from trainer.strategy import is_chief, make_strategy
 from trainer.sums import EpochSums, NotFiniteError
+from trainer.thresholds import OperatingPoint
 
 MAX_ROLLBACKS = 3
 
@@ -102,26 +103,29 @@ class Training:
                     self._run_phase(phase)
                 except NotFiniteError as error:
                     self._roll_back(phase, error)
-        self.operating_point = fit_operating_point(self._evaluator, self.sources["val"], self.config.threshold_rule)
+        self._val = self._predict("val")
+        self.operating_point = OperatingPoint.fit(self.config.threshold_rule, self._val.labels, self._val.probabilities)
         if self.is_chief:
             self._save_model()
             self.folder.write_json("model", self._describe())
 
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one) and val."""
-        filled = [split for split in ("test", "val") if self.sources[split].num_records]
-        return [self._evaluate_split(split) for split in filled]
+        predicted = {"test": self._predict("test")} if self.sources["test"].num_records else {}
+        return [
+            explained_evaluation(
+                self._evaluator.model,
+                predictions,
+                self.sources[split],
+                split,
+                point=self.operating_point,
+                prevalence=self.config.prevalence,
+            )
+            for split, predictions in {**predicted, "val": self._val}.items()
+        ]
 
-    def _evaluate_split(self, split: str) -> Evaluation:
-        point, prevalence = self.operating_point, self.config.prevalence
-        return evaluate_split(
-            self._evaluator,
-            self.sources[split],
-            split,
-            point=point,
-            prevalence=prevalence,
-            show_progress=self.is_chief,
-        )
+    def _predict(self, split: str) -> Predictions:
+        return predict_split(self._evaluator, self.sources[split], split, show_progress=self.is_chief)
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state

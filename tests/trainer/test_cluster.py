@@ -44,12 +44,12 @@ def test_a_wrong_one_is_one_line(monkeypatch, text, said):
 def test_the_first_of_the_chief_and_the_workers_writes(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS}, index=1))
     cluster = find_cluster("multiworker")
-    assert (cluster.index, cluster.is_chief, cluster.name) == (1, False, "worker 1 of 3")
+    assert (cluster.index, cluster.name) == (1, "worker 1 of 3")
     jobs = {"chief": ["z:9"], "worker": WORKERS}
     monkeypatch.setenv("TF_CONFIG", config(jobs, kind="chief"))
-    assert find_cluster("auto").is_chief
+    assert find_cluster("auto").index == 0
     monkeypatch.setenv("TF_CONFIG", config(jobs, index=0))
-    assert (find_cluster("auto").index, find_cluster("auto").is_chief) == (1, False)
+    assert find_cluster("auto").index == 1
 
 
 def test_auto_takes_it_only_if_there_are_several(monkeypatch):

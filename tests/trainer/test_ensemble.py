@@ -10,13 +10,14 @@ from beam_prep.errors import RunError, UsageError
 from beam_prep.manifest import Manifest
 from trainer import together
 from trainer.calibration import sigmoid
-from trainer.config import EvaluateConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.dataset import evaluation_batches
 from trainer.ensemble import mean_logits, predict_together
 from trainer.evaluation import predict_split
 from trainer.inputs import open_split
 from trainer.loop import Evaluator
 from trainer.models import build, logits_of
+from trainer.run_config import EvaluateConfig
 from trainer.run_folder import RunFolder
 from trainer.thresholds import OperatingPoint
 

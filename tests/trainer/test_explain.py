@@ -10,10 +10,11 @@ from PIL import Image
 
 from beam_prep.phantom import phantom
 from trainer import models
-from trainer.config import ExplainConfig, TrainConfig
+from trainer.config import TrainConfig
 from trainer.explain import heat_maps, overlay, side_by_side
 from trainer.explanations import picture_names
 from trainer.image_files import as_input
+from trainer.run_config import ExplainConfig
 from trainer.task import explain
 
 

@@ -14,8 +14,8 @@ from PIL import Image
 
 from beam_prep.errors import RunError, UsageError
 from beam_prep.phantom import phantom
-from trainer.config import ExportConfig, PredictConfig
 from trainer.image_files import as_input, decode_file
+from trainer.run_config import ExportConfig, PredictConfig
 from trainer.serving import model_input
 from trainer.task import export, predict
 

@@ -72,17 +72,21 @@ def weights(run: Path) -> list[np.ndarray]:
     return keras.models.load_model(run / "model.keras").get_weights()
 
 
+def assert_alike(run: Path, other: Path, *, atol: float) -> None:
+    """The losses of every epoch and the weights at the end, but for rounding."""
+    for rows in zip(results(run)["history"], results(other)["history"], strict=True):
+        for name in ("loss", "val_loss"):
+            assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), rel=1e-5)
+    for ours, theirs in zip(weights(run), weights(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=atol)
+
+
 def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_path):
     one = command("trainer", "train", "--data", dataset, "--output", tmp_path / "one", *SMALL, "--num_replicas", 2)
     assert one.returncode == 0, one.stderr
     succeed(2, dataset, tmp_path / "two")
-    mine, other = results(tmp_path / "two"), results(tmp_path / "one")
     assert json.loads((tmp_path / "two" / "model.json").read_text())["num_replicas"] == 2
-    for rows in zip(mine["history"], other["history"], strict=True):
-        assert float(rows[0]["loss"]) == pytest.approx(float(rows[1]["loss"]), rel=1e-5)
-        assert float(rows[0]["val_loss"]) == pytest.approx(float(rows[1]["val_loss"]), rel=1e-5)
-    for ours, theirs in zip(weights(tmp_path / "two"), weights(tmp_path / "one"), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    assert_alike(tmp_path / "two", tmp_path / "one", atol=1e-5)
 
 
 @pytest.mark.slow
@@ -91,12 +95,7 @@ def test_two_workers_train_as_one_process(dataset, tmp_path):
     (one,) = finish([*start(1, dataset, tmp_path / "one", *flags, programs={0: PLAIN})])
     assert one[0] == 0, one
     succeed(2, dataset, tmp_path / "two", "--no_augment", programs=dict.fromkeys(range(2), PLAIN))
-    mine, other = results(tmp_path / "two"), results(tmp_path / "one")
-    for rows in zip(mine["history"], other["history"], strict=True):
-        assert float(rows[0]["loss"]) == pytest.approx(float(rows[1]["loss"]), rel=1e-5)
-        assert float(rows[0]["val_loss"]) == pytest.approx(float(rows[1]["val_loss"]), rel=1e-5)
-    for ours, theirs in zip(weights(tmp_path / "two"), weights(tmp_path / "one"), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=2e-6)
+    assert_alike(tmp_path / "two", tmp_path / "one", atol=2e-6)
 
 
 @pytest.mark.slow

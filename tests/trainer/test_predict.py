@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -20,10 +19,11 @@ from beam_prep.config import PrepConfig
 from beam_prep.errors import UsageError
 from beam_prep.images import ImageError
 from beam_prep.prepare import prepare
-from trainer.config import PredictConfig
+from trainer.calibration import sigmoid
 from trainer.description import Description
 from trainer.image_files import as_input, decode_file, find_files, read_all
-from trainer.predict import probabilities
+from trainer.loop import Predictions
+from trainer.run_config import PredictConfig
 from trainer.run_folder import RunFolder
 from trainer.task import predict
 
@@ -159,13 +159,15 @@ def test_reading_runs_ahead_but_not_away():
     assert len(read) <= 10
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
-def test_a_file_that_may_not_be_read_is_unreadable(tmp_path):
-    (tmp_path / "a.png").write_bytes(b"x")
-    (tmp_path / "a.png").chmod(0)
+def test_a_file_that_may_not_be_read_is_unreadable(unprivileged):
+    (unprivileged / "a.png").write_bytes(b"x")
+    (unprivileged / "a.png").chmod(0)
     with pytest.raises(ImageError, match="unreadable: PermissionError"):
-        decode_file(str(tmp_path / "a.png"))
+        decode_file(str(unprivileged / "a.png"))
 
 
 def test_extreme_logits_stay_probabilities():
-    assert probabilities(np.array([-1e9, 0.0, 1e9])).tolist() == pytest.approx([0, 0.5, 1])
+    logits = np.array([-1e9, 0.0, 1e9])
+    nothing = np.zeros(3, int)
+    assert sigmoid(logits).tolist() == pytest.approx([0, 0.5, 1])
+    assert Predictions([], [], nothing, logits, nothing).probabilities.tolist() == sigmoid(logits).tolist()
