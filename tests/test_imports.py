@@ -33,6 +33,7 @@ def rooms(modules: set[str]) -> set[str]:
         "splits",
         "spool",
         "work",
+        "folder_lock",
         "plan",
     ],
 )
