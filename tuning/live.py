@@ -23,7 +23,7 @@ INTERVAL_S = 1.0
 @contextmanager
 def live_table(
     current: Callable[[], Sweep],
-    num_trials: int,
+    num_trials: int | None,
     *,
     console: Console | None = None,
     interval_s: float = INTERVAL_S,
@@ -33,7 +33,7 @@ def live_table(
 
     Args:
         current: gives the sweep as it is; called from another thread.
-        num_trials: that are planned.
+        num_trials: that are planned; None if it is not known.
         console: where to; stderr if not given.
         interval_s: between two looks at the sweep.
         clock: seconds since the epoch.
@@ -68,12 +68,12 @@ def live_table(
             look()
 
 
-def overview(sweep: Sweep, num_trials: int, console: Console, now: float) -> RenderableType:
+def overview(sweep: Sweep, num_trials: int | None, console: Console, now: float) -> RenderableType:
     """What of a sweep fits on a terminal: the line that sums it up, then the trials that matter most.
 
     Args:
         sweep: as it is.
-        num_trials: that are planned.
+        num_trials: that are planned; None if it is not known.
         console: whose size it is made for.
         now: seconds since the epoch.
     """
@@ -111,7 +111,9 @@ def _leave_out(shown: tuple[list[Trial], list[Trial], list[Trial]], num_trials: 
 
 
 @contextmanager
-def _on_terminal(console: Console, num_trials: int, clock: Callable[[], float]) -> Iterator[Callable[[Sweep], None]]:
+def _on_terminal(
+    console: Console, num_trials: int | None, clock: Callable[[], float]
+) -> Iterator[Callable[[Sweep], None]]:
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
@@ -119,7 +121,9 @@ def _on_terminal(console: Console, num_trials: int, clock: Callable[[], float]) 
 
 
 @contextmanager
-def _as_lines(console: Console, num_trials: int, clock: Callable[[], float]) -> Iterator[Callable[[Sweep], None]]:
+def _as_lines(
+    console: Console, num_trials: int | None, clock: Callable[[], float]
+) -> Iterator[Callable[[Sweep], None]]:
     told: set[str] = set()
 
     def update(sweep: Sweep) -> None:

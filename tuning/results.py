@@ -16,8 +16,8 @@ from tuning.trial import State, Trial
 
 Direction = Literal["max", "min"]
 
-NOT_OF_THE_MODEL = ("output", "overwrite")
-"""Flags of a trial that are no part of the best configuration: they would lead a new training to the trial's folder."""
+NOT_OF_A_NEW_RUN = ("output", "overwrite", "evaluate_test", "keep_checkpoint", "continue_from")
+"""Flags of a trial that a training of its configuration anew has to do without."""
 
 _NUMBER, _NOTHING = (int, float), type(None)
 _TYPES: dict[str, Any] = {
@@ -121,15 +121,17 @@ def objective_interval(sweep: Sweep, trial: Trial) -> tuple[float, float] | None
 def write_trials_csv(sweep: Sweep) -> Path:
     """Writes `trials.csv`, one row a trial in the order in which they were given out.
 
-    Columns: trial_id, state and objective; every hyperparameter by its name; every metric of the validation split by
-    its name after `val_`; seconds, peak_memory_bytes, epochs, worker and reason. What is not known is empty.
+    Columns: trial_id, state and objective; every hyperparameter by its name, after `set_` if it is called as another
+    column is (Hyperband sets epochs); every metric of the validation split by its name after `val_`; seconds,
+    peak_memory_bytes, epochs (trained), worker and reason. What is not known is empty.
 
     Raises:
         RunError: it can't be written.
     """
     metrics = dict.fromkeys(f"val_{name}" for trial in sweep.trials for name in trial.metrics)
+    settings = map(_column_of, sweep.hyperparameters)
     after = ("seconds", "peak_memory_bytes", "epochs", "worker", "reason")
-    columns = list(dict.fromkeys(["trial_id", "state", "objective", *sweep.hyperparameters, *metrics, *after]))
+    columns = ["trial_id", "state", "objective", *settings, *metrics, *after]
     RunFolder(sweep.path).write_table("trials", columns, (_row(trial, columns) for trial in sweep.trials))
     return sweep.path / "trials.csv"
 
@@ -145,7 +147,7 @@ def write_best_config(sweep: Sweep) -> Path | None:
     """
     if (best := sweep.best) is None:
         return None
-    flags = {name: value for name, value in best.flags.items() if name not in NOT_OF_THE_MODEL}
+    flags = {name: value for name, value in best.flags.items() if name not in NOT_OF_A_NEW_RUN}
     RunFolder(sweep.path).write_json("best_config", flags)
     return sweep.path / "best_config.json"
 
@@ -157,9 +159,14 @@ def train_command(sweep: Sweep) -> str:
 
 
 def _row(trial: Trial, columns: Iterable[str]) -> dict[str, Any]:
-    known = {field.name: getattr(trial, field.name) for field in fields(trial)}
-    row = {**trial.values, **{f"val_{name}": value for name, value in trial.metrics.items()}, **known}
+    row = {field.name: getattr(trial, field.name) for field in fields(trial)}
+    row |= {_column_of(name): value for name, value in trial.values.items()}
+    row |= {f"val_{name}": value for name, value in trial.metrics.items()}
     return {name: row.get(name) for name in columns}
+
+
+def _column_of(hyperparameter: str) -> str:
+    return f"set_{hyperparameter}" if hyperparameter in _TYPES else hyperparameter
 
 
 def _read_trial(path: Path) -> Trial:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 STYLES: dict[State, str] = {"done": "", "failed": "red", "running": "cyan"}
-PIPE_WIDTH = 200
-"""Characters a line where the output is no terminal."""
+PIPE_WIDTH = 10_000
+"""Characters of a line at most where the output is no terminal: each trial is one line, for grep."""
 NOTE_WIDTH = 16
 """Columns that a wide table needs to leave for the reasons of failed trials."""
 

@@ -42,7 +42,7 @@ def test_tensorboard_shows_every_trial_with_settings_numbers_and_state(tmp_path)
     folder = write_hparams(read_sweep(write_sweep(tmp_path / "sweep", *trials)))
     experiment, groups = shown(folder)
     assert {info.name for info in experiment.hparam_infos} == {"image_size", "learning_rate", "arch"}
-    assert [info.name.tag for info in experiment.metric_infos][0] == "val_auroc"
+    assert next(info.name.tag for info in experiment.metric_infos) == "val_auroc"
     assert sorted(groups) == ["0000", "0001", "0002", "0003"]
     first = groups["0000"]
     assert first.hparams["image_size"].number_value == 90

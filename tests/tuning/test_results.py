@@ -136,16 +136,25 @@ def test_the_csv_has_a_row_a_trial_with_all_that_is_known_of_it(tmp_path):
         "trial_id,state,objective,learning_rate,image_size,arch,dropout,val_auroc,val_loss,"
         "seconds,peak_memory_bytes,epochs,worker,reason"
     )
-    assert [dict(zip(header, row, strict=True)) for row in rows] == [
-        {**dict.fromkeys(header, ""), "trial_id": "0000", "state": "done", "objective": "0.91", "learning_rate": "0.001",
-         "image_size": "90", "arch": "vgg19", "val_auroc": "0.91", "val_loss": str(1 - 0.91), "seconds": "12.25",
-         "peak_memory_bytes": "1000000000", "epochs": "4", "worker": "worker-0"},
-        {**dict.fromkeys(header, ""), "trial_id": "0001", "state": "failed", "learning_rate": "0.001", "image_size": "90",
-         "arch": "vgg19", "dropout": "0.5", "seconds": "50.0", "peak_memory_bytes": "1000000000", "worker": "worker-0",
+    known = [
+        {"trial_id": "0000", "state": "done", "objective": "0.91", "val_auroc": "0.91", "val_loss": str(1 - 0.91),
+         "seconds": "12.25", "peak_memory_bytes": "1000000000", "epochs": "4"},
+        {"trial_id": "0001", "state": "failed", "dropout": "0.5", "seconds": "50.0", "peak_memory_bytes": "1000000000",
          "reason": 'no memory, "really"'},
-        {**dict.fromkeys(header, ""), "trial_id": "0002", "state": "running", "learning_rate": "0.001",
-         "image_size": "90", "arch": "vgg19", "worker": "worker-0"},
+        {"trial_id": "0002", "state": "running"},
     ]  # fmt: skip
+    all_have = {"learning_rate": "0.001", "image_size": "90", "arch": "vgg19", "worker": "worker-0"}
+    expected = [{**dict.fromkeys(header, ""), **all_have, **each} for each in known]
+    assert [dict(zip(header, row, strict=True)) for row in rows] == expected
+
+
+def test_a_hyperparameter_that_is_called_as_another_column_has_a_column_of_its_own(tmp_path):
+    sweep = read_sweep(
+        write_sweep(tmp_path, done("0000", 0.9, values={"epochs": 9}, epochs=7), space={"epochs": [3, 9]})
+    )
+    with open(write_trials_csv(sweep), encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["set_epochs"], row["epochs"]) == ("9", "7")
 
 
 def test_the_interval_of_the_objective_is_that_of_the_trials_own_numbers(tmp_path):
@@ -168,7 +177,7 @@ def test_training_the_best_config_gives_the_metrics_of_the_trial_again(dataset: 
     sweep_path = write_sweep(tmp_path / "a sweep", space={"learning_rate": [1e-4, 1e-2]})
     run = sweep_path / "trials" / "0000"
     flags = TrainConfig(
-        data=str(dataset), output=str(run), image_size=32, batch_size=12, epochs=2, learning_rate=1e-3 * 1.1, augment=True,
+        data=str(dataset), output=str(run), image_size=32, batch_size=12, epochs=2, learning_rate=1e-3 * 1.1,
         zoom=0.1, class_weights=False, threshold_rule="youden", seed=5, overwrite=True,
     ).to_json()  # fmt: skip
     (tmp_path / "trial-flags.json").write_text(json.dumps(flags))
