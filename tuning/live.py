@@ -17,7 +17,7 @@ from tuning.trial import Trial
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
 
-INTERVAL_S = 1.0
+INTERVAL_S = 2.0
 
 
 @contextmanager

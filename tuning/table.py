@@ -53,7 +53,8 @@ def summary(sweep: Sweep, num_trials: int | None = None, now: float | None = Non
     parts = [", ".join(counts) + ("" if num_trials is None else f" of {num_trials} trials")]
     if best := sweep.best:
         parts.append(f"best {sweep.objective} {number(best.objective)} (trial {best.trial_id})")
-    if num_trials is not None and now is not None:
+    num_ended = sum(trial.state != "running" for trial in sweep.trials)
+    if num_trials is not None and now is not None and num_ended < num_trials:
         left = time_left(sweep, num_trials, now)
         minutes = None if left is None else max(round(left / 60), 1)  # seconds would only flicker
         parts.append("time left not known yet" if minutes is None else f"about {duration(60 * minutes)} left")
@@ -105,18 +106,20 @@ def _wide(sweep: Sweep, trials: Sequence[Trial], now: float | None, wrap: bool, 
         table.add_column(name, justify="right", no_wrap=True)
     if with_note:
         table.add_column("")
+    best = sweep.best
     for trial in trials:
         cells = [*_settings(sweep, trial), _time(trial, now), memory(trial.peak_memory_bytes)]
-        _add_row(table, sweep, trial, [*cells, _note(trial)] if with_note else cells, wrap)
+        _add_row(table, trial, [*cells, _note(trial)] if with_note else cells, wrap, is_best=trial is best)
     return table
 
 
 def _narrow(sweep: Sweep, trials: Sequence[Trial], now: float | None, wrap: bool) -> Table:
     table = _table(sweep)
     table.add_column(", ".join(sweep.hyperparameters))
+    best = sweep.best
     for trial in trials:
         about = (", ".join(_settings(sweep, trial)), _note(trial), _time(trial, now))
-        _add_row(table, sweep, trial, ["; ".join(filter(None, about))], wrap)
+        _add_row(table, trial, ["; ".join(filter(None, about))], wrap, is_best=trial is best)
     return table
 
 
@@ -130,10 +133,10 @@ def _table(sweep: Sweep) -> Table:
     return table
 
 
-def _add_row(table: Table, sweep: Sweep, trial: Trial, cells: Sequence[str], wrap: bool) -> None:
+def _add_row(table: Table, trial: Trial, cells: Sequence[str], wrap: bool, *, is_best: bool) -> None:
     from rich.text import Text
 
-    style = "bold green" if trial == sweep.best else STYLES[trial.state]
+    style = "bold green" if is_best else STYLES[trial.state]
     found = number(trial.objective) if trial.state == "done" else trial.state
     texts = (trial.trial_id, found, *cells)  # no markup: a reason may look like it
     table.add_row(*(Text(text, no_wrap=not wrap, overflow="ellipsis") for text in texts), style=style)

@@ -33,6 +33,7 @@ def test_the_summary_counts_trials_and_tells_the_best_so_far_and_the_time_left()
     assert summary(sweep_of(*trials), 5, NOW) == (
         "1 done, 1 failed, 1 running of 5 trials · best val_auroc 0.9000 (trial 0000) · about 13 min left"
     )
+    assert summary(sweep_of(*trials[:2]), 2, NOW) == "1 done, 1 failed of 2 trials · best val_auroc 0.9000 (trial 0000)"
     assert summary(sweep_of(*trials), None, NOW) == "1 done, 1 failed, 1 running · best val_auroc 0.9000 (trial 0000)"
 
 
