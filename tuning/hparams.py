@@ -13,7 +13,7 @@ from typing import Any
 
 from trainer.run_folder import written
 from tuning.quantities import setting
-from tuning.results import Sweep, objective_of
+from tuning.results import Sweep
 from tuning.trial import Trial
 
 
@@ -72,10 +72,10 @@ def _numbers(sweep: Sweep, trial: Trial) -> dict[str, float]:
     """The objective first, then the metrics and the cost, of those that are known."""
     if trial.state != "done":
         return {}
-    metrics = {f"val_{name}": float(value) for name, value in trial.metrics.items()}
+    metrics = {f"val_{name}": value for name, value in trial.metrics.items()}
     costs = {"seconds": trial.seconds, "peak_memory_bytes": trial.peak_memory_bytes, "epochs": trial.epochs}
-    known = {name: float(value) for name, value in costs.items() if value is not None}
-    return {sweep.objective: objective_of(trial), **metrics, **known}
+    known = {sweep.objective: trial.objective, **metrics, **costs}
+    return {name: float(value) for name, value in known.items() if value is not None}
 
 
 def _domain(sweep: Sweep, name: str) -> Any:

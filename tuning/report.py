@@ -10,12 +10,35 @@ from typing import Any
 from beam_prep.page import render, write_page
 from tuning import figures
 from tuning.analysis import pareto_front
+from tuning.hparams import write_hparams
 from tuning.quantities import duration, memory, number, setting
-from tuning.results import Sweep, objective_interval, objective_of, train_command
+from tuning.results import (
+    Sweep,
+    objective_interval,
+    objective_of,
+    train_command,
+    write_best_config,
+    write_trials_csv,
+)
 from tuning.trial import Trial
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
 """Numbers of the validation split in the table of trials, beside the objective."""
+
+
+def publish(sweep: Sweep) -> Path:
+    """Writes all that is made of a sweep: `trials.csv`, `best_config.json`, `tensorboard/`, and last the page.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        RunError: something can't be written.
+    """
+    write_trials_csv(sweep)
+    write_best_config(sweep)
+    write_hparams(sweep)
+    return write_report(sweep)
 
 
 def write_report(sweep: Sweep) -> Path:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from sweep_files import SPACE, done, drawn_trials, failed, running, write_sweep
 
-from tuning.report import write_report
+from tuning.report import publish, write_report
 from tuning.results import read_sweep
 
 
@@ -38,6 +38,14 @@ def test_trials_are_listed_the_best_first_with_links_to_their_pages(tmp_path):
     assert links == [f"trials/{trial_id}/report.html" for trial_id in ("0001", "0002", "0000")]
     assert all((tmp_path / link).is_file() for link in links)
     assert "0003 running 67" in text_of(html)
+
+
+def test_all_that_is_made_of_a_sweep_is_there_and_nothing_half_written(tmp_path):
+    sweep = read_sweep(write_sweep(tmp_path, done("0000", 0.8, metrics={"auroc": 0.8, "ppv": None}), running("0001")))
+    assert publish(sweep) == tmp_path / "report.html"
+    made = {path.name for path in tmp_path.iterdir()} - {"sweep.json", "trials"}
+    assert made == {"trials.csv", "best_config.json", "tensorboard", "report.html"}
+    assert {path.name for path in (tmp_path / "tensorboard" / "0000").iterdir()} == {"events.out.tfevents.sweep"}
 
 
 def test_an_objective_to_minimise_ranks_and_draws_the_least_as_best(tmp_path):
