@@ -23,6 +23,7 @@ MUTED = "#010204"
 RULE = "#010205"
 NORMAL = "#010206"
 PNEUMONIA = "#010207"
+PAPER = "#010208"
 CLASS_COLOURS = (NORMAL, PNEUMONIA)  # by label
 _PAGE_COLOURS = {
     INK: "currentColor",
@@ -30,6 +31,7 @@ _PAGE_COLOURS = {
     RULE: "var(--rule)",
     NORMAL: "var(--normal)",
     PNEUMONIA: "var(--pneumonia)",
+    PAPER: "var(--paper)",
 }
 
 

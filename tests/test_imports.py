@@ -99,6 +99,22 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
 
 
+@pytest.mark.parametrize("module", ["trial", "results", "quantities", "table", "live", "hparams"])
+def test_results_of_a_sweep_are_read_and_shown_without_anything_heavy(module):
+    assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "tensorboard", "rich"}
+
+
+def test_tuning_never_loads_beam_and_takes_what_looks_alike_in_every_room():
+    modules = loaded(
+        "import importlib, pkgutil, tuning\n"
+        "for module in pkgutil.walk_packages(tuning.__path__, 'tuning.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
+    )
+    assert "tuning.report" in modules, "all modules were loaded"
+    assert "apache_beam" not in modules
+    assert rooms(modules) == {"beam_prep", "trainer", "tuning"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

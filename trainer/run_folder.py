@@ -89,13 +89,17 @@ class RunFolder:
                 f"make one with: python -m trainer train --data DATASET --output {self.path}"
             ) from None
 
+    def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+        """Writes `name`.csv."""
+        self._write(f"{name}.csv", _csv(columns, rows))
+
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes `history.csv`, one row an epoch."""
-        self._write("history.csv", _csv(HISTORY_COLUMNS, rows))
+        self.write_table("history", HISTORY_COLUMNS, rows)
 
     def write_predictions(self, split: str, rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes `predictions-SPLIT.csv`, one row an image."""
-        self._write(f"predictions-{split}.csv", _csv(PREDICTION_COLUMNS, rows))
+        self.write_table(f"predictions-{split}", PREDICTION_COLUMNS, rows)
 
     def aside(self, fingerprint: str) -> RunFolder:
         """A folder below this one for the results on another dataset, so that none are mixed up."""
