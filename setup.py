@@ -15,13 +15,13 @@ setup(
     description="Chest X-ray images in, a trained, evaluated and explained pneumonia classifier out.",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["beam_prep*", "trainer*"]),
+    packages=find_packages(include=["beam_prep*", "trainer*", "tuning*"]),
     package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"]},
     install_requires=BASE,
     extras_require={
         "prep": PREP,
         "train": TRAIN,
-        "tune": [*TRAIN, "keras-tuner>=1.4.8"],
+        "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml"],
         "k8s": ["kubernetes>=33"],
         "bench": [
             "importlib_resources; python_version >= '3.11'",
