@@ -32,9 +32,18 @@ class BayesianOracle(SweepOracle, keras_tuner.oracles.BayesianOptimizationOracle
     """A function of the seed and of the trials before, also after a restart."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Starts to look for the best place from points that only seed and trial decide."""
+        """Looks for the best place from points that only seed and trial decide.
+
+        What was tried before, or can't be trained, makes way for a random combination that is new.
+        """
         self._random_state = np.random.RandomState((self.seed + int(trial_id)) % 2**32)
-        return super().populate_space(trial_id)
+        response = super().populate_space(trial_id)
+        if response["status"] != TrialStatus.RUNNING:
+            return response
+        proposed = self._space.rounded(response["values"])
+        if not self._duplicate(proposed) and self._job.reason_against(proposed) is None:
+            return {"status": TrialStatus.RUNNING, "values": proposed}
+        return self._random_populate_space()
 
 
 class HyperbandOracle(SweepOracle, keras_tuner.oracles.HyperbandOracle):

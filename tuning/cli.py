@@ -12,29 +12,30 @@ from tuning.config import SearchConfig, ShowConfig
 from tuning.trial import Trial
 
 
-def search(config: SearchConfig, train_flags: list[str]) -> None:
-    """Searches and says what came of it."""
+def search(config: SearchConfig, train_flags: list[str]) -> int:
+    """Searches and says what came of it; 1 if no trial is done."""
     from tuning.search import search as run
 
     found = run(config, train_flags, on_plan=_print_plan, on_end=_print_trial, on_note=_print)
     if found.role.kind == "worker":
-        return
+        return 0
     trials = found.folder.trials()
     done = sum(trial.state == "done" for trial in trials)
     print(f"trials:    {done} done, {len(trials) - done} failed, in {found.folder.path / 'trials'}")
     if found.best is None:
-        print("best:      none; see the reasons above")
-        return
+        print("best:      none; trial.json of each has its reason")
+        return 1
     print(f"best:      {_described(found.best, config.objective)}")
     for name, numbers in found.final.items():
         test = ", ".join(f"{key} {_shown(numbers[key])}" for key in ("auroc", "accuracy", "sensitivity", "specificity"))
         print(f"test:      {test} ({found.folder.final / name})")
     print(f"config:    {found.folder.write_best_config(found.best)}")
     print(f"again:     python -m trainer train --config {found.folder.path / 'best_config.json'} --output RUN")
+    return 0
 
 
 def show(config: ShowConfig) -> None:
-    """Prints the trials of a sweep, the best first."""
+    """Prints the trials of a sweep."""
     from tuning.sweep_folder import SweepFolder
 
     folder = SweepFolder(config.sweep)

@@ -29,7 +29,6 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from trainer.run_folder import RunFolder
 from tuning.config import DEFAULT_TRIALS, SearchConfig
 from tuning.job import Job
-from tuning.space import Space
 
 REDRAWS = 20
 """A space counts as used up after so many draws, for each of its combinations, of what was drawn before."""
@@ -51,7 +50,7 @@ class SweepOracle(keras_tuner.Oracle):
     def __init__(self, job: Job, *, is_new_owner: bool = False, **options: Any) -> None:
         self._lock = threading.RLock()
         self._job = job
-        self._space: Space = job.space
+        self._space = job.space
         self._is_new_owner = is_new_owner
         self._last_seen: dict[str, float] = {}
         self._before_s, self._started = 0.0, time.monotonic()
@@ -68,7 +67,7 @@ class SweepOracle(keras_tuner.Oracle):
         )
         self.verbose = 0
         self.max_trials = max_trials(config)
-        self._max_collisions = REDRAWS * (job.num_combinations or 1)
+        self._max_collisions = REDRAWS * sum(1 for _ in job.space.combinations())
 
     ongoing_trials: dict[str, Trial]
 
@@ -138,19 +137,6 @@ class SweepOracle(keras_tuner.Oracle):
         """How long the search has run, over all its parts."""
         return self._before_s + time.monotonic() - self._started
 
-    def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The algorithm's next combination, or a random one where that was tried before or can't be trained."""
-        response = super().populate_space(trial_id)
-        if response["status"] != TrialStatus.RUNNING:
-            return response
-        values = self._space.rounded(response["values"])
-        if not self._goes_on(values) and (self._duplicate(values) or self._job.reason_against(values) is not None):
-            drawn = self._random_values()
-            if drawn is None:
-                return {"status": TrialStatus.STOPPED, "values": None}
-            values |= self._space.rounded(drawn)
-        return {"status": TrialStatus.RUNNING, "values": values}
-
     def save(self) -> None:
         """Writes the state, by rename; the files of trials are there before."""
         RunFolder(Path(self._project_dir)).write_json("oracle", self.get_state())
@@ -210,17 +196,16 @@ class SweepOracle(keras_tuner.Oracle):
         return None
 
     def _random_values(self) -> dict[str, Any] | None:
-        """As KerasTuner's, but nothing that can't be trained."""
+        """As KerasTuner's, to three digits, and nothing that can't be trained."""
         for _ in range(self._max_collisions):
             values = super()._random_values()
-            if values is None or self._job.reason_against(values) is None:
+            if values is None:
+                return None
+            values = self._space.rounded(values)
+            if not self._duplicate(values) and self._job.reason_against(values) is None:
                 return values
             self._tried_so_far.add(self._compute_values_hash(values))
         return None
-
-    def _goes_on(self, values: Mapping[str, Any]) -> bool:
-        """Whether a trial goes on with another one, and so has its combination."""
-        return "tuner/trial_id" in values
 
     def _save_trial(self, trial: Trial) -> None:
         self._trial_file(trial.trial_id).parent.mkdir(exist_ok=True)

@@ -90,6 +90,7 @@ class SweepFolder:
             if self.is_started and not overwrite:
                 self.check(described)
             elif names:
+                self.oracle.mkdir(exist_ok=True)
                 with self.lock():  # nobody works on what is removed
                     shutil.rmtree(self.path)
             self.oracle.mkdir(parents=True, exist_ok=True)
@@ -105,18 +106,16 @@ class SweepFolder:
             described: content that `sweep.json` would have.
         """
         found = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
-        aside = {"search": (*MAY_CHANGE, "data"), "train": WITHOUT_EFFECT}
-        differing = []
-        for part in ("search", "train", "space", "dataset_fingerprints"):
-            was, now = (json.loads(json.dumps(content.get(part, {}))) for content in (found, described))
-            for name in dict.fromkeys([*was, *now]):
-                if name not in aside.get(part, ()) and was.get(name) != now.get(name):
-                    flag = "--data with equalization " if part == "dataset_fingerprints" else "--"
-                    differing.append(f"  {flag}{name}: {was.get(name)} there, {now.get(name)} here")
+        was, now = _compared(found), _compared(json.loads(json.dumps(described)))
+        differing = [
+            f"  --{name}: {was.get(name)} there, {now.get(name)} here"
+            for name in dict.fromkeys([*was, *now])
+            if was.get(name) != now.get(name)
+        ]
         if differing:
             raise UsageError(
                 f"--output {self.path}: holds a sweep that was started otherwise; give its flags again to go on with "
-                "it, name another folder, or add --overwrite\n" + "\n".join(dict.fromkeys(differing))
+                "it, name another folder, or add --overwrite\n" + "\n".join(differing)
             )
 
     def write_trial(self, trial: Trial) -> None:
@@ -146,3 +145,11 @@ class SweepFolder:
         flags = {name: value for name, value in trial.flags.items() if name not in NOT_OF_A_NEW_RUN}
         RunFolder(self.path).write_json("best_config", flags)
         return self.path / "best_config.json"
+
+
+def _compared(content: Mapping[str, Any]) -> dict[str, Any]:
+    """What must be the same for a sweep to be gone on with: what is searched in the place of the flag that is."""
+    search = {name: value for name, value in content["search"].items() if name not in (*MAY_CHANGE, "data", "space")}
+    train = {name: value for name, value in content["train"].items() if name not in WITHOUT_EFFECT}
+    data = {f"data with equalization {name}": digest[:12] for name, digest in content["dataset_fingerprints"].items()}
+    return {**search, **train, **content["space"], **data}

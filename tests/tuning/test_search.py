@@ -38,6 +38,13 @@ def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
     assert json.loads((sweep / "best_config.json").read_text())["batch_size"] == best["values"]["batch_size"]
 
 
+def test_a_search_without_a_trial_that_is_done_has_failed(dataset_broken_at_96, command, tmp_path):
+    flags = ("--algorithm", "grid", "--image_size", 96, "--batch_size", 8, "--epochs", 1)
+    result = command("tuning", "search", "--data", dataset_broken_at_96, "--output", tmp_path / "sweep", *flags)
+    assert (result.returncode, "best:      none" in result.stdout) == (1, True), result.stderr
+    assert "failed: reading the records failed" in result.stdout
+
+
 def test_a_trial_is_a_run_that_has_not_seen_test(sweep):
     run = sweep / "trials" / "0002"
     assert json.loads((run / "metrics.json").read_text()).keys() == {"val"}
@@ -64,7 +71,7 @@ def test_the_same_command_again_has_nothing_to_do_and_another_one_is_refused(swe
     for line in (
         "--epochs: 1 there, 3 here",
         "--seed: 0 there, 2 here",
-        "--image_size: ['96', '32'] there, ['32'] here",
+        "--image_size: [96, 32] there, 32 here",
     ):
         assert line in other.stderr
 

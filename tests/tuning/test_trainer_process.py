@@ -6,21 +6,23 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from pathlib import Path
 
 import pytest
+from search_processes import wait_for
 
 from trainer.config import TrainConfig
+from tuning.locks import Lock
 from tuning.trainer_process import is_finished, run_trainer
 
 PARENT = """
 import json, os, sys
 from pathlib import Path
+from tuning.locks import Lock
 from tuning.trainer_process import run_trainer
 run = Path(sys.argv[1])
-with open(run / "lock", "w") as lock:
-    run_trainer(run, json.loads(sys.argv[2]), environ=os.environ, started=lambda pid: print(pid, flush=True))
+with Lock(run / ".lock", "taken") as lock:
+    run_trainer(run, json.loads(sys.argv[2]), environ=os.environ, inherit=(lock.fd,))
 """
 
 
@@ -79,21 +81,11 @@ def test_a_training_that_is_asked_to_stop_has_not_failed(dataset, tmp_path):
 def test_a_training_ends_with_the_search_however_that_ends(dataset, tmp_path, number):
     run = tmp_path / "run"
     arguments = [str(run), json.dumps(flags(dataset, run, epochs=1000))]
-    parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, *arguments], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
-    child = int(parent.stdout.readline())
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *arguments], stderr=subprocess.DEVNULL)
     wait_for(lambda: (run / "history.csv").exists())
     parent.send_signal(number)
     parent.wait(60)
-    wait_for(lambda: not Path(f"/proc/{child}").exists() or "State:\tZ" in Path(f"/proc/{child}/status").read_text())
-    newest = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
-    rows = len((run / "history.csv").read_text().splitlines()) - 1
-    assert newest["epoch"] >= rows, "nothing is lost: it has saved before it ended"
-
-
-def wait_for(condition, seconds: float = 100.0) -> None:
-    give_up = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < give_up
-        time.sleep(0.1)
+    with Lock(run / ".lock", "the training goes on", patience_s=60):  # which it holds for as long as it lives
+        newest = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
+        rows = len((run / "history.csv").read_text().splitlines()) - 1
+        assert newest["epoch"] >= rows, "nothing is lost: it has saved before it ended"
