@@ -76,10 +76,8 @@ def test_the_same_command_again_has_nothing_to_do_and_another_one_is_refused(swe
         assert line in other.stderr
 
 
-SLOWLY = [pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT)]
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, *SLOWLY])
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_search_that_is_ended_in_a_trial_goes_on_in_that_trial(dataset, command, tmp_path, number):
     sweep, whole = tmp_path / "sweep", tmp_path / "whole"
     flags = (*GRID, "--batch_size", 8, "--epochs", 30, "--early_stopping_patience", 0)
