@@ -21,7 +21,7 @@ setup(
     extras_require={
         "prep": PREP,
         "train": TRAIN,
-        "tune": [*TRAIN, "keras-tuner>=1.4.8", "rich>=13"],
+        "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml", "rich>=13"],
         "k8s": ["kubernetes>=33"],
         "kaggle": ["kaggle>=2.2,<3; python_version >= '3.11'", "tqdm"],
         "bench": [

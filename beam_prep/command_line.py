@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast, get_type_hints
 
 from beam_prep.errors import CxrflowError, UsageError
 
-EXTRAS = {"beam_prep": "prep", "trainer": "train"}
+EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune"}
 """The extra of the distribution that holds what a package needs to run."""
 
 
@@ -59,7 +59,7 @@ def main(
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing in ("", "beam_prep", "trainer"):
+        if missing in ("", "beam_prep", "trainer", "tuning"):
             raise
         extra = EXTRAS[package]
         print(f"error: {missing} is not installed; {package} needs: pip install 'cxrflow[{extra}]'", file=sys.stderr)

@@ -51,6 +51,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
         "inputs",
         "staging",
         "run_folder",
+        "continuation",
         "description",
         "thresholds",
         "together",
@@ -104,13 +105,23 @@ def test_results_of_a_sweep_are_read_and_shown_without_anything_heavy(module):
     assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "tensorboard", "rich"}
 
 
-def test_tuning_never_loads_beam_and_takes_what_looks_alike_in_every_room():
+@pytest.mark.parametrize("module", ["config", "trial"])
+def test_contracts_of_tuning_need_the_standard_library_only(module):
+    assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "tyro", "yaml", "grpc", "jinja2"}
+
+
+@pytest.mark.parametrize("module", ["cli", "search", "job", "trial_runner", "final", "plan"])
+def test_what_answers_a_wrong_search_loads_nothing_heavy(module):
+    assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "grpc"}
+
+
+def test_tuning_stands_on_the_trainer_and_never_loads_beam():
     modules = loaded(
         "import importlib, pkgutil, tuning\n"
         "for module in pkgutil.walk_packages(tuning.__path__, 'tuning.'):\n"
         "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
     )
-    assert "tuning.report" in modules, "all modules were loaded"
+    assert {"keras_tuner", "tuning.report"} <= modules, "all modules were loaded"
     assert "apache_beam" not in modules
     assert rooms(modules) == {"beam_prep", "trainer", "tuning"}
 
@@ -122,6 +133,8 @@ def test_tuning_never_loads_beam_and_takes_what_looks_alike_in_every_room():
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],
         *(["trainer", name, "--help"] for name in ("train", "evaluate", "predict", "explain", "export", "compare")),
+        ["tuning", "--help"],
+        *(["tuning", name, "--help"] for name in ("search", "show")),
     ],
     ids=" ".join,
 )
