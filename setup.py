@@ -1,6 +1,6 @@
 """Distribution `cxrflow`: one package per room, heavy dependencies in extras (a plain install is light)."""
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
@@ -17,6 +17,8 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["beam_prep*", "trainer*"]),
     package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"]},
+    # Left out where there is no C compiler: kernels.py does the same with Pillow.
+    ext_modules=[Extension("beam_prep._kernels", ["beam_prep/_kernels.c"], optional=True)],
     install_requires=BASE,
     extras_require={
         "prep": PREP,

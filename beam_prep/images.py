@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
+from beam_prep import kernels
 from beam_prep.clahe import clahe
 
 # Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
@@ -145,9 +146,9 @@ def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
     return Image.fromarray(pixels.clip(0, 65535).astype(np.uint16))
 
 
-def digest(image: Image.Image) -> str:
+def digest(pixels: bytes) -> str:
     """SHA-256 (hex) of the decoded pixels, row by row, 16-bit ones little-endian: `image/source_id`."""
-    return hashlib.sha256(image.tobytes()).hexdigest()
+    return hashlib.sha256(pixels).hexdigest()
 
 
 def equalize(image: Image.Image, equalization: str) -> Image.Image:
@@ -169,7 +170,7 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
     if image.mode == "L":
         if equalization == "none":
             return image
-        return image.point(_cumulative(np.array(image.histogram())).tolist())
+        return image.point(hist_table(image.tobytes()))
     pixels = np.asarray(image)
     if equalization == "none":
         low, high = int(pixels.min()), int(pixels.max())
@@ -177,6 +178,11 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
     else:
         table = _cumulative(np.bincount(pixels.ravel(), minlength=65536))
     return Image.fromarray(table[pixels])
+
+
+def hist_table(pixels: bytes) -> bytes:
+    """What equalization by `hist` makes of each value of an image of 8 bit: uint8 [256]."""
+    return _cumulative(kernels.histogram(pixels)).tobytes()
 
 
 def _cumulative(counts: np.ndarray) -> np.ndarray:
