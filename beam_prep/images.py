@@ -31,6 +31,9 @@ FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # as Pillow names them
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
 
+_VALUES = np.arange(256)
+_SQUARES = _VALUES**2
+
 
 class ImageError(ValueError):
     """An image that cannot be used.
@@ -193,8 +196,7 @@ def _cumulative(counts: np.ndarray) -> np.ndarray:
 def pixel_sums(image: Image.Image) -> tuple[int, int]:
     """Sum and sum of squares of an `L` image's pixels: whole numbers, so that they add up alike in any order."""
     counts = np.array(image.histogram(), np.int64)
-    values = np.arange(256, dtype=np.int64)
-    return int(counts @ values), int(counts @ values**2)
+    return int(counts @ _VALUES), int(counts @ _SQUARES)
 
 
 def encode(image: Image.Image, encoding: str) -> bytes:
