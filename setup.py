@@ -17,8 +17,6 @@ setup(
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["beam_prep*", "trainer*"]),
     package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"]},
-    # Left out where there is no C compiler: kernels.py does the same with Pillow.
-    ext_modules=[Extension("beam_prep._kernels", ["beam_prep/_kernels.c"], optional=True)],
     install_requires=BASE,
     extras_require={
         "prep": PREP,
@@ -41,4 +39,6 @@ setup(
             "uv",
         ],
     },
+    # Left out where there is no C compiler: kernels.py does the same with Pillow.
+    ext_modules=[Extension("beam_prep._kernels", ["beam_prep/_kernels.c"], optional=True)],
 )
