@@ -18,7 +18,7 @@ help: ## this list
 
 setup: .venv/ready ## .venv with the project and all it needs
 
-.venv/ready: setup.py constraints.txt
+.venv/ready: setup.py constraints.txt beam_prep/_kernels.c
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the PATH, found none; name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
 	@# uv installs in seconds what pip takes minutes for; where it can't (an index that only pip is set up for), pip does.
@@ -60,5 +60,5 @@ constraints: ## constraints.txt anew, for all supported Pythons
 	mv build-constraints.txt constraints.txt
 
 clean: ## all that was made: .venv, build, caches
-	rm -rf .venv build *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv build *.egg-info beam_prep/*.so .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """Distribution `cxrflow`: one package per room, heavy dependencies in extras (a plain install is light)."""
 
-from setuptools import find_packages, setup
+from setuptools import Extension, find_packages, setup
 
 BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
@@ -40,4 +40,6 @@ setup(
             "uv",
         ],
     },
+    # Left out where there is no C compiler: kernels.py does the same with Pillow.
+    ext_modules=[Extension("beam_prep._kernels", ["beam_prep/_kernels.c"], optional=True)],
 )

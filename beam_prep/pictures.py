@@ -122,14 +122,14 @@ def _copies(rows: Iterable[tuple[str, str, int]], input_dir: Path) -> Iterator[C
         image, other = _decode(input_dir, name), _decode(input_dir, other_name)
         if image is None or other is None:
             continue
-        hashes = [Pyramid(images.equalize(each, "hist")).perceptual_hash() for each in (image, other)]
+        hashes = [Pyramid(each, "hist").perceptual_hash() for each in (image, other)]
         if (hashes[0] ^ hashes[1]).bit_count() == distance:  # else a file is no longer the one that was prepared
             yield Copies(_small(name, image), _small(other_name, other), distance)
 
 
 def _pair(record: Record, input_dir: Path, class_names: Sequence[str]) -> Pair | None:
     raw = _decode(input_dir, record.filename)
-    if raw is None or images.digest(raw) != record.source_id:
+    if raw is None or images.digest(raw.tobytes()) != record.source_id:
         return None
     before, after = np.asarray(images.equalize(raw, "none")), _pixels(record)
     return Pair(

@@ -1,9 +1,12 @@
-"""One equalized image at every size that is wanted of it: all that shrinks it shares the work."""
+"""One image, equalized, at every size that is wanted of it: all that shrinks it shares the work."""
 
 from __future__ import annotations
 
 import numpy as np
 from PIL import Image
+
+from beam_prep.images import equalize, hist_table
+from beam_prep.kernels import halve
 
 HASH_SIDE = 16
 RESIZE_GAP = 2.0
@@ -11,20 +14,28 @@ HASH_GAP = 4.0
 
 
 class Pyramid:
-    """An image at full, half, quarter … size; each level is the mean of 2 x 2 pixels of the one before.
+    """An equalized image at full, half, quarter … size; each level is the mean of 2 x 2 pixels of the one before.
 
     What is shrunk from a level that is a good deal larger than the result is within 5/255 of what is shrunk from the
     image itself, at a fraction of the cost. Which level is taken depends on the two sizes alone: a size has the same
     pixels whatever else is made of the image.
 
     Args:
-        image: `L`, any size.
+        image: `L` or `I;16`, any size.
+        equalization: as `images.equalize` takes it; `none` keeps an `L` image as it is.
+        pixels: `image.tobytes()`, which spares a copy where they are at hand.
 
     Source: Williams, Pyramidal Parametrics, 1983.
     """
 
-    def __init__(self, image: Image.Image) -> None:
-        self._levels = [image]
+    def __init__(self, image: Image.Image, equalization: str = "none", pixels: bytes | None = None) -> None:
+        self._image = image
+        self._levels: dict[int, Image.Image] = {}
+        if equalization == "hist" and image.mode == "L":
+            self._pixels = image.tobytes() if pixels is None else pixels
+            self._table = hist_table(self._pixels)
+        else:
+            self._levels[0] = equalize(image, equalization)
 
     def resize(self, image_px: int) -> Image.Image:
         """Bilinear with anti-aliasing, to a square of `image_px`; the aspect ratio gives way, as in the study.
@@ -36,7 +47,7 @@ class Pyramid:
     def perceptual_hash(self) -> int:
         """A difference hash of 256 bits: near duplicates (re-encoded, resized, slightly cropped) differ in few of them.
 
-        The image has to be histogram-equalized, so that brightness and contrast are of no account.
+        The equalization has to be `hist`, so that brightness and contrast are of no account.
 
         Returns:
             One bit for each of 16 x 16 cells, the first the highest: whether its right neighbour is brighter.
@@ -50,12 +61,21 @@ class Pyramid:
 
     def _shrink(self, width: int, height: int, resampling: Image.Resampling, gap: float) -> Image.Image:
         """From the smallest level that is at least `gap` times as large either way."""
-        full = self._levels[0]
+        full = self._image
         index = 0
         while min(full.width / width, full.height / height) >= gap * 2 ** (index + 1):
             index += 1
-        while len(self._levels) <= index:
-            self._levels.append(self._levels[-1].reduce(2))
         # The last pixel of a level may stand for less than 2 x 2: the box ends where the image does.
         box = (0, 0, full.width / 2**index, full.height / 2**index)
-        return self._levels[index].resize((width, height), resampling, box=box)
+        return self._level(index).resize((width, height), resampling, box=box)
+
+    def _level(self, index: int) -> Image.Image:
+        if index not in self._levels:
+            if index == 0:
+                level = self._image.point(self._table)
+            elif index == 1 and 0 not in self._levels:  # most sizes need no equalized image at full size
+                level = halve(self._pixels, self._image.size, self._table)
+            else:
+                level = self._level(index - 1).reduce(2)
+            self._levels[index] = level
+        return self._levels[index]

@@ -52,18 +52,20 @@ def measure(image: Image.Image, data: bytes) -> Traits:
     return Traits(
         width=image.width,
         height=image.height,
-        jpeg_quality=jpeg_quality(data),
+        jpeg_quality=jpeg_quality(image if isinstance(image, JpegImageFile) else data),
         brightness=brightness(int(points.sum()), points.size),
         border_brightness=brightness(int(points.sum() - inner.sum()), points.size - inner.size),
         file_bytes=len(data),
     )
 
 
-def jpeg_quality(data: bytes) -> int | None:
+def jpeg_quality(file: bytes | JpegImageFile) -> int | None:
     """The quality, 1..100, at which libjpeg quantizes as coarsely as a JPEG file does; None for any other file."""
-    if not data.startswith(b"\xff\xd8"):
-        return None
-    tables = JpegImageFile(io.BytesIO(data)).quantization
+    if isinstance(file, bytes):
+        if not file.startswith(b"\xff\xd8"):
+            return None
+        file = JpegImageFile(io.BytesIO(file))
+    tables = file.quantization
     if not tables:
         return None
     return 1 + int(np.abs(_COARSENESS - sum(tables[min(tables)])).argmin())

@@ -63,11 +63,12 @@ class PrepareImage(beam.DoFn):
         stamp, data = _read(Path(self._config.input, source.filename))
         image = images.decode(data)
         patient = _group(source, data)
-        source_id = images.digest(image)
+        raw = image.tobytes()  # one copy for all that reads every pixel
+        source_id = images.digest(raw)
         # Near duplicates are told on the histogram-equalized image, whatever the records are to hold.
-        spread = Pyramid(images.equalize(image, "hist"))
+        spread = Pyramid(image, "hist", raw)
         wanted = self._config.equalization
-        equalized = spread if wanted == "hist" else Pyramid(images.equalize(image, wanted))
+        equalized = spread if wanted == "hist" else Pyramid(image, wanted)
         group = hash_text(patient, self._salt)
         spans, sums = [], []
         for size in self._config.image_sizes:

@@ -29,11 +29,11 @@ def write_with_tfds(images: str, output: str) -> None:
     import numpy as np
     import tensorflow_datasets as tfds
 
-    from beam_prep.images import decode, equalize
+    from beam_prep.images import decode
     from beam_prep.pyramid import Pyramid
 
     def example(path: str) -> tuple[str, dict]:
-        pyramid = Pyramid(equalize(decode(Path(path).read_bytes()), "hist"))
+        pyramid = Pyramid(decode(Path(path).read_bytes()), "hist")
         pixels = {f"image_{size}": np.asarray(pyramid.resize(size))[..., None] for size in SIZES}
         return path, {**pixels, "label": int("PNEUMONIA" in path), "filename": os.path.relpath(path, images)}
 

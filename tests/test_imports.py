@@ -90,6 +90,8 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "sources",
         "metadata",
         "images",
+        "kernels",
+        "_kernels",
         "clahe",
         "pyramid",
         "errors",

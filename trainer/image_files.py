@@ -57,7 +57,7 @@ def decode_file(path: str) -> Image.Image:
 
 def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:
     """A decoded image as a record holds it: uint8 [image_size, image_size]."""
-    return np.asarray(Pyramid(images.equalize(image, equalization)).resize(image_size))
+    return np.asarray(Pyramid(image, equalization).resize(image_size))
 
 
 def read_all(

@@ -49,9 +49,16 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         for filename in names[split]:
             label = int("PNEUMONIA" in filename)
             image = _write_raw(raw, filename, seed=len(frames))
-            made = Pyramid(images.equalize(image, "hist")).resize(SIZE_PX)
+            made = Pyramid(image, "hist").resize(SIZE_PX)
             record = Record(
-                made.tobytes(), "raw", SIZE_PX, SIZE_PX, label, filename, images.digest(image), f"g{len(frames)}"
+                made.tobytes(),
+                "raw",
+                SIZE_PX,
+                SIZE_PX,
+                label,
+                filename,
+                images.digest(image.tobytes()),
+                f"g{len(frames)}",
             )
             frames.append(frame(to_example(record)))
         shards[split] = [write_shard(dataset, f"size-32/{split}-00000-of-00001.tfrecord", frames)] if frames else []

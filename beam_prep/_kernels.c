@@ -1,0 +1,104 @@
+/* The loops over every pixel of an 8-bit image, see kernels.py.
+
+   Both go by pairs of neighbouring pixels: a table of 65,536 entries takes half as many look-ups as one of 256 takes
+   single pixels, and what of it an image uses stays in the cache, as neighbours are alike. The order of the two pixels
+   in a pair, which is that of the machine's bytes, makes no difference to a sum. */
+
+#define PY_SSIZE_T_CLEAN
+#include <Python.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { VALUES = 256, PAIRS = VALUES * VALUES };
+
+static inline uint16_t pair_at(const uint8_t *pixels)
+{
+    uint16_t pair;
+    memcpy(&pair, pixels, sizeof pair);
+    return pair;
+}
+
+static void count_values(const uint8_t *pixels, Py_ssize_t length, uint32_t *of_pairs, uint32_t *counts)
+{
+    for (Py_ssize_t i = 0; i + 1 < length; i += 2)
+        of_pairs[pair_at(pixels + i)]++;
+    if (length % 2)
+        counts[pixels[length - 1]]++;
+    for (int pair = 0; pair < PAIRS; pair++) {
+        counts[pair / VALUES] += of_pairs[pair];
+        counts[pair % VALUES] += of_pairs[pair];
+    }
+}
+
+static PyObject *histogram(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer pixels;
+    if (!PyArg_ParseTuple(args, "y*:histogram", &pixels))
+        return NULL;
+    uint32_t counts[VALUES] = {0};
+    uint32_t *of_pairs = pixels.len < UINT32_MAX ? PyMem_Calloc(PAIRS, sizeof *of_pairs) : NULL;
+    if (of_pairs) {
+        Py_BEGIN_ALLOW_THREADS
+        count_values(pixels.buf, pixels.len, of_pairs, counts);
+        Py_END_ALLOW_THREADS
+    }
+    PyBuffer_Release(&pixels);
+    if (!of_pairs)
+        return PyErr_NoMemory();
+    PyMem_Free(of_pairs);
+    return PyBytes_FromStringAndSize((const char *)counts, sizeof counts);
+}
+
+/* At an odd edge the last row and column stand twice, which gives the mean of those that there are. */
+static void halve_rows(const uint8_t *pixels, Py_ssize_t width, Py_ssize_t height, const uint8_t *table,
+                       uint16_t *restrict sums, uint8_t *restrict out)
+{
+    for (int high = 0; high < VALUES; high++)
+        for (int low = 0; low < VALUES; low++)
+            sums[high * VALUES + low] = (uint16_t)(table[high] + table[low]);
+    for (Py_ssize_t row = 0; row < height; row += 2) {
+        const uint8_t *above = pixels + row * width;
+        const uint8_t *below = row + 1 < height ? above + width : above;
+        for (Py_ssize_t column = 0; column + 1 < width; column += 2)
+            *out++ = (uint8_t)((sums[pair_at(above + column)] + sums[pair_at(below + column)] + 2) >> 2);
+        if (width % 2)
+            *out++ = (uint8_t)((table[above[width - 1]] + table[below[width - 1]] + 1) >> 1);
+    }
+}
+
+static PyObject *halve(PyObject *Py_UNUSED(module), PyObject *args)
+{
+    Py_buffer pixels, table;
+    Py_ssize_t width, height;
+    if (!PyArg_ParseTuple(args, "y*nny*:halve", &pixels, &width, &height, &table))
+        return NULL;
+    PyObject *out = NULL;
+    uint16_t *sums = NULL;
+    if (width < 1 || height < 1 || pixels.len / width != height || pixels.len % width || table.len != VALUES)
+        PyErr_SetString(PyExc_ValueError, "expected width * height pixels and a table of 256");
+    else if (!(sums = PyMem_Malloc(PAIRS * sizeof *sums)))
+        PyErr_NoMemory();
+    else if ((out = PyBytes_FromStringAndSize(NULL, ((width + 1) / 2) * ((height + 1) / 2)))) {
+        Py_BEGIN_ALLOW_THREADS
+        halve_rows(pixels.buf, width, height, table.buf, sums, (uint8_t *)PyBytes_AS_STRING(out));
+        Py_END_ALLOW_THREADS
+    }
+    PyMem_Free(sums);
+    PyBuffer_Release(&table);
+    PyBuffer_Release(&pixels);
+    return out;
+}
+
+static PyMethodDef functions[] = {
+    {"histogram", histogram, METH_VARARGS, "histogram(pixels) -> uint32 [256] as bytes: how many pixels have each value"},
+    {"halve", halve, METH_VARARGS, "halve(pixels, width, height, table) -> bytes: looked up, then 2 x 2 become their mean"},
+    {NULL, NULL, 0, NULL},
+};
+
+static struct PyModuleDef kernels = {
+    PyModuleDef_HEAD_INIT, .m_name = "_kernels", .m_size = 0, .m_methods = functions};
+
+PyMODINIT_FUNC PyInit__kernels(void)
+{
+    return PyModuleDef_Init(&kernels);
+}
