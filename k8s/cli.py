@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from beam_prep import command_line
 from beam_prep.command_line import Command
+from k8s import commands
 from k8s.render import render, to_yaml
 from k8s.spec import CommonSpec, PrepSpec, TrainSpec
 from trainer.config import with_config_file
@@ -20,9 +21,14 @@ def print_manifest(spec: CommonSpec, beam_args: Sequence[str] = ()) -> None:
     print(text, end="")
 
 
+RENDERING = {
+    "train": Command(TrainSpec, print_manifest),
+    "prep": Command(PrepSpec, print_manifest, takes_more=True),
+}
 COMMANDS = {
-    "render train": Command(TrainSpec, print_manifest),
-    "render prep": Command(PrepSpec, print_manifest, takes_more=True),
+    **{f"render {name}": command for name, command in RENDERING.items()},
+    **{f"submit {name}": commands.submitting(command) for name, command in RENDERING.items()},
+    **commands.COMMANDS,
 }
 
 

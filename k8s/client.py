@@ -146,7 +146,8 @@ class Cluster:
         options = {"label_selector": selector, "resource_version": version, "timeout_seconds": seconds}
         with explained(f"watch {kind.resource} in namespace {self.namespace}", self.host):
             try:
-                for event in Watch().stream(
+                # As plain objects, too: the client's models refuse what they do not know.
+                for event in Watch(return_type="object").stream(
                     function, *place, **options, _request_timeout=(CONNECT_S, seconds + CONNECT_S)
                 ):
                     yield event["raw_object"]

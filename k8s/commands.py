@@ -4,42 +4,53 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import make_dataclass, replace
+from typing import Any
 
 from beam_prep.command_line import Command
 from beam_prep.errors import UsageError
 from k8s.client import connect
 from k8s.config import DeleteConfig, LogsConfig, StatusConfig, SubmitConfig, WaitConfig
-from k8s.kinds import Object, instance, title
-from k8s.preflight import Problem, preflight
+from k8s.kinds import title
+from k8s.problem import Problem
 
 
-def submit(config: SubmitConfig, objects: Sequence[Object], namespace: str | None, yaml: str) -> None:
-    """Sends rendered objects and says what was made.
+def submit(config: Any, beam_args: Sequence[str] = ()) -> None:
+    """Renders and sends, and says what was made.
 
     Args:
-        config: how.
-        objects: as rendered.
-        namespace: of the spec; that of the context if not given.
-        yaml: the objects as text, for `--dry_run`.
+        config: `sending`, a `SubmitConfig`, and `spec`, what to render; see `submitting`.
+        beam_args: Beam's own options, of a preparation.
 
     Raises:
         UsageError: the preflight found errors; all of them were printed.
     """
+    from k8s.preflight import preflight
+    from k8s.render import render, to_yaml
     from k8s.submit import submit as run
 
-    name = instance(objects)
-    if config.dry_run:
-        _tell_problems(preflight(objects, None) if config.preflight else [])
-        print(yaml, end="")
+    sending, spec = config.sending, config.spec
+    objects = render(spec, beam_args)
+    if sending.dry_run:
+        print(to_yaml(objects), end="")
+        _tell_problems(preflight(objects, None) if sending.preflight else [])
         return
-    cluster = connect(config.context, namespace)
-    if config.preflight:
+    cluster = connect(sending.context, spec.namespace)
+    if sending.preflight:
         _tell_problems(preflight(objects, cluster))
-    run(cluster, objects, replace=config.replace, tell=print)
-    at = "" if namespace is None and config.context is None else f" --namespace {cluster.namespace}"
-    at += f" --context {config.context}" if config.context else ""
-    print(f"status:    python -m k8s status --name {name}{at}")
-    print(f"logs:      python -m k8s logs --name {name} --follow{at}")
+    run(cluster, objects, replace=sending.replace, tell=print)
+    place = {"context": sending.context, "namespace": spec.namespace}
+    where = "".join(f" --{flag} {value}" for flag, value in place.items() if value)
+    print(f"status:    python -m k8s status --name {spec.name}{where}")
+    print(f"logs:      python -m k8s logs --follow --name {spec.name}{where}")
+
+
+def submitting(rendering: Command) -> Command:
+    """The command that sends what another one renders: the same flags, and those of `SubmitConfig`."""
+    parts = [("sending", SubmitConfig), ("spec", rendering.config)]
+    config = make_dataclass(f"Submit{rendering.config.__name__}", parts, frozen=True, kw_only=True)
+    config.__doc__ = rendering.config.__doc__
+    return replace(rendering, config=config, run=submit)
 
 
 def _tell_problems(problems: Sequence[Problem]) -> None:
@@ -47,7 +58,7 @@ def _tell_problems(problems: Sequence[Problem]) -> None:
         print(f"{problem.severity}: {problem.text}", file=sys.stderr)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        raise UsageError(f"nothing was sent: {len(errors)} of the problems above are errors (--no_preflight sends it anyway)")
+        raise UsageError(f"nothing was sent, for the {len(errors)} above; --no_preflight sends it anyway")
 
 
 def status(config: StatusConfig) -> None:

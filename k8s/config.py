@@ -74,7 +74,7 @@ class DeleteConfig(NameConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitConfig:
-    """How objects are sent; goes with each spec."""
+    """How it is sent to the cluster."""
 
     context: str | None = None
     """Context of the kubeconfig; the current one if not given, or the cluster that this runs in."""
