@@ -39,7 +39,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
     configuration.retries = Retry(3, connect=1)
     try:
         contexts, current = config.list_kube_config_contexts(config_file=path)
-    except (config.ConfigException, YAMLError) as missing:
+    except (config.ConfigException, YAMLError, TypeError) as missing:  # TypeError: a list that is none
         if context is not None:
             _no_kubeconfig(path, missing)
         try:
