@@ -56,7 +56,9 @@ def _check_permissions(objects: Sequence[Object], cluster: Cluster) -> Iterator[
                     "verb (on GKE roles/container.developer has it)"
                 )
         if not cluster.may("delete", kind):
-            yield warning(f"you may not delete {kind.resource} in namespace {cluster.namespace}: others have to clean up")
+            yield warning(
+                f"you may not delete {kind.resource} in namespace {cluster.namespace}: others have to clean up"
+            )
     for verb, subresource in (("list", ""), ("get", "log")):
         if not cluster.may(verb, POD, subresource):
             what = "pods/log" if subresource else "pods"

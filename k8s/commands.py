@@ -102,7 +102,9 @@ def delete(config: DeleteConfig) -> None:
     cluster = connect(config.context, config.namespace)
     objects = find_objects(cluster, config.name)
     run(cluster, objects, config.name, foreground=config.propagation == "foreground", timeout_s=config.timeout_s)
-    print(f"deleted {', '.join(map(title, objects))}" + ("" if config.timeout_s else "; their pods may still be ending"))
+    print(
+        f"deleted {', '.join(map(title, objects))}" + ("" if config.timeout_s else "; their pods may still be ending")
+    )
 
 
 COMMANDS = {

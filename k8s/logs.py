@@ -174,7 +174,9 @@ class _Following:
 def _has_started(pod: Object) -> bool:
     """Whether a container of a pod runs or ran."""
     containers = (pod.get("status") or {}).get("containerStatuses") or []
-    return any({"running", "terminated"} & {*(each.get("state") or {}), *(each.get("lastState") or {})} for each in containers)
+    return any(
+        {"running", "terminated"} & {*(each.get("state") or {}), *(each.get("lastState") or {})} for each in containers
+    )
 
 
 def _sortable(stamp: str) -> tuple[str, str]:

@@ -64,7 +64,9 @@ def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
     for flag in ("data", "input", "config", "salt_file", "metadata_csv"):
         path = getattr(config, flag, None)
         if path and not workload.lasts(path):
-            yield error(f"--{flag} {path} is not in the pod; take gs://BUCKET/PATH, or a path under a --pvc or --bucket")
+            yield error(
+                f"--{flag} {path} is not in the pod; take gs://BUCKET/PATH, or a path under a --pvc or --bucket"
+            )
     weights = getattr(config, "weights", "none")
     if weights not in ("none", "imagenet") and not workload.lasts(weights):
         yield error(
@@ -94,7 +96,11 @@ def _check_grace(workload: Workload, config: Any) -> Iterator[Problem]:
     needed_s = size / WRITE_BYTES_PER_S
     if needed_s > left_s:
         what = f"a checkpoint of {config.arch} has up to {size / 1e6:.0f} MB, about {needed_s:.0f} s"
-        how = "no matter: it goes on from the last one, every half minute or so" if spot else (
-            f"give --grace_seconds {round(2 * needed_s)}"
+        how = (
+            "no matter: it goes on from the last one, every half minute or so"
+            if spot
+            else (f"give --grace_seconds {round(2 * needed_s)}")
         )
-        yield warning(f"{workload.title}: {what}; a pod that is stopped has {left_s} s{' (spot)' if spot else ''}; {how}")
+        yield warning(
+            f"{workload.title}: {what}; a pod that is stopped has {left_s} s{' (spot)' if spot else ''}; {how}"
+        )

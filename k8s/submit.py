@@ -16,7 +16,11 @@ GONE_S = 600.0
 
 
 def submit(
-    cluster: Cluster, objects: Sequence[Object], *, replace: bool = False, tell: Callable[[str], None] = lambda line: None
+    cluster: Cluster,
+    objects: Sequence[Object],
+    *,
+    replace: bool = False,
+    tell: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Creates the objects of one submission, in order: all of them, or none.
 
@@ -86,7 +90,9 @@ def _create_all(cluster: Cluster, objects: Sequence[Object], tell: Callable[[str
         left = [title(obj) for obj in reversed(made) if not _undone(cluster, obj)]
         gone = [title(obj) for obj in made if title(obj) not in left]
         said = [f"deleted again: {', '.join(gone)}"] if gone else []
-        said += [f"still there: {', '.join(left)}; delete it: python -m k8s delete --name {instance(made)}"] if left else []
+        said += (
+            [f"still there: {', '.join(left)}; delete it: python -m k8s delete --name {instance(made)}"] if left else []
+        )
         if not isinstance(error, CxrflowError):
             raise
         raise type(error)("; ".join([str(error), *said])) from None

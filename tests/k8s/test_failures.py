@@ -16,13 +16,20 @@ def test_no_kubeconfig_and_not_in_a_pod(tmp_path, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     for context in (None, "test"):
-        with pytest.raises(UsageError, match=r"found no cluster: .*absent: .*gcloud container clusters get-credentials"):
+        with pytest.raises(
+            UsageError, match=r"found no cluster: .*absent: .*gcloud container clusters get-credentials"
+        ):
             connect(context)
 
 
 def test_a_kubeconfig_that_is_broken(tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    for text in ("{", "clusters: 3", "clusters: []\ncontexts: []\nusers: []", "contexts: null\nclusters: null\nusers: null"):
+    for text in (
+        "{",
+        "clusters: 3",
+        "clusters: []\ncontexts: []\nusers: []",
+        "contexts: null\nclusters: null\nusers: null",
+    ):
         (tmp_path / "config").write_text(text)
         monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
         with pytest.raises(UsageError, match="found no cluster") as caught:
@@ -52,7 +59,9 @@ def test_in_a_pod_its_service_account_and_namespace_are_taken(server, tmp_path, 
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setattr("k8s.client.POD_NAMESPACE", tmp_path / "namespace")
     # The certificate is none, which the client looks at only when it connects.
-    monkeypatch.setattr("kubernetes.client.ApiClient", lambda configuration: type("Api", (), {"configuration": configuration}))
+    monkeypatch.setattr(
+        "kubernetes.client.ApiClient", lambda configuration: type("Api", (), {"configuration": configuration})
+    )
     found = connect()
     assert (found.host, found.namespace) == ("https://10.0.0.1:443", "some namespace")
 
@@ -61,7 +70,9 @@ def test_a_cluster_that_does_not_answer(tmp_path, server, monkeypatch):
     with socket.create_server(("127.0.0.1", 0)) as free:
         server.url = f"http://127.0.0.1:{free.getsockname()[1]}"
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "config")))
-    with pytest.raises(Unreachable, match=r"the cluster at http://127.0.0.1:\d+ does not answer: Connection refused; is it"):
+    with pytest.raises(
+        Unreachable, match=r"the cluster at http://127.0.0.1:\d+ does not answer: Connection refused; is it"
+    ):
         connect().objects("train")
 
 
@@ -75,7 +86,9 @@ def test_a_cluster_that_is_no_tls_server(tmp_path, server, monkeypatch):
 
 def test_credentials_that_are_refused(tmp_path, server, monkeypatch):
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "config", token="old")))
-    with pytest.raises(NotAllowed, match=r"refuses the credentials \(401\); log in again, on GKE with: gcloud auth login"):
+    with pytest.raises(
+        NotAllowed, match=r"refuses the credentials \(401\); log in again, on GKE with: gcloud auth login"
+    ):
         submit(connect(), [job()])
 
 

@@ -108,7 +108,9 @@ def test_follow_waits_for_a_pod_that_has_not_started(server, cluster):
 
     def start():
         server.objects.write("train-a", "hello")
-        server.objects.update("pods", "train-a", phase="Running", containerStatuses=[{"name": "trainer", "state": {"running": {}}}])
+        server.objects.update(
+            "pods", "train-a", phase="Running", containerStatuses=[{"name": "trainer", "state": {"running": {}}}]
+        )
 
     timer = threading.Timer(0.3, start)
     timer.start()

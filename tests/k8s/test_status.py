@@ -124,7 +124,9 @@ def test_a_submission_as_it_is_in_the_cluster(server, cluster):
     submit(cluster, [service(), job()])
     server.objects.update("jobs", "train", active=2, ready=1)
     server.objects.start_pod("jobs", "train", "train-a")
-    server.objects.start_pod("jobs", "train", "train-b", phase="Pending", conditions=[UNSCHEDULABLE], containerStatuses=[])
+    server.objects.start_pod(
+        "jobs", "train", "train-b", phase="Pending", conditions=[UNSCHEDULABLE], containerStatuses=[]
+    )
     server.objects.say("pods", "train-b", "TriggeredScaleUp", "pod triggered scale-up: 0->1", "Normal")
     found = read_status(cluster, "train")
     assert (found.name, found.namespace, found.state) == ("train", "team", "running")

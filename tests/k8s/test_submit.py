@@ -18,7 +18,9 @@ def made(server):
 
 
 def creations(server):
-    return [(path.rpartition("/")[2], query.get("dryRun")) for method, path, query in server.requests if method == "POST"]
+    return [
+        (path.rpartition("/")[2], query.get("dryRun")) for method, path, query in server.requests if method == "POST"
+    ]
 
 
 def test_all_objects_pass_a_dry_run_before_the_first_is_made_and_are_made_in_order(server, cluster):
@@ -44,7 +46,9 @@ def test_what_the_server_refuses_leaves_nothing_behind(server, cluster, wrong, s
 
 def test_a_quota_that_is_used_up_is_told_with_its_numbers(server, cluster):
     server.quotas["jobs"] = "exceeded quota: few, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: 5"
-    with pytest.raises(OverQuota, match=r"can't create jobs.batch train in namespace team: exceeded quota: few, .*used: "):
+    with pytest.raises(
+        OverQuota, match=r"can't create jobs.batch train in namespace team: exceeded quota: few, .*used: "
+    ):
         submit(cluster, [service(), job()])
     assert made(server) == []
 

@@ -55,7 +55,11 @@ def test_a_jobset_counts_and_the_jobs_that_it_makes_do_not(server, cluster, late
     submit(cluster, [jobset()])
     child = job("train")
     owner = {"kind": "JobSet", "name": "train", "uid": server.objects.get("jobsets", "train")["metadata"]["uid"]}
-    child["metadata"] = {**child["metadata"], "name": "train-worker-0", "ownerReferences": [{**owner, "controller": True}]}
+    child["metadata"] = {
+        **child["metadata"],
+        "name": "train-worker-0",
+        "ownerReferences": [{**owner, "controller": True}],
+    }
     server.objects.add("jobs", child)
     server.objects.update("jobs", "train-worker-0", conditions=FAILED)
     later(0.2, server.objects.update, "jobsets", "train", conditions=[{"type": "Completed", "status": "True"}])
