@@ -94,8 +94,9 @@ def test_a_preparation_prepares(phantoms, tmp_path):
     assert Manifest.read(tmp_path / "out" / "set").image_sizes == (32, 48)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("flags", [(), ("--no_jobset",)], ids=["JobSet", "Indexed Job"])
+@pytest.mark.parametrize(
+    "flags", [pytest.param((), id="JobSet"), pytest.param(("--no_jobset",), id="Indexed Job", marks=pytest.mark.slow)]
+)
 def test_two_workers_find_each_other_and_train_as_one(dataset, tmp_path, flags):
     asked = ("--data", "/data", "--output", "/runs/a", *VOLUMES, *SMALL, "--num_nodes", 2, *flags)
     (template,) = pod_templates(printed("train", *asked))
@@ -108,9 +109,8 @@ def test_two_workers_find_each_other_and_train_as_one(dataset, tmp_path, flags):
     assert second[1] == "", "only the first writes and prints"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(not can_restrict(), reason="this machine gives a test no read-only root file system of its own")
-@pytest.mark.parametrize("kind", ["train", "prep"])
+@pytest.mark.parametrize("kind", [pytest.param("train", marks=pytest.mark.slow), "prep"])
 def test_a_read_only_root_without_capabilities_is_enough(dataset, phantoms, tmp_path, kind):
     (tmp_path / "out").mkdir()
     flags = {
