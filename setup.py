@@ -15,13 +15,13 @@ setup(
     description="Chest X-ray images in, a trained, evaluated and explained pneumonia classifier out.",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["beam_prep*", "trainer*", "k8s*"]),
+    packages=find_packages(include=["beam_prep*", "trainer*", "tuning*", "k8s*"]),
     package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"]},
     install_requires=BASE,
     extras_require={
         "prep": PREP,
         "train": TRAIN,
-        "tune": [*TRAIN, "keras-tuner>=1.4.8"],
+        "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml"],
         # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
         "k8s": ["kubernetes>=33", "pyyaml>=6"],

@@ -17,7 +17,7 @@ from typing import Annotated, Any, cast, get_type_hints
 
 from beam_prep.errors import CxrflowError, UsageError
 
-EXTRAS = {"beam_prep": "prep", "trainer": "train", "k8s": "k8s"}
+EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
 """The extra of the distribution that holds what a package needs to run."""
 HELP = ("-h", "--help")
 

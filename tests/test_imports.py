@@ -50,6 +50,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
         "inputs",
         "staging",
         "run_folder",
+        "continuation",
         "description",
         "thresholds",
         "together",

@@ -5,11 +5,13 @@ from __future__ import annotations
 import inspect
 import numbers
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
 
 from beam_prep.errors import UsageError
+from trainer.config import TrainConfig
 
 
 class Callbacks:
@@ -102,6 +104,20 @@ class Callbacks:
             }
             for callback in self._stateful
         ]
+
+
+def own_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
+    """Those that a configuration asks for, fresh for a phase; with logs for TensorBoard in the folder, if given."""
+    accuracy = "accuracy" if config.train_on_val else "val_accuracy"
+    plateau = keras.callbacks.ReduceLROnPlateau(
+        monitor=accuracy, mode="max", factor=0.2, patience=config.plateau_patience, min_lr=1e-6
+    )
+    own: list[keras.callbacks.Callback] = [plateau]
+    if config.early_stopping_patience:
+        own.append(keras.callbacks.EarlyStopping("val_loss", mode="min", patience=config.early_stopping_patience))
+    if tensorboard:
+        own.append(keras.callbacks.TensorBoard(str(tensorboard), write_graph=False))
+    return own
 
 
 def _made_with(callback: keras.callbacks.Callback) -> set[str]:

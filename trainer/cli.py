@@ -35,7 +35,8 @@ def train(config: TrainConfig) -> None:
     print(f"run:       {folder.path}")
     print(f"report:    {folder.report}")
     print(f"curves:    tensorboard --logdir {folder.tensorboard}")
-    print(f"next:      python -m trainer evaluate --run {folder.path} --data {config.data} --split val")
+    if not config.train_on_val:
+        print(f"next:      python -m trainer evaluate --run {folder.path} --data {config.data} --split val")
     print(f"new files: python -m trainer predict --run {folder.path} FILE_OR_FOLDER > predictions.csv")
 
 

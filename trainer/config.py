@@ -29,6 +29,8 @@ WITHOUT_EFFECT = (
     "checkpoint_every_steps",
     "on_nan",
     "overwrite",
+    "keep_checkpoint",
+    "continue_from",
 )
 """Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
 
@@ -65,6 +67,10 @@ class TrainConfig:
     """Of the first phase; 1e-3 (baseline_cnn, RMSprop) or 5e-5 (Adam) if not given."""
     fine_tune_learning_rate: float = 2e-6
     """Of fine-tuning (Adam)."""
+    dropout: float | None = None
+    """One rate for all dropout layers, 0 to less than 1; 0.2 and 0.5 (baseline_cnn) or 0.1 if not given."""
+    early_stopping_patience: int = 0
+    """Epochs without lower validation loss after which a phase ends; 0: it runs to its last epoch."""
     plateau_patience: int = 2
     """Epochs without better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
     augment: bool = True
@@ -108,6 +114,12 @@ class TrainConfig:
     sensitivity=X, specificity=X (at least X of 1), or the probability itself."""
     prevalence: float | None = None
     """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    train_on_val: bool = False
+    """Train on the validation images too, as the last step before use: all epochs are run, the last weights kept, and
+    the learning rate follows the accuracy in training. --threshold_rule has to be a probability (of a run that did
+    validate), and the probabilities are not calibrated."""
+    evaluate_test: bool = True
+    """Evaluate on the test images at the end. Off, none is read: who compares runs to choose one must not see them."""
     seed: int = 0
     """Of the initial weights, the order of the images, augmentation and dropout."""
     checkpoint_every_steps: int = 0
@@ -116,6 +128,11 @@ class TrainConfig:
     on_nan: Literal["stop", "rollback"] = "stop"
     """If the loss becomes NaN or infinite: stop, or go back to the last checkpoint with half the learning rate, three
     times at most."""
+    keep_checkpoint: bool = False
+    """Keep the last checkpoint of the finished run in its folder last/, for --continue_from."""
+    continue_from: str | None = None
+    """Finished run of the same flags, fewer epochs and --keep_checkpoint: go on where it ended. Does not change the
+    result."""
     overwrite: bool = False
     """Replace the run that is in the output folder, finished or not."""
 
@@ -127,6 +144,7 @@ class TrainConfig:
             "unfreeze_layers": 0,
             "num_replicas": 0,
             "plateau_patience": 1,
+            "early_stopping_patience": 0,
             "steps_per_call": 1,
             "skip_corrupt": 0,
             "checkpoint_every_steps": 0,
@@ -144,17 +162,42 @@ class TrainConfig:
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < 10:
                 raise UsageError(f"--{name} is {rate}; expected more than 0, such as 1e-4")
+        if self.dropout is not None and not 0 <= self.dropout < 1:
+            raise UsageError(f"--dropout is {self.dropout}; expected a rate from 0 to less than 1")
         if self.image_size < MIN_IMAGE_SIZE[self.arch]:
             raise UsageError(
                 f"--image_size is {self.image_size}; {self.arch} needs at least {MIN_IMAGE_SIZE[self.arch]} px"
             )
-        parse_rule(self.threshold_rule)
+        kind, _ = parse_rule(self.threshold_rule)
+        if self.train_on_val:
+            self._check_without_validation(kind)
         check_prevalence(self.prevalence)
         if self.cache_dir is not None and self.cache != "disk":
             raise UsageError(f"--cache_dir {self.cache_dir} goes with --cache disk; found --cache {self.cache}")
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
+
+    @property
+    def epochs_by_phase(self) -> tuple[int, ...]:
+        """Of the one phase, or of the head and of fine-tuning."""
+        if self.arch == "baseline_cnn" or not (self.fine_tune_epochs and self.unfreeze_layers):
+            return (self.epochs,)
+        return (self.epochs, self.fine_tune_epochs)
+
+    def _check_without_validation(self, rule: str) -> None:
+        if rule != "fixed":
+            raise UsageError(
+                f"--train_on_val leaves no images to choose --threshold_rule {self.threshold_rule} on; give the "
+                "threshold of a run that validated, from its model.json"
+            )
+        if self.early_stopping_patience:
+            raise UsageError(
+                f"--early_stopping_patience {self.early_stopping_patience} needs validation images, which "
+                "--train_on_val trains on; give the --epochs of a run that validated"
+            )
+        if not self.evaluate_test:
+            raise UsageError("--train_on_val with --no_evaluate_test leaves nothing to evaluate on; leave one out")
 
     def check_replicas(self, num_replicas: int) -> None:
         """Raises a `UsageError` unless the replicas divide the global batch."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beam_prep.errors import UsageError
-from beam_prep.manifest import Manifest
+from beam_prep.manifest import Manifest, Split
 from beam_prep.shards import BrokenRecord, scan_frames
 from trainer.thresholds import parse_rule
 
@@ -81,6 +81,22 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
     )
 
 
+def join(sources: Sequence[SplitSource]) -> SplitSource:
+    """Splits of one dataset, at one size, as one."""
+    return replace(
+        sources[0],
+        paths=tuple(path for source in sources for path in source.paths),
+        shard_records=tuple(count for source in sources for count in source.shard_records),
+        num_corrupt=sum(source.num_corrupt for source in sources),
+    )
+
+
+def pooled(splits: Sequence[Split]) -> Split:
+    """The counts of splits as those of one, with the class weights of that."""
+    counts = {name: sum(split.class_counts[name] for split in splits) for name in splits[0].class_counts}
+    return Split.from_counts(counts, sum(split.num_groups for split in splits))
+
+
 def first_broken(paths: Iterable[str | Path]) -> BrokenRecord | None:
     """The first record of some shards that can't be trusted; None if all are sound."""
     return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)
@@ -108,6 +124,21 @@ def check_threshold_rule(manifest: Manifest, rule: str) -> None:
         raise UsageError(
             f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
             "give a probability such as 0.5, or prepare with a larger --val_fraction"
+        )
+
+
+def check_held_out(model: dict, split: str, run: str) -> None:
+    """Raises a `UsageError` if a run was trained on the images of a split other than train, which it is to be tried on.
+
+    Args:
+        model: content of the run's `model.json`.
+        split: that is to be evaluated.
+        run: its folder, for the message.
+    """
+    if split != "train" and split in model.get("trained_on", ()):
+        raise UsageError(
+            f"--run {run}: was trained on the images of {split} too (--train_on_val), so that its numbers there would "
+            "say nothing; evaluate it on test"
         )
 
 

@@ -35,7 +35,7 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     if config.arch == "baseline_cnn":
         return [Phase("train", config.epochs, "rmsprop", config.learning_rate or 1e-3)]
     head = Phase("head", config.epochs, "adam", config.learning_rate or 5e-5, unfreeze_layers=0)
-    if not (config.fine_tune_epochs and config.unfreeze_layers):
+    if len(config.epochs_by_phase) == 1:
         return [head]
     return [
         head,

@@ -106,12 +106,18 @@ class RunFolder:
                 folder._write(name, (self.path / name).read_text(encoding="utf-8"))
         return folder
 
-    def finish(self) -> None:
-        """Removes the checkpoints: from here on the run is finished."""
-        done = self.path / ".checkpoints"
+    @property
+    def last(self) -> Path:
+        """The checkpoints of a finished run that was to keep them."""
+        return self.path / "last"
+
+    def finish(self, *, keep_checkpoint: bool = False) -> None:
+        """Removes the checkpoints, or puts them into `last`: from here on the run is finished."""
+        done = self.last if keep_checkpoint else self.path / ".checkpoints"
         shutil.rmtree(done, ignore_errors=True)
         os.replace(self.checkpoints, done)  # at once: what is half removed would be half a run
-        shutil.rmtree(done)
+        if not keep_checkpoint:
+            shutil.rmtree(done)
 
     def _write(self, name: str, text: str) -> None:
         path = self.path / name

@@ -142,11 +142,11 @@ class Saver:
                     variable.assign(array)
             self._restored = None
         elif not self._folder.numbers():
-            self._save()  # from its first step on, a run has something to go back to
+            self.save()  # from its first step on, a run has something to go back to
         if self._rate_factor != 1:
             optimizer.learning_rate = float(optimizer.learning_rate.numpy()) * self._rate_factor
             self._rate_factor = 1.0
-            self._save()
+            self.save()
 
     def save_if_due(self, num_steps: int = 0, sums: EpochSums | None = None) -> None:
         """To be called between steps and after epochs.
@@ -161,10 +161,25 @@ class Saver:
         asked = self._is_asked(num_steps)
         self._clock.add_steps(num_steps)
         if asked or self._clock.is_due():
-            self._save(sums)
+            self.save(sums)
         if asked:
             sum_of_workers(self._strategy, 0)  # nobody leaves before the chief has written
             raise Terminated(f"SIGTERM came {self.state.place}; all is saved: the same command goes on from there")
+
+    def save(self, sums: EpochSums | None = None) -> None:
+        """Saves, unless there are numbers that are not finite: the next check of the sums tells."""
+        if not self._is_chief:
+            return
+        started = time.monotonic()
+        weights = self._model.get_weights()
+        if (sums is None or sums.settle()) and _are_finite(weights):
+            self.tick()
+            self.state.callbacks = self._callbacks.state()
+            optimizer = [variable.numpy() for variable in self._optimizer.variables]
+            self._folder.save(
+                self.state.to_json(), {"model": weights, "optimizer": optimizer, "best": self.best_weights}
+            )
+        self._clock.saved(time.monotonic() - started)
 
     def check_weights(self) -> None:
         """Raises a `NotFiniteError` if they are broken, which a loss need not tell: ReLU makes 0 of NaN."""
@@ -195,21 +210,6 @@ class Saver:
         if self.state.step % AGREE_STEPS >= max(num_steps, 1):
             return False
         return sum_of_workers(self._strategy, int(self.stop.is_set)) > 0
-
-    def _save(self, sums: EpochSums | None = None) -> None:
-        """Saves, unless there are numbers that are not finite: the next check of the sums tells."""
-        if not self._is_chief:
-            return
-        started = time.monotonic()
-        weights = self._model.get_weights()
-        if (sums is None or sums.settle()) and _are_finite(weights):
-            self.tick()
-            self.state.callbacks = self._callbacks.state()
-            optimizer = [variable.numpy() for variable in self._optimizer.variables]
-            self._folder.save(
-                self.state.to_json(), {"model": weights, "optimizer": optimizer, "best": self.best_weights}
-            )
-        self._clock.saved(time.monotonic() - started)
 
 
 def _are_finite(arrays: list[np.ndarray]) -> bool:

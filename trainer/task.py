@@ -16,8 +16,9 @@ from beam_prep.manifest import Manifest
 from trainer import together
 from trainer.cluster import find_cluster
 from trainer.config import TrainConfig
+from trainer.continuation import check_continuation
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
-from trainer.inputs import check_same_preprocessing, check_threshold_rule, check_trainable, open_split
+from trainer.inputs import check_held_out, check_same_preprocessing, check_threshold_rule, check_trainable, open_split
 from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from trainer.run_folder import RunFolder, check_empty, check_output, job_of
 from trainer.staging import staged
@@ -46,12 +47,14 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     sources = {
         split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
         for split in manifest.splits
+        if config.evaluate_test or split != "test"
     }
     check_trainable(manifest, config.batch_size)
     check_threshold_rule(manifest, config.threshold_rule)
     check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+    check_continuation(config, manifest.fingerprint)
     with staged(config, manifest, sources) as staged_sources:
-        with _quiet_start():
+        with quiet_start():
             from trainer.failures import explained
             from trainer.training import Training
         num_workers = len(cluster.workers) if cluster else 1
@@ -62,7 +65,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     if not training.is_chief:
         return None
     numbers = publish(training.folder, evaluations)
-    training.folder.finish()
+    training.folder.finish(keep_checkpoint=config.keep_checkpoint)
     return training.folder, numbers
 
 
@@ -81,8 +84,10 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     runs = [RunFolder(Path(run)) for run in config.run]
     described = [run.read_json("model") for run in runs]
     manifest = Manifest.read(config.data)
-    for model in described:
+    for run, model in zip(config.run, described, strict=True):
         check_same_preprocessing(model, manifest, config.data)
+        if model["dataset_fingerprint"] == manifest.fingerprint:
+            check_held_out(model, "val" if config.output else config.split, run)
     sources = [open_split(config.data, manifest, model["image_size"], config.split) for model in described]
     if not sources[0].num_records:
         filled = [name for name, split in manifest.splits.items() if split.num_records]
@@ -90,7 +95,7 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     if config.output is not None:
         return _evaluate_together(config, manifest, described)
     point = _operating_point(runs[0], described[0], config.threshold_rule)
-    with _quiet_start():
+    with quiet_start():
         from trainer.evaluation import explained_evaluation, load_evaluator, predict_split
     evaluator = load_evaluator(runs[0].model)
     predictions = predict_split(evaluator, sources[0], config.split, batch_size=config.batch_size)
@@ -141,7 +146,7 @@ def _evaluate_together(
         )
         for run, model in zip(config.run, described, strict=True)
     ]
-    with _quiet_start():
+    with quiet_start():
         from trainer.ensemble import predict_together
         from trainer.evaluation import measure
     found = predict_together(models, tta=config.tta, batch_size=config.batch_size)
@@ -198,7 +203,7 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     run = RunFolder(Path(config.run))
     description = Description.read(run)
     paths = find_files(config.files)
-    with _quiet_start():
+    with quiet_start():
         from trainer import models
         from trainer.predict import predict_files
     return len(paths), predict_files(models.load(run.model), description, paths, batch_size=config.batch_size)
@@ -219,7 +224,7 @@ def explain(config: ExplainConfig) -> list[Explained]:
     description = Description.read(run)
     paths = find_files(config.files)
     output = check_empty(config.output)
-    with _quiet_start():
+    with quiet_start():
         from trainer import models
         from trainer.explanations import explain_files
     return explain_files(models.load(run.model), description, paths, output)
@@ -243,7 +248,7 @@ def export(config: ExportConfig) -> Path:
             f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
         )
     output = check_empty(config.output)
-    with _quiet_start():
+    with quiet_start():
         from trainer import models
         from trainer.export import export as write
     write(models.load(run.model), run.model, description, output)
@@ -251,7 +256,7 @@ def export(config: ExportConfig) -> Path:
 
 
 @contextmanager
-def _quiet_start() -> Iterator[None]:
+def quiet_start() -> Iterator[None]:
     """Keeps what TensorFlow says while it loads off the console, unless its log level was asked for or loading fails.
 
     It writes to the file descriptor, before it looks at its own log level.

@@ -18,12 +18,13 @@ from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
 from trainer import metrics, models
 from trainer.augment import random_affine
-from trainer.callbacks import Callbacks
+from trainer.callbacks import Callbacks, own_callbacks
 from trainer.cluster import find_cluster
 from trainer.config import TrainConfig
+from trainer.continuation import link_checkpoint
 from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
-from trainer.inputs import SplitSource
+from trainer.inputs import SplitSource, join, pooled
 from trainer.loop import Evaluator, Loop, Predictions
 from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
 from trainer.progress import progress_bar
@@ -32,7 +33,7 @@ from trainer.saving import Saver
 from trainer.state import TrainingState
 from trainer.strategy import is_chief, make_strategy
 from trainer.sums import EpochSums, NotFiniteError
-from trainer.thresholds import OperatingPoint
+from trainer.thresholds import OperatingPoint, parse_rule
 
 MAX_ROLLBACKS = 3
 
@@ -71,16 +72,19 @@ class Training:
         self.folder = RunFolder(Path(config.output))
         if self.is_chief:
             open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+            link_checkpoint(config)
         self._saver = Saver(self.model, self.strategy, self.folder.checkpoints, config.checkpoint_every_steps)
-        weights = manifest.splits["train"].class_weights
+        self._trained_on = ["train", "val"] if config.train_on_val else ["train"]
+        self._source = join([sources[split] for split in self._trained_on])
+        weights = pooled([manifest.splits[split] for split in self._trained_on]).class_weights
         self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
         self._users_callbacks = callbacks
         cluster = find_cluster(config.strategy)
         self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
-        self._num_steps = sources["train"].steps_per_epoch(
+        self._num_steps = self._source.steps_per_epoch(
             config.batch_size, self._num_workers, shard_files=config.shard_files
         )
-        self._held = hold(sources["train"]) if config.cache == "ram" else None
+        self._held = hold(self._source) if config.cache == "ram" else None
 
     @property
     def state(self) -> TrainingState:
@@ -95,6 +99,8 @@ class Training:
             Terminated: SIGTERM came, and all is saved.
         """
         self._saver.restore()
+        if self.is_chief and self.state.history:
+            self.folder.write_history(self.state.history)
         phases = phases_of(self.config)
         with self._saver.stop:
             while self.state.phase < len(phases):
@@ -103,15 +109,19 @@ class Training:
                     self._run_phase(phase)
                 except NotFiniteError as error:
                     self._roll_back(phase, error)
-        self._val = self._predict("val")
-        self.operating_point = OperatingPoint.fit(self.config.threshold_rule, self._val.labels, self._val.probabilities)
+        self._val, self.operating_point = self._fix_operating_point()
         if self.is_chief:
-            self._save_model()
+            with written(self.folder.model) as temporary:
+                self.model.save(temporary)
             self.folder.write_json("model", self._describe())
 
     def evaluate(self) -> list[Evaluation]:
-        """Evaluates the saved model on test (where there is one) and val."""
-        predicted = {"test": self._predict("test")} if self.sources["test"].num_records else {}
+        """Evaluates the saved model on test (where there is one, and it is wanted) and val (unless trained on)."""
+        predicted = {}
+        if self.config.evaluate_test and self.sources["test"].num_records:
+            predicted["test"] = self._predict("test")
+        if self._val is not None:
+            predicted["val"] = self._val
         return [
             explained_evaluation(
                 self._evaluator.model,
@@ -121,17 +131,25 @@ class Training:
                 point=self.operating_point,
                 prevalence=self.config.prevalence,
             )
-            for split, predictions in {**predicted, "val": self._val}.items()
+            for split, predictions in predicted.items()
         ]
 
     def _predict(self, split: str) -> Predictions:
         return predict_split(self._evaluator, self.sources[split], split, show_progress=self.is_chief)
 
+    def _fix_operating_point(self) -> tuple[Predictions | None, OperatingPoint]:
+        """Predictions for validation and what they fix; where it was trained on, there is but the threshold given."""
+        rule = self.config.threshold_rule
+        if self.config.train_on_val:
+            return None, OperatingPoint(parse_rule(rule)[1], rule)
+        val = self._predict("val")
+        return val, OperatingPoint.fit(rule, val.labels, val.probabilities)
+
     def _run_phase(self, phase: Phase) -> None:
         state = self.state
         loop = self._make_loop(phase)
         callbacks = Callbacks(
-            self._own_callbacks(),
+            own_callbacks(self.config, self.folder.tensorboard if self.is_chief else None),
             self._users_callbacks,
             model=self.model,
             num_epochs=phase.epochs,
@@ -140,6 +158,8 @@ class Training:
         self._saver.begin_phase(loop.optimizer, callbacks)
         while state.epoch < phase.epochs and not state.stopped:
             self._run_epoch(loop, phase, callbacks)
+        if self.config.keep_checkpoint and state.phase == len(self.config.epochs_by_phase) - 1:
+            self._saver.save()
         callbacks.end()
         self.model.optimizer = None  # its state is no part of the saved model
         rows = [row for row in state.history if row["phase"] == phase.name]
@@ -149,22 +169,18 @@ class Training:
             self.model.set_weights(self._saver.best_weights)
 
     def _run_epoch(self, loop: Loop, phase: Phase, callbacks: Callbacks) -> None:
-        """One pass over train, or what is left of it, and one over val."""
+        """One pass over the training images, or what is left of it, and one over those of validation."""
         state = self.state
         callbacks.begin_epoch(len(state.history))
         with progress_bar(
             f"{phase.name} {state.epoch + 1}/{phase.epochs}", self._num_steps, unit="steps", show=self.is_chief
         ) as bar:
             bar.update(state.step)
-            with readable_records(self.sources["train"]):
+            with readable_records(self._source):
                 for num_steps in self._run_steps(loop, callbacks):
                     bar.update(num_steps)
             self._saver.check_weights()
-            logs = self._logs()
-            val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
-            # Weighed as the training loss is, so that the best model is the best at what it is trained for.
-            numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._class_weights))
-            logs |= {f"val_{name}": value for name, value in numbers.items()}
+            logs = self._logs() | self._validate()
             bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in logs.items() if value is not None))
         learning_rate = float(loop.optimizer.learning_rate.numpy())
         state.stopped = callbacks.end_epoch(len(state.history), logs)
@@ -173,16 +189,24 @@ class Training:
         state.end_epoch({**row, "seconds": round(state.seconds, 2)})
         if self.is_chief:
             self.folder.write_history(state.history)
-        if logs["val_loss"] < state.best["val_loss"]:
-            state.best = {"phase": phase.name, "epoch": state.epoch, "val_loss": logs["val_loss"]}
+        if self.config.train_on_val or logs["val_loss"] < state.best["val_loss"]:
+            state.best = {"phase": phase.name, "epoch": state.epoch, "val_loss": logs.get("val_loss")}
             self._saver.best_weights = self.model.get_weights()
         self._saver.save_if_due()
+
+    def _validate(self) -> dict[str, Any]:
+        """What is followed on validation. The loss is weighed as in training: the best model is best at just that."""
+        if self.config.train_on_val:
+            return {}
+        val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
+        numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._class_weights))
+        return {f"val_{name}": value for name, value in numbers.items()}
 
     def _run_steps(self, loop: Loop, callbacks: Callbacks) -> Iterator[int]:
         """Runs the steps of the epoch that are left; yields how many a call of the loop did."""
         config, state, sums = self.config, self.state, EpochSums(self.state)
         batches = training_batches(
-            self.sources["train"],
+            self._source,
             batch_size=config.batch_size,
             seed=config.seed,
             epoch=len(state.history),
@@ -249,17 +273,6 @@ class Training:
             jit_compile=config.jit_compile,
         )
 
-    def _own_callbacks(self) -> list[keras.callbacks.Callback]:
-        schedule = keras.callbacks.ReduceLROnPlateau(
-            monitor="val_accuracy", mode="max", factor=0.2, patience=self.config.plateau_patience, min_lr=1e-6
-        )
-        logs = keras.callbacks.TensorBoard(str(self.folder.tensorboard), write_graph=False)
-        return [schedule, logs] if self.is_chief else [schedule]
-
-    def _save_model(self) -> None:
-        with written(self.folder.model) as temporary:
-            self.model.save(temporary)
-
     def _describe(self) -> dict[str, Any]:
         """`model.json`: what is needed to use `model.keras`, and how it came about."""
         lines: list[str] = []
@@ -272,6 +285,7 @@ class Training:
             "class_names": list(self.manifest.class_names),
             "dataset_fingerprint": self.manifest.fingerprint,
             "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
+            "trained_on": self._trained_on,
             "phases": self.state.phases,
             "best": self.state.best,
             **self.operating_point.to_json(),

@@ -21,6 +21,11 @@ from trainer.config import TrainConfig, flags_from_file
         ({"batch_size": 2, "num_replicas": 4}, "less than the 4 replicas"),
         ({"batch_size": 18, "num_replicas": 4}, "4 replicas do not divide; try 16"),
         ({"strategy": "none", "num_replicas": 2}, "--strategy none runs one replica"),
+        ({"dropout": 1.0}, "--dropout is 1.0; expected a rate from 0 to less than 1"),
+        ({"early_stopping_patience": -1}, "--early_stopping_patience is -1"),
+        ({"train_on_val": True, "threshold_rule": "youden"}, "no images to choose --threshold_rule youden on"),
+        ({"train_on_val": True, "early_stopping_patience": 2}, "needs validation images"),
+        ({"train_on_val": True, "evaluate_test": False}, "leaves nothing to evaluate on"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_flag(flags, said):

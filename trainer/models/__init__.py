@@ -47,9 +47,14 @@ def build(config: TrainConfig) -> keras.Model:
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
     try:
-        return BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
+        model = BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
     finally:
         keras.config.set_dtype_policy(before)  # each layer keeps the one that it was built with
+    if config.dropout is not None:
+        for layer in model.layers:
+            if isinstance(layer, keras.layers.Dropout):
+                layer.rate = config.dropout
+    return model
 
 
 def load(path: Path) -> keras.Model:

@@ -1,0 +1,1 @@
+"""Sweeps over hyperparameters: trials of `trainer train`, their results and pages."""

@@ -1,0 +1,5 @@
+"""`python -m tuning COMMAND`."""
+
+from tuning.cli import main
+
+main()

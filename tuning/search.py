@@ -1,0 +1,151 @@
+"""Runs one search from end to end. What can be wrong is checked before KerasTuner loads."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from beam_prep.errors import RunError
+from trainer.task import quiet_start
+from tuning import plan
+from tuning.config import SearchConfig
+from tuning.final import train_finally
+from tuning.job import Job
+from tuning.roles import HOST, PORT, Role, find_role
+from tuning.sweep_folder import SweepFolder
+from tuning.trainer_process import stop_on_sigterm
+from tuning.trial import Trial
+
+POLL_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search came to.
+
+    Attributes:
+        folder: of the sweep.
+        role: of this process.
+        best: trial, if one is done.
+        final: name of each run of the best configuration → its numbers on test.
+    """
+
+    folder: SweepFolder
+    role: Role
+    best: Trial | None
+    final: dict[str, dict[str, Any]]
+
+
+def search(
+    config: SearchConfig,
+    train_flags: Sequence[str] = (),
+    *,
+    on_plan: Callable[[list[str], int | None], object] = lambda lines, num_trials: None,
+    on_end: Callable[[Trial], object] = lambda trial: None,
+    on_note: Callable[[str], object] = lambda line: None,
+) -> Found:
+    """Searches, or goes on with it, as what the role of this process says.
+
+    Args:
+        config: of the search.
+        train_flags: the flags of `trainer train` that all trials share.
+        on_plan: told of the plan, in lines, and of the number of trials that it has at most.
+        on_end: told of each trial that ends; a worker is told of its own.
+        on_note: told of what is to be said on the way.
+
+    Raises:
+        UsageError: flags, datasets, role or output folder are not what they should be; nothing was written.
+        RunError: the search can't go on.
+        Terminated: it was asked to stop, and has saved what it had.
+    """
+    job = Job.of(config, train_flags)
+    role = find_role(config)
+    folder = SweepFolder(config.output)
+    environ = dict(os.environ)
+    if role.kind == "worker":
+        _wait_for_sweep(folder, job)
+    else:
+        folder.start(job.to_json(), overwrite=config.overwrite)
+    stop_on_sigterm()
+    for name in (HOST, PORT):
+        os.environ.pop(name, None)
+    os.environ.update(role.variables() | {"CUDA_VISIBLE_DEVICES": "-1"})  # the GPUs are for the trainers
+    with folder.lock() if role.kind != "worker" else nullcontext():
+        if role.kind == "worker":
+            _work(job, role, environ, on_end)
+            return Found(folder, role, None, {})
+        _hand_out(job, role, environ, on_plan, on_end, on_note)
+        for kept in folder.path.glob("trials/*/last"):
+            shutil.rmtree(kept)
+        best = folder.best(config.direction)
+        wants_final = best is not None and (config.retrain_best or config.retrain_seeds)
+        return Found(folder, role, best, train_finally(config, best, environ) if best and wants_final else {})
+
+
+def _work(job: Job, role: Role, environ: Mapping[str, str], on_end: Callable[[Trial], object]) -> None:
+    """Runs the trials of a chief."""
+    with quiet_start():
+        from tuning.algorithms import make_oracle
+        from tuning.tuner import SweepTuner
+    SweepTuner(job, make_oracle(job), name=role.name, environ=environ, on_end=on_end).search()
+
+
+def _hand_out(
+    job: Job,
+    role: Role,
+    environ: Mapping[str, str],
+    on_plan: Callable[[list[str], int | None], object],
+    on_end: Callable[[Trial], object],
+    on_note: Callable[[str], object],
+) -> None:
+    """Hands out trials, to workers or to this process itself."""
+    with quiet_start():
+        from tuning.algorithms import make_oracle
+        from tuning.chief import serve
+        from tuning.tuner import SweepTuner
+    folder = SweepFolder(job.config.output)
+    oracle = make_oracle(job, is_new_owner=role.kind == "alone")
+    num_trials = oracle.num_trials
+    on_plan(plan.describe(job, num_trials), num_trials)
+    has_estimate = bool(folder.trials())
+
+    def ended(trial: Trial) -> None:
+        nonlocal has_estimate
+        on_end(trial)
+        if trial.state == "done":
+            if (best := folder.best(job.config.direction)) is not None:
+                folder.write_best_config(best)
+            line = plan.estimate(job, trial, folder.trial(trial.trial_id), num_trials)
+            if line is not None and not has_estimate:
+                on_note(line)
+            has_estimate = True
+
+    if role.address is None:
+        SweepTuner(job, oracle, name=role.name, environ=environ, on_end=ended).search()
+    else:
+        oracle._set_project_dir(str(folder.path), "oracle")
+        oracle.reload()
+        serve(job, oracle, role.address, ended)
+
+
+def _wait_for_sweep(folder: SweepFolder, job: Job) -> None:
+    """Waits until the chief has begun, and makes sure that it was started with the same flags.
+
+    Raises:
+        UsageError: it was started with others.
+        RunError: it did not begin in `worker_timeout_s`.
+    """
+    give_up = time.monotonic() + job.config.worker_timeout_s
+    while not folder.is_started:
+        if time.monotonic() > give_up:
+            raise RunError(
+                f"{folder.path}: no chief began a sweep here in {job.config.worker_timeout_s:.0f} s; chief and workers "
+                "need the same --output, on storage that they share"
+            )
+        time.sleep(POLL_SECONDS)
+    folder.check(job.to_json())

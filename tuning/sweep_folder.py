@@ -1,0 +1,148 @@
+"""The files of a sweep that a search writes, each by rename. Loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from beam_prep.errors import UsageError
+from trainer.config import WITHOUT_EFFECT
+from trainer.run_folder import RunFolder
+from tuning.config import MAY_CHANGE
+from tuning.locks import Lock
+from tuning.trial import Trial
+
+NOT_OF_A_NEW_RUN = ("output", "overwrite", "evaluate_test", "keep_checkpoint", "continue_from")
+"""Flags of a trial that a training of its configuration anew has to do without."""
+
+
+class SweepFolder:
+    """Where a sweep keeps its files.
+
+    Args:
+        path: its folder.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    @property
+    def oracle(self) -> Path:
+        """The project of KerasTuner; below it, the heartbeats of the workers."""
+        return self.path / "oracle"
+
+    @property
+    def heartbeats(self) -> Path:
+        """A file for each worker."""
+        return self.oracle / "workers"
+
+    @property
+    def final(self) -> Path:
+        """The runs of the best configuration after the search."""
+        return self.path / "final"
+
+    @property
+    def is_started(self) -> bool:
+        """Whether there is a sweep."""
+        return (self.path / "sweep.json").is_file()
+
+    @property
+    def over_at(self) -> Any:
+        """The limits (trials, hours) at which the oracle had no more trials; None while it has."""
+        try:
+            return json.loads((self.oracle / "over.json").read_bytes())
+        except FileNotFoundError:
+            return None
+
+    def write_over(self, limits: list[float]) -> None:
+        """Notes that there are no more trials within these limits."""
+        RunFolder(self.oracle).write_json("over", limits)
+
+    def trial(self, trial_id: str) -> Path:
+        """The run folder of a trial."""
+        return self.path / "trials" / trial_id
+
+    def lock(self) -> Lock:
+        """Of who hands out the trials."""
+        return Lock(self.oracle / ".lock", f"another search hands out the trials of {self.path}")
+
+    def start(self, described: Mapping[str, Any], *, overwrite: bool) -> None:
+        """Makes the folder ready for a sweep, or for going on with the one that is there.
+
+        Args:
+            described: content of `sweep.json`.
+            overwrite: whether a sweep may be replaced.
+
+        Raises:
+            UsageError: it holds another sweep and `overwrite` is off, or something else, or can't be written.
+        """
+        try:
+            names = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
+            if names and not names & {"sweep.json", "oracle"}:
+                raise UsageError(
+                    f"--output {self.path}: expected an empty or absent folder, found {len(names)} entries that are no "
+                    f"sweep (such as {min(names)}); name another folder"
+                )
+            if self.is_started and not overwrite:
+                self.check(described)
+            elif names:
+                with self.lock():  # nobody works on what is removed
+                    shutil.rmtree(self.path)
+            self.oracle.mkdir(parents=True, exist_ok=True)
+            self.heartbeats.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"--output {self.path}: can't be written: {error.strerror}") from None
+        RunFolder(self.path).write_json("sweep", described)
+
+    def check(self, described: Mapping[str, Any]) -> None:
+        """Raises a `UsageError` with what differs, unless the sweep that is there was started so.
+
+        Args:
+            described: content that `sweep.json` would have.
+        """
+        found = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
+        aside = {"search": (*MAY_CHANGE, "data"), "train": WITHOUT_EFFECT}
+        differing = []
+        for part in ("search", "train", "space", "dataset_fingerprints"):
+            was, now = (json.loads(json.dumps(content.get(part, {}))) for content in (found, described))
+            for name in dict.fromkeys([*was, *now]):
+                if name not in aside.get(part, ()) and was.get(name) != now.get(name):
+                    flag = "--data with equalization " if part == "dataset_fingerprints" else "--"
+                    differing.append(f"  {flag}{name}: {was.get(name)} there, {now.get(name)} here")
+        if differing:
+            raise UsageError(
+                f"--output {self.path}: holds a sweep that was started otherwise; give its flags again to go on with "
+                "it, name another folder, or add --overwrite\n" + "\n".join(dict.fromkeys(differing))
+            )
+
+    def write_trial(self, trial: Trial) -> None:
+        """Writes `trial.json` into the folder of the trial, which exists."""
+        RunFolder(self.trial(trial.trial_id)).write_json("trial", asdict(trial))
+
+    def read_trial(self, trial_id: str) -> Trial | None:
+        """What `trial.json` says; None before there is one."""
+        try:
+            return Trial(**json.loads((self.trial(trial_id) / "trial.json").read_text(encoding="utf-8")))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def trials(self) -> list[Trial]:
+        """All that are there."""
+        names = sorted(path.parent.name for path in (self.path / "trials").glob("*/trial.json"))
+        return [trial for name in names if (trial := self.read_trial(name)) is not None]
+
+    def best(self, direction: str) -> Trial | None:
+        """The one with the best objective, of equals the earlier one."""
+        done = [trial for trial in self.trials() if trial.objective is not None]
+        sign = 1 if direction == "max" else -1
+        return max(done, key=lambda trial: sign * (trial.objective or 0.0), default=None)
+
+    def write_best_config(self, trial: Trial) -> Path:
+        """Writes `best_config.json`, as `trainer train --config` takes it."""
+        flags = {name: value for name, value in trial.flags.items() if name not in NOT_OF_A_NEW_RUN}
+        RunFolder(self.path).write_json("best_config", flags)
+        return self.path / "best_config.json"
