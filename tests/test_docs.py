@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from string import Template
 
 import pytest
 
@@ -21,7 +22,9 @@ def documented_commands() -> list[str]:
     for document in DOCUMENTS:
         for block in re.findall(r"```(?:bash|sh|console)?\n(.*?)```", document.read_text(), flags=re.DOTALL):
             joined = block.replace("\\\n", " ")
-            found |= {line.split("#")[0].strip() for line in joined.splitlines() if "python -m " in line}
+            variables = dict(re.findall(r"^([A-Z_]+)=(\S+)", joined, flags=re.MULTILINE))
+            lines = Template(joined).safe_substitute(variables).splitlines()
+            found |= {re.split(r"#| \| ", line)[0].strip() for line in lines if "python -m " in line}
     return sorted(found)
 
 
