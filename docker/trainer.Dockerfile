@@ -18,6 +18,7 @@ RUN pip install --constraint constraints.txt '.[train,tune,gpu]' && pip uninstal
 COPY LICENSE ./
 COPY beam_prep beam_prep
 COPY trainer trainer
+COPY tuning tuning
 RUN pip install --no-deps .
 
 USER 10001:10001

@@ -10,19 +10,20 @@ from beam_prep import command_line
 from beam_prep.command_line import Command
 from k8s import commands
 from k8s.render import render, to_yaml
-from k8s.spec import CommonSpec, PrepSpec, TrainSpec
+from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
 from trainer.config import with_config_file
 
 
-def print_manifest(spec: CommonSpec, beam_args: Sequence[str] = ()) -> None:
+def print_manifest(spec: CommonSpec, more: Sequence[str] = ()) -> None:
     """Prints the objects as YAML, below the command that makes them."""
-    text = to_yaml(render(spec, beam_args))
+    text = to_yaml(render(spec, more))
     print("# " + shlex.join(["python", "-m", "k8s", *sys.argv[1:]]).replace("\n", "\n# "))
     print(text, end="")
 
 
 RENDERING = {
     "train": Command(TrainSpec, print_manifest),
+    "sweep": Command(SweepSpec, print_manifest, takes_more=True),
     "prep": Command(PrepSpec, print_manifest, takes_more=True),
 }
 COMMANDS = {

@@ -15,12 +15,12 @@ from k8s.kinds import title
 from k8s.problem import Problem
 
 
-def submit(config: Any, beam_args: Sequence[str] = ()) -> None:
+def submit(config: Any, more: Sequence[str] = ()) -> None:
     """Renders and sends, and says what was made.
 
     Args:
         config: `sending`, a `SubmitConfig`, and `spec`, what to render; see `submitting`.
-        beam_args: Beam's own options, of a preparation.
+        more: flags of what runs in the pods that are not of its config, see `render`.
 
     Raises:
         UsageError: the preflight found errors; all of them were printed.
@@ -30,7 +30,7 @@ def submit(config: Any, beam_args: Sequence[str] = ()) -> None:
     from k8s.submit import submit as run
 
     sending, spec = config.sending, config.spec
-    objects = render(spec, beam_args)
+    objects = render(spec, more)
     if sending.dry_run:
         print(to_yaml(objects), end="")
         _tell_problems(preflight(objects, None) if sending.preflight else [])

@@ -25,7 +25,7 @@ def render_prep(spec: PrepSpec, beam_args: Sequence[str]) -> list[Object]:
         beam_args: Beam's own options.
 
     Raises:
-        UsageError: an option that Dataflow needs is missing.
+        UsageError: an option that Dataflow needs is missing, or a path that its workers can't see.
     """
     arguments = literal([*to_flags(spec.prep), *beam_args, *_dataflow_options(spec, beam_args)])
     return [job(spec, spec.name, "prep", pod_template(spec, "prep", COMMAND, arguments))]
@@ -41,6 +41,11 @@ def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:
         return []
     if missing := [f"--{name}" for name in NEEDED if not given.get(name)]:
         raise UsageError(f"--runner {given['runner']} needs {', '.join(missing)}")
+    for flag, path in (("input", spec.prep.input), ("output", spec.prep.output)):
+        if not path.startswith("gs://"):
+            raise UsageError(
+                f"--{flag} {path}: the workers of Dataflow see no volume of this pod; expected gs://BUCKET/…"
+            )
     ours = {"job_name": spec.name, "sdk_container_image": spec.image, "sdk_location": "container"}
     return [part for name, value in ours.items() if name not in given for part in (f"--{name}", value)]
 

@@ -6,25 +6,29 @@ from collections.abc import Sequence
 
 from k8s.objects import Object
 from k8s.prep import render_prep
-from k8s.spec import CommonSpec, PrepSpec, TrainSpec
+from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
+from k8s.sweep import render_sweep
 from k8s.train import render_train
 
 
-def render(spec: CommonSpec, beam_args: Sequence[str] = ()) -> list[Object]:
+def render(spec: CommonSpec, more: Sequence[str] = ()) -> list[Object]:
     """The objects of a submission.
 
     Args:
-        spec: `TrainSpec` or `PrepSpec`.
-        beam_args: Beam's own options, of a preparation.
+        spec: `TrainSpec`, `SweepSpec` or `PrepSpec`.
+        more: the flags that no config has: Beam's own options, of a preparation; those of `trainer train` that all
+            trials share, of a sweep.
 
     Returns:
         Objects as the API takes them, all with `app.kubernetes.io/instance: NAME`.
 
     Raises:
-        UsageError: options of Beam that do not go together.
+        UsageError: these are wrong.
     """
     if isinstance(spec, PrepSpec):
-        return render_prep(spec, beam_args)
+        return render_prep(spec, more)
+    if isinstance(spec, SweepSpec):
+        return render_sweep(spec, more)
     assert isinstance(spec, TrainSpec), spec
     return render_train(spec)
 

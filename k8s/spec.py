@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from beam_prep.config import PrepConfig
 from beam_prep.errors import UsageError
 from trainer.config import TrainConfig
+from tuning.config import SearchConfig
 
 MAX_NAME = 40
 """Characters of a submission's name: names of pods, made of it, end at 63."""
@@ -159,6 +160,26 @@ class TrainSpec(GpuSpec):
 
 
 @dataclass(frozen=True, kw_only=True)
+class SweepSpec(GpuSpec):
+    """Search for the best configuration on GPU nodes; the flags of `tuning search` and of `trainer train` follow.
+
+    A chief without a GPU hands out trials to the workers, each on the GPUs of one node. With --retrain_best or
+    --retrain_seeds it has GPUs too. --output has to be where all nodes see it.
+    """
+
+    tuner: SearchConfig
+    num_workers: int = 2
+    """Trials at once, each in a pod."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.num_workers < 1:
+            raise UsageError(f"--num_workers is {self.num_workers}; expected at least 1")
+        if (self.tuner.role, self.tuner.worker_index, self.tuner.oracle) != ("auto", 0, None):
+            raise UsageError("--role, --worker_index and --oracle are given to each pod by itself; leave them out")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrepSpec(CommonSpec):
     """Prepare a dataset; the flags of `beam_prep prepare` and of Beam follow.
 
@@ -176,8 +197,8 @@ def _check_quantity(flag: str, text: str) -> None:
 
 def _mount(flag: str, text: str) -> Mount:
     source, _, path = text.partition(":")
-    parts = path.split("/")
-    if not SOURCE.fullmatch(source) or parts[0] or path in TAKEN_PATHS or not all(parts[1:]) or ".." in parts:
+    first, *parts = path.split("/")
+    if not SOURCE.fullmatch(source) or first or not parts or not all(parts) or ".." in parts or path in TAKEN_PATHS:
         raise UsageError(
             f"--{flag} {text}: expected {'CLAIM' if flag == 'pvc' else 'BUCKET'}:/PATH, a folder of its own such as "
             "/data"

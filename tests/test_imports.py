@@ -98,9 +98,22 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
 
 
+def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heavy():
+    modules = loaded(
+        "import importlib, pkgutil, k8s\n"
+        "for module in pkgutil.walk_packages(k8s.__path__, 'k8s.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
+    )
+    assert not modules & {*HEAVY, "numpy", "yaml"}
+    of_configs = loaded("import beam_prep.command_line, beam_prep.config, trainer.config, tuning.config")
+    assert rooms(modules - of_configs) == {"k8s"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["k8s", "--help"],
+        *(["k8s", "render", name, "--help"] for name in ("train", "sweep", "prep")),
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from kubelet import Node, can_restrict, environment, expand, finish
+from kubelet import Node, can_restrict, environment, expand, finish, free_port
 from submissions import only, pod_templates, rendered
 
 from beam_prep.manifest import Manifest
@@ -124,3 +124,23 @@ def test_a_read_only_root_without_capabilities_is_enough(dataset, phantoms, tmp_
     assert code == 0, complained
     assert "Read-only" not in complained
     assert (tmp_path / "out" / "a" / "report.html").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_chief_and_two_workers_search_together(dataset, tmp_path):
+    asked = ("--data", "/data", "--output", "/runs/sweep", *VOLUMES, "--max_trials", 3, "--image_size", 32)
+    training = ("--batch_size", 8, 12, 16, "--epochs", 1)
+    objects = printed("sweep", *asked, *training)
+    chief, worker = (next(pod_templates(only(objects, "Job", f"chest-{name}"))) for name in ("chief", "worker"))
+    service = only(objects, "Service")["metadata"]["name"]
+    port = str(only(objects, "Service")["spec"]["ports"][0]["port"])
+    (tmp_path / "runs").mkdir()
+    names = {"0.0.0.0": "localhost", service: "localhost", port: str(free_port())}
+    node = Node(tmp_path, {"/data": dataset, "/runs": tmp_path / "runs"}, names)
+    ended = finish(node.start(chief), node.start(worker, 0), node.start(worker, 1), timeout=600)
+    assert [code for code, *_ in ended] == [0, 0, 0], ended
+    trials = [json.loads(path.read_text()) for path in (tmp_path / "runs" / "sweep").glob("trials/*/trial.json")]
+    assert [trial["state"] for trial in trials] == ["done"] * 3
+    assert {trial["worker"] for trial in trials} == {"worker-0", "worker-1"}
+    assert (tmp_path / "runs" / "sweep" / "best_config.json").exists()

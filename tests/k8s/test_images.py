@@ -16,7 +16,7 @@ DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin") or shutil.which(
     "hadolint"
 )
-PROGRAM = {"trainer": ("trainer", "train"), "prep": ("beam_prep", "prepare")}
+PROGRAMS = {"trainer": {"trainer": "train", "tuning": "search"}, "prep": {"beam_prep": "prepare"}}
 
 
 def instructions(dockerfile: Path) -> list[tuple[str, str]]:
@@ -89,17 +89,17 @@ def test_the_code_that_is_copied_runs_by_itself(dockerfile, tmp_path):
     install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", site]
     result = subprocess.run([sys.executable, *install, stage], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
-    package, command = PROGRAM[dockerfile.stem]
-    assert sorted((site / package / "templates").iterdir())
-    helped = subprocess.run(
-        [sys.executable, "-m", package, command, "--help"],
-        env={"PYTHONPATH": str(site)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert helped.returncode == 0, helped.stderr
+    for package, command in PROGRAMS[dockerfile.stem].items():
+        assert (site / package / "templates").exists() == (ROOT / package / "templates").exists()
+        helped = subprocess.run(
+            [sys.executable, "-m", package, command, "--help"],
+            env={"PYTHONPATH": str(site)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert helped.returncode == 0, helped.stderr
 
 
 def test_the_trainer_runs_as_the_user_of_its_pods():

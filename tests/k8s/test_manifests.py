@@ -24,7 +24,7 @@ def command_of(manifest: Path) -> list[str]:
 
 
 def test_there_is_one_of_each_kind():
-    assert {"train", "train-multi", "prep"} <= set(FOLDERS)
+    assert {"train", "train-multi", "sweep", "prep"} <= set(FOLDERS)
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
