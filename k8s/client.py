@@ -80,8 +80,8 @@ class Cluster:
         self.namespace = namespace
         self.host = str(api.configuration.host)
         self._api = api
-        self._core = client.CoreV1Api(api)
-        self._grouped = client.CustomObjectsApi(api)  # serves the objects of all groups, not of CRDs only
+        self._core: Any = client.CoreV1Api(api)
+        self._grouped: Any = client.CustomObjectsApi(api)  # serves the objects of all groups, not of CRDs only
         # Of a failed connection the user gets one line, not one for each retry.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 

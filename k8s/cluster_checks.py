@@ -130,7 +130,7 @@ def _check_named(found: Sequence[Workload], cluster: Cluster) -> Iterator[Proble
         elif count > 1 and not {"ReadWriteMany", "ReadOnlyMany"} & set(made["spec"].get("accessModes") or []):
             yield warning(
                 f"--pvc {claim}: {count} pods share it, but its access mode is "
-                f"{', '.join(made['spec'].get('accessModes') or [])}: those on other nodes would wait; take ReadWriteMany"
+                f"{', '.join(made['spec'].get('accessModes') or [])}: those elsewhere would wait; take ReadWriteMany"
             )
     accounts = {account for workload in found if (account := workload.pod.get("serviceAccountName"))}
     for account in sorted(accounts):

@@ -74,7 +74,7 @@ def pod_state(pod: Object) -> str:
 
 
 def pod_explanation(pod: Object, events: Sequence[Object]) -> str:
-    """Why a pod waits or how it ended, from its conditions and events, in one line; empty if there is nothing to say."""
+    """Why a pod waits or how it ended, from its conditions and events, in one line; empty if there is nothing."""
     status = pod.get("status") or {}
     state = pod_state(pod)
     if state == "failed":

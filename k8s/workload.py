@@ -67,6 +67,11 @@ class Workload:
         config, _ = parse(command, f"python -m {package} {name}", flags)
         return config
 
+    def flag(self, name: str, default: str) -> str:
+        """The value of a flag in the command, as `--name value`; the default if it is not there."""
+        words = self.command
+        return words[words.index(f"--{name}") + 1] if f"--{name}" in words[:-1] else default
+
     def volume_at(self, path: str) -> Object | None:
         """The volume that a path in the container lies on; None where it is the image's own file system."""
         volumes = {volume["name"]: volume for volume in self.pod.get("volumes") or []}

@@ -37,7 +37,16 @@ CHOICES = {
     "logging": {"LEGACY", "GCS_ONLY", "CLOUD_LOGGING_ONLY", "NONE"},
     "machineType": {"E2_MEDIUM", "E2_HIGHCPU_8", "E2_HIGHCPU_32", "N1_HIGHCPU_8", "N1_HIGHCPU_32"},
 }
-BUILT_IN = {"PROJECT_ID", "PROJECT_NUMBER", "BUILD_ID", "LOCATION", "COMMIT_SHA", "SHORT_SHA", "REPO_NAME", "BRANCH_NAME"}
+BUILT_IN = {
+    "PROJECT_ID",
+    "PROJECT_NUMBER",
+    "BUILD_ID",
+    "LOCATION",
+    "COMMIT_SHA",
+    "SHORT_SHA",
+    "REPO_NAME",
+    "BRANCH_NAME",
+}
 
 
 def expanded_texts():
@@ -156,7 +165,7 @@ PYTHON = f'exec {sys.executable} "$@"'
 
 @pytest.mark.parametrize("name", ["launch-prep", "get-credentials", "submit-train"])
 def test_without_flags_nothing_is_launched(name, tmp_path):
-    nothing = {program: "exit 1" for program in ("python", "pip", "gcloud")}
+    nothing = dict.fromkeys(("python", "pip", "gcloud"), "exit 1")
     result = run_script(name, tmp_path, nothing, PREP_FLAGS="", TRAIN_FLAGS="", CLUSTER="", LOCATION="r", PROJECT="p")
     assert result.returncode == 0, result.stderr
     assert not (tmp_path / "kubeconfig").exists()

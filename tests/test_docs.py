@@ -3,9 +3,9 @@
 import re
 import shlex
 from pathlib import Path
-from string import Template
 
 import pytest
+from documents import shell_lines
 
 import beam_prep.cli
 import k8s.cli
@@ -20,11 +20,7 @@ TABLES = {"beam_prep": beam_prep.cli.COMMANDS, "trainer": trainer.cli.COMMANDS, 
 def documented_commands() -> list[str]:
     found = set()
     for document in DOCUMENTS:
-        for block in re.findall(r"```(?:bash|sh|console)?\n(.*?)```", document.read_text(), flags=re.DOTALL):
-            joined = block.replace("\\\n", " ")
-            variables = dict(re.findall(r"^([A-Z_]+)=(\S+)", joined, flags=re.MULTILINE))
-            lines = Template(joined).safe_substitute(variables).splitlines()
-            found |= {re.split(r"#| \| ", line)[0].strip() for line in lines if "python -m " in line}
+        found |= {re.split(r"#| \| ", line)[0].strip() for line in shell_lines(document) if "python -m " in line}
     return sorted(found)
 
 

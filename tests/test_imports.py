@@ -105,7 +105,7 @@ def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heav
         "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
     )
     assert not modules & {*HEAVY, "numpy", "yaml"}
-    of_configs = loaded("import beam_prep.command_line, beam_prep.config, trainer.config, tuning.config")
+    of_configs = loaded("import beam_prep.command_line, beam_prep.manifest, trainer.config, tuning.config")
     assert rooms(modules - of_configs) == {"k8s"}
 
 
@@ -114,6 +114,8 @@ def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heav
     [
         ["k8s", "--help"],
         *(["k8s", "render", name, "--help"] for name in ("train", "sweep", "prep")),
+        *(["k8s", "submit", name, "--help"] for name in ("train", "sweep", "prep")),
+        *(["k8s", name, "--help"] for name in ("status", "logs", "wait", "delete")),
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],

@@ -108,7 +108,7 @@ def test_a_namespace_that_is_not_there(cluster):
 
 def test_answers_that_ask_for_another_try_are_told_apart(server, cluster):
     server.unavailable = 10
-    with pytest.raises(Unreachable, match="answers 503: .*; try again"):
+    with pytest.raises(Unreachable, match=r"answers 503: .*; try again"):
         cluster.find(KINDS["Job"])
 
 

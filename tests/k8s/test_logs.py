@@ -145,7 +145,7 @@ def test_a_pod_that_goes_while_it_is_read_is_left_out(running, cluster, server, 
 
 
 def test_a_name_that_is_not_there(cluster):
-    with pytest.raises(UsageError, match="found nothing of that name in namespace team$"):
+    with pytest.raises(UsageError, match=r"found nothing of that name in namespace team$"):
         list(read_logs(cluster, "absent"))
 
 

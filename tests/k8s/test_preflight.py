@@ -7,8 +7,9 @@ import pytest
 from beam_prep.config import PrepConfig
 from k8s.preflight import preflight
 from k8s.render import render
-from k8s.spec import PrepSpec, TrainSpec
+from k8s.spec import PrepSpec, SweepSpec, TrainSpec
 from trainer.config import TrainConfig
+from tuning.config import SearchConfig
 
 IMAGE = "r/trainer@sha256:" + "a" * 64
 L4 = {"cloud.google.com/gke-accelerator": "nvidia-l4"}
@@ -54,6 +55,22 @@ def test_claims_and_buckets_outlive_a_pod(place):
 def test_a_preparation_has_to_read_and_write_what_lasts(monkeypatch):
     objects = render(PrepSpec(name="p", image=IMAGE, prep=PrepConfig(input="/raw", output="/home/cxrflow/d")), [])
     assert [problem.split(" ")[1] for problem in told(objects)] == ["--output", "--input"]
+
+
+def sweep(output, flags=(), *, batch_size=("16", "24"), **spec):
+    """The objects of a sweep."""
+    tuner = SearchConfig(data=("/work/dataset",), output=output, batch_size=batch_size)
+    return render(SweepSpec(name="s", image=IMAGE, tuner=tuner, pvc=("claim:/work",), **spec), flags)
+
+
+def test_a_sweep_is_looked_at_like_a_training():
+    assert told(sweep("/work/sweep", ["--arch", "vgg19", "--weights", "/work/vgg19.h5"])) == []
+    problems = told(sweep("/tmp/sweep", ["--arch", "vgg19", "--weights", "/vgg19.h5"], num_gpus=16))
+    assert [problem.split(" is ")[0] for problem in problems[:2]] == [
+        "error: --output /tmp/sweep",
+        "error: --weights /vgg19.h5",
+    ]
+    assert problems[2:] == ["error: Job s-worker: --batch_size 24: the 16 GPUs of a worker do not divide it"]
 
 
 def test_a_batch_that_the_gpus_of_all_nodes_do_not_divide():

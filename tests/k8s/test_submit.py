@@ -63,7 +63,7 @@ def test_a_failure_in_the_middle_is_cleaned_up(server, cluster, monkeypatch):
         return answer(method, path, query, body)
 
     monkeypatch.setattr(server, "answer", answer_late)
-    with pytest.raises(OverQuota, match="exceeded quota: few.*; deleted again: Service train$"):
+    with pytest.raises(OverQuota, match=r"exceeded quota: few.*; deleted again: Service train$"):
         submit(cluster, [service(), job()])
     assert made(server) == []
     server.forbidden.add(("delete", "services"))
@@ -116,7 +116,7 @@ def test_a_cluster_without_jobset_is_told_where_to_get_it(server, cluster):
 
 
 def test_objects_without_one_name_are_refused(cluster):
-    with pytest.raises(UsageError, match="one and the same label app.kubernetes.io/instance"):
+    with pytest.raises(UsageError, match=r"one and the same label app.kubernetes.io/instance"):
         submit(cluster, [job("a"), job("b")])
     with pytest.raises(UsageError, match="expected objects of kind JobSet, Job"):
         submit(cluster, [{**job(), "kind": "CronJob"}])
