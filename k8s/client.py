@@ -95,7 +95,7 @@ class Cluster:
         Raises:
             NameInUse: there is one of this kind and name. The server says so after all its other checks.
         """
-        options = {"dry_run": "All"} if dry_run else {}
+        options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
         self._call("create", kind_of(obj), obj["metadata"]["name"], body=obj, field_validation="Strict", **options)
 
     def find(self, kind: Kind, selector: str = "") -> tuple[list[Object], str]:
@@ -123,14 +123,15 @@ class Cluster:
         """The events of the namespace."""
         return self.find(EVENT)[0]
 
-    def delete(self, obj: Object, *, foreground: bool) -> None:
-        """Asks for an object to be deleted, what it owns before it or after it; one that is gone is no error."""
+    def delete(self, obj: Object, *, foreground: bool) -> bool:
+        """Asks for an object to be deleted, what it owns before it or after it; False if there is none."""
         policy = "Foreground" if foreground else "Background"
         name = obj["metadata"]["name"]
         try:
             self._call("delete", kind_of(obj), name, named=True, propagation_policy=policy)
         except NotThere:
-            return
+            return False
+        return True
 
     def changes(self, kind: Kind, selector: str, version: str, timeout_s: float) -> Iterator[Object]:
         """The objects of a kind that change after a version of their list, for at most `timeout_s`.
@@ -189,6 +190,7 @@ class Cluster:
             except (ProtocolError, ReadTimeoutError):
                 return
             finally:
+                answer.close()  # or what is unread would be taken for the next answer
                 answer.release_conn()
 
     def may(self, verb: str, kind: Kind, subresource: str = "") -> bool:

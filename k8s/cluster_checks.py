@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from k8s.client import Cluster
 from k8s.failures import JOBSET_INSTALL, NotAllowed
 from k8s.kinds import CLAIM, KINDS, POD, SERVICE_ACCOUNT, Kind, Object, kind_of
+from k8s.objects import QUEUE_LABEL
+from k8s.pods import GKE_GPU
 from k8s.problem import Problem, error, warning
-from k8s.state import QUEUE
 from k8s.workload import GPU, Workload
 
 KUEUE = "kueue.x-k8s.io"
 KUEUE_INSTALL = "https://kueue.sigs.k8s.io/docs/installation"
-ACCELERATOR = "cloud.google.com/gke-accelerator"
 
 
 def check_cluster(objects: Sequence[Object], found: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
@@ -77,7 +77,9 @@ def _check_jobset(objects: Sequence[Object], groups: dict[str, list[str]]) -> It
 
 
 def _check_queue(objects: Sequence[Object], groups: dict[str, list[str]], cluster: Cluster) -> Iterator[Problem]:
-    for queue in sorted({queue for obj in objects if (queue := (obj["metadata"].get("labels") or {}).get(QUEUE))}):
+    for queue in sorted(
+        {queue for obj in objects if (queue := (obj["metadata"].get("labels") or {}).get(QUEUE_LABEL))}
+    ):
         if KUEUE not in groups:
             yield error(f"--queue {queue}: the cluster has no Kueue; install it, see {KUEUE_INSTALL}, or leave it out")
             continue
@@ -105,7 +107,7 @@ def _check_nodes(found: Sequence[Workload], cluster: Cluster) -> Iterator[Proble
         fitting = [node for node in nodes if workload.node_selector.items() <= _labels(node).items()]
         most = max((_num_gpus(node) for node in fitting), default=0)
         if most < workload.num_gpus:
-            asked = f"{workload.num_gpus} x {workload.node_selector.get(ACCELERATOR, 'GPU')}"
+            asked = f"{workload.num_gpus} x {workload.node_selector.get(GKE_GPU, 'GPU')}"
             has = f"the largest has {most}" if most else f"its GPUs are: {', '.join(_types(nodes)) or 'none'}"
             yield warning(
                 f"{workload.title}: no node of the cluster has {asked} now ({has}); its pods wait until the autoscaler "
@@ -153,4 +155,4 @@ def _num_gpus(node: Object) -> int:
 
 
 def _types(nodes: Sequence[Object]) -> list[str]:
-    return sorted({kind for node in nodes if (kind := _labels(node).get(ACCELERATOR))})
+    return sorted({kind for node in nodes if (kind := _labels(node).get(GKE_GPU))})

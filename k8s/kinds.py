@@ -1,13 +1,11 @@
-"""The kinds of objects that a submission makes, and where each lives in the API. Standard library only."""
+"""The kinds of objects that a submission makes, and where each lives in the API."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 from beam_prep.errors import UsageError
-
-Object = dict[str, Any]
+from k8s.objects import Object
 
 INSTANCE = "app.kubernetes.io/instance"
 """The label that all objects of a submission carry, pods too, with its name as the value."""

@@ -8,10 +8,10 @@ from typing import Any
 
 from beam_prep.errors import UsageError
 from beam_prep.manifest import MANIFEST_NAME, Manifest
+from k8s.pods import GKE_SPOT
 from k8s.problem import Problem, error, warning
 from k8s.workload import Workload
 
-SPOT = "cloud.google.com/gke-spot"
 SPOT_GRACE_S = 15
 """What GKE leaves a pod of the grace period when it takes a spot node away."""
 
@@ -111,7 +111,7 @@ def _check_grace(workload: Workload) -> Iterator[Problem]:
     if "trainer" not in workload.command or arch not in CHECKPOINT_BYTES:
         return
     grace_s = workload.pod.get("terminationGracePeriodSeconds", 30)
-    spot = workload.node_selector.get(SPOT) == "true"
+    spot = workload.node_selector.get(GKE_SPOT) == "true"
     left_s = min(grace_s, SPOT_GRACE_S) if spot else grace_s
     size = CHECKPOINT_BYTES[arch]
     needed_s = size / WRITE_BYTES_PER_S

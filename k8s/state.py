@@ -1,4 +1,4 @@
-"""What API objects say of their state, and why a pod waits. Standard library only; no cluster."""
+"""What API objects say of their state, and why a pod waits: of plain dicts, without a cluster."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from k8s.kinds import Object, conditions, has_owner
+from k8s.objects import QUEUE_LABEL
 
 State = Literal["complete", "failed", "running", "suspended", "pending", "deleting"]
 
-QUEUE = "kueue.x-k8s.io/queue-name"
 RUNNABLE = ("Job", "JobSet")
 STARTING = (None, "ContainerCreating", "PodInitializing")
 HINTS = {
@@ -58,7 +58,7 @@ def explanation(obj: Object, events: Sequence[Object]) -> str:
         found = _last(events, obj, reasons=("FailedCreate",)) or _last_of_workload(events, obj)
         if found:
             return _because(found)
-        queue = (obj["metadata"].get("labels") or {}).get(QUEUE)
+        queue = (obj["metadata"].get("labels") or {}).get(QUEUE_LABEL)
         if queue and "Suspended" in held:
             return f"waits in queue {queue}"
     return ""

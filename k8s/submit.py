@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from beam_prep.errors import CxrflowError
 from k8s.client import Cluster
-from k8s.failures import NameInUse
+from k8s.failures import NameInUse, Unreachable
 from k8s.kinds import Object, instance, title
 from k8s.state import overall
 from k8s.waiting import wait_until_gone
@@ -81,27 +81,33 @@ def delete(
 
 def _create_all(cluster: Cluster, objects: Sequence[Object], tell: Callable[[str], None]) -> None:
     made: list[Object] = []
-    try:
-        for obj in objects:
+    for obj in objects:
+        try:
             cluster.create(obj)
-            made.append(obj)
-            tell(f"created {title(obj)}")
-    except (CxrflowError, KeyboardInterrupt) as error:
-        left = [title(obj) for obj in reversed(made) if not _undone(cluster, obj)]
-        gone = [title(obj) for obj in made if title(obj) not in left]
-        said = [f"deleted again: {', '.join(gone)}"] if gone else []
-        said += (
-            [f"still there: {', '.join(left)}; delete it: python -m k8s delete --name {instance(made)}"] if left else []
-        )
-        if not isinstance(error, CxrflowError):
+        except CxrflowError as error:
+            # Of an object whose answer was lost nobody knows whether it was made.
+            said = _undo(cluster, [*made, obj] if isinstance(error, Unreachable) else made)
+            raise type(error)("; ".join([str(error), *said])) from None
+        except KeyboardInterrupt:
+            for line in _undo(cluster, [*made, obj]):
+                tell(line)
             raise
-        raise type(error)("; ".join([str(error), *said])) from None
+        made.append(obj)
+        tell(f"created {title(obj)}")
 
 
-def _undone(cluster: Cluster, obj: Object) -> bool:
-    """Whether an object could be deleted again."""
-    try:
-        cluster.delete(obj, foreground=False)
-    except CxrflowError:
-        return False
-    return True
+def _undo(cluster: Cluster, made: Sequence[Object]) -> list[str]:
+    """Deletes objects again and says which are gone and which are left."""
+    gone, left = [], []
+    for obj in reversed(made):
+        try:
+            if cluster.delete(obj, foreground=False):
+                gone.append(obj)
+        except CxrflowError:
+            left.append(obj)
+    said = [f"deleted again: {', '.join(map(title, gone))}"] if gone else []
+    if left:
+        said.append(
+            f"still there: {', '.join(map(title, left))}; delete it: python -m k8s delete --name {instance(left)}"
+        )
+    return said

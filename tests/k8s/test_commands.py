@@ -93,11 +93,27 @@ def test_all_problems_are_told_at_once_and_nothing_is_sent(server, k8s):
     assert not [path for method, path, _ in server.requests if method == "POST" and path.endswith("/jobs")]
 
 
-def test_several_nodes_and_a_preparation_are_sent_too(server, k8s):
+def test_several_nodes_are_a_jobset_and_are_replaced_by_one(server, k8s):
     several = k8s("submit", *TRAIN, "--num_nodes", 2, "--num_gpus", 1)
     assert several.returncode == 0, several.stderr
     assert several.stdout.splitlines()[:2] == ["created NetworkPolicy t", "created JobSet t"]
-    assert k8s("submit", *TRAIN, "--replace").stdout.splitlines()[0].startswith("replacing t: waiting until ")
+    replaced = k8s("submit", *TRAIN, "--replace").stdout.splitlines()
+    assert replaced[:2] == [
+        "replacing t: waiting until JobSet t, NetworkPolicy t and its pods are gone",
+        "created Job t",
+    ]
+
+
+def test_a_sweep_is_sent_with_the_wall_around_its_chief_first(server, k8s):
+    claim = {"metadata": {"name": "shared"}, "spec": {"accessModes": ["ReadWriteMany"]}}
+    server.objects.add("persistentvolumeclaims", claim)
+    places = ("--pvc", "shared:/shared", "--data", "/shared/dataset", "--output", "/shared/sweep")
+    sent = k8s("submit", "sweep", "--name", "s", "--image", IMAGE, "--num_workers", 2, *places, "--arch", "vgg19")
+    assert sent.returncode == 0, sent.stderr
+    kinds = ["NetworkPolicy s-chief", "Service s-chief", "Job s-chief", "Job s-worker"]
+    assert sent.stdout.splitlines()[:4] == [f"created {kind}" for kind in kinds]
+    gone = "deleted Job s-chief, Job s-worker, Service s-chief, NetworkPolicy s-chief\n"
+    assert k8s("delete", "--name", "s").stdout == gone
 
 
 def test_wrong_numbers_are_refused_before_a_cluster_is_asked():

@@ -5,7 +5,7 @@ from api_server import Refusal
 from small_objects import job, jobset, service
 
 from beam_prep.errors import UsageError
-from k8s.failures import NameInUse, NotThere, OverQuota
+from k8s.failures import NameInUse, NotThere, OverQuota, Unreachable
 from k8s.submit import submit
 
 
@@ -70,6 +70,37 @@ def test_a_failure_in_the_middle_is_cleaned_up(server, cluster, monkeypatch):
     with pytest.raises(OverQuota, match="still there: Service train; delete it: python -m k8s delete --name train"):
         submit(cluster, [service(), job()])
     assert made(server) == ["train"]
+
+
+def test_an_object_whose_answer_is_lost_is_cleaned_up_too(server, cluster, monkeypatch):
+    answer = server.answer
+
+    def answer_lost(method, path, query, body):
+        found = answer(method, path, query, body)
+        if method == "POST" and path.endswith("/jobs") and "dryRun" not in query:
+            raise Refusal(503, "the connection was lost on the way back")
+        return found
+
+    monkeypatch.setattr(server, "answer", answer_lost)
+    with pytest.raises(Unreachable, match=r"; deleted again: Job train, Service train$"):
+        submit(cluster, [service(), job()])
+    assert made(server) == []
+
+
+def test_an_interrupted_submission_leaves_nothing_behind(server, cluster):
+    told = []
+    create = cluster.create
+
+    def create_or_interrupt(obj, *, dry_run=False):
+        if obj["kind"] == "Job" and not dry_run:
+            raise KeyboardInterrupt
+        create(obj, dry_run=dry_run)
+
+    cluster.create = create_or_interrupt
+    with pytest.raises(KeyboardInterrupt):
+        submit(cluster, [service(), job()], tell=told.append)
+    assert made(server) == []
+    assert told[-1] == "deleted again: Service train"
 
 
 def test_a_name_that_runs_is_refused(server, cluster):
