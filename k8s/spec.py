@@ -61,7 +61,8 @@ class CommonSpec:
     spot: bool = False
     """On spot nodes: cheaper, and taken away within 15 s at any time; the work goes on from its last checkpoint."""
     retries: int = 3
-    """How often a pod that fails is started anew; evictions don't count, wrong flags end it at once."""
+    """How often a pod that fails is started anew; evictions don't count, wrong flags end it at once. Where several
+    nodes train together, one that is lost without a warning makes the others fail, which counts."""
     deadline_hours: float = 24.0
     """After so long it is ended."""
     grace_seconds: int = 120
