@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from beam_prep.errors import UsageError
+from beam_prep.errors import Terminated, UsageError
 from k8s.objects import Component, Object, metadata
 from k8s.spec import CommonSpec
 
@@ -45,16 +45,21 @@ def ending(spec: CommonSpec, component: Component) -> Object:
     """How the pods of a Job may end.
 
     An eviction is no failure: another pod goes on from the last checkpoint, but not before the first is gone, as two
-    would write to one folder. A wrong command or config is wrong at every try.
+    would write to one folder. Of several that train together, SIGTERM to one ends all, and is no failure of any. A
+    wrong command or config is wrong at every try.
     """
-    wrong = {"containerName": component, "operator": "In", "values": [UsageError.exit_code]}
     evicted = [{"type": "DisruptionTarget", "status": "True"}]
+    stopped, wrong = (
+        {"containerName": component, "operator": "In", "values": [error.exit_code]}
+        for error in (Terminated, UsageError)
+    )
     return {
         "activeDeadlineSeconds": round(spec.deadline_hours * HOUR),
         "podReplacementPolicy": "Failed",
         "podFailurePolicy": {
             "rules": [
                 {"action": "Ignore", "onPodConditions": evicted},
+                {"action": "Ignore", "onExitCodes": stopped},
                 {"action": "FailJob", "onExitCodes": wrong},
             ]
         },

@@ -84,6 +84,9 @@ def pod_template(
         # GKE tells who a pod is by its address: Workload Identity needs no token in it.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
+        # As process 1, a program is deaf to SIGTERM until it listens, and even to SIGKILL from its own children, by
+        # which a worker ends that waits for others in vain.
+        "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": USER,

@@ -61,7 +61,8 @@ class CommonSpec:
     spot: bool = False
     """On spot nodes: cheaper, and taken away within 15 s at any time; the work goes on from its last checkpoint."""
     retries: int = 3
-    """How often a pod that fails is started anew; evictions don't count, wrong flags end it at once."""
+    """How often a pod that fails is started anew; evictions don't count, wrong flags end it at once. Where several
+    nodes train together, one that is lost without a warning makes the others fail, which counts."""
     deadline_hours: float = 24.0
     """After so long it is ended."""
     grace_seconds: int = 120
@@ -156,6 +157,11 @@ class TrainSpec(GpuSpec):
                 f"--strategy {self.trainer.strategy} trains on one machine, --num_nodes asks for {self.num_nodes}; "
                 "leave --strategy out"
             )
+        if self.num_gpus and self.trainer.num_replicas > self.num_gpus:
+            raise UsageError(
+                f"--num_replicas is {self.trainer.num_replicas}, more than the {self.num_gpus} of --num_gpus; "
+                "leave it out to use all"
+            )
         self.trainer.check_replicas(self.num_nodes * (self.trainer.num_replicas or max(self.num_gpus, 1)))
 
 
@@ -177,6 +183,13 @@ class SweepSpec(GpuSpec):
             raise UsageError(f"--num_workers is {self.num_workers}; expected at least 1")
         if (self.tuner.role, self.tuner.worker_index, self.tuner.oracle) != ("auto", 0, None):
             raise UsageError("--role, --worker_index and --oracle are given to each pod by itself; leave them out")
+        space = self.tuner.space
+        places = tuple(f"{mount.path}/" for mount in (*self.claims, *self.buckets))
+        if space is not None and not space.startswith(("gs://", *places)):
+            raise UsageError(
+                f"--space {space}: the pods don't see the files of this machine; "
+                "give a path under a --pvc or --bucket, or its lines as flags"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

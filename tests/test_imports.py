@@ -111,6 +111,27 @@ def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heav
     assert rooms(modules - of_configs) == {"k8s"}
 
 
+@pytest.mark.parametrize("module", ["config", "trial"])
+def test_contracts_of_tuning_need_the_standard_library_only(module):
+    assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "tyro", "yaml", "grpc", "jinja2"}
+
+
+@pytest.mark.parametrize("module", ["cli", "search", "job", "trial_runner", "final", "plan"])
+def test_what_answers_a_wrong_search_loads_nothing_heavy(module):
+    assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "grpc"}
+
+
+def test_tuning_stands_on_the_trainer_and_never_loads_beam():
+    modules = loaded(
+        "import importlib, pkgutil, tuning\n"
+        "for module in pkgutil.walk_packages(tuning.__path__, 'tuning.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
+    )
+    assert "keras_tuner" in modules, "all modules were loaded"
+    assert "apache_beam" not in modules
+    assert rooms(modules) == {"beam_prep", "trainer", "tuning"}
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -122,6 +143,8 @@ def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heav
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],
         *(["trainer", name, "--help"] for name in ("train", "evaluate", "predict", "explain", "export", "compare")),
+        ["tuning", "--help"],
+        *(["tuning", name, "--help"] for name in ("search", "show")),
     ],
     ids=" ".join,
 )

@@ -57,9 +57,17 @@ def test_how_a_job_ends():
     spec = only(rendered("train", *TRAIN, *flags), "Job")["spec"]
     assert (spec["backoffLimit"], spec["activeDeadlineSeconds"], spec["ttlSecondsAfterFinished"]) == (7, 5400, 7200)
     assert spec["template"]["spec"]["terminationGracePeriodSeconds"] == 300
-    evicted, wrong = spec["podFailurePolicy"]["rules"]
+    evicted, stopped, wrong = spec["podFailurePolicy"]["rules"]
     assert (evicted["action"], evicted["onPodConditions"][0]["type"]) == ("Ignore", "DisruptionTarget")
+    assert (stopped["action"], stopped["onExitCodes"]["values"]) == ("Ignore", [143])
     assert (wrong["action"], wrong["onExitCodes"]["values"]) == ("FailJob", [2])
+
+
+@pytest.mark.parametrize("flags", [(), ("--num_nodes", 2), ("--tensorboard",)])
+def test_no_program_is_process_1(flags):
+    """A worker that waits for others in vain is ended by a SIGKILL of its own child, to which process 1 is deaf."""
+    for template in pod_templates(rendered("train", *TRAIN, *flags)):
+        assert template["spec"]["shareProcessNamespace"] is True
 
 
 def test_volumes_are_where_they_are_asked_for():
