@@ -3,7 +3,7 @@
 import threading
 
 import pytest
-from api_server import Refusal
+from api_http import Refusal
 from small_objects import job, service
 
 from beam_prep.errors import UsageError

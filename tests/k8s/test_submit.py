@@ -1,7 +1,7 @@
 """A submission is made whole or not at all, and takes no other's place unasked."""
 
 import pytest
-from api_server import Refusal
+from api_http import Refusal
 from small_objects import job, jobset, service
 
 from beam_prep.errors import UsageError
