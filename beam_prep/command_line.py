@@ -11,14 +11,15 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, make_dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, make_dataclass
 from typing import Annotated, Any, cast, get_type_hints
 
 from beam_prep.errors import CxrflowError, UsageError
 
-EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune"}
+EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
 """The extra of the distribution that holds what a package needs to run."""
+HELP = ("-h", "--help")
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Command:
     """A command.
 
     Attributes:
-        config: frozen dataclass with a docstring; its fields are the flags.
+        config: frozen dataclass with a docstring; its fields are the flags, those of a dataclass within it too.
         run: takes the config (and the list of flags that are not its own, if `takes_more`); prints its results.
         positional: the fields that are given by place instead of by flag; True: all that are required.
         takes_more: whether unknown flags go to `run` (for Beam) instead of being refused.
@@ -48,7 +49,7 @@ def main(
     Args:
         package: its name.
         summary: one line for the help.
-        commands: by name.
+        commands: by name, of one word or two.
         expand: what becomes of the command line before it is parsed.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
@@ -59,7 +60,7 @@ def main(
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
-        if missing in ("", "beam_prep", "trainer", "tuning"):
+        if missing in ("", *EXTRAS):
             raise
         extra = EXTRAS[package]
         print(f"error: {missing} is not installed; {package} needs: pip install 'cxrflow[{extra}]'", file=sys.stderr)
@@ -73,19 +74,36 @@ def main(
 
 
 def _dispatch(package: str, summary: str, commands: Mapping[str, Command], arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
+    if _asks_for_list(commands, arguments):
         width = max(map(len, commands))
         print(f"usage: python -m {package} COMMAND --flag value\n\n{summary}\n\ncommands:")
         for name, command in commands.items():
             print(f"  {name:{width}}  {(command.config.__doc__ or '').splitlines()[0]}")
         print(f"\nFlags of a command: python -m {package} COMMAND --help")
         return 0 if arguments else UsageError.exit_code
-    name, *flags = arguments
-    if name not in commands:
-        raise UsageError(f"unknown command {name}; expected one of: {', '.join(commands)}")
+    name, flags = split_command(commands, arguments)
     command = commands[name]
     config, more = parse(command, f"python -m {package} {name}", flags)
     return (command.run(config, more) if command.takes_more else command.run(config)) or 0
+
+
+def _asks_for_list(commands: Collection[str], arguments: list[str]) -> bool:
+    """Whether the commands are to be listed: for --help, also after the first of two words, or for nothing at all."""
+    groups = {name.split()[0] for name in commands if " " in name}
+    first, second = [*arguments, "", ""][:2]
+    return not arguments or first in HELP or (first in groups and second in HELP)
+
+
+def split_command(commands: Collection[str], arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The name of a command, of one word or two, and the flags after it.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    for num_words in (2, 1):
+        if (name := " ".join(arguments[:num_words])) in commands:
+            return name, list(arguments[num_words:])
+    raise UsageError(f"unknown command {arguments[0]}; expected one of: {', '.join(commands)}")
 
 
 def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[str]]:
@@ -102,7 +120,11 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     """
     import tyro
 
-    wanted = {tyro.conf.PositionalRequiredArgs: command.positional is True, tyro.conf.UseAppendAction: command.repeats}
+    wanted = {
+        tyro.conf.OmitArgPrefixes: True,
+        tyro.conf.PositionalRequiredArgs: command.positional is True,
+        tyro.conf.UseAppendAction: command.repeats,
+    }
     markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
     messages = io.StringIO()
     try:
@@ -118,6 +140,24 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     if more and not command.takes_more:
         raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
     return config, more
+
+
+def to_flags(config: Any) -> list[str]:
+    """The flags that `parse` makes this config of; those at their default are left out.
+
+    Args:
+        config: dataclass of numbers, texts, truth values and tuples of them.
+    """
+    flags: list[str] = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value is None or (field.default is not MISSING and value == field.default):
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{field.name}" if value else f"--no_{field.name}")
+        else:
+            flags += [f"--{field.name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return flags
 
 
 def _placed(command: Command) -> type:

@@ -5,23 +5,28 @@ import shlex
 from pathlib import Path
 
 import pytest
+from documents import shell_lines
 
 import beam_prep.cli
+import k8s.cli
 import trainer.cli
 import tuning.cli
-from beam_prep.command_line import parse
+from beam_prep.command_line import parse, split_command
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
-TABLES = {"beam_prep": beam_prep.cli.COMMANDS, "trainer": trainer.cli.COMMANDS, "tuning": tuning.cli.COMMANDS}
+TABLES = {
+    "beam_prep": beam_prep.cli.COMMANDS,
+    "trainer": trainer.cli.COMMANDS,
+    "tuning": tuning.cli.COMMANDS,
+    "k8s": k8s.cli.COMMANDS,
+}
 
 
 def documented_commands() -> list[str]:
     found = set()
     for document in DOCUMENTS:
-        for block in re.findall(r"```(?:bash|sh|console)?\n(.*?)```", document.read_text(), flags=re.DOTALL):
-            joined = block.replace("\\\n", " ")
-            found |= {line.split("#")[0].strip() for line in joined.splitlines() if "python -m " in line}
+        found |= {re.split(r"#| \| ", line)[0].strip() for line in shell_lines(document) if "python -m " in line}
     return sorted(found)
 
 
@@ -29,7 +34,8 @@ def documented_commands() -> list[str]:
 def test_every_documented_command_is_understood(line):
     words = shlex.split(line[line.index("python -m ") + len("python -m ") :])
     if words[0] in TABLES:
-        parse(TABLES[words[0]][words[1]], "python -m …", words[2:])
+        name, flags = split_command(TABLES[words[0]], words[1:])
+        parse(TABLES[words[0]][name], "python -m …", flags)
 
 
 def test_commands_are_documented():

@@ -107,6 +107,19 @@ def test_results_of_a_sweep_are_read_and_shown_without_anything_heavy(module):
     assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "tensorboard", "rich"}
 
 
+def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heavy():
+    modules = loaded(
+        "import importlib, pkgutil, k8s\n"
+        "for module in pkgutil.walk_packages(k8s.__path__, 'k8s.'):\n"
+        "    if not module.name.endswith('__main__'): importlib.import_module(module.name)"
+    )
+    assert not modules & {*HEAVY, "numpy", "yaml"}
+    of_configs = loaded(
+        "import beam_prep.command_line, beam_prep.config, beam_prep.manifest, trainer.config, tuning.config"
+    )
+    assert rooms(modules - of_configs) == {"k8s"}
+
+
 @pytest.mark.parametrize("module", ["config", "trial"])
 def test_contracts_of_tuning_need_the_standard_library_only(module):
     assert not loaded(f"import tuning.{module}") & {*HEAVY, "numpy", "tyro", "yaml", "grpc", "jinja2"}
@@ -131,6 +144,10 @@ def test_tuning_stands_on_the_trainer_and_never_loads_beam():
 @pytest.mark.parametrize(
     "arguments",
     [
+        ["k8s", "--help"],
+        *(["k8s", "render", name, "--help"] for name in ("train", "sweep", "prep")),
+        *(["k8s", "submit", name, "--help"] for name in ("train", "sweep", "prep")),
+        *(["k8s", name, "--help"] for name in ("status", "logs", "wait", "delete")),
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],

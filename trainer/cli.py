@@ -13,7 +13,7 @@ from typing import Any
 
 from beam_prep import command_line
 from beam_prep.command_line import Command
-from trainer.config import TrainConfig, flags_from_file
+from trainer.config import TrainConfig, with_config_file
 from trainer.progress import progress_bar
 from trainer.run_config import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 
@@ -161,13 +161,4 @@ COMMANDS = {
 
 def main() -> None:
     """Entry point."""
-    command_line.main("trainer", "A prepared dataset to a trained and evaluated model.", COMMANDS, _with_config_file)
-
-
-def _with_config_file(arguments: list[str]) -> list[str]:
-    """Puts the flags of `--config FILE` before those of the user, whose own win."""
-    for index, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name == "--config" and (value or index + 1 < len(arguments)):
-            return [arguments[0], *flags_from_file(value or arguments[index + 1]), *arguments[1:]]
-    return arguments
+    command_line.main("trainer", "A prepared dataset to a trained and evaluated model.", COMMANDS, with_config_file)

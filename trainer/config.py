@@ -227,6 +227,23 @@ def check_prevalence(prevalence: float | None) -> None:
         raise UsageError(f"--prevalence is {prevalence}; expected a share between 0 and 1, such as 0.1")
 
 
+def with_config_file(arguments: list[str]) -> list[str]:
+    """Puts the flags of `--config FILE` before those of the user, whose own win.
+
+    Args:
+        arguments: the words of the command, then flags.
+
+    Raises:
+        UsageError: see `flags_from_file`.
+    """
+    for index, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == "--config" and (value or index + 1 < len(arguments)):
+            first = next(place for place, each in enumerate(arguments) if each.startswith("-"))
+            return [*arguments[:first], *flags_from_file(value or arguments[index + 1]), *arguments[first:]]
+    return arguments
+
+
 def flags_from_file(path: str) -> list[str]:
     """A JSON file of flags as a command line, to stand before what the user typed.
 

@@ -1,0 +1,1 @@
+"""Trainer jobs, sweeps and preparations on Kubernetes."""

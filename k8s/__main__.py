@@ -1,0 +1,5 @@
+"""`python -m k8s COMMAND`."""
+
+from k8s.cli import main
+
+main()

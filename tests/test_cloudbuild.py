@@ -1,0 +1,215 @@
+"""`cloudbuild.yaml` is what Cloud Build takes, and its steps do what they say.
+
+Source: https://cloud.google.com/build/docs/build-config-file-schema and the message types of the API, v1.
+"""
+
+import os
+import re
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+TEXT = (ROOT / "cloudbuild.yaml").read_text()
+BUILD = yaml.safe_load(TEXT)
+STEPS = {step["id"]: step for step in BUILD["steps"]}
+SCRIPTS = {name: step["script"] for name, step in STEPS.items() if "script" in step}
+
+FIELDS = {
+    *("artifacts", "availableSecrets", "dependencies", "gitConfig", "images", "logsBucket", "options", "queueTtl"),
+    *("secrets", "serviceAccount", "source", "steps", "substitutions", "tags", "timeout"),
+}
+STEP_FIELDS = {
+    *("allowExitCodes", "allowFailure", "args", "automapSubstitutions", "dir", "entrypoint", "env", "id", "name"),
+    *("script", "secretEnv", "timeout", "volumes", "waitFor"),
+}
+OPTIONS = {
+    *("automapSubstitutions", "defaultLogsBucketBehavior", "diskSizeGb", "dynamicSubstitutions", "env", "logging"),
+    *("logStreamingOption", "machineType", "pool", "requestedVerifyOption", "secretEnv", "sourceProvenanceHash"),
+    *("substitutionOption", "volumes"),
+}
+CHOICES = {
+    "requestedVerifyOption": {"NOT_VERIFIED", "VERIFIED"},
+    "logging": {"LEGACY", "GCS_ONLY", "CLOUD_LOGGING_ONLY", "NONE"},
+    "machineType": {"E2_MEDIUM", "E2_HIGHCPU_8", "E2_HIGHCPU_32", "N1_HIGHCPU_8", "N1_HIGHCPU_32"},
+}
+BUILT_IN = {
+    "PROJECT_ID",
+    "PROJECT_NUMBER",
+    "BUILD_ID",
+    "LOCATION",
+    "COMMIT_SHA",
+    "SHORT_SHA",
+    "REPO_NAME",
+    "BRANCH_NAME",
+}
+
+
+def expanded_texts():
+    """All texts in which Cloud Build puts substitutions in: everything but the scripts and comments."""
+    steps = [{key: value for key, value in step.items() if key != "script"} for step in BUILD["steps"]]
+    return yaml.safe_dump({**BUILD, "steps": steps})
+
+
+def used():
+    """The names of the substitutions in these texts; a `$$` stands for a `$`."""
+    return set(re.findall(r"(?<!\$)\$\{?([A-Z_][A-Z0-9_]*)", expanded_texts()))
+
+
+def test_fields_and_their_types_are_those_of_the_schema():
+    assert BUILD.keys() <= FIELDS
+    assert BUILD["options"].keys() <= OPTIONS
+    for name, choices in CHOICES.items():
+        assert BUILD["options"][name] in choices
+    for step in BUILD["steps"]:
+        assert step.keys() <= STEP_FIELDS
+        assert {"id", "name", "waitFor"} <= step.keys()
+        assert not ("script" in step and {"args", "entrypoint"} & step.keys()), "a script goes without them"
+        for name in ("args", "env", "waitFor"):
+            assert all(isinstance(each, str) for each in step.get(name, [])), "not a number, not a truth value"
+        assert all(re.fullmatch(r"[A-Z_]+=.*", each) for each in step.get("env", []))
+    assert all(isinstance(value, str) for value in BUILD["substitutions"].values())
+    assert re.fullmatch(r"\d+s", BUILD["timeout"])
+    assert int(BUILD["timeout"][:-1]) <= 24 * 3600
+    assert re.fullmatch(r"\d+", BUILD["options"]["diskSizeGb"]), "an int64 is a text in JSON"
+
+
+def test_a_step_waits_only_for_steps_before_it():
+    assert len(STEPS) == len(BUILD["steps"]), "each id once"
+    before = {"-"}
+    for step in BUILD["steps"]:
+        assert set(step["waitFor"]) <= before, step["id"]
+        before.add(step["id"])
+
+
+def test_every_substitution_that_is_used_is_declared_and_the_other_way_round():
+    declared = set(BUILD["substitutions"])
+    assert all(re.fullmatch(r"_[A-Z0-9_]{1,99}", name) for name in declared)
+    assert used() - BUILT_IN == declared, "Cloud Build refuses a build with one that is not used"
+    assert BUILD["options"]["dynamicSubstitutions"], "some are made of others"
+
+
+def test_every_substitution_is_explained_above_its_line():
+    block = TEXT[TEXT.index("\nsubstitutions:") : TEXT.index("\nsteps:")].splitlines()
+    for name in BUILD["substitutions"]:
+        (line,) = (number for number, text in enumerate(block) if text.strip().startswith(f"{name}:"))
+        assert block[line - 1].strip().startswith("# "), name
+
+
+def test_the_tests_are_those_of_every_other_caller():
+    step = STEPS["test"]
+    assert [step["entrypoint"], *step["args"]] == ["bash", ".ci/run"]
+    run = ROOT / ".ci" / "run"
+    assert run.stat().st_mode & stat.S_IXUSR
+    assert run.read_text().startswith("#!/usr/bin/env bash\n")
+    targets = re.findall(r"^make ([a-z-]+)", run.read_text(), flags=re.MULTILINE)
+    assert targets == ["lint", "test", "test-browser", "test-slow"]
+
+
+def test_nothing_is_pushed_that_did_not_pass_the_tests():
+    assert set(STEPS["push"]["waitFor"]) == {"test", "build-trainer", "build-prep"}
+    pushing = [name for name, script in SCRIPTS.items() if "docker push" in script]
+    assert pushing == ["push"]
+    for name in ("launch-prep", "submit-train"):
+        waits, seen = {name}, set()
+        while waits:
+            seen |= waits
+            waits = {other for step in waits for other in STEPS[step]["waitFor"]} - seen - {"-"}
+        assert "push" in seen
+
+
+def test_both_images_are_built_with_a_cache_and_get_provenance():
+    assert BUILD["options"]["requestedVerifyOption"] == "VERIFIED"
+    for image in ("trainer", "prep"):
+        tag = f"${{_REGISTRY}}/{image}:$BUILD_ID"
+        arguments = STEPS[f"build-{image}"]["args"]
+        assert f"--tag={tag}" in arguments
+        assert f"--cache-from=${{_REGISTRY}}/{image}:latest" in arguments
+        assert "--build-arg=BUILDKIT_INLINE_CACHE=1" in arguments, "or there is nothing to take from the last one"
+        assert "DOCKER_BUILDKIT=1" in STEPS[f"build-{image}"]["env"]
+        assert tag in BUILD["images"], "provenance is made for these only"
+        (file,) = (part.partition("=")[2] for part in arguments if part.startswith("--file="))
+        assert (ROOT / file).is_file()
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_scripts_are_bash_that_stops_at_the_first_error(name):
+    script = SCRIPTS[name]
+    assert script.startswith("#!/usr/bin/env bash\nset -euo pipefail")
+    subprocess.run(["bash", "-n"], input=script, text=True, check=True)
+    assert not re.search(r"\$\{?_[A-Z]", script), "substitutions are not put into scripts"
+
+
+def run_script(name, tmp_path, programs, **env):
+    """Runs a step's script, with some programs in the place of those that need Google or Docker."""
+    folder = tmp_path / "bin"
+    folder.mkdir(exist_ok=True)
+    for program, text in programs.items():
+        (folder / program).write_text(f"#!/usr/bin/env bash\n{text}\n")
+        (folder / program).chmod(0o755)
+    return subprocess.run(
+        ["bash", "-c", SCRIPTS[name].replace("/workspace", str(tmp_path))],
+        env={"PATH": f"{folder}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT), **env},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+PYTHON = f'exec {sys.executable} "$@"'
+
+
+@pytest.mark.parametrize("name", ["launch-prep", "get-credentials", "submit-train"])
+def test_without_flags_nothing_is_launched(name, tmp_path):
+    nothing = dict.fromkeys(("python", "pip", "gcloud"), "exit 1")
+    result = run_script(name, tmp_path, nothing, PREP_FLAGS="", TRAIN_FLAGS="", CLUSTER="", LOCATION="r", PROJECT="p")
+    assert result.returncode == 0, result.stderr
+    assert not (tmp_path / "kubeconfig").exists()
+
+
+def test_images_are_named_by_their_digests(tmp_path):
+    docker = 'if [ "$1" = inspect ]; then echo "${@: -1}" | sed "s/:build/@sha256:0123/"; fi'
+    result = run_script("push", tmp_path, {"docker": docker}, REGISTRY="r", BUILD="build")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "trainer.image").read_text() == "r/trainer@sha256:0123\n"
+    assert (tmp_path / "prep.image").read_text() == "r/prep@sha256:0123\n"
+    assert run_script("push", tmp_path, {"docker": "true"}, REGISTRY="r", BUILD="b").returncode != 0, "no digest"
+
+
+def test_a_preparation_is_launched_with_the_image_that_was_built(tmp_path):
+    (tmp_path / "prep.image").write_text("r/prep@sha256:01\n")
+    result = run_script("launch-prep", tmp_path, {"python": 'printf "%s\\n" "$@"'}, PREP_FLAGS="--input gs://b/* --x 1")
+    assert result.stdout.split("\n")[2:8] == ["prepare", "--input", "gs://b/*", "--x", "1", "--sdk_container_image"]
+    assert result.stdout.split("\n")[8] == "r/prep@sha256:01"
+
+
+def test_a_training_is_submitted_to_the_cluster_with_the_image_that_was_built(tmp_path, monkeypatch):
+    answers = 'case "$*" in *"value(endpoint)"*) echo 10.1.2.3;; *Certificate*) echo Zm9v;; *token*) echo secret;; esac'
+    flags = "--name t --data gs://b/d --output gs://b/r --dry_run"
+    place = {"TRAIN_FLAGS": flags, "CLUSTER": "c", "LOCATION": "r", "PROJECT": "p"}
+    result = run_script("get-credentials", tmp_path, {"gcloud": answers}, **place)
+    assert result.returncode == 0, result.stderr
+    assert "secret" not in result.stdout + result.stderr
+    config = tmp_path / "kubeconfig"
+    assert stat.S_IMODE(config.stat().st_mode) == 0o600
+    monkeypatch.setenv("KUBECONFIG", str(config))
+    from k8s.client import connect
+
+    assert connect().host == "https://10.1.2.3"
+
+    image = "r/trainer@sha256:" + "a" * 64
+    (tmp_path / "trainer.image").write_text(image + "\n")
+    result = run_script("submit-train", tmp_path, {"python": PYTHON, "pip": "true"}, TRAIN_FLAGS=flags)
+    assert result.returncode == 0, result.stderr
+    (job,) = yaml.safe_load_all(result.stdout)
+    assert job["spec"]["template"]["spec"]["containers"][0]["image"] == image
+
+
+def test_a_training_without_a_cluster_is_refused(tmp_path):
+    place = {"TRAIN_FLAGS": "--name t", "CLUSTER": "", "LOCATION": "r", "PROJECT": "p"}
+    result = run_script("get-credentials", tmp_path, {"gcloud": "exit 1"}, **place)
+    assert (result.returncode, result.stderr) == (2, "_TRAIN_FLAGS needs _CLUSTER, the name of a GKE cluster\n")

@@ -1,0 +1,107 @@
+"""The guide to GKE: its commands exist. Those of this project are parsed by `test_docs.py`, as in every document.
+
+Source: `gcloud` 528, `kubectl` 1.32.
+"""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+from documents import shell_lines
+
+GUIDE = Path(__file__).parent.parent / "docs" / "gke.md"
+GCLOUD = {
+    "artifacts docker images describe": {"--format"},
+    "artifacts repositories create": {"--repository-format", "--location"},
+    "artifacts repositories delete": {"--location"},
+    "builds submit": {"--config", "--substitutions"},
+    "config set": set(),
+    "container clusters create": {
+        *("--addons", "--enable-dataplane-v2", "--location", "--machine-type", "--num-nodes", "--release-channel"),
+        "--workload-pool",
+    },
+    "container clusters delete": {"--location"},
+    "container clusters get-credentials": {"--location"},
+    "container clusters update": {"--location", "--update-addons"},
+    "container node-pools create": {
+        *("--accelerator", "--cluster", "--disk-size", "--enable-autoscaling", "--location", "--machine-type"),
+        *("--max-nodes", "--min-nodes", "--num-nodes", "--spot"),
+    },
+    "projects add-iam-policy-binding": {"--condition", "--member", "--role"},
+    "projects describe": {"--format"},
+    "services enable": set(),
+    "storage buckets add-iam-policy-binding": {"--member", "--role"},
+    "storage buckets create": {"--location", "--public-access-prevention", "--uniform-bucket-level-access"},
+    "storage rm": {"--recursive"},
+    "storage rsync": {"--recursive"},
+}
+KUBECTL = {
+    "apply": {"--filename"},
+    "config set-context": {"--current", "--namespace"},
+    "create namespace": set(),
+    "create serviceaccount": {"--namespace"},
+    "delete": {"--filename"},
+    "port-forward": set(),
+}
+KNOWN = {"gcloud": GCLOUD, "kubectl": KUBECTL}
+LINES = [line for line in shell_lines(GUIDE) if line.strip()]
+
+
+def commands(program):
+    """The commands of a program, also those whose output goes into a variable."""
+    found = [re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", line) for line in LINES]
+    return [shlex.split(line)[1:] for line in found if line.startswith(f"{program} ")]
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_every_line_is_a_command_or_a_variable(line):
+    assert re.match(r"(gcloud|kubectl|python -m (k8s|trainer|beam_prep|tuning)) |[A-Z_]+=\S", line)
+    assert "$" not in re.sub(r"^[A-Z_]+=\$\(", "", line), "a variable that is not set"
+
+
+@pytest.mark.parametrize("program", KNOWN)
+def test_commands_of_google_and_kubernetes_are_known_verbs_with_known_flags(program):
+    found = commands(program)
+    assert found
+    for words in found:
+        name = next((name for name in KNOWN[program] if words[: len(name.split())] == name.split()), None)
+        assert name, f"{program} {' '.join(words)}"
+        flags = {word.partition("=")[0] for word in words if word.startswith("--")}
+        assert flags <= KNOWN[program][name], f"{program} {name}"
+
+
+def test_what_is_made_is_deleted_at_the_end():
+    made = [words[3] for words in commands("gcloud") if words[:3] == ["container", "clusters", "create"]]
+    gone = [words[3] for words in commands("gcloud") if words[:3] == ["container", "clusters", "delete"]]
+    assert made == gone == ["xray"]
+    ours = [shlex.split(line)[3:] for line in LINES if line.startswith("python -m k8s")]
+    names = {
+        verb: {words[words.index("--name") + 1] for words in ours if words[0] == verb} for verb in ("submit", "delete")
+    }
+    assert names["submit"] == names["delete"] == {"prep", "vgg19", "sweep"}
+
+
+def test_files_that_it_names_are_there():
+    for words in (*commands("kubectl"), *commands("gcloud")):
+        for flag in ("--filename", "--config"):
+            if flag in words:
+                assert list(yaml.safe_load_all((GUIDE.parent.parent / words[words.index(flag) + 1]).read_text()))
+
+
+def test_every_substitution_of_the_build_is_in_its_table():
+    build = yaml.safe_load((GUIDE.parent.parent / "cloudbuild.yaml").read_text())
+    rows = [line for line in GUIDE.read_text().splitlines() if line.startswith("| `_")]
+    assert set(re.findall(r"`(_[A-Z_]+)`", " ".join(row.split("|")[1] for row in rows))) == set(build["substitutions"])
+
+
+def test_the_costs_add_up():
+    rows = [line.split("|")[1:-1] for line in GUIDE.read_text().splitlines() if line.startswith("| ") and "$" in line]
+    *parts, total = [(row[0].strip(), float(row[-1].strip(" *$"))) for row in rows]
+    assert total[0].startswith("**one day")
+    assert sum(cost for name, cost in parts if "not spot" not in name) == pytest.approx(total[1], abs=0.005)
+
+
+def test_it_says_that_it_was_not_run():
+    assert "not run on a real cluster" in GUIDE.read_text()
