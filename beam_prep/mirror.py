@@ -19,6 +19,7 @@ from itertools import groupby
 from pathlib import Path
 
 from beam_prep import storage
+from beam_prep.errors import RunError
 from beam_prep.objects import Found, ObjectPath
 from beam_prep.storage import AnyPath
 
@@ -43,7 +44,10 @@ class Mirror:
         self._known: dict[str, Found] = {}  # the objects that this mirror has read or written
 
     def fetch(self, *patterns: str) -> Path:
-        """Brings all that is in the bucket, or what has a name of one of some patterns (`fnmatch`), anew.
+        """Brings all that is in the bucket, or what has a name of one of some patterns, anew.
+
+        Args:
+            patterns: as `fnmatch` has them but for "/", which they have as many of as the name; `folder/` is all below.
 
         Returns:
             The folder on this machine.
@@ -55,12 +59,13 @@ class Mirror:
             wanted = [
                 found
                 for found in self._place.files()
-                if not patterns or any(fnmatch(found.name, pattern) for pattern in patterns)
+                if not patterns or any(_matches(found.name, pattern) for pattern in patterns)
             ]
-            self.local.mkdir(parents=True, exist_ok=True)
-            for folder in {(self.local / found.name).parent for found in wanted}:
-                folder.mkdir(parents=True, exist_ok=True)
-            storage.download([(self._place / found.name, self.local / found.name) for found in wanted])
+            with _writable(self.local):
+                self.local.mkdir(parents=True, exist_ok=True)
+                for folder in {(self.local / found.name).parent for found in wanted}:
+                    folder.mkdir(parents=True, exist_ok=True)
+                storage.download([(self._place / found.name, self.local / found.name) for found in wanted])
             self._known |= {found.name: found for found in wanted}
         return self.local
 
@@ -96,7 +101,7 @@ class Mirror:
         folder = Path(tempfile.mkdtemp(dir=_temporary()))
         for name in _names(self.local):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copyfile if fnmatch(name, growing) else os.link)(self.local / name, folder / name)
+            (shutil.copyfile if _matches(name, growing) else os.link)(self.local / name, folder / name)
         return folder
 
     def replace(self, last: str, mark: str) -> None:
@@ -171,7 +176,8 @@ def local_copy(place: str | AnyPath) -> Iterator[Path]:
         return
     with tempfile.TemporaryDirectory(dir=_temporary()) as folder:
         copy = Path(folder, found.name)
-        storage.download([(found, copy)])
+        with _writable(copy):
+            storage.download([(found, copy)])
         yield copy
 
 
@@ -180,10 +186,28 @@ def default_cache_dir() -> str:
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cxrflow"))
 
 
+def _matches(name: str, pattern: str) -> bool:
+    if pattern.endswith("/"):
+        return name.startswith(pattern)
+    return name.count("/") == pattern.count("/") and fnmatch(name, pattern)
+
+
 def _names(folder: Path) -> list[str]:
     """All files but those that are hidden (not yet renamed into place) or at work."""
     found = (file.name for file in storage.files(folder))
     return [name for name in found if not name.startswith("_work/") and "/." not in f"/{name}"]
+
+
+@contextmanager
+def _writable(local: Path) -> Iterator[None]:
+    try:
+        yield
+    except RunError:  # of the bucket; one of them is an OSError too
+        raise
+    except OSError as error:
+        raise RunError(
+            f"{local}: can't be written: {error.strerror}; name another disk by the variable TMPDIR"
+        ) from None
 
 
 @functools.cache

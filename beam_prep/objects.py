@@ -149,7 +149,8 @@ class ObjectPath:
 
     def blob(self) -> Any:
         """The client's handle."""
-        return client().bucket(self.bucket).blob(self.key)
+        with explained(self):  # the credentials are looked for here
+            return client().bucket(self.bucket).blob(self.key)
 
     def loaded(self) -> Any:
         """The same, with what the service knows of it."""

@@ -138,6 +138,7 @@ def test_a_broken_record_is_a_failed_run_that_names_the_shard_check(command, pha
     ("arguments", "missing", "extra"),
     [
         (["beam_prep", "prepare", "--input", "IN", "--output", "OUT"], "apache_beam", "prep"),
+        (["beam_prep", "verify", "gs://bucket/dataset"], "google", "prep"),
         (["trainer", "train", "--data", "DATA", "--output", "OUT", "--image_size", "32"], "tensorflow", "train"),
     ],
 )

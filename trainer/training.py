@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -68,10 +67,10 @@ class Training:
             self.model = models.build(config)
         self._evaluator = Evaluator(self.model, self.strategy)
         self.is_chief = is_chief(self.strategy)
-        self.folder = RunFolder(Path(config.output))
+        self.folder = RunFolder.at(config.output)
         if self.is_chief:
             open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
-        self._saver = Saver(self.model, self.strategy, self.folder.checkpoints, config.checkpoint_every_steps)
+        self._saver = Saver(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         weights = manifest.splits["train"].class_weights
         self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
         self._users_callbacks = callbacks
@@ -96,7 +95,7 @@ class Training:
         """
         self._saver.restore()
         phases = phases_of(self.config)
-        with self._saver.stop:
+        with self._saver.stop, self._saver.uploads:
             while self.state.phase < len(phases):
                 phase = phases[self.state.phase]
                 try:

@@ -28,9 +28,7 @@ def cache(tmp_path, monkeypatch) -> Path:
 @pytest.fixture
 def raw(bucket, phantoms) -> str:
     """The phantoms in the bucket."""
-    for file in phantoms.rglob("*.jpeg"):
-        bucket.write(f"raw/{file.relative_to(phantoms).as_posix()}", file.read_bytes())
-    return f"{bucket.url}/raw"
+    return bucket.put(phantoms, "raw")
 
 
 @pytest.fixture
