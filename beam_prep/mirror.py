@@ -133,7 +133,7 @@ class Mirror:
             if name:
                 (self.local / name).unlink(missing_ok=True)
             else:
-                shutil.rmtree(self.local, ignore_errors=True)
+                shutil.rmtree(self.local.parent, ignore_errors=True)  # which is nobody else's
 
     def _differs(self, folder: Path, name: str) -> bool:
         known, file = self._known.get(name), folder / name

@@ -44,7 +44,7 @@ class TrainConfig:
     """
 
     data: str
-    """Dataset folder, as `beam_prep prepare` wrote it."""
+    """Dataset folder, as `beam_prep prepare` wrote it; this and all other paths may be gs://BUCKET/NAME."""
     output: str
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None
