@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -255,13 +256,19 @@ def _translated(target: ObjectPath, error: Exception) -> Exception:
 @functools.cache
 def client() -> Any:
     """For all threads of the process. `STORAGE_EMULATOR_HOST` names another server than Google's."""
-    from google.cloud import storage
-
-    return storage.Client()
+    return _library().Client()
 
 
 def patience() -> dict[str, Any]:
     """How often and how long each request is tried."""
-    from google.cloud.storage.retry import DEFAULT_RETRY
+    retry = _library().retry.DEFAULT_RETRY.with_delay(initial=0.5, maximum=15.0).with_timeout(RETRY_S)
+    return {"timeout": TIMEOUT_S, "retry": retry}
 
-    return {"timeout": TIMEOUT_S, "retry": DEFAULT_RETRY.with_delay(initial=0.5, maximum=15.0).with_timeout(RETRY_S)}
+
+@functools.cache
+def _library() -> Any:
+    """Google's; what it has to say of older Pythons as it loads is no news to who runs a command."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        from google.cloud import storage
+    return storage

@@ -108,9 +108,9 @@ def download(pairs: Sequence[tuple[AnyPath, Path]]) -> None:
     objects = [(source, file) for source, file in pairs if isinstance(source, ObjectPath)]
     if not objects:
         return
+    wanted = [(source.blob(), str(file)) for source, file in objects]
     from google.cloud.storage import transfer_manager
 
-    wanted = [(source.blob(), str(file)) for source, file in objects]
     results = transfer_manager.download_many(
         wanted,
         download_kwargs={"checksum": "crc32c", **patience()},
@@ -133,10 +133,10 @@ def upload(pairs: Sequence[tuple[Path, ObjectPath]], generation: int) -> list[Fo
     Raises:
         ConflictError: an object is of another generation, and is not what was to be written either.
     """
+    blobs = [target.blob() for _, target in pairs]
     from google.api_core.exceptions import PreconditionFailed
     from google.cloud.storage import transfer_manager
 
-    blobs = [target.blob() for _, target in pairs]
     results = transfer_manager.upload_many(
         [(str(file), blob) for (file, _), blob in zip(pairs, blobs, strict=True)],
         upload_kwargs={"if_generation_match": generation, "checksum": "crc32c", **patience()},

@@ -45,7 +45,8 @@ def test_the_commands_take_buckets(command, bucket, raw, dataset, cache, tmp_pat
     bucket.write("etc/salt", b"s" * 16)
     bucket.fail("GET .*IM-0", kind="cut", times=3)
     bucket.fail("(POST|PUT) ", times=2)
-    done = command("beam_prep", "prepare", "--input", raw, "--output", f"{bucket.url}/out", *SIZES)
+    processes = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+    done = command("beam_prep", "prepare", "--input", raw, "--output", f"{bucket.url}/out", *SIZES, *processes)
     assert done.returncode == 0, done.stderr
     assert f"report:    {bucket.url}/out/report.html" in done.stdout
     assert prepared(bucket) == files_of(dataset)
