@@ -32,6 +32,10 @@ class Shard:
     size_bytes: int
     sha256: str
 
+    def __post_init__(self) -> None:
+        if self.path.startswith("/") or ".." in self.path.split("/"):  # copies of shards are written under their paths
+            raise ValueError(f"shard {self.path} lies outside the dataset")
+
 
 @dataclass(frozen=True)
 class Split:
@@ -144,7 +148,7 @@ class Manifest:
             }
             class_names = tuple(content.pop("class_names"))
             manifest = cls(**content, splits=splits, sizes=sizes, class_names=class_names)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path}: not a manifest of schema {SCHEMA_VERSION}: {error}; prepare again") from None
         if manifest.fingerprint != fingerprint:
             raise UsageError(f"{path}: its content does not match its fingerprint; it was edited: prepare again")

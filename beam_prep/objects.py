@@ -115,10 +115,10 @@ class ObjectPath:
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
 
-    def read_range(self, offset: int, length: int) -> bytes:
+    def read_range(self, offset: int, length: int, generation: int | None = None) -> bytes:
         """`length` bytes from `offset` on, fewer at the end; nothing checks them, so records bring their checksums."""
-        end = offset + length - 1
-        return self._request(lambda: self.blob().download_as_bytes(start=offset, end=end, checksum=None, **patience()))
+        span = {"start": offset, "end": offset + length - 1, "checksum": None}
+        return self._request(lambda: self.blob(generation).download_as_bytes(**span, **patience()))
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Reads the object as a stream, of which no more than `READ_AHEAD_BYTES` are held."""
@@ -148,10 +148,10 @@ class ObjectPath:
             if not {"", ".", ".."} & set(name.split("/")):
                 yield Found(name, blob.size, blob.generation, blob.crc32c)
 
-    def blob(self) -> Any:
-        """The client's handle."""
+    def blob(self, generation: int | None = None) -> Any:
+        """The client's handle, of what the object is now or of one generation of it."""
         with explained(self):  # the credentials are looked for here
-            return client().bucket(self.bucket).blob(self.key)
+            return client().bucket(self.bucket).blob(self.key, generation=generation)
 
     def loaded(self) -> Any:
         """The same, with what the service knows of it."""
@@ -187,10 +187,11 @@ class _Listing:
 
 
 class _Reader(io.RawIOBase):
-    """An object as a file: one request a call."""
+    """An object as a file, as it is when it is opened: one request a call."""
 
     def __init__(self, path: ObjectPath) -> None:
-        self._path, self._size, self._offset = path, path.stat().st_size, 0
+        self._path, self._offset = path, 0
+        self._size, self._generation = path.stat()
 
     def readable(self) -> bool:
         return True
@@ -199,7 +200,7 @@ class _Reader(io.RawIOBase):
         length = min(len(buffer), self._size - self._offset)
         if length <= 0:
             return 0
-        data = self._path.read_range(self._offset, length)
+        data = self._path.read_range(self._offset, length, self._generation)
         buffer[: len(data)] = data
         self._offset += len(data)
         return len(data)

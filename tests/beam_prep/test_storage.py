@@ -64,6 +64,10 @@ def test_a_stream_is_written_whole_or_not_at_all(bucket, place):
     assert (place / "spool").read_range(2**20 - 3, 6) == MEGABYTE[-3:] + MEGABYTE[:3]
     with (place / "spool").open() as file:
         assert b"".join(iter(lambda: file.read(3 * 2**20), b"")) == MEGABYTE * 20
+    with (place / "spool").open() as file:
+        assert file.read(1) == MEGABYTE[:1]
+        generation = f"generation={bucket.generation('folder/spool')}"
+    assert generation in bucket.requests[-1], "a stream is of one object, whoever replaces it meanwhile"
     with pytest.raises(TypeError), storage.writing(place / "broken") as file:
         file.writelines([MEGABYTE * 9, "no bytes"])
     assert not (place / "broken").exists()
