@@ -38,12 +38,14 @@ class Stage:
         flag: that asked for them, for messages.
         other: flag that names another folder.
         max_bytes: that all that is in the folder may come to; 0: as much as there is room for.
+        show_progress: a bar on stderr.
     """
 
     folder: str
     flag: str = "--stage_dir"
     other: str = "--stage_dir"
     max_bytes: int = 0
+    show_progress: bool = True
 
 
 @contextmanager
@@ -62,16 +64,18 @@ def staged(
         UsageError: no room for the copies, or more corrupt records than are tolerated.
         RunError: a shard can't be had.
     """
-    result = dict(sources)
+    result, is_chief = dict(sources), not (cluster and cluster.index)
     if config.cache == "ram":
         _check_memory(sources["train"])
     if config.stage_dir is not None:
         if config.shard_files and cluster and config.cache != "ram":  # which holds all of them
             share = range(len(sources["train"].paths))[cluster.index :: len(cluster.workers)]
             result["train"] = replace(result["train"], kept=tuple(share))
-        result = copied(result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes))
+        result = copied(
+            result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes, show_progress=is_chief)
+        )
     elif config.cache == "disk":
-        stage = Stage(config.cache_dir or default_cache_dir(), "--cache disk", "--cache_dir")
+        stage = Stage(config.cache_dir or default_cache_dir(), "--cache disk", "--cache_dir", show_progress=is_chief)
         result = copied(result, manifest, stage)
     with tempfile.TemporaryDirectory(prefix="cxrflow-") as rescued:
         if config.skip_corrupt:
@@ -105,7 +109,7 @@ def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, Spli
             needed, free = sum(shard.size_bytes for _, shard in chosen), shutil.disk_usage(folder).free
             if needed > free:
                 raise OSError(f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB free")
-            _copy(chosen, folder)
+            _copy(chosen, folder, stage.show_progress)
     except RunError:  # of the bucket; one of them is an OSError too
         raise
     except OSError as error:
@@ -143,9 +147,9 @@ def _chosen(missing: list[tuple[str, Shard]], stage: Stage) -> list[tuple[str, S
     return chosen
 
 
-def _copy(shards: list[tuple[str, Shard]], folder: Path) -> None:
+def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) -> None:
     """Copies shards, a few at a time, each by rename when it is what the manifest says."""
-    with progress_bar("stage", len(shards), unit="shards", show=bool(shards)) as bar:
+    with progress_bar("stage", len(shards), unit="shards", show=show_progress and bool(shards)) as bar:
         for start in range(0, len(shards), AT_ONCE):
             some = shards[start : start + AT_ONCE]
             copies = [folder / shard.path for _, shard in some]
