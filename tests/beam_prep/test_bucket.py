@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from dataset_files import files_of
 
-from beam_prep import mirror
+from beam_prep import mirror, storage
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
 from beam_prep.manifest import Manifest
 from beam_prep.prepare import prepare
+from beam_prep.verify import verify
 
 SIZES = ("--image_sizes", "32", "96", "--num_shards", "2")
 
@@ -41,8 +42,7 @@ def prepared(bucket) -> dict[str, bytes]:
     return {name: data for name, data in bucket.files("out").items() if name != "report.html"}
 
 
-def test_the_commands_take_buckets(command, bucket, raw, dataset, cache, tmp_path):
-    bucket.write("etc/salt", b"s" * 16)
+def test_the_commands_take_buckets(command, bucket, raw, dataset, cache):
     bucket.fail("GET .*IM-0", kind="cut", times=3)
     bucket.fail("(POST|PUT) ", times=2)
     processes = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
@@ -51,8 +51,6 @@ def test_the_commands_take_buckets(command, bucket, raw, dataset, cache, tmp_pat
     assert f"report:    {bucket.url}/out/report.html" in done.stdout
     assert prepared(bucket) == files_of(dataset)
     assert not list((cache / "cxrflow" / "work").iterdir()), "nothing stays behind"
-    sound = command("beam_prep", "verify", f"{bucket.url}/out")
-    assert (sound.returncode, "sound, 80 records" in sound.stdout) == (0, True), sound.stderr
 
     page = bucket.files()["out/report.html"]
     bucket.write("out/report.html", b"-")
@@ -68,10 +66,15 @@ def test_the_commands_take_buckets(command, bucket, raw, dataset, cache, tmp_pat
     assert re.search(rf"{shard}: record \d+: .*cut short", broken.stderr)
     assert "size-32/stranger: not in the manifest" in broken.stderr
 
-    salted = command(
-        "beam_prep", "prepare", "--input", raw, "--output", tmp_path / "o", "--salt_file", f"{bucket.url}/etc/salt"
-    )
-    assert salted.returncode == 0, salted.stderr
+
+def test_salt_and_metadata_come_from_a_bucket_too(bucket, raw, tmp_path):
+    bucket.write("etc/salt", b"s" * 16)
+    bucket.write("etc/who.csv", b"path,group,split\nchest_xray/train/NORMAL/IM-0005-0001.jpeg,somebody,val\n")
+    more = {"salt_file": f"{bucket.url}/etc/salt", "metadata_csv": f"{bucket.url}/etc/who.csv"}
+    manifest = prepare(PrepConfig(input=raw, output=str(tmp_path / "out"), image_sizes=(32,), **more))
+    assert manifest.num_records == 80
+    assert verify(tmp_path / "out") == []
+    assert verify(storage.path(bucket.put(tmp_path / "out", "out"))) == []
 
 
 def test_phantoms_are_drawn_into_a_bucket(command, bucket, phantoms):
