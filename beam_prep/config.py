@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 
 
@@ -47,7 +48,7 @@ class PrepConfig:
     """
 
     input: str
-    """Folder with the raw images, as the Kaggle set lays them out."""
+    """Folder with the raw images, as the Kaggle set lays them out; this and all other paths may be gs://BUCKET/NAME."""
     output: str
     """Folder for the dataset; it must be empty or absent, see --overwrite."""
     image_sizes: tuple[int, ...] = (90, 224)
@@ -78,9 +79,8 @@ class PrepConfig:
     """Replace the dataset that is in the output folder."""
 
     def __post_init__(self) -> None:
-        for flag, path in (("input", self.input), ("output", self.output)):
-            if "://" in path:
-                raise UsageError(f"--{flag} {path}: expected a folder of this machine; cloud storage is not read yet")
+        for place in (self.input, self.output):
+            storage.path(place)
         if not self.image_sizes:
             raise UsageError("--image_sizes is empty; give at least one size in px, e.g. --image_sizes 90")
         for size in self.image_sizes:

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.schema import CLASS_NAMES, SCHEMA_VERSION
+from beam_prep.storage import AnyPath
 
 MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
@@ -31,6 +31,10 @@ class Shard:
     num_records: int
     size_bytes: int
     sha256: str
+
+    def __post_init__(self) -> None:
+        if self.path.startswith("/") or ".." in self.path.split("/"):  # copies of shards are written under their paths
+            raise ValueError(f"shard {self.path} lies outside the dataset")
 
 
 @dataclass(frozen=True)
@@ -109,29 +113,23 @@ class Manifest:
             )
         return self.sizes[str(image_px)].get(split, [])
 
-    def write(self, dataset: str | os.PathLike[str]) -> None:
-        """Writes `manifest.json` by rename: from here on the folder is a dataset."""
+    def write(self, dataset: str | AnyPath) -> None:
+        """Writes `manifest.json`, whole: from here on the folder is a dataset."""
         content = {"schema_version": self.schema_version, "fingerprint": self.fingerprint, **asdict(self)}
-        temporary = Path(dataset, f".{MANIFEST_NAME}.{os.getpid()}")
-        with open(temporary, "w", encoding="utf-8") as file:
-            json.dump(content, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, Path(dataset, MANIFEST_NAME))
+        storage.write_text(storage.path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
 
     @classmethod
-    def read(cls, dataset: str | os.PathLike[str]) -> Manifest:
+    def read(cls, dataset: str | AnyPath) -> Manifest:
         """Reads and checks `manifest.json`.
 
         Raises:
             UsageError: there is none, it is not one of this schema, or its fingerprint does not match its content.
         """
-        path = Path(dataset, MANIFEST_NAME)
+        path = storage.path(dataset) / MANIFEST_NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            found = "a folder without it" if Path(dataset).is_dir() else "no such folder"
+            found = "a folder without it" if storage.path(dataset).is_dir() else "no such folder"
             raise UsageError(
                 f"{dataset}: expected a dataset (a folder with {MANIFEST_NAME}), found {found}; "
                 f"make one with: python -m beam_prep prepare --input IMAGES --output {dataset}"
@@ -150,7 +148,7 @@ class Manifest:
             }
             class_names = tuple(content.pop("class_names"))
             manifest = cls(**content, splits=splits, sizes=sizes, class_names=class_names)
-        except (AttributeError, KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise UsageError(f"{path}: not a manifest of schema {SCHEMA_VERSION}: {error}; prepare again") from None
         if manifest.fingerprint != fingerprint:
             raise UsageError(f"{path}: its content does not match its fingerprint; it was edited: prepare again")

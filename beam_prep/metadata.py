@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Set
 from pathlib import Path
 from typing import Any
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.schema import CLASS_NAMES, SPLITS
 
@@ -28,9 +30,8 @@ def read_metadata(path: str, filenames: Set[str]) -> dict[str, dict[str, Any]]:
         UsageError: the file can't be read, a column or a value is not known, a path names no image or comes twice.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = list(reader)
+        reader = csv.DictReader(io.StringIO(storage.path(path).read_bytes().decode("utf-8-sig"), newline=""))
+        rows = list(reader)
     except OSError as error:
         raise UsageError(f"--metadata_csv {path}: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from beam_prep import storage
+from beam_prep.storage import AnyPath
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -52,12 +53,11 @@ def render(package: str, template: str, **values: object) -> str:
     return environment.get_template(template).render(**values)
 
 
-def write_page(path: Path, html: str) -> None:
-    """Writes a page by rename, so that a reader finds the old page or the new one, never half of one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    # A file name that is not valid UTF-8 carries surrogates, which no encoding takes as they are.
-    temporary.write_bytes(html.encode("utf-8", "backslashreplace"))
-    os.replace(temporary, path)
+def write_page(path: AnyPath, html: str) -> None:
+    """Writes a page whole, so that a reader finds the old page or the new one, never half of one."""
+    with storage.writing(path) as file:
+        # A file name that is not valid UTF-8 carries surrogates, which no encoding takes as they are.
+        file.write(html.encode("utf-8", "backslashreplace"))
 
 
 def image_uri(pixels: np.ndarray, max_px: int | None = None) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -18,6 +17,7 @@ from beam_prep.manifest import Manifest
 from beam_prep.page import image_uri
 from beam_prep.pyramid import Pyramid
 from beam_prep.shards import read_frames
+from beam_prep.storage import AnyPath
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -61,7 +61,7 @@ class Pair:
     after_histogram: Markup
 
 
-def read_samples(dataset: Path, manifest: Manifest) -> tuple[list[list[Record]], str | None]:
+def read_samples(dataset: AnyPath, manifest: Manifest) -> tuple[list[list[Record]], str | None]:
     """The first training records of each class at the largest size, and why there are no more, if reading failed."""
     samples: list[list[Record]] = [[] for _ in manifest.class_names]
     if not manifest.image_sizes or "train" not in manifest.splits:
@@ -86,7 +86,7 @@ def record_picture(record: Record) -> Picture:
     return Picture(record.filename, image_uri(_pixels(record), THUMBNAIL_PX))
 
 
-def before_and_after(samples: Sequence[Sequence[Record]], input_dir: Path, class_names: Sequence[str]) -> list[Pair]:
+def before_and_after(samples: Sequence[Sequence[Record]], input_dir: AnyPath, class_names: Sequence[str]) -> list[Pair]:
     """The first samples of each class whose raw file is still the one that the record was made of."""
     pairs: list[Pair] = []
     for records in samples:
@@ -95,7 +95,7 @@ def before_and_after(samples: Sequence[Sequence[Record]], input_dir: Path, class
     return pairs
 
 
-def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: Path) -> dict[str, list[Picture]]:
+def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: AnyPath) -> dict[str, list[Picture]]:
     """By reason, the first rejected files that can be decoded; those that were rejected together stand together."""
     shown: dict[str, list[Picture]] = {}
     ordered = sorted(rejected, key=lambda row: (row["reason"], row["detail"], row["filename"]))
@@ -107,7 +107,7 @@ def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: Path) -> di
     return shown
 
 
-def side_by_side(rows: Iterable[tuple[str, str, int]], input_dir: Path) -> list[Copies]:
+def side_by_side(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> list[Copies]:
     """The first pairs of files whose pictures are as far apart as they were found to be.
 
     Args:
@@ -117,7 +117,7 @@ def side_by_side(rows: Iterable[tuple[str, str, int]], input_dir: Path) -> list[
     return list(itertools.islice(_copies(itertools.islice(rows, MAX_TRIED), input_dir), SHOWN_DUPLICATES))
 
 
-def _copies(rows: Iterable[tuple[str, str, int]], input_dir: Path) -> Iterator[Copies]:
+def _copies(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> Iterator[Copies]:
     for name, other_name, distance in rows:
         image, other = _decode(input_dir, name), _decode(input_dir, other_name)
         if image is None or other is None:
@@ -127,7 +127,7 @@ def _copies(rows: Iterable[tuple[str, str, int]], input_dir: Path) -> Iterator[C
             yield Copies(_small(name, image), _small(other_name, other), distance)
 
 
-def _pair(record: Record, input_dir: Path, class_names: Sequence[str]) -> Pair | None:
+def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pair | None:
     raw = _decode(input_dir, record.filename)
     if raw is None or images.digest(raw.tobytes()) != record.source_id:
         return None
@@ -147,7 +147,7 @@ def _pair(record: Record, input_dir: Path, class_names: Sequence[str]) -> Pair |
     )
 
 
-def _decode(input_dir: Path, filename: str) -> Image.Image | None:
+def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
     """None where the file is gone or can't be decoded."""
     try:
         return images.decode((input_dir / filename).read_bytes())

@@ -5,22 +5,23 @@ from __future__ import annotations
 import gc
 import hashlib
 import logging
-import os
 import platform
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from importlib.metadata import version
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beam_prep import storage
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
 from beam_prep.folder_lock import exclusive
-from beam_prep.manifest import Manifest
+from beam_prep.manifest import MANIFEST_NAME, Manifest
+from beam_prep.mirror import kept_mirror_of
 from beam_prep.progress import watch
 from beam_prep.resume import sort_out
 from beam_prep.runners import make_pipeline, pipeline_options
 from beam_prep.sources import DEFAULT_SALT, Source, find_sources
-from beam_prep.work import WorkFolder, open_output
+from beam_prep.work import JOB_NAME, WORK_NAME, WorkFolder, check_output, open_output
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -40,8 +41,10 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
         UsageError: the input or output folder or an option is wrong; nothing was written.
         RunError: the pipeline failed or nothing to train on was left; there is no dataset.
     """
-    if Path(config.output).resolve().is_relative_to(Path(config.input).resolve()):
+    place, raw = storage.path(config.output), storage.path(config.input)
+    if storage.is_inside(place, raw):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
+    check_output(place, overwrite=config.overwrite)
     salt = _read_salt(config.salt_file)
     sources = find_sources(config.input, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
     if config.test_fraction and any(source.split == "test" for source in sources):
@@ -55,19 +58,25 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
             "give one with --salt_file"
         )
     pipeline, software = make_pipeline(pipeline_options(beam_args)), software_versions()
-    with exclusive(config.output):
-        work = open_output(config.output, overwrite=config.overwrite, job=_job(config, salt, software))
+    # What workers of this machine share lies on it; a dataset for a bucket goes there when it is whole.
+    home = kept_mirror_of(config.output)
+    with exclusive(home.local):
+        home.forget(MANIFEST_NAME)  # left by a job that was killed while it handed its dataset over
+        work = open_output(home.local, overwrite=config.overwrite, job=_job(config, salt, software))
         num_images, num_done = len(sources), _list_inputs(work, config.input, sources)
         del sources  # a large set takes no memory while it is prepared
         _run(pipeline, config, work, salt=salt, software=software, num_images=num_images, num_done=num_done)
         del pipeline
         gc.collect()  # Beam leaves cycles: with them the page would be made on top of all metadata
+        manifest = Manifest.read(home.local)
+
+        from beam_prep.report import write_report
+
+        write_report(home.local, raw)
+        home.replace(last=MANIFEST_NAME, mark=f"{WORK_NAME}/{JOB_NAME}")
         work.remove()
-
-    from beam_prep.report import write_report
-
-    write_report(Path(config.output), Path(config.input))
-    return Manifest.read(config.output)
+        home.forget()
+    return manifest
 
 
 def _list_inputs(work: WorkFolder, root: str, sources: Sequence[Source]) -> int:
@@ -92,7 +101,7 @@ def _run(
 ) -> None:
     from beam_prep.pipeline import build
 
-    build(pipeline, config, work, salt=salt, software=software)
+    build(pipeline, replace(config, output=work.dataset), work, salt=salt, software=software)
     try:
         with watch(work.path, num_images, "prepare", done=num_done):
             pipeline.run().wait_until_finish()
@@ -107,7 +116,7 @@ def _run(
 def _job(config: PrepConfig, salt: bytes, software: dict[str, str]) -> dict[str, Any]:
     """All that decides what an image becomes, beside the image: with the same, what was done once holds."""
     return {
-        "input": os.path.abspath(config.input),
+        "input": str(storage.path(config.input).absolute()),
         "image_sizes": list(config.image_sizes),
         "equalization": config.equalization,
         "encoding": config.encoding,
@@ -126,7 +135,7 @@ def _read_salt(path: str | None) -> bytes:
     if path is None:
         return DEFAULT_SALT
     try:
-        salt = Path(path).read_bytes()
+        salt = storage.path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"--salt_file {path}: {error.strerror}") from None
     if len(salt) < MIN_SALT_BYTES:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from beam_prep.audit import Audit, Shortcut
@@ -12,6 +11,7 @@ from beam_prep.figures import GREY_TOP, class_histogram, split_chart
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
 from beam_prep.page import render, write_page
 from beam_prep.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
+from beam_prep.storage import AnyPath
 from beam_prep.traits import FEATURES
 
 REPORT_NAME = "report.html"
@@ -24,7 +24,7 @@ WARN_AUROC = 0.7
 VERDICTS = ((0.9, "nearly all"), (WARN_AUROC, "much"), (0.6, "a little"), (0.0, "next to nothing"))
 
 
-def write_report(dataset: Path, input_dir: Path | None = None) -> Path:
+def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
     """Writes `report.html` into a dataset; the same dataset and input give the same bytes.
 
     Args:
@@ -79,7 +79,7 @@ def write_report(dataset: Path, input_dir: Path | None = None) -> Path:
     return path
 
 
-def _raw_missing(manifest: Manifest, input_dir: Path | None, otherwise: str) -> str:
+def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, otherwise: str) -> str:
     """Why no picture of a raw image is there."""
     if input_dir is None:
         return "the raw images were not given; name their folder with --input."
@@ -124,11 +124,11 @@ def _verdict(shortcut: Shortcut, chance_auroc: float | None) -> str:
     return next(words for auroc, words in VERDICTS if shortcut.best >= auroc)
 
 
-def _read_lines(path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:
+def _read_lines(path: AnyPath, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:
     """The lines of a JSON lines file; None if it is not there or not what it should be."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return [{key: line[key] for key in keys} for line in map(json.loads, file)]
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [{key: line[key] for key in keys} for line in map(json.loads, lines)]
     except (OSError, ValueError, KeyError, TypeError):
         return None
 

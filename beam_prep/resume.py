@@ -13,25 +13,30 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
+from beam_prep import storage
 from beam_prep.manifest import Shard
 from beam_prep.plan import ShardTask
 from beam_prep.sources import Source
 from beam_prep.splits import Prepared
 from beam_prep.spool import Span, read_notes
+from beam_prep.storage import AnyPath
 from beam_prep.traits import Traits
-from beam_prep.work import WorkFolder, write_atomically
+from beam_prep.work import WorkFolder
 
 
 class Stamp(NamedTuple):
-    """A file as it was when it was read: another size (bytes) or time of change (ns) means that it has changed."""
+    """A file as it was when it was read: another size (bytes) or time of change (ns) means that it has changed.
+
+    Of an object in a bucket, its generation stands in the place of the time.
+    """
 
     size: int
     mtime_ns: int
 
     @classmethod
-    def of(cls, path: str | os.PathLike[str]) -> Stamp:
+    def of(cls, path: AnyPath) -> Stamp:
         """Raises OSError where the file can't be looked at."""
-        status = os.stat(path)
+        status = path.stat()
         return cls(status.st_size, status.st_mtime_ns)
 
 
@@ -60,21 +65,15 @@ def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[li
         content = json.loads(note)
         if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
             notes[content["source"]] = content["stamp"], note
+    found = {file.name: Stamp(file.size, file.stamp) for file in storage.files(storage.path(root))} if notes else {}
     fresh, done = [], []
     for source in sources:
         stamp, note = notes.get(source.to_json(), (None, ""))
-        if stamp is not None and _is_unchanged(stamp, Path(root, source.filename)):
+        if stamp is not None and tuple(stamp) == found.get(source.filename):
             done.append(note)
         else:
             fresh.append(source)
     return fresh, done
-
-
-def _is_unchanged(stamp: Sequence[int], path: Path) -> bool:
-    try:
-        return tuple(stamp) == Stamp.of(path)
-    except OSError:
-        return False
 
 
 def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | None:
@@ -92,7 +91,7 @@ def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | N
 def keep_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
     """Notes that the shard of a task is written."""
     receipt = {"spans": _digest(task.spans), "shard": asdict(shard)}
-    write_atomically(_receipt(work, task), json.dumps(receipt))
+    storage.write_text(_receipt(work, task), json.dumps(receipt))
 
 
 def _receipt(work: WorkFolder, task: ShardTask) -> Path:

@@ -6,13 +6,13 @@ Source: the TFRecord format, tensorflow/core/lib/io/record_writer.h: length, mas
 from __future__ import annotations
 
 import hashlib
-import os
 import struct
 from collections.abc import Iterable, Iterator
 from itertools import pairwise
-from pathlib import Path
 
+from beam_prep import storage
 from beam_prep.manifest import Shard
+from beam_prep.storage import AnyPath
 
 MAX_SHARD_BYTES = 128 * 2**20  # large enough to stream, small enough for one worker to hold
 WANTED_SHARDS = 8  # enough files for as many readers as one machine has
@@ -71,12 +71,12 @@ class BrokenRecord(ValueError):
         index: of the record in its file, from 0.
     """
 
-    def __init__(self, path: str | os.PathLike[str], index: int, reason: str) -> None:
+    def __init__(self, path: str | AnyPath, index: int, reason: str) -> None:
         super().__init__(f"{path}: record {index}: {reason}")
         self.index = index
 
 
-def read_frames(path: str | os.PathLike[str]) -> Iterator[bytes]:
+def read_frames(path: str | AnyPath) -> Iterator[bytes]:
     """The records of a TFRecord file, in order, both checksums checked.
 
     Raises:
@@ -88,13 +88,13 @@ def read_frames(path: str | os.PathLike[str]) -> Iterator[bytes]:
         yield record
 
 
-def scan_frames(path: str | os.PathLike[str]) -> Iterator[bytes | BrokenRecord]:
+def scan_frames(path: str | AnyPath) -> Iterator[bytes | BrokenRecord]:
     """The records of a TFRecord file, in order, a broken one as its error.
 
     Broken data leave the frame intact, so that the next record is found; after a broken length, or where the file is
     cut, nothing is.
     """
-    with open(path, "rb") as file:
+    with storage.path(path).open("rb") as file:
         index = 0
         while header := file.read(12):
             if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
@@ -111,17 +111,17 @@ def scan_frames(path: str | os.PathLike[str]) -> Iterator[bytes | BrokenRecord]:
             index += 1
 
 
-def file_sha256(path: str | os.PathLike[str]) -> str:
+def file_sha256(path: str | AnyPath) -> str:
     """SHA-256 (hex) of a file's bytes."""
     digest = hashlib.sha256()
-    with open(path, "rb") as file:
+    with storage.path(path).open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
 
 
-def write_shard(dataset: str | os.PathLike[str], relative_path: str, frames: Iterable[bytes]) -> Shard:
-    """Writes framed records to a temporary file beside the shard, then renames it into place.
+def write_shard(dataset: str | AnyPath, relative_path: str, frames: Iterable[bytes]) -> Shard:
+    """Writes framed records to a shard, which is there when it is whole; a worker may do so twice, even at once.
 
     Args:
         dataset: the dataset folder.
@@ -131,20 +131,13 @@ def write_shard(dataset: str | os.PathLike[str], relative_path: str, frames: Ite
     Returns:
         The shard's entry in the manifest.
     """
-    path = Path(dataset, relative_path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # A worker that runs this twice at once (a retry, a backup task) writes two temporary files with the same bytes.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{os.urandom(4).hex()}")
     sha256, num_records, size_bytes = hashlib.sha256(), 0, 0
-    with open(temporary, "wb") as file:
+    with storage.writing(storage.path(dataset) / relative_path) as file:
         for data in frames:
             file.write(data)
             sha256.update(data)
             num_records += 1
             size_bytes += len(data)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
     return Shard(path=relative_path, num_records=num_records, size_bytes=size_bytes, sha256=sha256.hexdigest())
 
 

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.metadata import read_metadata
 from beam_prep.schema import CLASS_NAMES
+from beam_prep.storage import AnyPath
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
@@ -90,7 +90,7 @@ def describe(filename: str, group_regex: str | None = None) -> Source:
 
 
 def find_sources(
-    root: str | os.PathLike[str], *, group_regex: str | None = None, metadata_csv: str | None = None
+    root: str | AnyPath, *, group_regex: str | None = None, metadata_csv: str | None = None
 ) -> list[Source]:
     """Every image file under a folder (see `image_files`), sorted by path.
 
@@ -102,7 +102,7 @@ def find_sources(
     Raises:
         UsageError: the folder is absent, holds no image, no class folder, or images of one class only.
     """
-    root = Path(root)
+    root = storage.path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
@@ -123,16 +123,15 @@ def find_sources(
     return sources
 
 
-def image_files(root: str | os.PathLike[str]) -> Iterator[str]:
+def image_files(root: AnyPath) -> Iterator[str]:
     """The paths, relative to a folder, of all files in it that have the suffix of an image, in any order.
 
     Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives.
     """
-    for folder, subfolders, names in os.walk(root):
-        subfolders[:] = [name for name in subfolders if not name.startswith(".") and name != "__MACOSX"]
-        for name in names:
-            if not name.startswith(".") and name.lower().endswith(IMAGE_SUFFIXES):
-                yield Path(folder, name).relative_to(root).as_posix()
+    for name, *_ in storage.files(root):
+        hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+        if name.lower().endswith(IMAGE_SUFFIXES) and not hidden:
+            yield name
 
 
 def hash_text(text: str, salt: bytes) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from beam_prep import images
+from beam_prep import images, storage
 from beam_prep.config import PrepConfig
 from beam_prep.examples import Record, to_example
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
@@ -22,6 +22,7 @@ from beam_prep.shortcuts import measure
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
 from beam_prep.spool import SpoolWriter, read_spans
+from beam_prep.storage import AnyPath
 from beam_prep.work import WorkFolder, remove_strangers, write_json_lines
 
 NAMESPACE = "beam_prep"
@@ -60,7 +61,7 @@ class PrepareImage(beam.DoFn):
     def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
             raise images.ImageError("no_class", "no folder of its path is named after a class")
-        stamp, data = _read(Path(self._config.input, source.filename))
+        stamp, data = _read(storage.path(self._config.input) / source.filename)
         image = images.decode(data)
         patient = _group(source, data)
         raw = image.tobytes()  # one copy for all that reads every pixel
@@ -121,7 +122,7 @@ def _group(source: Source, data: bytes) -> str:
     return source.group
 
 
-def _read(path: Path) -> tuple[Stamp, bytes]:
+def _read(path: AnyPath) -> tuple[Stamp, bytes]:
     try:
         stamp = Stamp.of(path)
         if stamp.size > images.MAX_FILE_BYTES:

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 
+from beam_prep import storage
 from beam_prep.examples import from_example
 from beam_prep.manifest import Manifest, Shard
+from beam_prep.mirror import local_copy
 from beam_prep.shards import file_sha256, read_frames
+from beam_prep.storage import AnyPath
 
 
-def verify(dataset: Path, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
+def verify(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
     """Reads all shards: present, digest, record count, both checksums, each record parsed, size and label in range, the
     counts of each class, and no patient in two splits.
 
@@ -55,18 +59,25 @@ def verify(dataset: Path, progress: Callable[[Iterable[Shard]], Iterable[Shard]]
 
 
 def _check_shard(
-    dataset: Path, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
+    dataset: AnyPath, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
 ) -> Iterator[str]:
     path = dataset / shard.path
     if not path.is_file():
         yield f"{shard.path}: missing"
         return
-    sha256 = file_sha256(path)
+    with local_copy(path) as copy:
+        yield from _check_file(copy, shard, size, counts, groups, manifest)
+
+
+def _check_file(
+    file: Path, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
+) -> Iterator[str]:
+    sha256 = file_sha256(file)
     if sha256 != shard.sha256:
         yield f"{shard.path}: expected SHA-256 {shard.sha256[:12]}…, found {sha256[:12]}…"
     num_records = 0
     try:
-        for data in read_frames(path):
+        for data in read_frames(file):
             record = from_example(data)
             num_records += 1
             counts[manifest.class_names[record.label]] += 1
@@ -74,13 +85,12 @@ def _check_shard(
             if (record.height, record.width) != (size, size):
                 yield f"{shard.path}: record {num_records - 1} is {record.width} x {record.height} px"
     except (ValueError, IndexError) as error:
-        yield f"{shard.path}: record {num_records}: {error}"
+        yield f"{shard.path}: record {num_records}: {str(error).removeprefix(f'{file}: ')}"
     if num_records != shard.num_records:
         yield f"{shard.path}: expected {shard.num_records} records, found {num_records}"
 
 
-def _foreign(dataset: Path, listed: set[str]) -> Iterator[str]:
-    for path in sorted(dataset.glob("size-*/*")):
-        name = path.relative_to(dataset).as_posix()
-        if name not in listed:
+def _foreign(dataset: AnyPath, listed: set[str]) -> Iterator[str]:
+    for name in sorted(name for name, *_ in storage.files(dataset)):
+        if fnmatch(name, "size-*/*") and name not in listed:
             yield f"{name}: not in the manifest"

@@ -11,10 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
+from beam_prep.storage import AnyPath
 
-_NAME = "_work"
+WORK_NAME = "_work"
+JOB_NAME = "job.json"
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,11 @@ class WorkFolder:
     """
 
     path: str
+
+    @property
+    def dataset(self) -> str:
+        """The folder that it is in."""
+        return os.path.dirname(self.path)
 
     @property
     def spool(self) -> str:
@@ -62,6 +70,18 @@ class WorkFolder:
         shutil.rmtree(self.path)
 
 
+def check_output(folder: AnyPath, *, overwrite: bool) -> None:
+    """Raises a `UsageError` if a folder holds a dataset and `overwrite` is off, or anything else than one."""
+    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if MANIFEST_NAME in names and not overwrite:
+        raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
+    if names and not names & {MANIFEST_NAME, WORK_NAME}:
+        raise UsageError(
+            f"--output {folder}: expected an empty or absent folder, found {len(names)} entries "
+            f"that are no dataset (such as {min(names)}); name another folder"
+        )
+
+
 def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:
     """Makes the dataset folder ready to be written.
 
@@ -74,28 +94,21 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
         UsageError: the folder holds a dataset and `overwrite` is off, holds anything else, or can't be written.
     """
     folder = Path(dataset)
-    work = WorkFolder(str(folder / _NAME))
+    work = WorkFolder(str(folder / WORK_NAME))
     try:
-        names = {path.name for path in folder.iterdir()} if folder.exists() else set()
-        if MANIFEST_NAME in names and not overwrite:
-            raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
-        if names and not names & {MANIFEST_NAME, _NAME}:
-            raise UsageError(
-                f"--output {folder}: expected an empty or absent folder, found {len(names)} entries "
-                f"that are no dataset (such as {min(names)}); name another folder"
-            )
+        check_output(folder, overwrite=overwrite)
         # The manifest goes first: from here on the folder is no dataset until the new one is whole.
         for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
         if overwrite or _job_of(work) != dict(job):
-            for path in (*folder.glob("size-*"), folder / _NAME):
+            for path in (*folder.glob("size-*"), folder / WORK_NAME):
                 if path.exists():
                     shutil.rmtree(path)
         for subfolder in (work.spool, work.receipts):
             os.makedirs(subfolder, exist_ok=True)
         for name in ("problem.txt", "progress"):
             Path(work.path, name).unlink(missing_ok=True)
-        write_atomically(Path(work.path, "job.json"), json.dumps(job))
+        storage.write_text(Path(work.path, JOB_NAME), json.dumps(job))
     except OSError as error:
         raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
     return work
@@ -104,7 +117,7 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
 def _job_of(work: WorkFolder) -> Any:
     """What an unfinished job was to do; None without one."""
     try:
-        return json.loads(Path(work.path, "job.json").read_text(encoding="utf-8"))
+        return json.loads(Path(work.path, JOB_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
@@ -120,15 +133,5 @@ def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
 
 
 def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes one JSON object a line, by rename."""
-    write_atomically(path, "".join(json.dumps(row) + "\n" for row in rows))
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Writes a text file by rename."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    with open(temporary, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(temporary, path)
+    """Writes one JSON object a line, the file whole."""
+    storage.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -31,7 +31,10 @@ def refused(result, *said: str) -> None:
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--image_sizes", "big"], "--image_sizes"),
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--val_fraction", "1.5"], "between 0 and 1"),
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--equalization", "magic"], "hist"),
-        (["beam_prep", "prepare", "--input", "gs://bucket/x", "--output", "y"], "expected a folder of this machine"),
+        (
+            ["beam_prep", "prepare", "--input", "s3://bucket/x", "--output", "y"],
+            "expected a path of this machine, or gs://",
+        ),
         (["beam_prep", "synthesize", "--output", "x", "--num_images", "3"], "num_images is 3"),
         (["beam_prep", "synthesize", "--output", "x", "--image_px", "20"], "at least 64 px"),
         (["beam_prep", "verify", "/absent"], "no such folder"),
@@ -135,6 +138,7 @@ def test_a_broken_record_is_a_failed_run_that_names_the_shard_check(command, pha
     ("arguments", "missing", "extra"),
     [
         (["beam_prep", "prepare", "--input", "IN", "--output", "OUT"], "apache_beam", "prep"),
+        (["beam_prep", "verify", "gs://bucket/dataset"], "google", "prep"),
         (["trainer", "train", "--data", "DATA", "--output", "OUT", "--image_size", "32"], "tensorflow", "train"),
     ],
 )

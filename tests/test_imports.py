@@ -5,7 +5,17 @@ import sys
 
 import pytest
 
-HEAVY = ("tensorflow", "keras", "keras_tuner", "apache_beam", "matplotlib", "sklearn", "skimage", "kubernetes")
+HEAVY = (
+    "tensorflow",
+    "keras",
+    "keras_tuner",
+    "apache_beam",
+    "matplotlib",
+    "sklearn",
+    "skimage",
+    "kubernetes",
+    "google",
+)
 
 
 def loaded(statement: str) -> set[str]:
@@ -35,10 +45,13 @@ def rooms(modules: set[str]) -> set[str]:
         "work",
         "folder_lock",
         "plan",
+        "storage",
+        "objects",
+        "mirror",
     ],
 )
 def test_contracts_of_beam_prep_need_the_standard_library_only(module):
-    installed = loaded(f"import beam_prep.{module}") & {*HEAVY, "numpy", "PIL", "tyro", "jinja2", "google"}
+    installed = loaded(f"import beam_prep.{module}") & {*HEAVY, "numpy", "PIL", "tyro", "jinja2"}
     assert not installed
 
 
@@ -52,6 +65,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
         "staging",
         "run_folder",
         "continuation",
+        "uploads",
         "description",
         "thresholds",
         "together",
@@ -98,6 +112,9 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "folder_lock",
         "command_line",
         "page",
+        "storage",
+        "objects",
+        "mirror",
     }
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
 
@@ -167,3 +184,16 @@ def test_help_loads_nothing_heavy(arguments):
         "assert 'usage' in out.getvalue()"
     )
     assert not modules & {*HEAVY, "numpy"}
+
+
+def test_a_path_of_this_machine_loads_nothing_of_googles(tmp_path):
+    modules = loaded(
+        "from beam_prep import mirror, storage\n"
+        f"place = storage.path({str(tmp_path)!r})\n"
+        "storage.write_text(place / 'folder' / 'x', 'x')\n"
+        "storage.download([(file, place / 'y') for file in (place / 'folder').iterdir()])\n"
+        "home = mirror.mirror_of(str(place))\n"
+        "home.fetch(), home.push(), home.snapshot(''), list(storage.files(place))"
+    )
+    assert (tmp_path / "y").read_text() == "x"
+    assert not modules & {*HEAVY, "numpy", "requests", "urllib3"}

@@ -8,10 +8,9 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
-from pathlib import Path
 from typing import Any
 
-from beam_prep import command_line
+from beam_prep import command_line, storage
 from beam_prep.command_line import Command
 from trainer.config import TrainConfig, with_config_file
 from trainer.progress import progress_bar
@@ -32,12 +31,12 @@ def train(config: TrainConfig) -> None:
         print(
             f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
         )
-    print(f"run:       {folder.path}")
-    print(f"report:    {folder.report}")
-    print(f"curves:    tensorboard --logdir {folder.tensorboard}")
+    print(f"run:       {folder}")
+    print(f"report:    {folder}/report.html")
+    print(f"curves:    tensorboard --logdir {folder}/tensorboard")
     if not config.train_on_val:
-        print(f"next:      python -m trainer evaluate --run {folder.path} --data {config.data} --split val")
-    print(f"new files: python -m trainer predict --run {folder.path} FILE_OR_FOLDER > predictions.csv")
+        print(f"next:      python -m trainer evaluate --run {folder} --data {config.data} --split val")
+    print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -46,11 +45,11 @@ def evaluate(config: EvaluateConfig) -> None:
 
     folder, numbers = run(config)
     _print_numbers({config.split: numbers[config.split]})
-    if folder.path != Path(config.output or config.run[0]):
+    if storage.path(str(folder)) != storage.path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
-    print(f"metrics:   {folder.path / 'metrics.json'}")
-    print(f"report:    {folder.report}")
+    print(f"metrics:   {folder}/metrics.json")
+    print(f"report:    {folder}/report.html")
 
 
 def predict(config: PredictConfig) -> int:
@@ -85,7 +84,7 @@ def explain(config: ExplainConfig) -> int:
     for one in broken:
         print(f"error: {one.filename}: {one.error}", file=sys.stderr)
     print(f"pictures:  {len(explained) - len(broken)} in {config.output}")
-    print(f"page:      {Path(config.output, 'index.html')}")
+    print(f"page:      {storage.path(config.output) / 'index.html'}")
     return 1 if broken else 0
 
 
@@ -93,7 +92,8 @@ def export(config: ExportConfig) -> None:
     """Exports and says where and how it is called."""
     from trainer.task import export as run
 
-    output = run(config)
+    run(config)
+    output = storage.path(config.output)
     print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out)")
     print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
     print(f"look:      saved_model_cli show --dir {output / 'saved_model'} --all")
@@ -126,7 +126,7 @@ def compare(config: CompareConfig) -> None:
         print(f"{found.p_value:8.3f}" if found else "")
     print("intervals: 95 %, over patients; p: paired bootstrap over patients against the first run, two-sided")
     if config.output:
-        print(f"report:    {write_comparison(compared, config.split, Path(config.output))}")
+        print(f"report:    {write_comparison(compared, config.split, storage.path(config.output))}")
 
 
 def _with_interval(value: float | None, bounds: list[float] | None) -> str:

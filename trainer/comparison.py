@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.page import render, write_page
+from beam_prep.storage import AnyPath
 from trainer import comparison_figures
 from trainer.figures import SPLIT_NAMES
 from trainer.intervals import Ranking, auroc, percentile_interval, resample_patients
@@ -58,6 +60,7 @@ class Compared:
         predictions: of the split.
         same_images: as the first run was evaluated on, prepared in the same dataset.
         difference: None for the first run, where the images are others, or of one class.
+        place: of the run, as the user names it.
     """
 
     path: Path
@@ -67,6 +70,7 @@ class Compared:
     predictions: SavedPredictions
     same_images: bool = True
     difference: Difference | None = None
+    place: str = ""
 
 
 def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
@@ -87,11 +91,11 @@ def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) 
         differs = _what_differs(first, run)
         if differs and not allow_different:
             raise UsageError(
-                f"{first.path} and {run.path} can't be compared on {split}: {differs}; evaluate both on one dataset, "
+                f"{first.place} and {run.place} can't be compared on {split}: {differs}; evaluate both on one dataset, "
                 "or add --allow_different to see them side by side without a difference"
             )
         difference = None if differs else paired_difference(first.predictions, run.predictions)
-        compared.append(Compared(run.path, run.name, run.model, run.numbers, run.predictions, not differs, difference))
+        compared.append(replace(run, same_images=not differs, difference=difference))
     return compared
 
 
@@ -131,7 +135,7 @@ def paired_difference(first: SavedPredictions, other: SavedPredictions, seed: in
     return Difference(value, percentile_interval(drawn) or [-1.0, 1.0], p_value)
 
 
-def write_comparison(runs: Sequence[Compared], split: str, path: Path) -> Path:
+def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> AnyPath:
     """Writes the page of a comparison; the same runs give the same bytes.
 
     Raises:
@@ -150,7 +154,6 @@ def write_comparison(runs: Sequence[Compared], split: str, path: Path) -> Path:
         curves=comparison_figures.curves_of_runs([(run.name, read_history(run.path)) for run in runs]),
     )
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         write_page(path, html)
     except OSError as error:
         raise UsageError(f"--output {path}: can't be written: {error.strerror}") from None
@@ -158,15 +161,16 @@ def write_comparison(runs: Sequence[Compared], split: str, path: Path) -> Path:
 
 
 def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
-    run = RunFolder(Path(path))
+    run = RunFolder.at(path).fetch("*.json", "*.csv")
     model, numbers = run.read_json("model"), run.read_json("metrics")
     predictions = read_predictions(run.path, split)
     if split not in numbers or predictions is None:
         known = ", ".join(numbers) or "none"
         raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
-    names = [Path(other).resolve().name for other in paths]
+    names = [storage.path(other).resolve().name for other in paths]
     name = run.path.resolve().name
-    return Compared(run.path, name if names.count(name) == 1 else path, model, numbers[split], predictions)
+    name = name if names.count(name) == 1 else path
+    return Compared(run.path, name, model, numbers[split], predictions, place=path)
 
 
 def _what_differs(first: Compared, run: Compared) -> str:

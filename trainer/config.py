@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict, dataclass, fields
-from pathlib import Path
 from typing import Any, Literal
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from trainer.thresholds import parse_rule
 
@@ -26,6 +26,8 @@ WITHOUT_EFFECT = (
     "steps_per_call",
     "cache",
     "cache_dir",
+    "stage_dir",
+    "stage_max_bytes",
     "checkpoint_every_steps",
     "on_nan",
     "overwrite",
@@ -48,7 +50,7 @@ class TrainConfig:
     """
 
     data: str
-    """Dataset folder, as `beam_prep prepare` wrote it."""
+    """Dataset folder, as `beam_prep prepare` wrote it; this and all other paths may be gs://BUCKET/NAME."""
     output: str
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None
@@ -106,6 +108,11 @@ class TrainConfig:
     datasets on slow storage. Does not change the result."""
     cache_dir: str | None = None
     """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
+    stage_dir: str | None = None
+    """Folder of this machine that the shards are downloaded to before the training, and kept in for the next; without,
+    TensorFlow streams gs:// itself. With --shard_files, each worker gets its share and keeps it in all epochs."""
+    stage_max_bytes: int = 0
+    """Most that may be in --stage_dir; shards beyond it are streamed. 0: as much as there is room for."""
     shard_files: bool = False
     """With several workers: each reads files of its own, not its slice of each global batch. Less to read, but then the
     batches depend on the number of workers."""
@@ -152,6 +159,7 @@ class TrainConfig:
             "steps_per_call": 1,
             "skip_corrupt": 0,
             "checkpoint_every_steps": 0,
+            "stage_max_bytes": 0,
             "rotation_degrees": 0,
             "zoom": 0,
             "shift": 0,
@@ -178,6 +186,12 @@ class TrainConfig:
         check_prevalence(self.prevalence)
         if self.cache_dir is not None and self.cache != "disk":
             raise UsageError(f"--cache_dir {self.cache_dir} goes with --cache disk; found --cache {self.cache}")
+        if self.stage_dir is not None and self.cache == "disk":
+            raise UsageError(
+                "--stage_dir does what --cache disk does, and goes with none or ram; leave one of them out"
+            )
+        if self.stage_max_bytes and self.stage_dir is None:
+            raise UsageError(f"--stage_max_bytes {self.stage_max_bytes} goes with --stage_dir; found none")
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
@@ -251,7 +265,7 @@ def flags_from_file(path: str) -> list[str]:
         UsageError: the file is absent, not a JSON object, or names a flag that there is not.
     """
     try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
+        content = json.loads(storage.path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
     except ValueError as error:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from pathlib import Path
 from typing import Any
 
 from beam_prep.errors import UsageError
@@ -57,10 +56,10 @@ def link_checkpoint(config: TrainConfig) -> None:
     Args:
         config: that was checked; its output folder is open.
     """
-    target = RunFolder(Path(config.output)).checkpoints
+    target = RunFolder.at(config.output).checkpoints
     if config.continue_from is None or any(target.glob("0*.json")):
         return
-    last = RunFolder(Path(config.continue_from)).last
+    last = RunFolder.at(config.continue_from).last
     # Arrays first: a checkpoint is there when its JSON is.
     for path in (*sorted(last.glob("0*.npz")), *sorted(last.glob("0*.json"))):
         temporary = target / f".{path.name}"
@@ -74,10 +73,10 @@ def link_checkpoint(config: TrainConfig) -> None:
 
 def _job_of(run: str) -> dict[str, Any]:
     try:
-        job: dict[str, Any] = json.loads((RunFolder(Path(run)).last / "job.json").read_bytes())
+        job: dict[str, Any] = json.loads((RunFolder.at(run).fetch("last/").last / "job.json").read_bytes())
     except OSError:
         raise UsageError(
-            f"--continue_from {run}: expected a finished run with a checkpoint in {RunFolder(Path(run)).last}, found "
+            f"--continue_from {run}: expected a finished run with a checkpoint in {RunFolder.at(run).last}, found "
             "none; it is kept by: python -m trainer train --keep_checkpoint"
         ) from None
     return job

@@ -56,8 +56,8 @@ def training_batches(
         first_step: how many global batches are left out at the start: those that were trained before a stop.
         worker: which of the workers asks, from 0.
         num_workers: each gets its slice of each global batch.
-        shard_files: each worker reads files of its own instead, others each epoch; the global batches are then others
-            than those of one worker.
+        shard_files: each worker reads files of its own instead, others each epoch, or the same ones if the source says
+            so; the global batches are then others than those of one worker.
         deterministic: off, records come as they are read, in an order that nobody knows.
         held: the split in memory, from `hold`; the batches are the same.
 
@@ -68,7 +68,7 @@ def training_batches(
     rng = np.random.default_rng((seed, epoch))
     shards = rng.permutation(len(source.paths))
     if shard_files:
-        shards = shards[worker::num_workers]
+        shards = shards[worker::num_workers] if source.kept is None else shards[np.isin(shards, source.kept)]
     buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
     elements = _read(source, shards, deterministic) if held is None else _positions(source, shards)
     shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)

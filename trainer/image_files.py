@@ -7,13 +7,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
-from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
-from beam_prep import images
+from beam_prep import images, storage
 from beam_prep.errors import UsageError
 from beam_prep.pyramid import Pyramid
 from beam_prep.sources import IMAGE_SUFFIXES, image_files
@@ -29,12 +28,13 @@ def find_files(paths: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        if not os.path.exists(path):
+        place = storage.path(path)
+        if not place.exists():
             raise UsageError(f"{path}: expected an image file or a folder of them, found nothing; check the path")
-        if not os.path.isdir(path):
+        if not place.is_dir():
             found.append(path)
             continue
-        of_folder = sorted(str(Path(path, name)) for name in image_files(path))
+        of_folder = sorted(str(place / name) for name in image_files(place))
         if not of_folder:
             raise UsageError(f"{path}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
         found += of_folder
@@ -48,7 +48,7 @@ def decode_file(path: str) -> Image.Image:
         ImageError: it can't be read or decoded.
     """
     try:
-        with open(path, "rb") as file:
+        with storage.path(path).open("rb") as file:
             data = file.read(images.MAX_FILE_BYTES + 1)
     except OSError as error:
         raise images.ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None

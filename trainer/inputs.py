@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest, Split
-from beam_prep.shards import BrokenRecord, scan_frames
+from beam_prep.shards import BrokenRecord, scan_frames, size_folder
+from beam_prep.storage import AnyPath
 from trainer.thresholds import parse_rule
 
 
@@ -22,6 +23,8 @@ class SplitSource:
         image_size: px.
         encoding: of the records, `raw` or `png`.
         num_corrupt: records that were left out because they are broken.
+        kept: indices of the shards that this worker trains on, of those that it would share with others else; None is
+            no such choice.
     """
 
     paths: tuple[str, ...]
@@ -29,6 +32,7 @@ class SplitSource:
     image_size: int
     encoding: str
     num_corrupt: int = 0
+    kept: tuple[int, ...] | None = None
 
     @property
     def num_records(self) -> int:
@@ -63,18 +67,19 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
         UsageError: the size is not in the dataset, or a shard is missing or has another length than the manifest says.
     """
     shards = manifest.shards(image_size, split)
+    place = storage.path(data)
+    sizes = {file.name: file.size for file in storage.files(place / size_folder(image_size))}
     for shard in shards:
-        path = Path(data, shard.path)
-        size = path.stat().st_size if path.is_file() else None
-        if size != shard.size_bytes and not (allow_cut and path.is_file()):
+        path, size = place / shard.path, sizes.get(shard.path.rpartition("/")[2])
+        if size != shard.size_bytes and not (allow_cut and size is not None):
             found = "no file" if size is None else f"{size} bytes"
-            broken = first_broken([path]) if path.is_file() else None
+            broken = first_broken([path]) if size is not None else None
             raise UsageError(
                 f"{broken or path}: expected {shard.size_bytes} bytes, found {found}; the dataset is broken, see: "
                 f"python -m beam_prep verify {data}"
             )
     return SplitSource(
-        paths=tuple(str(Path(data, shard.path)) for shard in shards),
+        paths=tuple(str(place / shard.path) for shard in shards),
         shard_records=tuple(shard.num_records for shard in shards),
         image_size=image_size,
         encoding=manifest.options["encoding"],
@@ -97,7 +102,7 @@ def pooled(splits: Sequence[Split]) -> Split:
     return Split.from_counts(counts, sum(split.num_groups for split in splits))
 
 
-def first_broken(paths: Iterable[str | Path]) -> BrokenRecord | None:
+def first_broken(paths: Iterable[str | AnyPath]) -> BrokenRecord | None:
     """The first record of some shards that can't be trusted; None if all are sound."""
     return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)
 

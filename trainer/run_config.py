@@ -35,6 +35,8 @@ class EvaluateConfig:
     """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
     batch_size: int = 64
     """Images a step."""
+    stage_dir: str | None = None
+    """Folder of this machine that the shards are downloaded to first, and kept in; see `train --help`."""
 
     def __post_init__(self) -> None:
         if not self.run:

@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -17,7 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from beam_prep import storage
 from beam_prep.errors import RunError, UsageError
+from beam_prep.mirror import mirror_of
 from trainer.config import WITHOUT_EFFECT
 
 HISTORY_COLUMNS = (
@@ -47,9 +50,36 @@ Found = Literal["nothing", "unfinished run", "run to replace"]
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its files; the names are those of DESIGN, and `model.json` tells what `model.keras` needs."""
+    """Where a run keeps its files; the names are those of DESIGN, and `model.json` tells what `model.keras` needs.
+
+    Attributes:
+        path: on this machine.
+        place: where the user has it, if that is a bucket; `fetch` and `push` go there.
+    """
 
     path: Path
+    place: str = ""
+
+    @classmethod
+    def at(cls, place: str) -> RunFolder:
+        """The folder that a user names."""
+        return cls(mirror_of(place).local, place)
+
+    def __str__(self) -> str:
+        return self.place or str(self.path)
+
+    def fetch(self, *patterns: str) -> RunFolder:
+        """Brings the files of some patterns from the bucket, if the run is in one; see `Mirror.fetch`."""
+        mirror_of(str(self)).fetch(*patterns)
+        return self
+
+    def push(self, snapshot: Path | None = None) -> None:
+        """Hands back what has changed, if the run is in a bucket; see `Mirror.push`."""
+        mirror_of(str(self)).push(_upload_rank, snapshot)
+
+    def snapshot(self) -> Path | None:
+        """The files as they are now, for `push`; None if there is no bucket to push them to."""
+        return mirror_of(str(self)).snapshot("tensorboard/")
 
     @property
     def model(self) -> Path:
@@ -85,8 +115,8 @@ class RunFolder:
             return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
-                f"--run {self.path}: expected a finished run, found no {name}.json; "
-                f"make one with: python -m trainer train --data DATASET --output {self.path}"
+                f"--run {self}: expected a finished run, found no {name}.json; "
+                f"make one with: python -m trainer train --data DATASET --output {self}"
             ) from None
 
     def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
@@ -103,7 +133,8 @@ class RunFolder:
 
     def aside(self, fingerprint: str) -> RunFolder:
         """A folder below this one for the results on another dataset, so that none are mixed up."""
-        folder = RunFolder(self.path / "evaluations" / fingerprint[:12])
+        below = f"evaluations/{fingerprint[:12]}"
+        folder = RunFolder(self.path / below, f"{self.place}/{below}" if self.place else "")
         folder.path.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "model.json", "history.csv"):
             if (self.path / name).exists():
@@ -164,6 +195,17 @@ def written(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def _upload_rank(name: str) -> int:
+    """When a file of a run goes to a bucket: first what says whose run it is, then all else, last what names the rest.
+
+    They go from there in the same order: a run whose `job.json` is gone is finished.
+    """
+    if name in ("config.json", "checkpoints/job.json"):
+        return 0
+    names_others = name in ("model.json", "metrics.json", "report.html") or re.fullmatch(r"checkpoints/\d+\.json", name)
+    return 2 if names_others else 1
+
+
 def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found:
     """Looks at what is in the run folder.
 
@@ -176,9 +218,10 @@ def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found
         UsageError: it holds a finished run, or an unfinished one of another job, and `overwrite` is off; or it holds
             anything else, or can't be read.
     """
-    folder = RunFolder(Path(path))
+    folder = storage.path(path)
+    job_file = folder / "checkpoints" / "job.json"
     try:
-        names = {entry.name for entry in folder.path.iterdir()} if folder.path.exists() else set()
+        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
         if names and not names & {"config.json", "checkpoints"}:
             raise UsageError(
                 f"--output {path}: expected an empty or absent folder, found {len(names)} entries that are no run "
@@ -186,11 +229,11 @@ def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found
             )
         if not names or overwrite:
             return "run to replace" if names else "nothing"
-        if "checkpoints" not in names:
+        if not job_file.exists():
+            if "checkpoints" in names and "metrics.json" not in names:
+                return "nothing"  # killed before its first file
             raise UsageError(f"--output {path}: holds a run already; name another folder, or add --overwrite")
-        if not (folder.checkpoints / "job.json").exists():
-            return "nothing"  # killed before its first file
-        _check_same_job(path, json.loads((folder.checkpoints / "job.json").read_bytes()), job)
+        _check_same_job(path, json.loads(job_file.read_bytes()), job)
         return "unfinished run"
     except OSError as error:
         raise UsageError(f"--output {path}: can't be read: {error.strerror}") from None
@@ -223,11 +266,11 @@ def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFol
     Raises:
         UsageError: as `check_output`, or the folder can't be written.
     """
-    folder = RunFolder(Path(path))
+    folder = RunFolder.at(path)
     try:
         if check_output(path, job, overwrite=overwrite) == "run to replace":
-            for entry in folder.path.iterdir():  # the folder itself stays: it is locked
-                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            mirror_of(path).clear(_upload_rank)
+        folder.fetch("config.json", "history.csv", "checkpoints/", "tensorboard/")
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         if not os.access(folder.path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
@@ -239,15 +282,15 @@ def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFol
 
 
 def check_empty(output: str) -> Path:
-    """The folder that a command is to fill.
+    """The folder on this machine that a command is to fill.
 
     Raises:
         UsageError: there is something at `output` other than an empty folder.
     """
-    folder = Path(output)
+    folder = storage.path(output)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder}: expected an empty or absent folder; name another one")
-    return folder
+    return mirror_of(output).local
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from pathlib import Path
 from types import FrameType
 
 import keras
@@ -15,9 +14,11 @@ import tensorflow as tf
 from beam_prep.errors import RunError, Terminated, UsageError
 from trainer.callbacks import Callbacks
 from trainer.checkpoint import Checkpoint, CheckpointFolder
+from trainer.run_folder import RunFolder
 from trainer.state import TrainingState
 from trainer.strategy import is_chief, is_multiworker, sum_of_workers
 from trainer.sums import EpochSums, NotFiniteError
+from trainer.uploads import Uploads
 
 MIN_SECONDS = 30.0  # between two saves by time
 MAX_SHARE = 0.02  # of the time that saving by time may take
@@ -81,23 +82,28 @@ class Saver:
     Args:
         model: of all phases.
         strategy: it was built under.
-        path: folder of the checkpoints.
+        folder: of the run.
         every_steps: see `SaveClock`.
 
     Attributes:
         state: where the training is.
         best_weights: those of `state.best`.
         stop: to be entered for as long as saving makes sense.
+        uploads: of the checkpoints, if the run is in a bucket; to be entered likewise.
     """
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, path: Path, every_steps: int) -> None:
+    def __init__(
+        self, model: keras.Model, strategy: tf.distribute.Strategy, folder: RunFolder, every_steps: int
+    ) -> None:
         self.state = TrainingState(num_replicas=strategy.num_replicas_in_sync)
         self.best_weights: list[np.ndarray] = []
         self.stop = StopRequest()
         self._model = model
         self._strategy = strategy
         self._is_chief = is_chief(strategy)
-        self._folder = CheckpointFolder(path)
+        self.uploads = Uploads(folder)
+        self._run = folder
+        self._folder = CheckpointFolder(folder.checkpoints)
         self._clock = SaveClock(every_steps)
         self._restored: Checkpoint | None = None  # until the phase has taken its own part of it
         self._rate_factor = 1.0
@@ -179,6 +185,7 @@ class Saver:
             self._folder.save(
                 self.state.to_json(), {"model": weights, "optimizer": optimizer, "best": self.best_weights}
             )
+            self.uploads.offer()
         self._clock.saved(time.monotonic() - started)
 
     def check_weights(self) -> None:
@@ -194,14 +201,19 @@ class Saver:
 
     def _load(self) -> Checkpoint | None:
         """The checkpoint that the chief finds good, in every worker."""
+        if is_multiworker(self._strategy):
+            self.uploads.settle()  # the others are to find it
         found = self._folder.load() if self._is_chief else None
         number = sum_of_workers(self._strategy, found.number if found else 0)
         if self._is_chief or not number:
             return found
         try:
+            self._run.fetch("checkpoints/")
             return self._folder.load(number)
         except RunError as error:
-            raise RunError(f"{error}; all workers need the same --output, on a file system that they share") from None
+            raise RunError(
+                f"{error}; all workers need the same --output, on a file system or in a bucket that they share"
+            ) from None
 
     def _is_asked(self, num_steps: int) -> bool:
         """Whether SIGTERM came, to this worker or another one."""

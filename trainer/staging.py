@@ -2,42 +2,81 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import replace
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from beam_prep.errors import UsageError
+from beam_prep import storage
+from beam_prep.errors import RunError, UsageError
 from beam_prep.manifest import Manifest, Shard
+from beam_prep.mirror import default_cache_dir
 from beam_prep.shards import file_sha256, frame, scan_frames, write_shard
+from trainer.cluster import Cluster
 from trainer.config import TrainConfig
 from trainer.inputs import SplitSource, first_broken
+from trainer.progress import progress_bar
+
+AT_ONCE = 2 * storage.NUM_TRANSFERS  # shards that a break costs at most
 
 Sources = Mapping[str, SplitSource]
 
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where copies of shards are kept.
+
+    Attributes:
+        folder: of this machine.
+        flag: that asked for them, for messages.
+        other: flag that names another folder.
+        max_bytes: that all that is in the folder may come to; 0: as much as there is room for.
+        show_progress: a bar on stderr.
+    """
+
+    folder: str
+    flag: str = "--stage_dir"
+    other: str = "--stage_dir"
+    max_bytes: int = 0
+    show_progress: bool = True
+
 
 @contextmanager
-def staged(config: TrainConfig, manifest: Manifest, sources: Sources) -> Iterator[dict[str, SplitSource]]:
+def staged(
+    config: TrainConfig, manifest: Manifest, sources: Sources, cluster: Cluster | None = None
+) -> Iterator[dict[str, SplitSource]]:
     """The splits as the training reads them, for as long as the block runs.
 
     Args:
-        config: `cache`, `cache_dir` and `skip_corrupt` of it.
+        config: `cache`, `cache_dir`, `stage_dir`, `stage_max_bytes`, `shard_files` and `skip_corrupt` of it.
         manifest: of the dataset.
         sources: its splits at the size of the config.
+        cluster: of the worker that asks, if there are several.
 
     Raises:
         UsageError: no room for the copies, or more corrupt records than are tolerated.
+        RunError: a shard can't be had.
     """
-    result = dict(sources)
+    result, is_chief = dict(sources), not (cluster and cluster.index)
     if config.cache == "ram":
         _check_memory(sources["train"])
-    if config.cache == "disk":
-        folder = Path(config.cache_dir or default_cache_dir(), manifest.fingerprint[:16])
-        shards = {split: manifest.shards(config.image_size, split) for split in sources}
-        result = {split: _copy_shards(source, shards[split], folder) for split, source in result.items()}
+    if config.stage_dir is not None:
+        if config.shard_files and cluster and config.cache != "ram":  # which holds all of them
+            share = range(len(sources["train"].paths))[cluster.index :: len(cluster.workers)]
+            result["train"] = replace(result["train"], kept=tuple(share))
+        result = copied(
+            result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes, show_progress=is_chief)
+        )
+    elif config.cache == "disk":
+        stage = Stage(config.cache_dir or default_cache_dir(), "--cache disk", "--cache_dir", show_progress=is_chief)
+        result = copied(result, manifest, stage)
     with tempfile.TemporaryDirectory(prefix="cxrflow-") as rescued:
         if config.skip_corrupt:
             result = {split: _leave_out_broken(source, split, rescued) for split, source in result.items()}
@@ -45,49 +84,103 @@ def staged(config: TrainConfig, manifest: Manifest, sources: Sources) -> Iterato
         yield result
 
 
-def default_cache_dir() -> str:
-    """`cxrflow` in the user's folder for caches."""
-    return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cxrflow"))
+def copied_to(folder: str | None, sources: Sources, manifest: Manifest) -> dict[str, SplitSource]:
+    """As `copied`, into a folder without a limit; without a folder, the sources as they are."""
+    return dict(sources) if folder is None else copied(sources, manifest, Stage(folder))
 
 
-def _copy_shards(source: SplitSource, shards: list[Shard], folder: Path) -> SplitSource:
-    """Takes the copies of the shards that are there, and makes the others.
+def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, SplitSource]:
+    """Takes the copies of the shards that are there and makes the others; what there is no room for stays where it is.
 
-    A copy has its name only when it is whole and has the digest of the manifest, and the folder is that of one
-    dataset: what is there can be trusted, whichever job made it. A broken shard is not copied.
+    A copy has its name only when it is whole and has the digest of the manifest, and its folder is that of one dataset:
+    what is there can be trusted, whichever job made it. A broken shard is not copied. One job at a time makes copies.
+
+    Raises:
+        UsageError: no room for the copies, or the folder can't be written.
+        RunError: a shard can't be had.
     """
+    folder = Path(stage.folder, manifest.fingerprint[:16])
+    wanted = list(_wanted(sources, manifest))
     try:
-        missing = [shard.size_bytes for shard in shards if not (folder / shard.path).exists()]
         folder.mkdir(parents=True, exist_ok=True)
-        if sum(missing) > shutil.disk_usage(folder).free:
-            raise OSError(f"{sum(missing) / 1e9:.2f} GB are needed, {shutil.disk_usage(folder).free / 1e9:.2f} GB free")
-        copies = [
-            str(folder / shard.path) if _copy(path, shard, folder / shard.path) else path
-            for path, shard in zip(source.paths, shards, strict=True)
-        ]
+        with _alone(folder):
+            missing = [(place, shard) for place, shard in wanted if not (folder / shard.path).exists()]
+            chosen = _chosen(missing, stage)
+            needed, free = sum(shard.size_bytes for _, shard in chosen), shutil.disk_usage(folder).free
+            if needed > free:
+                raise OSError(f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB free")
+            _copy(chosen, folder, stage.show_progress)
+    except RunError:  # of the bucket; one of them is an OSError too
+        raise
     except OSError as error:
         raise UsageError(
-            f"--cache disk: {folder}: {error.strerror or error}; name another folder with --cache_dir"
+            f"{stage.flag}: {folder}: {error.strerror or error}; name another folder with {stage.other}"
         ) from None
-    return replace(source, paths=tuple(copies))
+    copies = {place: str(folder / shard.path) for place, shard in wanted if (folder / shard.path).exists()}
+    return {
+        split: replace(source, paths=tuple(copies.get(place, place) for place in source.paths))
+        for split, source in sources.items()
+    }
 
 
-def _copy(path: str, shard: Shard, copy: Path) -> bool:
-    """Copies a shard by rename unless it is there; whether there is a copy now."""
-    if copy.exists():
-        return True
-    copy.parent.mkdir(parents=True, exist_ok=True)
-    temporary = copy.with_name(f".{copy.name}.{os.getpid()}.{os.urandom(4).hex()}")
+def _wanted(sources: Sources, manifest: Manifest) -> Iterator[tuple[str, Shard]]:
+    """The shards that this worker reads, with their place; those that are read most often first."""
+    for split in sorted(sources, key=("val", "train", "test").index):
+        source = sources[split]
+        shards = manifest.shards(source.image_size, split)
+        for index in source.kept if source.kept is not None else range(len(shards)):
+            yield source.paths[index], shards[index]
+
+
+def _chosen(missing: list[tuple[str, Shard]], stage: Stage) -> list[tuple[str, Shard]]:
+    """Those that the limit leaves room for, beside what is in the folder, of whatever dataset."""
+    if not stage.max_bytes:
+        return missing
+    room = stage.max_bytes - sum(file.size for file in storage.files(Path(stage.folder)))
+    chosen = []
+    for place, shard in missing:
+        if shard.size_bytes <= room:
+            room -= shard.size_bytes
+            chosen.append((place, shard))
+    if left := len(missing) - len(chosen):
+        logger.warning("--stage_max_bytes leaves no room for %d of %d shards; they are streamed", left, len(missing))
+    return chosen
+
+
+def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) -> None:
+    """Copies shards, a few at a time, each by rename when it is what the manifest says."""
+    with progress_bar("stage", len(shards), unit="shards", show=show_progress and bool(shards)) as bar:
+        for start in range(0, len(shards), AT_ONCE):
+            some = shards[start : start + AT_ONCE]
+            copies = [folder / shard.path for _, shard in some]
+            halves = [copy.with_name(f".{copy.name}") for copy in copies]
+            for half in halves:
+                half.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                storage.download([(storage.path(place), half) for (place, _), half in zip(some, halves, strict=True)])
+                for (_, shard), half, copy in zip(some, halves, copies, strict=True):
+                    if file_sha256(half) == shard.sha256:
+                        with open(half, "rb") as file:
+                            os.fsync(file.fileno())
+                        os.replace(half, copy)
+            finally:
+                for half in halves:
+                    half.unlink(missing_ok=True)
+            bar.update(len(some))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for other jobs that make copies in a folder, and clears what killed ones left half made."""
+    descriptor = os.open(folder, os.O_RDONLY)
     try:
-        shutil.copyfile(path, temporary)
-        if file_sha256(temporary) != shard.sha256:
-            return False
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, copy)
-        return True
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for half in folder.glob("size-*/.*"):
+            half.unlink()
+        yield
     finally:
-        temporary.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 def _leave_out_broken(source: SplitSource, split: str, folder: str) -> SplitSource:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from beam_prep.errors import UsageError
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
+from beam_prep.mirror import mirror_of
 from trainer import together
 from trainer.cluster import Cluster, find_cluster
 from trainer.config import TrainConfig
@@ -22,8 +23,14 @@ from trainer.description import SERVABLE_EQUALIZATIONS, Description
 from trainer.inputs import check_held_out, check_same_preprocessing, check_threshold_rule, check_trainable, open_split
 from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from trainer.run_folder import RunFolder, check_empty, check_output, job_of
-from trainer.staging import staged
+from trainer.staging import copied_to, staged
 from trainer.thresholds import OperatingPoint, choose_threshold
+
+MODEL = ("model.keras", "model.json")
+"""What of a run is needed to use it."""
+
+RESULTS = ("*.json", "*.csv", "report.html", "evaluations/")
+"""What a run found out."""
 
 if TYPE_CHECKING:
     from trainer.explanations import Explained
@@ -55,7 +62,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     with _sole_writer(config.output, cluster):
         check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
-        with staged(config, manifest, sources) as staged_sources:
+        with staged(config, manifest, sources, cluster) as staged_sources:
             with quiet_start():
                 from trainer.failures import explained
                 from trainer.training import Training
@@ -68,12 +75,13 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             return None
         numbers = publish(training.folder, evaluations)
         training.folder.finish(keep_checkpoint=config.keep_checkpoint)
+        training.folder.push()
         return training.folder, numbers
 
 
 def _sole_writer(output: str, cluster: Cluster | None) -> AbstractContextManager[None]:
     """The chief keeps other jobs out of the run folder; other workers write nothing."""
-    return nullcontext() if cluster and cluster.index else exclusive(output)
+    return nullcontext() if cluster and cluster.index else exclusive(RunFolder.at(output).path)
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
@@ -88,7 +96,7 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
             do not belong together, or an output folder that holds something else.
         RunError: the records can't be read.
     """
-    runs = [RunFolder(Path(run)) for run in config.run]
+    runs = [RunFolder.at(run).fetch(*RESULTS, *MODEL) for run in config.run]
     described = [run.read_json("model") for run in runs]
     manifest = Manifest.read(config.data)
     for run, model in zip(config.run, described, strict=True):
@@ -101,17 +109,20 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
         raise UsageError(f"{config.data}: its {config.split} split is empty; choose --split from: {', '.join(filled)}")
     if config.output is not None:
         return _evaluate_together(config, manifest, described)
+    source = copied_to(config.stage_dir, {config.split: sources[0]}, manifest)[config.split]
     point = _operating_point(runs[0], described[0], config.threshold_rule)
     with quiet_start():
         from trainer.evaluation import explained_evaluation, load_evaluator, predict_split
     evaluator = load_evaluator(runs[0].model)
-    predictions = predict_split(evaluator, sources[0], config.split, batch_size=config.batch_size)
+    predictions = predict_split(evaluator, source, config.split, batch_size=config.batch_size)
     evaluation = explained_evaluation(
-        evaluator.model, predictions, sources[0], config.split, point=point, prevalence=config.prevalence
+        evaluator.model, predictions, source, config.split, point=point, prevalence=config.prevalence
     )
     same = described[0]["dataset_fingerprint"] == manifest.fingerprint
     folder = runs[0] if same else runs[0].aside(manifest.fingerprint)
-    return folder, publish(folder, [evaluation])
+    numbers = publish(folder, [evaluation])
+    runs[0].push()
+    return folder, numbers
 
 
 def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None) -> OperatingPoint:
@@ -123,9 +134,7 @@ def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None
 
     val = read_predictions(run.path, "val")
     if val is None:
-        raise UsageError(
-            f"--threshold_rule {rule}: {run.path} has no predictions-val.csv to choose on; evaluate val first"
-        )
+        raise UsageError(f"--threshold_rule {rule}: {run} has no predictions-val.csv to choose on; evaluate val first")
     return replace(point, threshold=choose_threshold(rule, val.labels, val.probabilities), threshold_rule=rule)
 
 
@@ -137,19 +146,23 @@ def _evaluate_together(
     On the dataset that they were trained on, threshold and temperature are fitted on its validation images; any other
     dataset is evaluated with what was fitted so, which must be there already.
     """
-    folder = RunFolder(Path(config.output or ""))
+    home = folder = RunFolder.at(config.output or "").fetch(*RESULTS)
     known = together.open_output(folder, config, described)
     own = described[0]["dataset_fingerprint"] == manifest.fingerprint
     if not own and not known:
         raise UsageError(
-            f"{config.data} is not the dataset that the runs were trained on, and --output {folder.path} holds no "
+            f"{config.data} is not the dataset that the runs were trained on, and --output {folder} holds no "
             "threshold and temperature yet; evaluate them on their own dataset first, into the same --output"
         )
     splits: list[str] = sorted({"val", config.split}) if own else [config.split]
     models = [
         (
-            RunFolder(Path(run)).model,
-            {split: open_split(config.data, manifest, model["image_size"], split) for split in splits},
+            RunFolder.at(run).model,
+            copied_to(
+                config.stage_dir,
+                {split: open_split(config.data, manifest, model["image_size"], split) for split in splits},
+                manifest,
+            ),
         )
         for run, model in zip(config.run, described, strict=True)
     ]
@@ -172,7 +185,9 @@ def _evaluate_together(
         measure(predictions, shown[split], split, point=point, prevalence=config.prevalence)
         for split, predictions in found.items()
     ]
-    return folder, publish(folder, evaluations)
+    numbers = publish(folder, evaluations)
+    home.push()
+    return folder, numbers
 
 
 def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:
@@ -207,7 +222,7 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     """
     from trainer.image_files import find_files
 
-    run = RunFolder(Path(config.run))
+    run = RunFolder.at(config.run).fetch(*MODEL)
     description = Description.read(run)
     paths = find_files(config.files)
     with quiet_start():
@@ -227,14 +242,16 @@ def explain(config: ExplainConfig) -> list[Explained]:
     """
     from trainer.image_files import find_files
 
-    run = RunFolder(Path(config.run))
+    run = RunFolder.at(config.run).fetch(*MODEL)
     description = Description.read(run)
     paths = find_files(config.files)
     output = check_empty(config.output)
     with quiet_start():
         from trainer import models
         from trainer.explanations import explain_files
-    return explain_files(models.load(run.model), description, paths, output)
+    explained = explain_files(models.load(run.model), description, paths, output)
+    mirror_of(config.output).push()
+    return explained
 
 
 def export(config: ExportConfig) -> Path:
@@ -247,7 +264,7 @@ def export(config: ExportConfig) -> Path:
         UsageError: no run, one of an equalization that can't be exported, or an output folder that is not empty.
         RunError: the export can't be written.
     """
-    run = RunFolder(Path(config.run))
+    run = RunFolder.at(config.run).fetch(*MODEL)
     description = Description.read(run)
     if description.equalization not in SERVABLE_EQUALIZATIONS:
         raise UsageError(
@@ -259,6 +276,7 @@ def export(config: ExportConfig) -> Path:
         from trainer import models
         from trainer.export import export as write
     write(models.load(run.model), run.model, description, output)
+    mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output
 
 

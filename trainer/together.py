@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
 from trainer.run_config import EvaluateConfig
 from trainer.run_folder import RunFolder
@@ -31,7 +31,8 @@ def open_output(folder: RunFolder, config: EvaluateConfig, described: list[dict[
             f"--run: expected runs that were trained on one dataset, found {len(fingerprints)}; what one of them tests "
             "on, another may have learnt from"
         )
-    if not folder.path.exists() or (folder.path.is_dir() and not any(folder.path.iterdir())):
+    place = storage.path(config.output or "")
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
         return {}
     try:
         known = folder.read_json("model")
@@ -39,7 +40,7 @@ def open_output(folder: RunFolder, config: EvaluateConfig, described: list[dict[
         known = {}
     if (known.get("members"), known.get("tta")) != (_members(config, described), config.tta):
         raise UsageError(
-            f"--output {folder.path}: expected an empty or absent folder, or an earlier evaluation of the same runs, "
+            f"--output {folder}: expected an empty or absent folder, or an earlier evaluation of the same runs, "
             "found something else; name another folder"
         )
     return known
@@ -64,6 +65,6 @@ def describe(config: EvaluateConfig, described: list[dict[str, Any]], point: Ope
 
 def _members(config: EvaluateConfig, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"run": str(Path(run).resolve()), "arch": model["arch"], "image_size": model["image_size"]}
+        {"run": str(storage.path(run).resolve()), "arch": model["arch"], "image_size": model["image_size"]}
         for run, model in zip(config.run, described, strict=True)
     ]

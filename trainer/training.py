@@ -8,7 +8,6 @@ import platform
 from collections.abc import Iterator, Sequence
 from functools import partial
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -71,11 +70,11 @@ class Training:
             self.model = models.build(config)
         self._evaluator = Evaluator(self.model, self.strategy)
         self.is_chief = is_chief(self.strategy)
-        self.folder = RunFolder(Path(config.output))
+        self.folder = RunFolder.at(config.output)
         if self.is_chief:
             open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
             link_checkpoint(config)
-        self._saver = Saver(self.model, self.strategy, self.folder.checkpoints, config.checkpoint_every_steps)
+        self._saver = Saver(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         self._trained_on = ["train", "val"] if config.train_on_val else ["train"]
         self._source = join([sources[split] for split in self._trained_on])
         weights = pooled([manifest.splits[split] for split in self._trained_on]).class_weights
@@ -104,7 +103,7 @@ class Training:
         if self.is_chief and self.state.history:
             self.folder.write_history(self.state.history)
         phases = phases_of(self.config)
-        with self._saver.stop:
+        with self._saver.stop, self._saver.uploads:
             while self.state.phase < len(phases):
                 phase = phases[self.state.phase]
                 try:

@@ -63,6 +63,8 @@ def test_a_size_that_is_not_there_is_refused_with_those_that_are(manifest):
         (lambda content: content.update(num_records=1), "does not match its fingerprint"),
         (lambda content: content.pop("splits"), "not a manifest"),
         (lambda content: content.update(surprise=1), "not a manifest"),
+        (lambda content: content["sizes"]["90"]["train"][0].update(path="../x"), "lies outside the dataset"),
+        (lambda content: content["sizes"]["90"]["train"][0].update(path="/etc/x"), "lies outside the dataset"),
     ],
 )
 def test_a_manifest_of_another_kind_is_refused(manifest, tmp_path, change, said):

@@ -145,3 +145,19 @@ def test_sigterm_to_any_worker_saves_and_ends_all(dataset, tmp_path):
     other = finish(start(1, dataset, run, "--batch_size", 4, "--strategy", "none"))[0]
     assert (other[0], "--strategy: auto there, none here" in other[2]) == (2, True)
     succeed(2, dataset, run, "--batch_size", 4)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_workers_that_share_nothing_but_a_bucket(bucket, dataset, tmp_path):
+    """Each has its share of the shards on its disk; after a kill they go on from the bucket."""
+    data, run = bucket.put(dataset, "data"), f"{bucket.url}/run"
+    flags = ("--shard_files", "--stage_dir", tmp_path / "stage", "--checkpoint_every_steps", 2)
+    succeed(2, data, tmp_path / "whole", *flags)
+    killer = {1: (str(FIXTURES / "signalled_training.py"), "SIGKILL", 5)}
+    ended = finish(start(2, data, run, *flags, *ONE_BY_ONE, programs=killer))
+    assert [code for code, *_ in ended] == [1, -signal.SIGKILL], ended
+    assert any(name.endswith("2.json") for name in bucket.files("run/checkpoints"))
+    assert "metrics.json" not in bucket.files("run")
+    succeed(2, data, run, *flags)
+    assert_same(bucket.get("run", tmp_path / "run"), tmp_path / "whole")

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import nullcontext
 
 import keras
 
+from beam_prep import storage
 from beam_prep.errors import UsageError
+from beam_prep.mirror import local_copy
 
 
 def build(
@@ -50,24 +52,27 @@ def load_base(application: Callable[..., keras.Model], *, image_size: int, weigh
         UsageError: the weights can't be had or do not fit; says how to place the file.
     """
     source = None if weights == "none" else weights
-    if source not in (None, "imagenet") and not Path(str(source)).is_file():
+    named = source not in (None, "imagenet")
+    if named and not storage.path(str(source)).is_file():
         raise UsageError(f"--weights {source}: expected imagenet, none or the path of a weights file, found no file")
     shape = (image_size, image_size, 3)
-    try:
-        with warnings.catch_warnings():
-            # Keras warns, and goes on with random numbers, where a file holds nothing for a layer.
-            warnings.simplefilter("error", UserWarning)
-            return application(include_top=False, weights=source, input_shape=shape, name="base")
-    except Exception as error:
-        if source == "imagenet":
+    with local_copy(weights) if named else nullcontext() as file:
+        try:
+            with warnings.catch_warnings():
+                # Keras warns, and goes on with random numbers, where a file holds nothing for a layer.
+                warnings.simplefilter("error", UserWarning)
+                weights_of_base = source if file is None else str(file)
+                return application(include_top=False, weights=weights_of_base, input_shape=shape, name="base")
+        except Exception as error:
+            if source == "imagenet":
+                raise UsageError(
+                    f"--weights imagenet: the download failed ({_first_line(error)}); on a machine with a network get "
+                    f"the file of {application.__name__} without top (…_notop.h5) by keras.applications, which puts it "
+                    "into ~/.keras/models, and copy it there here, or name it: --weights PATH; or train --weights none"
+                ) from None
             raise UsageError(
-                f"--weights imagenet: the download failed ({_first_line(error)}); on a machine with a network get "
-                f"the file of {application.__name__} without top (…_notop.h5) by keras.applications, which puts it "
-                "into ~/.keras/models, and copy it there here, or name it: --weights PATH; or train --weights none"
+                f"--weights {source}: not the weights of {application.__name__} without top: {_first_line(error)}"
             ) from None
-        raise UsageError(
-            f"--weights {source}: not the weights of {application.__name__} without top: {_first_line(error)}"
-        ) from None
 
 
 def _first_line(error: Exception) -> str:
