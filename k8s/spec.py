@@ -185,7 +185,7 @@ class SweepSpec(GpuSpec):
             raise UsageError("--role, --worker_index and --oracle are given to each pod by itself; leave them out")
         space = self.tuner.space
         places = tuple(f"{mount.path}/" for mount in (*self.claims, *self.buckets))
-        if space is not None and not space.startswith(("gs://", *places)):
+        if space is not None and not space.startswith(places):
             raise UsageError(
                 f"--space {space}: the pods don't see the files of this machine; "
                 "give a path under a --pvc or --bucket, or its lines as flags"

@@ -101,8 +101,8 @@ class SearchConfig:
             raise UsageError("--data is missing; name a dataset folder, as beam_prep prepare wrote it")
         if "://" in self.output:
             raise UsageError(
-                f"--output {self.output}: expected a folder of this machine or one that is mounted, as by GCS FUSE: chief "
-                "and workers write it together; --data may be in a bucket"
+                f"--output {self.output}: expected a folder of this machine, or a shared one that is mounted (NFS, a "
+                "PersistentVolumeClaim): chief and workers write it together; --data may be in a bucket"
             )
         at_least = {
             "max_trials": 0,

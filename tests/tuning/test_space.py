@@ -90,3 +90,8 @@ def test_epochs_of_hyperband_are_those_that_a_training_in_two_phases_begins_with
         config = job.train_config({"tuner/epochs": epochs, "unfreeze_layers": 5}, "R")
         lengths.append((config.epochs, config.fine_tune_epochs))
     assert lengths == [(1, 0), (4, 0), (4, 2), (4, 5)]
+
+
+def test_a_sweep_is_not_written_to_a_bucket():
+    with pytest.raises(UsageError, match="chief and workers write it together"):
+        SearchConfig(data=("d",), output="gs://bucket/sweep")
