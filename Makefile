@@ -23,8 +23,8 @@ setup: .venv/ready ## .venv with the project and all it needs
 	$(PYTHON) -m venv --clear .venv
 	@# uv installs in seconds what pip takes minutes for; where it can't (an index that only pip is set up for), pip does.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
-		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[prep,train,tune,k8s,dev]' \
-		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prep,train,tune,k8s,dev]'
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]' \
+		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]'
 	touch $@
 
 demo: .venv/ready ## synthetic images to an evaluated model and a page to look at

@@ -23,6 +23,7 @@ setup(
         "train": TRAIN,
         "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml"],
         "k8s": ["kubernetes>=33"],
+        "kaggle": ["kaggle>=2.2,<3; python_version >= '3.11'", "tqdm"],
         "bench": [
             "importlib_resources; python_version >= '3.11'",
             "tensorflow-datasets>=4.9.10; python_version >= '3.11'",

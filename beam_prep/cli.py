@@ -9,7 +9,7 @@ from pathlib import Path
 from beam_prep import command_line
 from beam_prep.audit import Audit
 from beam_prep.command_line import Command
-from beam_prep.config import PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
+from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from beam_prep.traits import FEATURES
@@ -40,6 +40,14 @@ def synthesize(config: SynthesizeConfig) -> None:
         print(f"{split:6}" + "".join(f"{name:>12} {count}" for name, count in by_class.items()))
     print(f"phantoms:  {output}")
     print(f"next:      python -m beam_prep prepare --input {output} --output DATASET")
+
+
+def download(config: DownloadConfig) -> None:
+    """Downloads a data set and says where it is."""
+    from beam_prep.download import download as run
+
+    print(f"files:     {run(config)} in {config.output}")
+    print(f"next:      python -m beam_prep prepare --input {config.output} --output DATASET")
 
 
 def prepare(config: PrepConfig, beam_args: list[str]) -> None:
@@ -114,6 +122,7 @@ def report(config: ReportConfig) -> None:
 
 COMMANDS = {
     "synthesize": Command(SynthesizeConfig, synthesize),
+    "download": Command(DownloadConfig, download),
     "prepare": Command(PrepConfig, prepare, takes_more=True),
     "verify": Command(VerifyConfig, verify, positional=True),
     "report": Command(ReportConfig, report, positional=True),

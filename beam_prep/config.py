@@ -28,6 +28,16 @@ class SynthesizeConfig:
 
 
 @dataclass(frozen=True)
+class DownloadConfig:
+    """Download a public data set from Kaggle; needs an account there and the extra `kaggle`."""
+
+    output: str
+    """Folder for its files; it must be empty or absent."""
+    dataset: str = "chest-xray-pneumonia"
+    """chest-xray-pneumonia (1.2 GB), or any other as Kaggle writes it: OWNER/NAME."""
+
+
+@dataclass(frozen=True)
 class PrepConfig:
     """Equalize, resize and shard images into TFRecords (Apache Beam).
 

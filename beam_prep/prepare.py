@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
+from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from beam_prep.progress import watch
 from beam_prep.resume import sort_out
 from beam_prep.runners import make_pipeline, pipeline_options
 from beam_prep.sources import DEFAULT_SALT, Source, find_sources
-from beam_prep.work import WorkFolder, exclusive, open_output
+from beam_prep.work import WorkFolder, open_output
 
 if TYPE_CHECKING:
     import apache_beam as beam

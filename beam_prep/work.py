@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Set
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,33 +60,6 @@ class WorkFolder:
     def remove(self) -> None:
         """Deletes the folder."""
         shutil.rmtree(self.path)
-
-
-@contextmanager
-def exclusive(dataset: str | os.PathLike[str]) -> Iterator[None]:
-    """Keeps other jobs out of a dataset folder, which is made if need be, for as long as the block runs.
-
-    The lock goes with the process, however that ends.
-
-    Raises:
-        UsageError: another job has it, or the folder can't be made.
-    """
-    folder = Path(dataset)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"--output {folder}: another job is writing to it; wait for it, or name another") from None
-        except OSError:  # a file system without locks
-            pass
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:

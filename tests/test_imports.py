@@ -33,6 +33,7 @@ def rooms(modules: set[str]) -> set[str]:
         "splits",
         "spool",
         "work",
+        "folder_lock",
         "plan",
     ],
 )
@@ -92,6 +93,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "clahe",
         "pyramid",
         "errors",
+        "folder_lock",
         "command_line",
         "page",
     }

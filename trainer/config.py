@@ -35,6 +35,10 @@ WITHOUT_EFFECT = (
 """Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
 
 
+OWN_OF_A_WORKER = ("config", "data", "output", "strategy", "num_replicas", "cache", "cache_dir", "overwrite")
+"""Flags that may differ between workers of one training; places are what each machine calls them."""
+
+
 @dataclass(frozen=True)
 class TrainConfig:
     """Train a network on a prepared dataset, evaluate it and write its report.

@@ -222,7 +222,8 @@ def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFol
     folder = RunFolder(Path(path))
     try:
         if check_output(path, job, overwrite=overwrite) == "run to replace":
-            shutil.rmtree(folder.path)
+            for entry in folder.path.iterdir():  # the folder itself stays: it is locked
+                shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         if not os.access(folder.path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

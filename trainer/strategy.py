@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import tensorflow as tf
@@ -74,6 +75,23 @@ def sum_of_workers(strategy: tf.distribute.Strategy, value: int) -> int:
         lambda context: tf.constant(value if context.replica_id_in_sync_group % num_local == 0 else 0)
     )
     return int(strategy.reduce(tf.distribute.ReduceOp.SUM, of_replicas, axis=None))
+
+
+def check_alike(strategy: tf.distribute.Strategy, values: Mapping[str, object]) -> None:
+    """Compares what the workers were given with what the chief was; every worker has to call it, at the same point.
+
+    Raises:
+        UsageError: some values differ; raised in every worker, as they would wait for each other for ever.
+    """
+
+    def differs(value: object) -> bool:
+        own = zlib.crc32(repr(value).encode()) >> 1  # an int32
+        chiefs = sum_of_workers(strategy, own if is_chief(strategy) else 0)
+        return sum_of_workers(strategy, int(own != chiefs)) > 0
+
+    if is_multiworker(strategy) and differs(sorted(values.items())):
+        names = ", ".join(f"--{name}" for name, value in sorted(values.items()) if differs(value))
+        raise UsageError(f"not all workers were given the same {names}; start the same command on every worker")
 
 
 def _join(cluster: Cluster, config: TrainConfig, gpus: list) -> tf.distribute.Strategy:

@@ -6,15 +6,16 @@ import os
 import sys
 import tempfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.errors import UsageError
+from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from trainer import together
-from trainer.cluster import find_cluster
+from trainer.cluster import Cluster, find_cluster
 from trainer.config import TrainConfig
 from trainer.continuation import check_continuation
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
@@ -38,7 +39,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     Raises:
         UsageError: TF_CONFIG, the dataset, the output folder, the devices or the weights are not what they should be;
             nothing was written.
-        RunError: the training failed.
+        RunError: the training failed, or another one writes to the folder.
         Terminated: it was asked to stop, and has saved what it had.
     """
     cluster = find_cluster(config.strategy)
@@ -51,22 +52,28 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     }
     check_trainable(manifest, config.batch_size)
     check_threshold_rule(manifest, config.threshold_rule)
-    check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
-    check_continuation(config, manifest.fingerprint)
-    with staged(config, manifest, sources) as staged_sources:
-        with quiet_start():
-            from trainer.failures import explained
-            from trainer.training import Training
-        num_workers = len(cluster.workers) if cluster else 1
-        with explained(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
-            training = Training(config, manifest, staged_sources)
-            training.run()
-            evaluations = training.evaluate()
-    if not training.is_chief:
-        return None
-    numbers = publish(training.folder, evaluations)
-    training.folder.finish(keep_checkpoint=config.keep_checkpoint)
-    return training.folder, numbers
+    with _sole_writer(config.output, cluster):
+        check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+        check_continuation(config, manifest.fingerprint)
+        with staged(config, manifest, sources) as staged_sources:
+            with quiet_start():
+                from trainer.failures import explained
+                from trainer.training import Training
+            num_workers = len(cluster.workers) if cluster else 1
+            with explained(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
+                training = Training(config, manifest, staged_sources)
+                training.run()
+                evaluations = training.evaluate()
+        if not training.is_chief:
+            return None
+        numbers = publish(training.folder, evaluations)
+        training.folder.finish(keep_checkpoint=config.keep_checkpoint)
+        return training.folder, numbers
+
+
+def _sole_writer(output: str, cluster: Cluster | None) -> AbstractContextManager[None]:
+    """The chief keeps other jobs out of the run folder; other workers write nothing."""
+    return nullcontext() if cluster and cluster.index else exclusive(output)
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:

@@ -20,7 +20,7 @@ from trainer import metrics, models
 from trainer.augment import random_affine
 from trainer.callbacks import Callbacks, own_callbacks
 from trainer.cluster import find_cluster
-from trainer.config import TrainConfig
+from trainer.config import OWN_OF_A_WORKER, TrainConfig
 from trainer.continuation import link_checkpoint
 from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
@@ -31,7 +31,7 @@ from trainer.progress import progress_bar
 from trainer.run_folder import RunFolder, job_of, open_output, written
 from trainer.saving import Saver
 from trainer.state import TrainingState
-from trainer.strategy import is_chief, make_strategy
+from trainer.strategy import check_alike, is_chief, make_strategy
 from trainer.sums import EpochSums, NotFiniteError
 from trainer.thresholds import OperatingPoint, parse_rule
 
@@ -64,6 +64,8 @@ class Training:
         self.manifest = manifest
         self.sources = sources
         self.strategy = make_strategy(config)
+        shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
+        check_alike(self.strategy, {**shared, "data": manifest.fingerprint})
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)

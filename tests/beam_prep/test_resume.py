@@ -15,10 +15,10 @@ from PIL import Image
 
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
+from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from beam_prep.prepare import prepare
 from beam_prep.verify import verify
-from beam_prep.work import exclusive
 
 
 @pytest.fixture
@@ -141,5 +141,5 @@ def test_a_stopped_job_goes_on_with_a_larger_limit_of_rejections(config, caplog)
 
 
 def test_two_jobs_do_not_write_to_one_folder(config):
-    with exclusive(config.output), pytest.raises(UsageError, match="another job is writing"):
+    with exclusive(config.output), pytest.raises(RunError, match="another job is writing"):
         prepare(config)

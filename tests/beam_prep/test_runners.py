@@ -13,12 +13,13 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
+from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from beam_prep.pipeline import build
 from beam_prep.prepare import prepare
 from beam_prep.sources import DEFAULT_SALT, find_sources
 from beam_prep.transforms import NAMESPACE
-from beam_prep.work import exclusive, open_output
+from beam_prep.work import open_output
 
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")

@@ -9,9 +9,12 @@ import tensorflow as tf
 
 from beam_prep.config import PrepConfig
 from beam_prep.errors import RunError, UsageError
+from beam_prep.folder_lock import exclusive
 from beam_prep.prepare import prepare
+from trainer.config import TrainConfig
 from trainer.failures import explained
 from trainer.run_folder import RunFolder, check_output, job_of, open_output
+from trainer.task import train
 
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
 
@@ -64,6 +67,13 @@ def test_a_full_disk_names_the_last_good_checkpoint_and_the_run_goes_on_later(co
 def test_a_file_of_the_run_that_can_not_be_written_is_one_line(tmp_path):
     with pytest.raises(RunError, match=r"history.csv: can't be written: No such file or directory"):
         RunFolder(tmp_path / "gone").write_history([])
+
+
+def test_two_trainings_do_not_write_one_run(dataset, tmp_path):
+    config = TrainConfig(data=str(dataset), output=str(tmp_path / "run"), image_size=32)
+    with exclusive(config.output), pytest.raises(RunError, match="another job is writing"):
+        train(config)
+    assert not (tmp_path / "run").exists()
 
 
 def test_an_output_that_is_read_only_is_refused(unprivileged):

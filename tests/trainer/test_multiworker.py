@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import keras
@@ -18,12 +19,13 @@ FIXTURES = Path(__file__).parent.parent / "fixtures"
 SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 2)
 ONE_BY_ONE = ("--steps_per_call", 1)  # so that a signal comes at that very step
 MODULE = ("-m", "trainer")
+NONE: Mapping[int, tuple] = {}
 PLAIN = (str(FIXTURES / "plain_training.py"),)
 KILLED_WITHIN_S = 60.0  # TensorFlow's heartbeats tell after 10 s, and the machine may be busy
 
 
-def start(num_workers: int, dataset, run, *flags, programs=None) -> list[subprocess.Popen]:
-    """One process a worker; `programs`: what each runs instead of the trainer."""
+def start(num_workers: int, dataset, run, *flags, programs=NONE, own_flags=NONE) -> list[subprocess.Popen]:
+    """One process a worker; `programs`: what each runs instead of the trainer, `own_flags`: of each alone."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(num_workers)]
     addresses = [f"localhost:{server.getsockname()[1]}" for server in sockets]
     for server in sockets:
@@ -33,7 +35,10 @@ def start(num_workers: int, dataset, run, *flags, programs=None) -> list[subproc
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return [
         subprocess.Popen(
-            [sys.executable, *map(str, [*((programs or {}).get(index, MODULE)), *flags])],
+            [
+                sys.executable,
+                *map(str, (*programs.get(index, MODULE), *flags, *own_flags.get(index, ()))),
+            ],
             env={**environment, "TF_CONFIG": tf_config(addresses, index)},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -87,6 +92,15 @@ def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_
     succeed(2, dataset, tmp_path / "two")
     assert json.loads((tmp_path / "two" / "model.json").read_text())["num_replicas"] == 2
     assert_alike(tmp_path / "two", tmp_path / "one", atol=1e-5)
+
+
+def test_workers_with_different_flags_all_end(dataset, tmp_path):
+    other = {1: ("--steps_per_call", 2, "--seed", 1)}
+    ended = finish(start(2, dataset, tmp_path / "run", own_flags=other))
+    assert [code for code, *_ in ended] == [2, 2], ended
+    for _, _, said in ended:
+        assert "not all workers were given the same --seed, --steps_per_call;" in said.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
