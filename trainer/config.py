@@ -75,8 +75,26 @@ class TrainConfig:
     """One rate for all dropout layers, 0 to less than 1; 0.2 and 0.5 (baseline_cnn) or 0.1 if not given."""
     early_stopping_patience: int = 0
     """Epochs without lower validation loss after which a phase ends; 0: it runs to its last epoch."""
+    optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"
+    """auto: rmsprop (baseline_cnn) or adam. sgd has a Nesterov momentum of 0.9."""
+    weight_decay: float = 0.0
+    """Decoupled, a share of the learning rate in each step: adam with it is AdamW. Not of biases, nor normalization."""
+    clip_norm: float | None = None
+    """Bound of the norm of all gradients together, of the global batch; none if not given."""
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    """Learning rate of a phase. plateau: see --plateau_patience; cosine: from the learning rate to 0, step by step."""
+    warmup_epochs: float = 0.0
+    """With --schedule cosine: epochs in which the learning rate rises from 0."""
     plateau_patience: int = 2
     """Epochs without better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
+    label_smoothing: float = 0.0
+    """What the targets 0 and 1 are short of each other, 0 to less than 1."""
+    ema_decay: float = 0.0
+    """Evaluate and keep a moving average of the weights: what stays of it in each step, such as 0.999; 0: off."""
+    mixup_alpha: float = 0.0
+    """Mix each image with another one, by shares from Beta(alpha, alpha), such as 0.2; 0: off."""
+    cutout: float = 0.0
+    """Grey out a square of each image: its side, as a share of the image's; 0: off."""
     augment: bool = True
     """Random rotation, zoom, shift and flip of the training images, on the device."""
     rotation_degrees: float = 30.0
@@ -156,12 +174,22 @@ class TrainConfig:
             "zoom": 0,
             "shift": 0,
             "seed": 0,
+            "weight_decay": 0,
+            "warmup_epochs": 0,
+            "label_smoothing": 0,
+            "ema_decay": 0,
+            "mixup_alpha": 0,
+            "cutout": 0,
         }
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
-        if self.zoom >= 1:
-            raise UsageError(f"--zoom is {self.zoom}; expected less than 1")
+        for name in ("zoom", "label_smoothing", "ema_decay", "cutout"):
+            if getattr(self, name) >= 1:
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected less than 1")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise UsageError(f"--clip_norm is {self.clip_norm}; expected more than 0, such as 1")
+        self._check_schedule()
         for name in ("learning_rate", "fine_tune_learning_rate"):
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < 10:
@@ -181,6 +209,16 @@ class TrainConfig:
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
+
+    def _check_schedule(self) -> None:
+        if self.warmup_epochs and self.schedule != "cosine":
+            raise UsageError(f"--warmup_epochs goes with --schedule cosine; found --schedule {self.schedule}")
+        if self.warmup_epochs and self.warmup_epochs >= min(self.epochs_by_phase):
+            raise UsageError(
+                f"--warmup_epochs is {self.warmup_epochs}, of phases of {self.epochs_by_phase} epochs; expected less"
+            )
+        if self.continue_from is not None and self.schedule == "cosine":
+            raise UsageError("--continue_from: a longer --schedule cosine does not begin as a shorter one does")
 
     @property
     def epochs_by_phase(self) -> tuple[int, ...]:

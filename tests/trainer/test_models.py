@@ -8,7 +8,8 @@ import tensorflow as tf
 from beam_prep.errors import UsageError
 from trainer import models
 from trainer.config import TrainConfig
-from trainer.phases import count_parameters, freeze, make_optimizer, phases_of
+from trainer.optimizers import make_optimizer
+from trainer.phases import count_parameters, freeze, phases_of
 
 
 def config(arch: str, **flags) -> TrainConfig:
@@ -41,7 +42,8 @@ def test_phases_have_the_optimizers_and_rates_of_the_study():
     head, fine_tune = phases_of(config("vgg19"))
     assert (head.optimizer, head.learning_rate, head.epochs) == ("adam", 5e-5, 17)
     assert (fine_tune.optimizer, fine_tune.learning_rate, fine_tune.epochs) == ("adam", 2e-6, 17)
-    assert float(make_optimizer(fine_tune).learning_rate) == pytest.approx(2e-6)
+    rate = make_optimizer(fine_tune, config("vgg19"), steps_per_epoch=10).learning_rate
+    assert float(rate) == pytest.approx(2e-6)
     assert [phase.name for phase in phases_of(config("vgg19", fine_tune_epochs=0))] == ["head"]
 
 
