@@ -13,10 +13,13 @@ from typing import Any, Literal
 from beam_prep.errors import UsageError
 from trainer.thresholds import parse_rule
 
-Arch = Literal["baseline_cnn", "vgg19", "inception_resnet_v2"]
+Arch = Literal["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"]
 
-MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "vgg19": 32, "inception_resnet_v2": 75}
+MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "se_resnet": 32, "vgg19": 32, "inception_resnet_v2": 75}
 """The smallest input that the strides of each network leave something of, px."""
+
+FROM_SCRATCH = ("baseline_cnn", "se_resnet")
+"""The networks without pretrained weights, which train in one phase."""
 
 
 WITHOUT_EFFECT = (
@@ -68,15 +71,15 @@ class TrainConfig:
     weights: str = "imagenet"
     """Of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a weights file (.h5)."""
     learning_rate: float | None = None
-    """Of the first phase; 1e-3 (baseline_cnn, RMSprop) or 5e-5 (Adam) if not given."""
+    """Of the first phase; 1e-3 (baseline_cnn, se_resnet) or 5e-5 if not given."""
     fine_tune_learning_rate: float = 2e-6
     """Of fine-tuning (Adam)."""
     dropout: float | None = None
-    """One rate for all dropout layers, 0 to less than 1; 0.2 and 0.5 (baseline_cnn) or 0.1 if not given."""
+    """One rate for all dropout layers, 0 to less than 1; 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet) or 0.1 if not given."""
     early_stopping_patience: int = 0
     """Epochs without lower validation loss after which a phase ends; 0: it runs to its last epoch."""
     optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"
-    """auto: rmsprop (baseline_cnn) or adam. sgd has a Nesterov momentum of 0.9."""
+    """auto: rmsprop (baseline_cnn), else adam. sgd has a Nesterov momentum of 0.9."""
     weight_decay: float = 0.0
     """Decoupled, a share of the learning rate in each step: adam with it is AdamW. Not of biases, nor normalization."""
     clip_norm: float | None = None
@@ -223,7 +226,7 @@ class TrainConfig:
     @property
     def epochs_by_phase(self) -> tuple[int, ...]:
         """Of the one phase, or of the head and of fine-tuning."""
-        if self.arch == "baseline_cnn" or not (self.fine_tune_epochs and self.unfreeze_layers):
+        if self.arch in FROM_SCRATCH or not (self.fine_tune_epochs and self.unfreeze_layers):
             return (self.epochs,)
         return (self.epochs, self.fine_tune_epochs)
 

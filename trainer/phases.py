@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from trainer.config import TrainConfig
+from trainer.config import FROM_SCRATCH, TrainConfig
 from trainer.models import base_of
 
 
@@ -33,8 +33,9 @@ class Phase:
 def phases_of(config: TrainConfig) -> list[Phase]:
     """The phases of a configuration, in order; the study's settings by default."""
     wanted = None if config.optimizer == "auto" else config.optimizer
-    if config.arch == "baseline_cnn":
-        return [Phase("train", config.epochs, wanted or "rmsprop", config.learning_rate or 1e-3)]
+    if config.arch in FROM_SCRATCH:
+        usual = "rmsprop" if config.arch == "baseline_cnn" else "adam"
+        return [Phase("train", config.epochs, wanted or usual, config.learning_rate or 1e-3)]
     head = Phase("head", config.epochs, wanted or "adam", config.learning_rate or 5e-5, unfreeze_layers=0)
     if len(config.epochs_by_phase) == 1:
         return [head]
