@@ -11,7 +11,7 @@ from beam_prep.command_line import Command
 from k8s import commands
 from k8s.render import render, to_yaml
 from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
-from trainer.config import with_config_file
+from trainer.config_file import with_config_file
 
 
 def print_manifest(spec: CommonSpec, more: Sequence[str] = ()) -> None:

@@ -24,7 +24,7 @@ def refused(result, *said: str) -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["beam_prep", "prepar"], "unknown command prepar; expected one of: synthesize, prepare"),
+        (["beam_prep", "prepar"], "unknown command prepar; expected one of: synthesize, download, prepare"),
         (["beam_prep", "prepare", "--output", "x"], "--input"),
         (["beam_prep", "prepare", "--input", "/absent", "--output", "x"], "found nothing; check the path"),
         (["beam_prep", "prepare", "--input", "x", "--output", "y", "--image_sizes", "8"], "expected 16 to 4096 px"),

@@ -59,6 +59,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     "module",
     [
         "config",
+        "config_file",
         "run_config",
         "cluster",
         "inputs",
@@ -70,6 +71,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
         "thresholds",
         "together",
         "cli",
+        "quiet_start",
         "task",
     ],
 )

@@ -1,4 +1,4 @@
-"""Rotation, zoom, shift and flip of the study in one resampling per image, on the device."""
+"""What is done to training images, on the device: the study's affine transform in one resampling, holes, mixtures."""
 
 from __future__ import annotations
 
@@ -7,6 +7,72 @@ import math
 import tensorflow as tf
 
 from trainer.config import TrainConfig
+
+GREY = 127.5  # the mean of an equalized image
+
+
+def augment(images: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tensor:
+    """All that a configuration asks for of each image by itself.
+
+    Args:
+        images: float32 [N, H, W, C].
+        seed: int32 [2]; the same seed gives the same images.
+        config: `augment` and what goes with it, `cutout`.
+    """
+    if config.augment:
+        images = random_affine(images, seed, config)
+    if config.cutout:
+        images = cut_out(images, tf.random.experimental.stateless_fold_in(seed, 1), config.cutout)
+    return images
+
+
+def cut_out(images: tf.Tensor, seed: tf.Tensor, share: float) -> tf.Tensor:
+    """Greys out a square of each image, anywhere; at the edge it may lie half outside.
+
+    Args:
+        images: float32 [N, H, W, C].
+        seed: int32 [2].
+        share: the side of the square, of the image's.
+
+    Source: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
+    """
+    batch, height, width = tf.shape(images)[0], tf.shape(images)[1], tf.shape(images)[2]
+    centres = tf.random.stateless_uniform([2, batch, 1], seed)  # [2, N, 1], of the sides
+
+    def is_within(size: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
+        extent = tf.cast(size, tf.float32)
+        return tf.abs(tf.range(extent)[None] + 0.5 - centre * extent) < share * extent / 2  # [N, size]
+
+    hole = is_within(height, centres[0])[:, :, None, None] & is_within(width, centres[1])[:, None, :, None]
+    return tf.where(hole, GREY, images)
+
+
+def mix(
+    images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, seed: tf.Tensor, alpha: float
+) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """Mixes each image with another one of the batch, and the losses of both in the same proportion.
+
+    Args:
+        images: float32 [N, H, W, C].
+        targets: float32 [N, 1].
+        weights: float32 [N, 1], of each image's loss, above 0.
+        seed: int32 [2].
+        alpha: of the Beta distribution that the share is drawn from; an image has at least half in its own mixture.
+
+    Returns:
+        The three, mixed. The weighed cross-entropy is linear in the target: that of the mixture is the mixture of both.
+
+    Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018.
+    """
+    gammas = tf.random.stateless_gamma([2, tf.shape(images)[0], 1], seed, alpha)  # [2, N, 1]
+    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
+    own = tf.where(tf.math.is_finite(share), tf.maximum(share, 1.0 - share), 1.0)  # [N, 1]; both gammas may be 0
+
+    def mixed(values: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
+        return own * values + (1.0 - own) * values[::-1]
+
+    mixed_weights = mixed(weights, own)
+    return mixed(images, own[:, :, None, None]), mixed(weights * targets, own) / mixed_weights, mixed_weights
 
 
 def random_affine(images: tf.Tensor, seed: tf.Tensor, config: TrainConfig) -> tf.Tensor:

@@ -108,11 +108,14 @@ class Callbacks:
 
 def own_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
     """Those that a configuration asks for, fresh for a phase; with logs for TensorBoard in the folder, if given."""
-    accuracy = "accuracy" if config.train_on_val else "val_accuracy"
-    plateau = keras.callbacks.ReduceLROnPlateau(
-        monitor=accuracy, mode="max", factor=0.2, patience=config.plateau_patience, min_lr=1e-6
-    )
-    own: list[keras.callbacks.Callback] = [plateau]
+    own: list[keras.callbacks.Callback] = []
+    if config.schedule == "plateau":
+        accuracy = "accuracy" if config.train_on_val else "val_accuracy"
+        own.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=accuracy, mode="max", factor=0.2, patience=config.plateau_patience, min_lr=1e-6
+            )
+        )
     if config.early_stopping_patience:
         own.append(keras.callbacks.EarlyStopping("val_loss", mode="min", patience=config.early_stopping_patience))
     if tensorboard:

@@ -38,7 +38,7 @@ class Checkpoint:
     Attributes:
         number: counts the saves of a run, from 1.
         state: plain values, as JSON has them.
-        arrays: by group: `model`, `optimizer`, `best`.
+        arrays: by group: `model`, `optimizer`, `average`, `best`.
     """
 
     number: int

@@ -12,7 +12,8 @@ from typing import Any
 
 from beam_prep import command_line, storage
 from beam_prep.command_line import Command
-from trainer.config import TrainConfig, with_config_file
+from trainer.config import TrainConfig
+from trainer.config_file import with_config_file
 from trainer.progress import progress_bar
 from trainer.run_config import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 

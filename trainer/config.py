@@ -5,18 +5,19 @@ The commands that work with finished runs have theirs in `run_config.py`.
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from beam_prep import storage
 from beam_prep.errors import UsageError
 from trainer.thresholds import parse_rule
 
-Arch = Literal["baseline_cnn", "vgg19", "inception_resnet_v2"]
+Arch = Literal["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"]
 
-MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "vgg19": 32, "inception_resnet_v2": 75}
+MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "se_resnet": 32, "vgg19": 32, "inception_resnet_v2": 75}
 """The smallest input that the strides of each network leave something of, px."""
+
+FROM_SCRATCH = ("baseline_cnn", "se_resnet")
+"""The networks without pretrained weights, which train in one phase."""
 
 
 WITHOUT_EFFECT = (
@@ -70,15 +71,33 @@ class TrainConfig:
     weights: str = "imagenet"
     """Of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a weights file (.h5)."""
     learning_rate: float | None = None
-    """Of the first phase; 1e-3 (baseline_cnn, RMSprop) or 5e-5 (Adam) if not given."""
+    """Of the first phase; 1e-3 (baseline_cnn, se_resnet) or 5e-5 if not given."""
     fine_tune_learning_rate: float = 2e-6
     """Of fine-tuning (Adam)."""
     dropout: float | None = None
-    """One rate for all dropout layers, 0 to less than 1; 0.2 and 0.5 (baseline_cnn) or 0.1 if not given."""
+    """One rate for all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet), 0.1."""
     early_stopping_patience: int = 0
     """Epochs without lower validation loss after which a phase ends; 0: it runs to its last epoch."""
+    optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"
+    """auto: rmsprop (baseline_cnn), else adam. sgd has a Nesterov momentum of 0.9."""
+    weight_decay: float = 0.0
+    """Decoupled, a share of the learning rate in each step: adam with it is AdamW. Not of biases, nor normalization."""
+    clip_norm: float | None = None
+    """Bound of the norm of all gradients together, of the global batch; none if not given."""
+    schedule: Literal["plateau", "cosine", "constant"] = "plateau"
+    """Learning rate of a phase. plateau: see --plateau_patience; cosine: from the learning rate to 0, step by step."""
+    warmup_epochs: float = 0.0
+    """With --schedule cosine: epochs in which the learning rate rises from 0."""
     plateau_patience: int = 2
     """Epochs without better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
+    label_smoothing: float = 0.0
+    """What the targets 0 and 1 are short of each other, 0 to less than 1."""
+    ema_decay: float = 0.0
+    """Evaluate and keep a moving average of the weights: what stays of it in each step, such as 0.999; 0: off."""
+    mixup_alpha: float = 0.0
+    """Mix each image with another one, by shares from Beta(alpha, alpha), such as 0.2; 0: off."""
+    cutout: float = 0.0
+    """Grey out a square of each image: its side, as a share of the image's; 0: off."""
     augment: bool = True
     """Random rotation, zoom, shift and flip of the training images, on the device."""
     rotation_degrees: float = 30.0
@@ -164,12 +183,22 @@ class TrainConfig:
             "zoom": 0,
             "shift": 0,
             "seed": 0,
+            "weight_decay": 0,
+            "warmup_epochs": 0,
+            "label_smoothing": 0,
+            "ema_decay": 0,
+            "mixup_alpha": 0,
+            "cutout": 0,
         }
         for name, least in at_least.items():
             if getattr(self, name) < least:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
-        if self.zoom >= 1:
-            raise UsageError(f"--zoom is {self.zoom}; expected less than 1")
+        for name in ("zoom", "label_smoothing", "ema_decay", "cutout"):
+            if getattr(self, name) >= 1:
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected less than 1")
+        if self.clip_norm is not None and not self.clip_norm > 0:
+            raise UsageError(f"--clip_norm is {self.clip_norm}; expected more than 0, such as 1")
+        self._check_schedule()
         for name in ("learning_rate", "fine_tune_learning_rate"):
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < 10:
@@ -196,10 +225,20 @@ class TrainConfig:
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
 
+    def _check_schedule(self) -> None:
+        if self.warmup_epochs and self.schedule != "cosine":
+            raise UsageError(f"--warmup_epochs goes with --schedule cosine; found --schedule {self.schedule}")
+        if self.warmup_epochs and self.warmup_epochs >= min(self.epochs_by_phase):
+            raise UsageError(
+                f"--warmup_epochs is {self.warmup_epochs}, of phases of {self.epochs_by_phase} epochs; expected less"
+            )
+        if self.continue_from is not None and self.schedule == "cosine":
+            raise UsageError("--continue_from: a longer --schedule cosine does not begin as a shorter one does")
+
     @property
     def epochs_by_phase(self) -> tuple[int, ...]:
         """Of the one phase, or of the head and of fine-tuning."""
-        if self.arch == "baseline_cnn" or not (self.fine_tune_epochs and self.unfreeze_layers):
+        if self.arch in FROM_SCRATCH or not (self.fine_tune_epochs and self.unfreeze_layers):
             return (self.epochs,)
         return (self.epochs, self.fine_tune_epochs)
 
@@ -239,46 +278,3 @@ def check_prevalence(prevalence: float | None) -> None:
     """Raises a `UsageError` unless it is a share between 0 and 1, or not given."""
     if prevalence is not None and not 0 < prevalence < 1:
         raise UsageError(f"--prevalence is {prevalence}; expected a share between 0 and 1, such as 0.1")
-
-
-def with_config_file(arguments: list[str]) -> list[str]:
-    """Puts the flags of `--config FILE` before those of the user, whose own win.
-
-    Args:
-        arguments: the words of the command, then flags.
-
-    Raises:
-        UsageError: see `flags_from_file`.
-    """
-    for index, argument in enumerate(arguments):
-        name, _, value = argument.partition("=")
-        if name == "--config" and (value or index + 1 < len(arguments)):
-            first = next(place for place, each in enumerate(arguments) if each.startswith("-"))
-            return [*arguments[:first], *flags_from_file(value or arguments[index + 1]), *arguments[first:]]
-    return arguments
-
-
-def flags_from_file(path: str) -> list[str]:
-    """A JSON file of flags as a command line, to stand before what the user typed.
-
-    Raises:
-        UsageError: the file is absent, not a JSON object, or names a flag that there is not.
-    """
-    try:
-        content = json.loads(storage.path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise UsageError(f"--config {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"--config {path}: not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
-    known = {field.name for field in fields(TrainConfig)} - {"config"}
-    flags: list[str] = []
-    for name, value in content.items():
-        if name not in known:
-            raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
-        if isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no_{name}")
-        elif value is not None:
-            flags += [f"--{name}", str(value)]
-    return flags

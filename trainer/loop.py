@@ -10,6 +10,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from trainer.augment import mix
+from trainer.averaging import WeightAverage
 from trainer.calibration import sigmoid
 from trainer.models import logits_of
 
@@ -66,7 +68,13 @@ class Loop:
         class_weights: float [2], by label.
         augment: None leaves the images as they are.
         seed: of augmentation and dropout.
+        label_smoothing: what the targets 0 and 1 are short of each other; 0 to less than 1.
+        mixup_alpha: see `augment.mix`; 0 mixes nothing.
+        ema_decay: see `WeightAverage`; 0 keeps no average.
         jit_compile: compile the network's part of the step with XLA.
+
+    Attributes:
+        average: of the weights; None without.
     """
 
     def __init__(
@@ -79,6 +87,9 @@ class Loop:
         class_weights: Sequence[float],
         augment: Augment | None,
         seed: int,
+        label_smoothing: float = 0.0,
+        mixup_alpha: float = 0.0,
+        ema_decay: float = 0.0,
         jit_compile: bool = False,
     ) -> None:
         self.model = model
@@ -89,6 +100,9 @@ class Loop:
         self._class_weights = tf.constant(class_weights, tf.float32)
         self._augment = augment
         self._seed = seed
+        self._label_smoothing = label_smoothing
+        self._mixup_alpha = mixup_alpha
+        self.average = WeightAverage(model, strategy, ema_decay) if ema_decay else None
         with strategy.scope():
             self._logits = logits_of(model)
             optimizer.build(model.trainable_variables)
@@ -136,26 +150,39 @@ class Loop:
     def _train_steps(self, batches: Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
         for _ in tf.range(num_steps):
+            step = tf.identity(self.optimizer.iterations.value)
             loss, correct = self.strategy.run(self._replica_train_step, args=next(batches))
+            if self.average is not None:
+                self.average.update(step)
             loss_sum += tf.cast(self.strategy.reduce("SUM", loss, axis=None), tf.float64)
             correct_sum += tf.cast(self.strategy.reduce("SUM", correct, axis=None), tf.float64)
         return loss_sum, correct_sum
 
     def _replica_train_step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, tf.float32)  # [n, H, W, 1], n = N / replicas
+        targets = tf.cast(labels, tf.float32)[:, None]  # [n, 1]
+        targets += self._label_smoothing * (0.5 - targets)
+        weights = tf.gather(self._class_weights, labels)[:, None]  # [n, 1]
+        step = self.optimizer.iterations.value
+        # Outside of what XLA compiles: it has no kernel for ImageProjectiveTransformV3.
         if self._augment is not None:
-            # Outside of what XLA compiles: it has no kernel for ImageProjectiveTransformV3.
-            images = self._augment(images, step_seed(self._seed, self.optimizer.iterations.value))
-        return self._update(images, labels)
+            images = self._augment(images, step_seed(self._seed, step))
+        if self._mixup_alpha:
+            images, targets, weights = mix(
+                images, targets, weights, step_seed(self._seed + 15485863, step), self._mixup_alpha
+            )
+        return self._update(images, targets, weights)
 
-    def _apply_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, correct, gradients = self._gradients(images, labels)
+    def _apply_gradients(
+        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        loss, correct, gradients = self._gradients(images, targets, weights)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return loss, correct
 
-    def _compute_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
-        targets = tf.cast(labels, tf.float32)[:, None]  # [n, 1]
-        weights = tf.gather(self._class_weights, labels)[:, None]  # [n, 1]
+    def _compute_gradients(
+        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         with tf.GradientTape() as tape:
             logits = tf.cast(self._logits(images, training=True), tf.float32)  # [n, 1]
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)

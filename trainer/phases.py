@@ -1,4 +1,4 @@
-"""The phases of a training: what is frozen, which optimizer, which learning rate, how many epochs."""
+"""The phases of a training: what is frozen, which optimizer, which highest learning rate, how many epochs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from trainer.config import TrainConfig
+from trainer.config import FROM_SCRATCH, TrainConfig
 from trainer.models import base_of
 
 
@@ -18,8 +18,8 @@ class Phase:
     Attributes:
         name: `train` for a network from scratch; `head`, then `fine_tune` for a pretrained one.
         epochs: how many.
-        optimizer: `rmsprop` or `adam`.
-        learning_rate: at its start.
+        optimizer: `rmsprop`, `adam` or `sgd`.
+        learning_rate: its highest.
         unfreeze_layers: how many of the last layers of the base are trained; None: the network has no base.
     """
 
@@ -32,9 +32,11 @@ class Phase:
 
 def phases_of(config: TrainConfig) -> list[Phase]:
     """The phases of a configuration, in order; the study's settings by default."""
-    if config.arch == "baseline_cnn":
-        return [Phase("train", config.epochs, "rmsprop", config.learning_rate or 1e-3)]
-    head = Phase("head", config.epochs, "adam", config.learning_rate or 5e-5, unfreeze_layers=0)
+    wanted = None if config.optimizer == "auto" else config.optimizer
+    if config.arch in FROM_SCRATCH:
+        usual = "rmsprop" if config.arch == "baseline_cnn" else "adam"
+        return [Phase("train", config.epochs, wanted or usual, config.learning_rate or 1e-3)]
+    head = Phase("head", config.epochs, wanted or "adam", config.learning_rate or 5e-5, unfreeze_layers=0)
     if len(config.epochs_by_phase) == 1:
         return [head]
     return [
@@ -42,7 +44,7 @@ def phases_of(config: TrainConfig) -> list[Phase]:
         Phase(
             "fine_tune",
             config.fine_tune_epochs,
-            "adam",
+            wanted or "adam",
             config.fine_tune_learning_rate,
             unfreeze_layers=config.unfreeze_layers,
         ),
@@ -58,12 +60,6 @@ def freeze(model: keras.Model, phase: Phase) -> None:
     if phase.unfreeze_layers:
         for layer in base.layers[: -phase.unfreeze_layers]:
             layer.trainable = False
-
-
-def make_optimizer(phase: Phase) -> keras.optimizers.Optimizer:
-    """A fresh optimizer for the phase."""
-    kinds = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam}
-    return kinds[phase.optimizer](learning_rate=phase.learning_rate)
 
 
 def count_parameters(model: keras.Model) -> dict[str, int]:

@@ -14,6 +14,8 @@ import tensorflow as tf
 from beam_prep.errors import RunError, Terminated, UsageError
 from trainer.callbacks import Callbacks
 from trainer.checkpoint import Checkpoint, CheckpointFolder
+from trainer.loop import Loop
+from trainer.optimizers import halve_learning_rate
 from trainer.run_folder import RunFolder
 from trainer.state import TrainingState
 from trainer.strategy import is_chief, is_multiworker, sum_of_workers
@@ -106,7 +108,7 @@ class Saver:
         self._folder = CheckpointFolder(folder.checkpoints)
         self._clock = SaveClock(every_steps)
         self._restored: Checkpoint | None = None  # until the phase has taken its own part of it
-        self._rate_factor = 1.0
+        self._is_rolled_back = False
         self._ticked = 0.0
 
     def restore(self) -> None:
@@ -135,23 +137,26 @@ class Saver:
         """As `restore`, and the phase goes on with half the learning rate."""
         self.restore()
         self.state.num_rollbacks += 1
-        self._rate_factor = 0.5
+        self.state.rate_factor /= 2
+        self._is_rolled_back = True
 
-    def begin_phase(self, optimizer: keras.optimizers.Optimizer, callbacks: Callbacks) -> None:
-        """Starts the callbacks; brings them and the optimizer to where they were, where a phase goes on."""
-        self._optimizer, self._callbacks = optimizer, callbacks
+    def begin_phase(self, loop: Loop, callbacks: Callbacks) -> None:
+        """Starts the callbacks; brings them, optimizer and average to where they were, where a phase goes on."""
+        self._loop, self._callbacks = loop, callbacks
         self._ticked = time.monotonic()
         callbacks.begin(self.state.callbacks)
         if self._restored is not None:
             with self._strategy.scope():
-                for variable, array in zip(optimizer.variables, self._restored.arrays["optimizer"], strict=True):
+                for variable, array in zip(loop.optimizer.variables, self._restored.arrays["optimizer"], strict=True):
                     variable.assign(array)
+            if loop.average:
+                loop.average.assign(self._restored.arrays["average"])
             self._restored = None
         elif not self._folder.numbers():
             self.save()  # from its first step on, a run has something to go back to
-        if self._rate_factor != 1:
-            optimizer.learning_rate = float(optimizer.learning_rate.numpy()) * self._rate_factor
-            self._rate_factor = 1.0
+        if self._is_rolled_back:
+            halve_learning_rate(loop.optimizer)
+            self._is_rolled_back = False
             self.save()
 
     def save_if_due(self, num_steps: int = 0, sums: EpochSums | None = None) -> None:
@@ -181,10 +186,14 @@ class Saver:
         if (sums is None or sums.settle()) and _are_finite(weights):
             self.tick()
             self.state.callbacks = self._callbacks.state()
-            optimizer = [variable.numpy() for variable in self._optimizer.variables]
-            self._folder.save(
-                self.state.to_json(), {"model": weights, "optimizer": optimizer, "best": self.best_weights}
-            )
+            arrays = {
+                "model": weights,
+                "optimizer": [variable.numpy() for variable in self._loop.optimizer.variables],
+                "best": self.best_weights,
+            }
+            if self._loop.average:
+                arrays["average"] = self._loop.average.arrays()
+            self._folder.save(self.state.to_json(), arrays)
             self.uploads.offer()
         self._clock.saved(time.monotonic() - started)
 

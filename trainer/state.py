@@ -27,6 +27,7 @@ class TrainingState:
         best: phase, epoch and val_loss of the best weights so far.
         callbacks: the state of each callback, see `Callbacks.state`.
         num_rollbacks: how often the loss was not finite, and the training went back.
+        rate_factor: of the phase's learning rate, after rollbacks.
         num_replicas: that train; each draws its own random numbers.
     """
 
@@ -42,6 +43,7 @@ class TrainingState:
     best: dict[str, Any] = field(default_factory=lambda: {"val_loss": math.inf})
     callbacks: list[dict[str, Any]] = field(default_factory=list)
     num_rollbacks: int = 0
+    rate_factor: float = 1.0
     num_replicas: int = 1
 
     @property
@@ -66,4 +68,5 @@ class TrainingState:
         self.phase += 1
         self.epoch = 0
         self.stopped = False
+        self.rate_factor = 1.0
         self.callbacks = []

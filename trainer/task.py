@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import sys
-import tempfile
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Generator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +18,7 @@ from trainer.config import TrainConfig
 from trainer.continuation import check_continuation
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
 from trainer.inputs import check_held_out, check_same_preprocessing, check_threshold_rule, check_trainable, open_split
+from trainer.quiet_start import quiet_start
 from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from trainer.run_folder import RunFolder, check_empty, check_output, job_of
 from trainer.staging import copied_to, staged
@@ -278,32 +276,3 @@ def export(config: ExportConfig) -> Path:
     write(models.load(run.model), run.model, description, output)
     mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output
-
-
-@contextmanager
-def quiet_start() -> Iterator[None]:
-    """Keeps what TensorFlow says while it loads off the console, unless its log level was asked for or loading fails.
-
-    It writes to the file descriptor, before it looks at its own log level.
-    """
-    if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
-        yield
-        return
-    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
-    sys.stderr.flush()
-    console = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-            import tensorflow as tf
-
-            tf.config.list_physical_devices("GPU")
-        except BaseException:
-            said.seek(0)
-            os.write(console, said.read())
-            raise
-        finally:
-            sys.stderr.flush()
-            os.dup2(console, 2)
-            os.close(console)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import platform
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -16,7 +17,7 @@ import tensorflow as tf
 from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
 from trainer import metrics, models
-from trainer.augment import random_affine
+from trainer.augment import augment
 from trainer.callbacks import Callbacks, own_callbacks
 from trainer.cluster import find_cluster
 from trainer.config import OWN_OF_A_WORKER, TrainConfig
@@ -25,7 +26,8 @@ from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
 from trainer.inputs import SplitSource, join, pooled
 from trainer.loop import Evaluator, Loop, Predictions
-from trainer.phases import Phase, count_parameters, freeze, make_optimizer, phases_of
+from trainer.optimizers import make_optimizer
+from trainer.phases import Phase, count_parameters, freeze, phases_of
 from trainer.progress import progress_bar
 from trainer.run_folder import RunFolder, job_of, open_output, written
 from trainer.saving import Saver
@@ -156,7 +158,7 @@ class Training:
             num_epochs=phase.epochs,
             num_steps=self._num_steps,
         )
-        self._saver.begin_phase(loop.optimizer, callbacks)
+        self._saver.begin_phase(loop, callbacks)
         while state.epoch < phase.epochs and not state.stopped:
             self._run_epoch(loop, phase, callbacks)
         if self.config.keep_checkpoint and state.phase == len(self.config.epochs_by_phase) - 1:
@@ -181,7 +183,9 @@ class Training:
                 for num_steps in self._run_steps(loop, callbacks):
                     bar.update(num_steps)
             self._saver.check_weights()
-            logs = self._logs() | self._validate()
+            with loop.average.in_place() if loop.average else nullcontext():
+                logs = self._logs() | self._validate()
+                self._keep_if_best(phase, logs)
             bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in logs.items() if value is not None))
         learning_rate = float(loop.optimizer.learning_rate.numpy())
         state.stopped = callbacks.end_epoch(len(state.history), logs)
@@ -190,10 +194,14 @@ class Training:
         state.end_epoch({**row, "seconds": round(state.seconds, 2)})
         if self.is_chief:
             self.folder.write_history(state.history)
-        if self.config.train_on_val or logs["val_loss"] < state.best["val_loss"]:
-            state.best = {"phase": phase.name, "epoch": state.epoch, "val_loss": logs.get("val_loss")}
-            self._saver.best_weights = self.model.get_weights()
         self._saver.save_if_due()
+
+    def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:
+        """Keeps the weights of an epoch that ends, if it is the best so far (or if there is no telling)."""
+        state = self.state
+        if self.config.train_on_val or logs["val_loss"] < state.best["val_loss"]:
+            state.best = {"phase": phase.name, "epoch": state.epoch + 1, "val_loss": logs.get("val_loss")}
+            self._saver.best_weights = self.model.get_weights()
 
     def _validate(self) -> dict[str, Any]:
         """What is followed on validation. The loss is weighed as in training: the best model is best at just that."""
@@ -262,15 +270,20 @@ class Training:
         config = self.config
         with self.strategy.scope():
             freeze(self.model, phase)
-            optimizer = make_optimizer(phase)
+            optimizer = make_optimizer(
+                phase, config, steps_per_epoch=self._num_steps, rate_factor=self.state.rate_factor
+            )
         return Loop(
             self.model,
             optimizer=optimizer,
             strategy=self.strategy,
             batch_size=config.batch_size,
             class_weights=self._class_weights,
-            augment=partial(random_affine, config=config) if config.augment else None,
+            augment=partial(augment, config=config) if config.augment or config.cutout else None,
             seed=config.seed + 104729 * self.state.phase,
+            label_smoothing=config.label_smoothing,
+            mixup_alpha=config.mixup_alpha,
+            ema_decay=config.ema_decay,
             jit_compile=config.jit_compile,
         )
 

@@ -12,7 +12,7 @@ from beam_prep import command_line
 from beam_prep.command_line import Command
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
-from trainer.config import TrainConfig
+from trainer.config import FROM_SCRATCH, TrainConfig
 from trainer.inputs import check_threshold_rule, check_trainable, open_split
 from tuning.config import SearchConfig
 from tuning.space import EQUALIZATION, Space, resolve
@@ -104,7 +104,7 @@ class Job:
     @property
     def max_epochs(self) -> int:
         """Of a trial, over both phases."""
-        is_transfer = self.flags["arch"] != "baseline_cnn"
+        is_transfer = self.flags["arch"] not in FROM_SCRATCH
         epochs: int = self.flags["epochs"] + (self.flags["fine_tune_epochs"] if is_transfer else 0)
         return epochs
 

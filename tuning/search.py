@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_prep.errors import RunError
-from trainer.task import quiet_start
+from trainer.quiet_start import quiet_start
 from tuning import plan
 from tuning.config import SearchConfig
 from tuning.final import train_finally

@@ -10,15 +10,16 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from beam_prep.errors import UsageError
+from trainer.config import FROM_SCRATCH, Arch
 from tuning.config import SearchConfig
 
 if TYPE_CHECKING:
     import keras_tuner
 
-TRANSFER = ("vgg19", "inception_resnet_v2")
+TRANSFER = tuple(arch for arch in get_args(Arch) if arch not in FROM_SCRATCH)
 
 
 @dataclass(frozen=True)

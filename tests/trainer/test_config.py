@@ -5,7 +5,8 @@ import json
 import pytest
 
 from beam_prep.errors import UsageError
-from trainer.config import TrainConfig, flags_from_file
+from trainer.config import TrainConfig
+from trainer.config_file import flags_from_file
 
 
 @pytest.mark.parametrize(

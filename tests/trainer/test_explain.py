@@ -97,7 +97,7 @@ def test_heat_is_in_the_opacity_for_a_model_that_has_learnt_and_not_for_another(
     assert np.nanmean(alike) < 0.5
 
 
-@pytest.mark.parametrize(("arch", "image_size"), [("baseline_cnn", 48), ("vgg19", 48)])
+@pytest.mark.parametrize(("arch", "image_size"), [("baseline_cnn", 48), ("se_resnet", 64), ("vgg19", 48)])
 def test_both_parts_of_a_cut_network_give_its_own_answer(arch, image_size):
     model = build(arch, image_size)
     images = np.random.default_rng(0).uniform(0, 255, (3, image_size, image_size, 1)).astype(np.float32)

@@ -8,7 +8,8 @@ import tensorflow as tf
 from beam_prep.errors import UsageError
 from trainer import models
 from trainer.config import TrainConfig
-from trainer.phases import count_parameters, freeze, make_optimizer, phases_of
+from trainer.optimizers import make_optimizer
+from trainer.phases import count_parameters, freeze, phases_of
 
 
 def config(arch: str, **flags) -> TrainConfig:
@@ -41,7 +42,8 @@ def test_phases_have_the_optimizers_and_rates_of_the_study():
     head, fine_tune = phases_of(config("vgg19"))
     assert (head.optimizer, head.learning_rate, head.epochs) == ("adam", 5e-5, 17)
     assert (fine_tune.optimizer, fine_tune.learning_rate, fine_tune.epochs) == ("adam", 2e-6, 17)
-    assert float(make_optimizer(fine_tune).learning_rate) == pytest.approx(2e-6)
+    rate = make_optimizer(fine_tune, config("vgg19"), steps_per_epoch=10).learning_rate
+    assert float(rate) == pytest.approx(2e-6)
     assert [phase.name for phase in phases_of(config("vgg19", fine_tune_epochs=0))] == ["head"]
 
 
@@ -49,6 +51,7 @@ def test_phases_have_the_optimizers_and_rates_of_the_study():
     ("arch", "preprocess"),
     [
         ("baseline_cnn", lambda images: images / 255),
+        ("se_resnet", lambda images: images / 127.5 - 1),
         ("vgg19", keras.applications.vgg19.preprocess_input),
         ("inception_resnet_v2", keras.applications.inception_resnet_v2.preprocess_input),
     ],
@@ -57,11 +60,21 @@ def test_scaling_inside_the_model_is_what_the_network_expects(arch, preprocess):
     model = models.build(config(arch, image_size=80))
     scaled = keras.Model(model.input, model.get_layer("scaling").output)
     grey = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 1)).astype(np.float32)
-    expected = preprocess(np.repeat(grey, 3, axis=-1))
+    expected = preprocess(np.repeat(grey, scaled.output.shape[-1], axis=-1))
     np.testing.assert_allclose(scaled(grey).numpy(), expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("arch", ["baseline_cnn", "vgg19", "inception_resnet_v2"])
+def test_the_compact_network_has_less_than_three_million_parameters_and_trains_all():
+    settings = config("se_resnet", image_size=224)
+    model = models.build(settings)
+    (phase,) = phases_of(settings)
+    freeze(model, phase)
+    counts = count_parameters(model)
+    assert counts["num_trainable"] == counts["num_parameters"] < 3_000_000
+    assert (phase.optimizer, phase.learning_rate) == ("adam", 1e-3)
+
+
+@pytest.mark.parametrize("arch", ["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"])
 def test_probability_is_the_sigmoid_of_the_logits(arch):
     model = models.build(config(arch, image_size=80))
     grey = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 1)).astype(np.float32)

@@ -61,6 +61,18 @@ def position(run: Path) -> tuple[int, int]:
     return state["epoch"], state["step"]
 
 
+def test_schedule_average_and_mixtures_go_on_too(dataset, tmp_path):
+    flags = (*BASELINE, "--optimizer", "adam", "--weight_decay", 0.01, "--clip_norm", 1, "--schedule", "cosine")
+    flags += ("--warmup_epochs", 0.5, "--label_smoothing", 0.1, "--mixup_alpha", 0.3, "--cutout", 0.3)
+    flags += ("--ema_decay", 0.9)
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(dataset, whole, *flags).returncode == 0
+    killed = train(dataset, run, *flags, "--checkpoint_every_steps", 3, kill=("SIGKILL", 5))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    assert train(dataset, run, *flags).returncode == 0
+    assert_same(run, whole)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_ten_kills_over_both_phases_leave_no_trace(dataset, tmp_path):

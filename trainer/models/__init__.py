@@ -15,10 +15,11 @@ import keras
 
 from beam_prep.errors import UsageError
 from trainer.config import TrainConfig
-from trainer.models import baseline_cnn, inception_resnet_v2, vgg19
+from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
 
 BUILDERS = {
     "baseline_cnn": baseline_cnn.build,
+    "se_resnet": se_resnet.build,
     "vgg19": vgg19.build,
     "inception_resnet_v2": inception_resnet_v2.build,
 }
@@ -30,6 +31,9 @@ FEATURE_MAPS = {
 """By network, the layers of its base that all goes through and that give a map of features, the last one first."""
 
 MIN_MAP_PX = 4  # a smaller map tells little of where a feature is
+
+FEATURES = "features"
+"""Name of the last layer that gives a map of features, where that is not the last convolution."""
 
 BASE = "base"
 """Name of the layer that holds the pretrained network, in the networks that have one."""
@@ -101,7 +105,8 @@ def cut_at_features(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[
     base = base_of(model)
     logits = model.get_layer("logits").output
     if base is None:
-        last = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)][-1].output
+        named = [layer for layer in model.layers if layer.name == FEATURES]
+        last = (named or [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)])[-1].output
         front, back = keras.Model(model.input, last), keras.Model(last, logits)
         return lambda images: front(images, training=False), lambda maps: back(maps, training=False)
     maps = [base.get_layer(name).output for name in FEATURE_MAPS[model.name]]

@@ -1,0 +1,68 @@
+"""A moving average of a network's weights, which is evaluated and kept in place of the last ones."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+RAMP = 10.0
+"""Early on the average forgets faster: its decay is (1 + step) / (RAMP + step), until that passes its own."""
+
+
+class WeightAverage:
+    """Exponential moving average of all weights of a model, statistics of normalization included.
+
+    Args:
+        model: built under `strategy.scope()`; the average starts at its weights.
+        strategy: any.
+        decay: what is kept of the average in each step, 0 to less than 1.
+
+    Source: Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992; the ramp is that of
+        `tf.train.ExponentialMovingAverage`.
+    """
+
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, decay: float) -> None:
+        self._model = model
+        self._strategy = strategy
+        self._decay = decay
+        with strategy.scope():
+            self._averages = [tf.Variable(weight.numpy(), trainable=False) for weight in model.weights]
+
+    def update(self, step: tf.Tensor) -> None:
+        """Takes the weights after a step (from 0) in; to be called outside of the replicas."""
+        step = tf.cast(step, tf.float32)
+        decay = tf.minimum(self._decay, (1.0 + step) / (RAMP + step))
+
+        def move(average: tf.Variable, weight: tf.Tensor, decay: tf.Tensor) -> None:
+            average.assign_sub((1.0 - decay) * (average - weight))
+
+        for average, weight in zip(self._averages, self._model.weights, strict=True):
+            value = weight.value
+            if getattr(value, "synchronization", None) == tf.VariableSynchronization.ON_READ:
+                value = tf.convert_to_tensor(value)  # each replica has its own: their mean
+            self._strategy.extended.update(average, move, args=(value, decay), group=False)
+
+    @contextmanager
+    def in_place(self) -> Iterator[None]:
+        """The model has the average as its weights, for as long as the block runs."""
+        weights = self._model.get_weights()
+        with self._strategy.scope():
+            self._model.set_weights(self.arrays())
+            try:
+                yield
+            finally:
+                self._model.set_weights(weights)
+
+    def arrays(self) -> list[np.ndarray]:
+        """The average, in the order of `model.get_weights()`."""
+        return [average.numpy() for average in self._averages]
+
+    def assign(self, arrays: Sequence[np.ndarray]) -> None:
+        """Goes on from arrays that were saved."""
+        with self._strategy.scope():
+            for average, array in zip(self._averages, arrays, strict=True):
+                average.assign(array)
