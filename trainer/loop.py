@@ -10,10 +10,13 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from trainer.augment import mix
+from trainer.augment import augment, mix
 from trainer.averaging import WeightAverage
 from trainer.calibration import sigmoid
+from trainer.config import TrainConfig
 from trainer.models import logits_of
+from trainer.optimizers import make_optimizer
+from trainer.phases import Phase, freeze
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """images float32 [N, H, W, 1] and seed int32 [2] to images of the same shape."""
@@ -110,6 +113,44 @@ class Loop:
         self._gradients, self._update = self._compute_gradients, self._apply_gradients
         if jit_compile:
             self._compile_with_xla()
+
+    @classmethod
+    def of(
+        cls,
+        config: TrainConfig,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        phase: Phase,
+        *,
+        steps_per_epoch: int,
+        class_weights: Sequence[float] = (1.0, 1.0),
+        seed: int = 0,
+        rate_factor: float = 1.0,
+    ) -> Loop:
+        """The loop of a phase as a configuration has it, with a fresh optimizer; freezes what the phase does not train.
+
+        Args:
+            config: all flags of `train`.
+            model: see above, as are `strategy`, `class_weights` and `seed`.
+            phase: of the configuration.
+            steps_per_epoch: see `make_optimizer`, as for `rate_factor`.
+        """
+        with strategy.scope():
+            freeze(model, phase)
+            optimizer = make_optimizer(phase, config, steps_per_epoch=steps_per_epoch, rate_factor=rate_factor)
+        return cls(
+            model,
+            optimizer=optimizer,
+            strategy=strategy,
+            batch_size=config.batch_size,
+            class_weights=class_weights,
+            augment=partial(augment, config=config) if config.augment or config.cutout else None,
+            seed=seed,
+            label_smoothing=config.label_smoothing,
+            mixup_alpha=config.mixup_alpha,
+            ema_decay=config.ema_decay,
+            jit_compile=config.jit_compile,
+        )
 
     def _compile_with_xla(self) -> None:
         """Compiles forward, backward and update; under a strategy the replicas meet in the update, which XLA can't."""

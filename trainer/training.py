@@ -7,7 +7,6 @@ import math
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -17,7 +16,6 @@ import tensorflow as tf
 from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
 from trainer import metrics, models
-from trainer.augment import augment
 from trainer.callbacks import Callbacks, own_callbacks
 from trainer.cluster import find_cluster
 from trainer.config import OWN_OF_A_WORKER, TrainConfig
@@ -26,8 +24,7 @@ from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
 from trainer.inputs import SplitSource, join, pooled
 from trainer.loop import Evaluator, Loop, Predictions
-from trainer.optimizers import make_optimizer
-from trainer.phases import Phase, count_parameters, freeze, phases_of
+from trainer.phases import Phase, count_parameters, phases_of
 from trainer.progress import progress_bar
 from trainer.run_folder import RunFolder, job_of, open_output, written
 from trainer.saving import Saver
@@ -150,7 +147,16 @@ class Training:
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state
-        loop = self._make_loop(phase)
+        loop = Loop.of(
+            self.config,
+            self.model,
+            self.strategy,
+            phase,
+            steps_per_epoch=self._num_steps,
+            class_weights=self._class_weights,
+            seed=self.config.seed + 104729 * state.phase,
+            rate_factor=state.rate_factor,
+        )
         callbacks = Callbacks(
             own_callbacks(self.config, self.folder.tensorboard if self.is_chief else None),
             self._users_callbacks,
@@ -265,27 +271,6 @@ class Training:
                 f"or start anew with --overwrite and a smaller --learning_rate than {phase.learning_rate:g}"
             )
         logger.warning("%s; back to %s, with half the learning rate", said, back)
-
-    def _make_loop(self, phase: Phase) -> Loop:
-        config = self.config
-        with self.strategy.scope():
-            freeze(self.model, phase)
-            optimizer = make_optimizer(
-                phase, config, steps_per_epoch=self._num_steps, rate_factor=self.state.rate_factor
-            )
-        return Loop(
-            self.model,
-            optimizer=optimizer,
-            strategy=self.strategy,
-            batch_size=config.batch_size,
-            class_weights=self._class_weights,
-            augment=partial(augment, config=config) if config.augment or config.cutout else None,
-            seed=config.seed + 104729 * self.state.phase,
-            label_smoothing=config.label_smoothing,
-            mixup_alpha=config.mixup_alpha,
-            ema_decay=config.ema_decay,
-            jit_compile=config.jit_compile,
-        )
 
     def _describe(self) -> dict[str, Any]:
         """`model.json`: what is needed to use `model.keras`, and how it came about."""

@@ -27,6 +27,7 @@ MAY_CHANGE = (
     "max_hours",
     "retrain_best",
     "retrain_seeds",
+    "warm_up",
     "role",
     "worker_index",
     "oracle",
@@ -82,6 +83,8 @@ class SearchConfig:
     """At the end, train the best configuration on train and validation together, and evaluate it on test, once."""
     retrain_seeds: int = 0
     """At the end, train the best configuration with so many seeds, and evaluate each on test, once."""
+    warm_up: bool = True
+    """Time some steps of one configuration before the plan is printed, for its estimate; a chief does not."""
     role: Literal["auto", "alone", "chief", "worker"] = "auto"
     """chief: hands out trials. worker: runs them. alone: both. auto: what the variables KERASTUNER_TUNER_ID (chief,
     worker-0, …), KERASTUNER_ORACLE_IP and KERASTUNER_ORACLE_PORT say; alone without them."""

@@ -8,14 +8,19 @@ from pathlib import Path
 from tuning.job import Job
 from tuning.space import Choice
 from tuning.trial import Trial
+from tuning.warm_up import WarmUp
+
+PAGE_BYTES = 2_000_000
+"""Of a run beside its weights: pages, logs, predictions."""
 
 
-def describe(job: Job, num_trials: int | None) -> list[str]:
+def describe(job: Job, num_trials: int | None, measured: WarmUp | None = None) -> list[str]:
     """The plan, before the start.
 
     Args:
         job: the search.
         num_trials: at most; None if only the hours end it.
+        measured: one of its configurations.
     """
     config, space = job.config, job.space
     found = [f"{config.algorithm}, {_trials(job, num_trials)}, for the best {config.objective}"]
@@ -31,9 +36,32 @@ def describe(job: Job, num_trials: int | None) -> list[str]:
         lines.append(("left out", f"{len(bad)} of {num_all} combinations: {reason}"))
     epochs = "" if not config.early_stopping_patience else ", less where it stops early"
     lines.append(("a trial", f"{job.max_epochs} epochs{epochs}"))
-    limit = f", no trial starts after {config.max_hours:g} h" if config.max_hours else ""
-    lines.append(("time, disk", f"estimated from the first trial when it ends{limit}; {_free(config.output)} free"))
+    lines += _costs(job, num_trials, measured)
+    if config.max_hours:
+        lines.append(("limit", f"no trial starts after {config.max_hours:g} h"))
     return [f"{name + ':':<{max(len(name) for name, _ in lines) + 2}}{text}" for name, text in lines]
+
+
+def _costs(job: Job, num_trials: int | None, measured: WarmUp | None) -> list[tuple[str, str]]:
+    """Time and disk, by a warm-up where there was one."""
+    free = f"{_free(job.config.output)} free"
+    if measured is None:
+        return [("time, disk", f"estimated from the first trial when it ends; {free}")]
+    epoch_s = (measured.train_s + measured.val_s) * _mean_area(job) / measured.image_size**2
+    trial_s = measured.start_s + job.max_epochs * epoch_s
+    size = measured.weights_bytes + PAGE_BYTES
+    time, disk = f"{_duration(trial_s)} a trial at most", f"{size / 1e6:.0f} MB a trial"
+    if num_trials is not None:
+        time += f", {_duration(trial_s * num_trials)} of one worker in all"
+        disk += f", {size * num_trials / 1e9:.1f} GB in all"
+    basis = f"by {measured.num_steps} steps at {measured.image_size} px" if measured.num_steps else "by the first step"
+    return [("time", f"about {time} ({basis})"), ("disk", f"about {disk}; {free}")]
+
+
+def _mean_area(job: Job) -> float:
+    """Pixels of an image, over all configurations."""
+    sizes = [float(values.get("image_size", job.flags["image_size"])) for values in job.possible]
+    return sum(size**2 for size in sizes) / len(sizes)
 
 
 def estimate(job: Job, first: Trial, run: Path, num_trials: int | None) -> str | None:
@@ -47,8 +75,7 @@ def estimate(job: Job, first: Trial, run: Path, num_trials: int | None) -> str |
     """
     if num_trials is None or first.seconds is None or not first.epochs:
         return None
-    areas = [float(values.get("image_size", 1)) ** 2 for values in job.possible]
-    ratio = sum(areas) / len(areas) / float(first.values.get("image_size", 1)) ** 2
+    ratio = _mean_area(job) / float(first.flags["image_size"]) ** 2
     longest = job.max_epochs if job.config.algorithm == "hyperband" else first.epochs
     seconds = first.seconds * num_trials * ratio * longest / first.epochs
     size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())

@@ -21,6 +21,7 @@ from tuning.roles import HOST, PORT, Role, find_role
 from tuning.sweep_folder import SweepFolder
 from tuning.trainer_process import stop_on_sigterm
 from tuning.trial import Trial
+from tuning.warm_up import warm_up
 
 POLL_SECONDS = 1.0
 
@@ -111,8 +112,11 @@ def _hand_out(
     folder = SweepFolder(job.config.output)
     oracle = make_oracle(job, is_new_owner=role.kind == "alone")
     num_trials = oracle.num_trials
-    on_plan(plan.describe(job, num_trials), num_trials)
     has_estimate = bool(read_sweep(folder.path).trials)
+    # Where a chief runs there need be none of its workers' devices: its estimate comes with the first trial.
+    measures = job.config.warm_up and role.address is None and not has_estimate
+    measured = warm_up(job.train_config(job.possible[0], "OUTPUT"), environ) if measures else None
+    on_plan(plan.describe(job, num_trials, measured), num_trials)
 
     def ended(trial: Trial) -> None:
         nonlocal has_estimate

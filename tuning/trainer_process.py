@@ -22,8 +22,9 @@ if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: end with the parent, however that ends
 if os.getppid() != int(sys.argv[1]):
     sys.exit(143)
-os.execv(sys.executable, [sys.executable, "-m", "trainer", *sys.argv[2:]])
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
+"""A program whose arguments are the number of its parent, and those of the Python that it becomes."""
 STOPPED = (143, -signal.SIGTERM)
 """Exit codes of a training that was asked to stop; what it had is saved."""
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
@@ -73,7 +74,7 @@ def run_trainer(
     folder, log = RunFolder(run), run / "trainer.log"
     folder.write_json("flags", flags)
     folder.checkpoints.mkdir(exist_ok=True)  # so that the trainer takes the folder for a run
-    arguments = ["train", "--config", str(run / "flags.json"), "--output", str(run)]
+    arguments = ["-m", "trainer", "train", "--config", str(run / "flags.json"), "--output", str(run)]
     begun = time.monotonic()
     with open(log, "ab") as output:
         before = output.tell()

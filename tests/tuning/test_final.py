@@ -10,7 +10,20 @@ from tuning.config import SearchConfig
 from tuning.final import final_configs
 from tuning.results import read_sweep
 
-FLAGS = ("--image_size", 32, "--batch_size", 8, "--learning_rate", "1e-4", "3e-3", "--epochs", 4, "--algorithm", "grid")
+FLAGS = (
+    "--image_size",
+    32,
+    "--batch_size",
+    8,
+    "--learning_rate",
+    "1e-4",
+    "3e-3",
+    "--epochs",
+    4,
+    "--algorithm",
+    "grid",
+    "--no_warm_up",
+)
 
 
 @pytest.fixture(scope="module")

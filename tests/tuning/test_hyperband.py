@@ -5,7 +5,17 @@ import json
 import pytest
 from search_processes import losses, trials_of
 
-FLAGS = ("--algorithm", "hyperband", "--image_size", 32, "--batch_size", 8, "--learning_rate", "1e-4:1e-2")
+FLAGS = (
+    "--algorithm",
+    "hyperband",
+    "--image_size",
+    32,
+    "--batch_size",
+    8,
+    "--learning_rate",
+    "1e-4:1e-2",
+    "--no_warm_up",
+)
 
 
 @pytest.mark.slow

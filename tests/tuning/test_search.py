@@ -33,6 +33,7 @@ def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
     assert best["peak_memory_bytes"] > 100e6
     assert best["objective"] == best["metrics"]["auroc"]
     said = sweep.with_suffix(".out").read_text()
+    assert "estimated from the first trial" in said, "the warm-up meets the broken records"
     assert "left out:   2 of 6 combinations: --batch_size is 300, more than the 53 training images" in said
     assert f"best:      trial {best['trial_id']}" in said
     for name in ("trials.csv", "report.html", "best_config.json"):
@@ -43,7 +44,7 @@ def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
 
 
 def test_a_search_without_a_trial_that_is_done_has_failed(dataset_broken_at_96, command, tmp_path):
-    flags = ("--algorithm", "grid", "--image_size", 96, "--batch_size", 8, "--epochs", 1)
+    flags = ("--algorithm", "grid", "--image_size", 96, "--batch_size", 8, "--epochs", 1, "--no_warm_up")
     result = command("tuning", "search", "--data", dataset_broken_at_96, "--output", tmp_path / "sweep", *flags)
     assert (result.returncode, "best:      none" in result.stdout) == (1, True), result.stderr
     assert "failed: reading the records failed" in result.stderr
