@@ -17,7 +17,7 @@ SPOT_GRACE_S = 15
 
 CHECKPOINT_BYTES = {
     "baseline_cnn": 3 * 4 * 45_053_281,
-    "se_resnet": 4 * 4 * 2_785_000,
+    "se_resnet": 4 * 4 * 2_838_425,
     "vgg19": 4 * 4 * 20_090_177,
     "inception_resnet_v2": 4 * 4 * 54_533_601,
 }
