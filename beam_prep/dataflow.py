@@ -65,6 +65,12 @@ def is_dataflow(options: PipelineOptions) -> bool:
     return name.rpartition(".")[2].lower() in ("dataflow", "dataflowrunner")
 
 
+def is_prime(options: PipelineOptions) -> bool:
+    """Whether the service picks the machines, for each step."""
+    given = options.get_all_options()
+    return "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or [])
+
+
 def complete(options: PipelineOptions, config: PrepConfig) -> None:
     """Checks all options of a job and fills in those that follow from others.
 
@@ -151,7 +157,7 @@ def _problems_of_workers(given: dict) -> Iterator[str]:
     machine, most, first = given["machine_type"], given["max_num_workers"], given["num_workers"]
     if machine and _SHARED_CORE.fullmatch(machine):
         yield f"--machine_type {machine}: Dataflow takes none with a shared core; take e2-standard-2 or larger"
-    if machine and "enable_prime" in (given["dataflow_service_options"] or []):
+    if machine and "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or []):
         yield f"--machine_type {machine}: Dataflow Prime picks the machines; leave one of the two out"
     for flag in ("max_num_workers", "num_workers"):
         if given[flag] is not None and given[flag] < 1:

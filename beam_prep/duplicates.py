@@ -37,10 +37,10 @@ def near_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[
     parts = [sum(1 << bit for bit in range(part, HASH_BITS, num_parts)) for part in range(num_parts)]
     for mask in (one | other for one, other in combinations(parts, 2)):
         # Nearly all are alone: no list is made for those, which a million of would keep the garbage collector busy.
-        first: dict[int, int] = {}
+        seen: dict[int, int] = {}
         sharing: dict[int, list[int]] = {}
         for value in equal:
-            other = first.setdefault(value & mask, value)
+            other = seen.setdefault(value & mask, value)
             if other != value:
                 sharing.setdefault(value & mask, [other]).append(value)
         for values in sharing.values():

@@ -23,9 +23,9 @@ from beam_prep.transforms import (
 )
 from beam_prep.work import WorkFolder
 
-# Of a worker of Dataflow Prime, which takes a machine for each step; others have that of --machine_type for all.
-IMAGE_RAM = "4GB"
-PLAN_RAM = "16GB"  # for some 4 million images, see docs/scale.md
+# Of a worker of Dataflow Prime, which takes a machine for each step.
+IMAGE_RAM = {"min_ram": "4GB"}
+PLAN_RAM = {"min_ram": "16GB"}  # for some 4 million images, see docs/scale.md
 
 
 def build(
@@ -51,7 +51,7 @@ def build(
     )
     fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
     done = pipeline | "ReadDone" >> beam.io.ReadFromText(work.done) | "ParseDone" >> beam.Map(prepared_of)
-    return _plan_and_write((fresh, done) | beam.Flatten(), config, work, software)
+    return _plan_and_write((fresh, done) | beam.Flatten(), config, work, software, {})
 
 
 def build_in_bucket(
@@ -62,6 +62,7 @@ def build_in_bucket(
     salt: bytes,
     software: dict[str, str],
     parts: Sequence[Part],
+    hints: bool,
 ) -> beam.PCollection:
     """The same for workers that share nothing but a bucket, which holds the spool and the shards.
 
@@ -74,6 +75,8 @@ def build_in_bucket(
         salt: as above.
         software: as above.
         parts: of the input.
+        hints: whether steps say what memory they need. Where all have the same machine anyway, saying so would only
+            start a process for each kind of step.
     """
     start = pipeline | "Start" >> beam.Create([work if not parts else tuple(parts)])
     if parts:
@@ -81,21 +84,19 @@ def build_in_bucket(
         sources = opened | "ListPart" >> beam.FlatMap(list_part, config=config)
     else:
         sources = start | "ReadListing" >> beam.FlatMap(read_listing, config=config)
-    decode = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(min_ram=IMAGE_RAM)
+    decode = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(**(IMAGE_RAM if hints else {}))
     outcomes = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> decode
-    return _plan_and_write(outcomes, config, work, software, PLAN_RAM) | "ClearUp" >> beam.Map(clear_up, work=work)
+    fingerprint = _plan_and_write(outcomes, config, work, software, PLAN_RAM if hints else {})
+    return fingerprint | "ClearUp" >> beam.Map(clear_up, work=work)
 
 
 def _plan_and_write(
-    outcomes: beam.PCollection, config: PrepConfig, work: WorkFolder, software: dict[str, str], ram: str = ""
+    outcomes: beam.PCollection, config: PrepConfig, work: WorkFolder, software: dict[str, str], hints: dict[str, str]
 ) -> beam.PCollection:
-    hints = {"min_ram": ram} if ram else {}
     make = beam.ParDo(MakePlan(config, work))
     make.with_resource_hints(**hints)  # which gives it back as less than it is
     planned = (
-        outcomes
-        | "GatherMetadata" >> GatherAll().with_resource_hints(**hints)
-        | "MakePlan" >> make.with_outputs(MakePlan.TASKS, main="plan")
+        outcomes | "GatherMetadata" >> GatherAll(**hints) | "MakePlan" >> make.with_outputs(MakePlan.TASKS, main="plan")
     )
     shards = (
         planned[MakePlan.TASKS]

@@ -53,8 +53,8 @@ def submit(
     from beam_prep.pipeline import build_in_bucket
 
     work = WorkFolder(f"{storage.path(config.output)}/{WORK_NAME}")
-    build_in_bucket(pipeline, config, work, salt=salt, software=software, parts=_list(config, work))
-    options = pipeline.options
+    options, parts = pipeline.options, _list(config, work)
+    build_in_bucket(pipeline, config, work, salt=salt, software=software, parts=parts, hints=dataflow.is_prime(options))
     result = _run(pipeline, config)
     job = _describe(options, result)
     submitted(job)

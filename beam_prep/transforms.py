@@ -150,14 +150,22 @@ def _read(path: AnyPath) -> tuple[Stamp, bytes]:
 
 
 class GatherAll(beam.PTransform):
-    """All elements as one list, in any order. For metadata only: never put image bytes through it."""
+    """All elements as one list, in any order. For metadata only: never put image bytes through it.
+
+    Args:
+        hints: of the resources that the worker with the list needs.
+    """
+
+    def __init__(self, **hints: str) -> None:
+        super().__init__()
+        self._hints = hints
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         return (
             elements
             | "OneKey" >> beam.Map(lambda element: (0, element))
             | beam.GroupByKey()
-            | "Listed" >> beam.MapTuple(lambda _, values: list(values))
+            | "Listed" >> beam.MapTuple(lambda _, values: list(values)).with_resource_hints(**self._hints)
         )
 
 

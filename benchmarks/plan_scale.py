@@ -88,8 +88,8 @@ def measure(num_images: int) -> None:
         sys.exit(f"{placed} records are placed, of {counts}")
     share = plan.splits["val"].num_records / counts["records"]
     print(
-        f"{num_images:>9,} paths: metadata {listed_s:.0f} s CPU {held_mib:.0f} MiB, planned in {plan_s:.0f} s CPU, peak "
-        f"{peak_mib():5.0f} MiB, {peak_mib() * 2**20 / num_images:,.0f} bytes an image; {len(plan.tasks)} shards, "
+        f"{num_images:>9,} paths: metadata {listed_s:.0f} s CPU {held_mib:.0f} MiB, planned in {plan_s:.0f} s CPU, "
+        f"peak {peak_mib():5.0f} MiB, {peak_mib() * 2**20 / num_images:,.0f} bytes an image; {len(plan.tasks)} shards, "
         f"val {share:.2%}, {counts['duplicates']:,} copies, {len(plan.near_duplicates):,} near duplicates",
         flush=True,
     )
