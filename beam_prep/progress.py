@@ -13,15 +13,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from beam_prep import storage
+
 _NAME = "progress"
 _REFRESH_S = 0.5
 
 
 class Ticker:
-    """Counts images as done, in whatever process it is made."""
+    """Counts images as done, in whatever process it is made; nothing where the work is in a bucket.
 
-    def __init__(self, work: str | os.PathLike[str]) -> None:
-        self._file = open(Path(work, _NAME), "ab", buffering=0)  # noqa: SIM115 - closed by close()
+    An object can't be appended to; on a cluster Beam's own counters tell.
+    """
+
+    def __init__(self, work: str) -> None:
+        place = storage.path(work)
+        file = place / _NAME if isinstance(place, Path) else os.devnull
+        self._file = open(file, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def tick(self) -> None:
         """Counts one."""

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -81,7 +80,8 @@ def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | N
     try:
         receipt = json.loads(_receipt(work, task).read_text(encoding="utf-8"))
         shard = Shard(**receipt["shard"])
-        if receipt["spans"] == _digest(task.spans) and os.stat(Path(dataset, shard.path)).st_size == shard.size_bytes:
+        size_bytes = (storage.path(dataset) / shard.path).stat().st_size
+        if receipt["spans"] == _digest(task.spans) and size_bytes == shard.size_bytes:
             return shard
     except (OSError, ValueError):  # no receipt, or no shard
         pass
@@ -94,8 +94,8 @@ def keep_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
     storage.write_text(_receipt(work, task), json.dumps(receipt))
 
 
-def _receipt(work: WorkFolder, task: ShardTask) -> Path:
-    return Path(work.receipts, task.path.replace("/", "--") + ".json")
+def _receipt(work: WorkFolder, task: ShardTask) -> AnyPath:
+    return storage.path(work.receipts) / (task.path.replace("/", "--") + ".json")
 
 
 def _digest(spans: Sequence[Span]) -> str:

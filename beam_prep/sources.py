@@ -128,10 +128,13 @@ def image_files(root: AnyPath) -> Iterator[str]:
 
     Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives.
     """
-    for name, *_ in storage.files(root):
-        hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-        if name.lower().endswith(IMAGE_SUFFIXES) and not hidden:
-            yield name
+    return (name for name, *_ in storage.files(root) if is_image(name))
+
+
+def is_image(name: str) -> bool:
+    """Whether a path, relative to the input folder, is that of an image; see `image_files`."""
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
+    return name.lower().endswith(IMAGE_SUFFIXES) and not hidden
 
 
 def hash_text(text: str, salt: bytes) -> str:

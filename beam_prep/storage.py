@@ -9,6 +9,7 @@ import base64
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, TypeAlias
@@ -92,6 +93,13 @@ def writing(target: AnyPath) -> Iterator[IO[bytes]]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_all(files: Iterable[AnyPath]) -> None:
+    """Deletes files, those in buckets in parallel; one that is gone is no error."""
+    with ThreadPoolExecutor(NUM_TRANSFERS) as pool:
+        for _ in pool.map(lambda file: file.unlink(missing_ok=True), files):
+            pass
 
 
 def write_text(target: AnyPath, text: str) -> None:

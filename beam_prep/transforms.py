@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.metrics import Metrics
@@ -12,8 +11,9 @@ from apache_beam.metrics import Metrics
 from beam_prep import images, storage
 from beam_prep.config import PrepConfig
 from beam_prep.examples import Record, to_example
+from beam_prep.listing import Part, sources_of
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
-from beam_prep.plan import Plan, ShardTask, make_plan
+from beam_prep.plan import TEST_SET_TWICE, Plan, ShardTask, has_test_set, make_plan
 from beam_prep.progress import Ticker
 from beam_prep.pyramid import Pyramid
 from beam_prep.resume import Stamp, finished_shard, keep_receipt, note_of
@@ -21,11 +21,29 @@ from beam_prep.shards import frame, is_whole, write_shard
 from beam_prep.shortcuts import measure
 from beam_prep.sources import Source, hash_text, rank
 from beam_prep.splits import Fractions, Prepared, Rejected
-from beam_prep.spool import SpoolWriter, read_spans
+from beam_prep.spool import open_spool, read_spans
 from beam_prep.storage import AnyPath
-from beam_prep.work import WorkFolder, remove_strangers, write_json_lines
+from beam_prep.work import WorkFolder, open_bucket, remove_strangers, write_json_lines
 
 NAMESPACE = "beam_prep"
+
+
+def open_output(parts: Sequence[Part], *, config: PrepConfig) -> Sequence[Part]:
+    """Clears the output folder; hands on what there is to list."""
+    open_bucket(config.output, overwrite=config.overwrite)
+    return parts
+
+
+def list_part(part: Part, *, config: PrepConfig) -> Iterator[Source]:
+    """The images of a part of the input."""
+    return sources_of(part, root=config.input, group_regex=config.group_regex)
+
+
+def read_listing(work: WorkFolder, *, config: PrepConfig) -> Iterator[Source]:
+    """Clears the output folder but for the listing, and reads that."""
+    open_bucket(config.output, overwrite=config.overwrite)
+    with storage.path(work.listing).open("rb") as lines:
+        yield from map(Source.from_json, map(bytes.decode, lines))
 
 
 class PrepareImage(beam.DoFn):
@@ -39,7 +57,7 @@ class PrepareImage(beam.DoFn):
         self._num_unreadable = Metrics.counter(NAMESPACE, "images_unreadable")
 
     def setup(self) -> None:
-        self._spool = SpoolWriter(self._work.spool)
+        self._spool = open_spool(self._work.spool)
         self._ticker = Ticker(self._work.path)
 
     def process(self, source: Source) -> Iterator[Prepared | Rejected]:
@@ -133,14 +151,22 @@ def _read(path: AnyPath) -> tuple[Stamp, bytes]:
 
 
 class GatherAll(beam.PTransform):
-    """All elements as one list, in any order. For metadata only: never put image bytes through it."""
+    """All elements as one list, in any order. For metadata only: never put image bytes through it.
+
+    Args:
+        hints: of the resources that the worker with the list needs.
+    """
+
+    def __init__(self, **hints: str) -> None:
+        super().__init__()
+        self._hints = hints
 
     def expand(self, elements: beam.PCollection) -> beam.PCollection:
         return (
             elements
             | "OneKey" >> beam.Map(lambda element: (0, element))
             | beam.GroupByKey()
-            | "Listed" >> beam.MapTuple(lambda _, values: list(values))
+            | "Listed" >> beam.MapTuple(lambda _, values: list(values)).with_resource_hints(**self._hints)
         )
 
 
@@ -158,6 +184,9 @@ class MakePlan(beam.DoFn):
 
     def process(self, outcomes: list[Prepared | Rejected]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
         config = self._config
+        if config.test_fraction and has_test_set(outcomes):  # a launcher that lists by itself has looked before
+            self._work.report_problem(f"--test_fraction {config.test_fraction:g}: {TEST_SET_TWICE}")
+            return
         plan = make_plan(
             outcomes,
             image_sizes=config.image_sizes,
@@ -199,9 +228,15 @@ def publish(shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str
         (DUPLICATES_NAME, plan.duplicates),
         (NEAR_DUPLICATES_NAME, plan.near_duplicates),
     ):
-        write_json_lines(Path(dataset, name), [row._asdict() for row in rows])
+        write_json_lines(storage.path(dataset) / name, [row._asdict() for row in rows])
     plan.audit.write(dataset)
     manifest = plan.manifest(shards, software)
     remove_strangers(dataset, {shard.path for shard in shards})
     manifest.write(dataset)
     return manifest.fingerprint
+
+
+def clear_up(fingerprint: str, *, work: WorkFolder) -> str:
+    """Removes the work folder, when the dataset is whole; hands the fingerprint on."""
+    work.remove()
+    return fingerprint

@@ -18,6 +18,7 @@ from beam_prep.storage import AnyPath
 
 WORK_NAME = "_work"
 JOB_NAME = "job.json"
+LISTING_NAME = "sources.jsonl"
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class WorkFolder:
     @property
     def listing(self) -> str:
         """The inputs to prepare, one JSON line each."""
-        return os.path.join(self.path, "sources.jsonl")
+        return os.path.join(self.path, LISTING_NAME)
 
     @property
     def done(self) -> str:
@@ -57,17 +58,21 @@ class WorkFolder:
 
     def report_problem(self, problem: str) -> None:
         """Leaves word of why no dataset may come of the job."""
-        Path(self.path, "problem.txt").write_text(problem, encoding="utf-8")
+        storage.write_text(storage.path(self.path) / "problem.txt", problem)
 
     @property
     def problem(self) -> str | None:
         """What `report_problem` left; None without."""
-        path = Path(self.path, "problem.txt")
+        path = storage.path(self.path) / "problem.txt"
         return path.read_text(encoding="utf-8") if path.exists() else None
 
     def remove(self) -> None:
         """Deletes the folder."""
-        shutil.rmtree(self.path)
+        place = storage.path(self.path)
+        if isinstance(place, Path):
+            shutil.rmtree(place)
+        else:
+            storage.remove_all(place / found.name for found in place.files())
 
 
 def check_output(folder: AnyPath, *, overwrite: bool) -> None:
@@ -114,6 +119,24 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
     return work
 
 
+def open_bucket(output: str, *, overwrite: bool) -> WorkFolder:
+    """Makes a dataset folder in a bucket ready to be written by workers.
+
+    Its listing (see `WorkFolder.listing`) stays, anything else goes: there is no lock, and nothing is gone on with.
+
+    Raises:
+        UsageError: see `check_output`.
+    """
+    place, work = storage.path(output), WorkFolder(f"{storage.path(output)}/{WORK_NAME}")
+    check_output(place, overwrite=overwrite)
+    # While there is a job, the folder is an unfinished dataset; the manifest of an old one goes first.
+    storage.write_text(place / WORK_NAME / JOB_NAME, "")
+    (place / MANIFEST_NAME).unlink(missing_ok=True)
+    kept = (f"{WORK_NAME}/{JOB_NAME}", f"{WORK_NAME}/{LISTING_NAME}")
+    storage.remove_all(place / found.name for found in storage.files(place) if not found.name.startswith(kept))
+    return work
+
+
 def _job_of(work: WorkFolder) -> Any:
     """What an unfinished job was to do; None without one."""
     try:
@@ -124,14 +147,19 @@ def _job_of(work: WorkFolder) -> Any:
 
 def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
     """Deletes what a job that was cut short left in the folders of the shards, all but `paths`."""
-    for path in Path(dataset).glob("size-*/*"):
-        if path.relative_to(dataset).as_posix() not in paths:
-            path.unlink(missing_ok=True)
-    for folder in Path(dataset).glob("size-*"):
+    place = storage.path(dataset)
+    storage.remove_all(
+        place / found.name
+        for found in storage.files(place)
+        if found.name.startswith("size-") and found.name not in paths
+    )
+    if not isinstance(place, Path):
+        return
+    for folder in place.glob("size-*"):
         with suppress(OSError):  # not empty
             folder.rmdir()
 
 
-def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+def write_json_lines(path: AnyPath, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one JSON object a line, the file whole."""
     storage.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -59,7 +59,7 @@ def test_every_make_target_that_is_named_exists():
 
 def test_architecture_fits_on_a_page_and_names_every_module():
     text = (ROOT / "ARCHITECTURE.md").read_text()
-    assert len(text.splitlines()) <= 110
+    assert len(text.splitlines()) <= 120
     for package in TABLES:
         for module in (ROOT / package).glob("*.py"):
             if not module.name.startswith("__"):

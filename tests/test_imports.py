@@ -48,6 +48,8 @@ def rooms(modules: set[str]) -> set[str]:
         "storage",
         "objects",
         "mirror",
+        "listing",
+        "dataflow",
     ],
 )
 def test_contracts_of_beam_prep_need_the_standard_library_only(module):

@@ -5,11 +5,12 @@ import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
+from urllib.request import urlopen
 
 import apache_beam as beam
 import pytest
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
 from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
@@ -18,10 +19,12 @@ from beam_prep.manifest import Manifest
 from beam_prep.pipeline import build
 from beam_prep.prepare import prepare
 from beam_prep.sources import DEFAULT_SALT, find_sources
+from beam_prep.storage import writing
 from beam_prep.transforms import NAMESPACE
 from beam_prep.work import open_output
 
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+MAVEN = "https://repo.maven.apache.org/maven2/org/apache/beam"
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
@@ -36,6 +39,26 @@ def prism() -> tuple[str, ...]:
         command = ["go", "install", f"{PRISM}@v{beam.__version__}"]
         subprocess.run(command, env=environment, check=True, timeout=900, capture_output=True)
     return ("--runner=PrismRunner", f"--prism_location={binary}")
+
+
+@pytest.fixture(scope="session")
+def flink() -> tuple[str, ...]:
+    """Options for Flink on this machine, whose job server Beam's FlinkRunner starts; the jar is fetched once."""
+    if shutil.which("java") is None:
+        pytest.skip("Flink takes Java")
+    version = [each for each in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS if each.startswith("1.")][-1]
+    artifact = f"beam-runners-flink-{version}-job-server"
+    jar = Path(__file__).parents[2] / "build" / "bin" / f"{artifact}-{beam.__version__}.jar"
+    if not jar.exists():
+        url = f"{MAVEN}/{artifact}/{beam.__version__}/{jar.name}"
+        jar.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with urlopen(url, timeout=60) as remote, writing(jar) as file:
+                shutil.copyfileobj(remote, file)
+        except OSError as error:
+            pytest.skip(f"no job server: {url}: {error}")
+    server = (f"--flink_version={version}", f"--flink_job_server_jar={jar}")
+    return ("--runner=FlinkRunner", *server, "--environment_type=LOOPBACK", "--parallelism=2")
 
 
 @pytest.fixture
@@ -93,3 +116,8 @@ def test_worker_processes(flawed, tmp_path):
 @pytest.mark.slow
 def test_prism(flawed, tmp_path, prism):
     check_runner(flawed, tmp_path, prism)
+
+
+@pytest.mark.slow
+def test_flink(flawed, tmp_path, flink):
+    check_runner(flawed, tmp_path, flink)

@@ -1,0 +1,113 @@
+"""The plan of a million images (splits, duplicates, shards) from their paths alone: its CPU time and memory.
+
+Run as `python benchmarks/plan_scale.py [NUM_IMAGES …]`; each number is a process of its own. Paths are those of the
+Kaggle set with more patients; all that decoding would give (hashes, sums, spans, traits) is drawn at random, with 1 in
+100 images a copy of another and 1 in 100 nearly one.
+"""
+
+from __future__ import annotations
+
+import random
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+from beam_prep.duplicates import HASH_BITS
+from beam_prep.plan import make_plan
+from beam_prep.sources import DEFAULT_SALT, describe, hash_text, rank
+from beam_prep.splits import Fractions, Prepared
+from beam_prep.spool import Span
+from beam_prep.traits import STEPS, Traits
+
+NUM_IMAGES = (125_000, 250_000, 500_000, 1_000_000)
+IMAGE_SIZES = (90, 224)
+IMAGES_A_PATIENT = 3
+IMAGES_A_SPOOL_FILE = 5_000
+
+
+def listed(num_images: int) -> Iterator[Prepared]:
+    """What the first pass hands on of images that are never drawn, one at a time."""
+    rng = random.Random(0)
+    pixels, look = "", 0
+    for index in range(num_images):
+        kind, label = ("bacteria", "PNEUMONIA") if index // IMAGES_A_PATIENT % 4 else ("virus", "NORMAL")
+        source = describe(f"train/{label}/person{index // IMAGES_A_PATIENT}_{kind}_{index}.jpeg")
+        if index % 100 != 1:  # 1 in 100 is a copy of the one before it
+            pixels = f"1400x1100:{rng.getrandbits(256):064x}"
+            # … and 1 in 100 looks nearly as the one before it does.
+            look = look ^ 1 << rng.randrange(HASH_BITS) if index % 100 == 2 else _look(rng)
+        spool, place = divmod(index, IMAGES_A_SPOOL_FILE)
+        yield Prepared(
+            filename=source.filename,
+            label=source.label or 0,
+            split=source.split,
+            group=hash_text(source.group, DEFAULT_SALT),
+            group_rank=rank(source.group),
+            order=rank(source.filename),
+            pixels=pixels,
+            perceptual_hash=look,
+            sums=tuple((rng.randrange(size * size * 255), rng.randrange(size * size * 255**2)) for size in IMAGE_SIZES),
+            spans=tuple(Span(f"{spool:032x}.spool", place * 60_000 + size, size * size + 300) for size in IMAGE_SIZES),
+            traits=Traits(
+                width=rng.randrange(900, 2000),
+                height=rng.randrange(700, 1800),
+                jpeg_quality=90,
+                brightness=rng.randrange(STEPS),
+                border_brightness=rng.randrange(STEPS),
+                file_bytes=rng.randrange(100_000, 400_000),
+            ),
+        )
+
+
+def _look(rng: random.Random) -> int:
+    """A hash, each bit one with probability 9/64: so many pairs share a part, 0.33 %, as of 1,500 real X-rays do."""
+    a, b, c, d, e, f = (rng.getrandbits(HASH_BITS) for _ in range(6))
+    return a & b & (c | d & e & f)
+
+
+def measure(num_images: int) -> None:
+    """Plans in this process, prints what it took, and ends the process where the plan does not hold all images."""
+    started = time.process_time()
+    outcomes = list(listed(num_images))
+    listed_s, held_mib = time.process_time() - started, peak_mib()
+    started = time.process_time()
+    plan = make_plan(
+        outcomes,
+        image_sizes=IMAGE_SIZES,
+        fractions=Fractions(val=0.2),
+        num_shards=0,
+        max_rejected_fraction=0.05,
+        options={},
+    )
+    plan_s = time.process_time() - started
+    placed = sum(len(task.spans) for task in plan.tasks)
+    counts = plan.counts
+    if placed != counts["records"] * len(IMAGE_SIZES) or counts["records"] + counts["duplicates"] != num_images:
+        sys.exit(f"{placed} records are placed, of {counts}")
+    share = plan.splits["val"].num_records / counts["records"]
+    print(
+        f"{num_images:>9,} paths: metadata {listed_s:.0f} s CPU {held_mib:.0f} MiB, planned in {plan_s:.0f} s CPU, "
+        f"peak {peak_mib():5.0f} MiB, {peak_mib() * 2**20 / num_images:,.0f} bytes an image; {len(plan.tasks)} shards, "
+        f"val {share:.2%}, {counts['duplicates']:,} copies, {len(plan.near_duplicates):,} near duplicates",
+        flush=True,
+    )
+
+
+def peak_mib() -> float:
+    """Of this process, until now."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def main() -> None:
+    numbers = [int(number) for number in sys.argv[1:]] or NUM_IMAGES
+    if len(numbers) == 1:
+        measure(numbers[0])
+        return
+    for number in numbers:
+        subprocess.run([sys.executable, __file__, str(number)], check=True)
+
+
+if __name__ == "__main__":
+    main()
