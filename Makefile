@@ -40,7 +40,7 @@ test-browser: .venv/ready ## the tests of the pages in Chromium (skipped where t
 	$(BIN)/pytest -m browser
 
 test-slow: .venv/ready ## the tests that take minutes each
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -n 2 --dist loadfile -m slow
 
 lint: .venv/ready ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -58,6 +58,7 @@ def prepared(bucket) -> dict[str, bytes]:
     return {name: data for name, data in bucket.files("out").items() if name != "report.html"}
 
 
+@pytest.mark.slow
 def test_the_job_is_followed_to_a_dataset_with_the_bytes_of_a_local_one(config, options, bucket, dataset, capsys):
     told = []
     manifest = prepare(config, options, told.append)
@@ -145,6 +146,7 @@ def test_nothing_is_cleared_by_who_submits(posted, bucket):
     assert not bucket.files("out")
 
 
+@pytest.mark.slow
 def test_setup_py_brings_what_workers_need_and_no_tensorflow(config, options, service, bucket):
     service.works = False
     flags = [option for option in options if "container" not in option]
@@ -178,6 +180,7 @@ def test_no_wait_says_where_the_job_is(command, config, options, service):
     assert f"python -m beam_prep report {config.output} --input {config.input}" in done.stdout
 
 
+@pytest.mark.slow
 def test_a_job_that_fails_is_exit_1_with_its_reason(command, config, options, bucket):
     bucket.fail(r"IM-0002-0001\.jpeg.*alt=media", status=403)
     done = command("beam_prep", "prepare", "--input", config.input, "--output", config.output, *options)

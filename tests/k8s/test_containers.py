@@ -95,7 +95,11 @@ def test_a_preparation_prepares(phantoms, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "flags", [pytest.param((), id="JobSet"), pytest.param(("--no_jobset",), id="Indexed Job", marks=pytest.mark.slow)]
+    "flags",
+    [
+        pytest.param((), id="JobSet", marks=pytest.mark.slow),
+        pytest.param(("--no_jobset",), id="Indexed Job", marks=pytest.mark.slow),
+    ],
 )
 def test_two_workers_find_each_other_and_train_as_one(dataset, tmp_path, flags):
     asked = ("--data", "/data", "--output", "/runs/a", *VOLUMES, *SMALL, "--num_nodes", 2, *flags)

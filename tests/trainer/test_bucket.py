@@ -46,6 +46,7 @@ def newest(bucket) -> dict:
     return json.loads(bucket.files("run/checkpoints")[checkpoints(bucket)[-1]])["state"]
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_from_the_bucket_alone(bucket, dataset, run, tmp_path):
     flags = ("--data", bucket.put(dataset, "data"), "--output", f"{bucket.url}/run", "--stage_dir")
     bucket.fail("(POST|PUT|GET|DELETE) ", times=3)

@@ -33,7 +33,7 @@ def test_replicas_train_as_one_device_does(train, one_device, replicas):
     assert_close(weights, one_device[1], atol=2e-6)
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicas_train_the_compact_network_as_one_device_does(train, replicas):
     losses, weights = fit(make_loop(1, dropout=False, arch="se_resnet"), train)
     other_losses, other_weights = fit(make_loop(replicas, dropout=False, arch="se_resnet"), train)

@@ -35,6 +35,7 @@ def sweep(dataset, command, tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_the_best_is_trained_on_train_and_validation_and_looks_at_test_once(sweep, dataset, command):
     run = sweep / "final" / "train-and-val"
     best = read_sweep(sweep).best
@@ -54,6 +55,7 @@ def test_the_best_is_trained_on_train_and_validation_and_looks_at_test_once(swee
     assert (run / "metrics.json").stat().st_mtime_ns == before
 
 
+@pytest.mark.slow
 def test_what_was_best_before_is_not_taken_for_what_is_best_now(sweep, dataset, command):
     path = sweep / "trials" / "0000" / "trial.json"
     saved = path.read_text()
