@@ -37,7 +37,9 @@ def _decode(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
     """Grey values int32 [H, W], and whether they are of 16 bit."""
     is_png = tf.strings.substr(encoded, 0, len(_PNG)) == _PNG
     is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
-    tf.debugging.Assert(is_png | is_jpeg, ["expected the bytes of a JPEG or PNG file"])
+    # Tied to the bytes: else a decoder that runs at the same time may be the first to fail, in its own words.
+    with tf.control_dependencies([tf.debugging.Assert(is_png | is_jpeg, ["expected the bytes of a JPEG or PNG file"])]):
+        encoded = tf.identity(encoded)
     is_deep = is_png & _is_grey_png(encoded, 16)
     grey = tf.case(
         [(is_jpeg, lambda: _decode_jpeg(encoded)), (is_deep, lambda: _decode_deep_png(encoded))],
@@ -48,7 +50,8 @@ def _decode(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 def _is_grey_png(encoded: tf.Tensor, bits: int) -> tf.Tensor:
     """Whether the header of a PNG says so: at byte 24 how many bits a value has, at byte 25 that it is grey (0)."""
-    return tf.strings.substr(encoded, 24, 2) == bytes([bits, 0])
+    header = tf.strings.join([tf.strings.substr(encoded, 0, 26), bytes(26)])  # as long, however short the file
+    return tf.strings.substr(header, 24, 2) == bytes([bits, 0])
 
 
 def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
