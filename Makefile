@@ -34,13 +34,13 @@ demo: .venv/ready ## synthetic images to an evaluated model and a page to look a
 	$(BIN)/python -m trainer train --data $(DEMO)/dataset --output $(DEMO)/run $(DEMO_FLAGS)
 
 test: .venv/ready ## the tests (under 10 minutes on two cores)
-	$(BIN)/pytest -n 2 --dist loadfile -m "not slow and not browser"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 
 test-browser: .venv/ready ## the tests of the pages in Chromium (skipped where there is none)
 	$(BIN)/pytest -m browser
 
 test-slow: .venv/ready ## the tests that take minutes each
-	$(BIN)/pytest -n 2 --dist loadfile -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 lint: .venv/ready ## formatting, lint and types
 	$(BIN)/ruff format --check .

@@ -20,6 +20,11 @@ NOBODY = 65534
 Command = Callable[..., subprocess.CompletedProcess]
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The rooms with the longest tests first, so that the workers of pytest come to an end at the same time."""
+    items.sort(key=lambda item: "beam_prep" in item.path.parts)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def logical_devices() -> None:
     """Four logical CPU devices, so that replicas are real, before any test starts TensorFlow (if one will)."""

@@ -165,6 +165,7 @@ def test_runs_together_and_mirror_images_are_one_more_model(command, run, prepar
     assert 0 < np.abs(predictions(tmp_path / "tta", "test")[1] - predictions(run, "test")[1]).max() < 1
 
 
+@pytest.mark.slow
 def test_results_on_another_dataset_are_kept_apart(command, run, images, tmp_path):
     arguments = ("--input", images, "--output", tmp_path / "other", "--image_sizes", 32, "--val_fraction", 0.4)
     assert command("beam_prep", "prepare", *arguments).returncode == 0
@@ -186,7 +187,15 @@ def test_a_dataset_of_another_equalization_is_refused(command, run, images, tmp_
     assert "prepare it with --equalization hist" in result.stderr
 
 
-@pytest.mark.parametrize("flags", [(), ("--steps_per_call", 1, "--cache", "ram"), ("--cache", "disk")], ids=str)
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ("--steps_per_call", 1, "--cache", "ram"),
+        pytest.param((), marks=pytest.mark.slow),
+        pytest.param(("--cache", "disk"), marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
 def test_the_config_of_a_run_repeats_it_bit_for_bit_however_it_is_read_and_called(command, run, tmp_path, flags):
     if "disk" in flags:
         flags = (*flags, "--cache_dir", tmp_path / "cache")
@@ -196,6 +205,7 @@ def test_the_config_of_a_run_repeats_it_bit_for_bit_however_it_is_read_and_calle
         assert (tmp_path / "again" / name).read_bytes() == (run / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_run_in_bfloat16_on_a_dataset_with_a_corrupt_record(command, prepared, tmp_path):
     data = shutil.copytree(prepared, tmp_path / "data")
     shard = sorted(data.glob("size-32/train-*"))[0]

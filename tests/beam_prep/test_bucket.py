@@ -86,6 +86,7 @@ def test_phantoms_are_drawn_into_a_bucket(command, bucket, phantoms):
     assert (again.returncode, "expected an empty or absent folder" in again.stderr) == (2, True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", [r"GET .*person3\d_.*alt=media", "POST .*size-96/train-00001"])
 def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(bucket, raw, dataset, moment):
     """While images are read, and while the dataset is handed over."""
@@ -110,6 +111,7 @@ def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(bucket, raw, data
         assert len(sent_again) < 12, "what is in the bucket already is not sent again"
 
 
+@pytest.mark.slow
 def test_what_is_in_the_output_is_kept_or_replaced_as_asked(bucket, config):
     prepare(config)
     first = Manifest.read(config.output)
@@ -130,6 +132,7 @@ def test_what_is_in_the_output_is_kept_or_replaced_as_asked(bucket, config):
         prepare(PrepConfig(input=config.input, output=f"{config.input}/deep"))
 
 
+@pytest.mark.slow
 def test_an_image_that_can_not_be_reached_stops_the_job_and_one_that_is_gone_does_not(bucket, config):
     first = bucket.fail(r"IM-0002-0001\.jpeg.*alt=media", status=403)
     with pytest.raises(RunError, match=r"gs://hospital/out holds no dataset: .*IM-0002-0001.*forbidden \(403\)"):

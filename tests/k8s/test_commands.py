@@ -63,6 +63,7 @@ def test_a_training_from_submit_to_delete(server, k8s):
     assert (gone.returncode, gone.stderr) == (2, "error: --name t: found nothing of that name in namespace team\n")
 
 
+@pytest.mark.slow
 def test_wait_fails_with_what_it_waits_for(server, k8s):
     assert k8s("submit", *TRAIN).returncode == 0
     failed = [{"type": "Failed", "status": "True", "reason": "BackoffLimitExceeded", "message": "too often"}]

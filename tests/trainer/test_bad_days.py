@@ -53,6 +53,7 @@ def test_out_of_memory_says_a_batch_to_try():
     assert "try --batch_size 24" in str(error.value)
 
 
+@pytest.mark.slow
 def test_a_full_disk_names_the_last_good_checkpoint_and_the_run_goes_on_later(command, dataset, tmp_path):
     run = tmp_path / "run"
     flags = (*SMALL, "--checkpoint_every_steps", 2, "--steps_per_call", 1)

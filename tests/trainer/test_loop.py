@@ -65,6 +65,7 @@ def test_xla_gives_the_same_bits_again_with_dropout(train):
     assert one[0] != fit(make_loop(dropout=False), train, epochs=1)[0], "dropout is on"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_bfloat16_learns_as_float32_does(train, replicas):
     aurocs = {}

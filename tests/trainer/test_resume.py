@@ -61,6 +61,7 @@ def position(run: Path) -> tuple[int, int]:
     return state["epoch"], state["step"]
 
 
+@pytest.mark.slow
 def test_schedule_average_and_mixtures_go_on_too(dataset, tmp_path):
     flags = (*BASELINE, "--optimizer", "adam", "--weight_decay", 0.01, "--clip_norm", 1, "--schedule", "cosine")
     flags += ("--warmup_epochs", 0.5, "--label_smoothing", 0.1, "--mixup_alpha", 0.3, "--cutout", 0.3)

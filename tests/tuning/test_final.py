@@ -70,6 +70,7 @@ def test_what_was_best_before_is_not_taken_for_what_is_best_now(sweep, dataset, 
     assert (result.returncode, "holds a run of what was best before" in result.stderr) == (1, True), result.stderr
 
 
+@pytest.mark.slow
 def test_seeds_are_those_from_the_seed_of_the_search_on(sweep):
     config = SearchConfig(data=("D",), output=str(sweep), retrain_seeds=3)
     best = read_sweep(sweep).best

@@ -173,6 +173,7 @@ def test_the_best_config_leads_no_training_into_the_trials_own_folder(tmp_path):
     assert json.loads(path.read_text()) == {"data": "/data", "seed": 3, "image_size": 64}
 
 
+@pytest.mark.slow
 def test_training_the_best_config_gives_the_metrics_of_the_trial_again(dataset: Path, tmp_path: Path, command):
     sweep_path = write_sweep(tmp_path / "a sweep", space={"learning_rate": [1e-4, 1e-2]})
     run = sweep_path / "trials" / "0000"

@@ -43,6 +43,7 @@ def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
     assert json.loads((sweep / "best_config.json").read_text())["batch_size"] == best["values"]["batch_size"]
 
 
+@pytest.mark.slow
 def test_a_search_without_a_trial_that_is_done_has_failed(dataset_broken_at_96, command, tmp_path):
     flags = ("--algorithm", "grid", "--image_size", 96, "--batch_size", 8, "--epochs", 1, "--no_warm_up")
     result = command("tuning", "search", "--data", dataset_broken_at_96, "--output", tmp_path / "sweep", *flags)
@@ -56,6 +57,7 @@ def test_a_trial_is_a_run_that_has_not_seen_test(sweep):
     assert {"config.json", "model.keras", "report.html", "history.csv"} <= {path.name for path in run.iterdir()}
 
 
+@pytest.mark.slow
 def test_the_best_configuration_gives_the_same_numbers_again(sweep, command, tmp_path):
     result = command("trainer", "train", "--config", sweep / "best_config.json", "--output", tmp_path / "run")
     assert result.returncode == 0, result.stderr
