@@ -14,7 +14,7 @@ import warnings
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from beam_prep import kernels
@@ -23,6 +23,9 @@ from beam_prep.clahe import clahe
 # Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
 # threads, and `warnings.catch_warnings` is for one thread only.
 warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam_prep\.(images|dicom)")
+
+# Pillow hands the pixels of an image out in pieces of this many bytes and joins them: one piece needs no second copy.
+ImageFile.MAXBLOCK = 2 * 2**20
 
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million

@@ -6,6 +6,7 @@ A fraction of the time of a decode: brightness is measured on a grid of points.
 from __future__ import annotations
 
 import io
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -41,20 +42,22 @@ def measure(image: Image.Image, data: bytes) -> Traits:
         where black is the lowest.
     """
     columns, rows = (min(side, GRID) for side in image.size)
-    points = np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST)).astype(np.int64)  # [rows, columns]
+    points = np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST))  # uint8 or uint16 [rows, columns]
     black, white = (0, 255) if image.mode == "L" else (int(points.min()), int(points.max()))
     margin_x, margin_y = max(round(BORDER * columns), 1), max(round(BORDER * rows), 1)
-    inner = points[margin_y:-margin_y, margin_x:-margin_x]
+    middle = points[margin_y:-margin_y]
+    border = (points[:margin_y], points[-margin_y:], middle[:, :margin_x], middle[:, -margin_x:])
 
-    def brightness(total: int, count: int) -> int:
+    def brightness(*parts: np.ndarray) -> int:
+        total, count = sum(int(part.sum(dtype=np.int64)) for part in parts), sum(part.size for part in parts)
         return STEPS * (total - black * count) // (max(white - black, 1) * count)
 
     return Traits(
         width=image.width,
         height=image.height,
         jpeg_quality=jpeg_quality(image if isinstance(image, JpegImageFile) else data),
-        brightness=brightness(int(points.sum()), points.size),
-        border_brightness=brightness(int(points.sum() - inner.sum()), points.size - inner.size),
+        brightness=brightness(points),
+        border_brightness=brightness(*border),
         file_bytes=len(data),
     )
 
@@ -68,7 +71,12 @@ def jpeg_quality(file: bytes | JpegImageFile) -> int | None:
     tables = file.quantization
     if not tables:
         return None
-    return 1 + int(np.abs(_COARSENESS - sum(tables[min(tables)])).argmin())
+    return _quality(sum(tables[min(tables)]))
+
+
+@lru_cache
+def _quality(coarseness: int) -> int:
+    return 1 + int(np.abs(_COARSENESS - coarseness).argmin())
 
 
 def _coarseness(quality: int) -> int:
