@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from beam_prep import storage
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
+from trainer.config import FROM_SCRATCH
 from trainer.inputs import (
     SplitSource,
     check_held_out,
@@ -46,9 +47,9 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         RunError: the records can't be read, or another job writes to the folder.
     """
     manifest = Manifest.read(config.data)
-    described = _describe_network(config, manifest)
+    network = _describe_network(config, manifest)
     sources = {
-        split: open_split(config.data, manifest, described["image_size"], split)
+        split: open_split(config.data, manifest, network["image_size"], split)
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
@@ -60,37 +61,20 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         sources = copied_to(
             config.stage_dir, {name: each for name, each in sources.items() if each.num_records}, manifest
         )
+        started = time.monotonic()
         with quiet_start():
             from trainer.features import with_linear_head
-            from trainer.origin import origin_of
-            from trainer.phases import count_parameters
-        started = time.monotonic()
         extractor, fitted = _fit(config, sources["train"])
-        folder = open_output(config.output, job, overwrite=config.overwrite)
         model = with_linear_head(extractor, *fitted.folded())
+        folder = open_output(config.output, job, overwrite=config.overwrite)
         with written(folder.model) as temporary:
             model.save(temporary)
-        num_features = extractor.output.shape[-1]
-        phase = {
-            "name": "probe",
-            "num_parameters": count_parameters(model)["num_parameters"],
-            "num_trainable": num_features + 1,
-            "epochs": 1,
-            "seconds": round(time.monotonic() - started, 1),
-        }
+        seconds = round(time.monotonic() - started, 1)
         point, evaluations = _evaluate(model, config, sources)
         content = {
-            **described,
-            "equalization": manifest.options["equalization"],
-            "class_names": list(manifest.class_names),
-            "dataset_fingerprint": manifest.fingerprint,
-            "num_corrupt": {},
-            "trained_on": ["train"],
-            "phases": [phase],
-            "best": None,
+            **network,
+            **_describe(config, manifest, model, fitted, seconds),
             **point.to_json(),
-            "probe": _describe_probe(config, fitted, num_features),
-            **origin_of(model),
         }
         folder.write_json("model", content)
         numbers = publish(folder, evaluations)
@@ -165,13 +149,36 @@ def _evaluate(
     return point, evaluations
 
 
-def _describe_probe(config: ProbeConfig, fitted: Probe, num_features: int) -> dict[str, Any]:
+def _describe(
+    config: ProbeConfig, manifest: Manifest, model: keras.Model, fitted: Probe, seconds: float
+) -> dict[str, Any]:
+    """What `model.json` says of any model, and of the probe."""
+    from trainer.origin import origin_of
+    from trainer.phases import count_parameters
+
+    random = config.weights == "none" or config.arch in FROM_SCRATCH
+    num_features = fitted.pipeline.n_features_in_
+    phase = {"name": "probe", **count_parameters(model), "num_trainable": num_features + 1, "epochs": 1}
     return {
-        "features_of": str(storage.path(config.run).resolve()) if config.run else f"{config.arch}, {config.weights}",
-        "num_features": num_features,
-        "pca_components": config.pca_components,
-        "explained_variance": fitted.explained_variance,
-        "folds": config.folds,
-        "strength": fitted.best.value,
-        "tried": [{"strength": each.value, "auroc": each.auroc, "auroc_sd": each.auroc_sd} for each in fitted.tried],
+        "equalization": manifest.options["equalization"],
+        "class_names": list(manifest.class_names),
+        "dataset_fingerprint": manifest.fingerprint,
+        "num_corrupt": {},
+        "trained_on": ["train"],
+        "phases": [{**phase, "seconds": seconds}],
+        "best": None,
+        "probe": {
+            "features_of": str(storage.path(config.run).resolve())
+            if config.run
+            else f"{config.arch}, {'random' if random else config.weights} weights",
+            "num_features": num_features,
+            "pca_components": config.pca_components,
+            "explained_variance": fitted.explained_variance,
+            "folds": config.folds,
+            "strength": fitted.best.value,
+            "tried": [
+                {"strength": each.value, "auroc": each.auroc, "auroc_sd": each.auroc_sd} for each in fitted.tried
+            ],
+        },
+        **origin_of(model),
     }

@@ -101,6 +101,8 @@ class ProbeConfig:
         for name, least in {"pca_components": 1, "folds": 2, "batch_size": 1, "seed": 0}.items():
             if getattr(self, name) < least:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
+        if self.run == self.output:
+            raise UsageError(f"--output {self.output}: is the --run whose network is wanted; name another folder")
         self.network()
         parse_rule(self.threshold_rule)
         check_prevalence(self.prevalence)

@@ -39,10 +39,14 @@ def probed(config):
     return folder.path
 
 
-@pytest.mark.parametrize("arch", ["baseline_cnn", "se_resnet", "vgg19"])
-def test_the_model_says_what_scikit_learn_says(arch, dataset):
+@pytest.mark.parametrize(
+    ("arch", "mixed_precision"),
+    [("baseline_cnn", False), ("baseline_cnn", True), ("se_resnet", False), ("vgg19", False)],
+)
+def test_the_model_says_what_scikit_learn_says(arch, mixed_precision, dataset):
     tf.keras.utils.set_random_seed(0)
-    network = build(TrainConfig(data="d", output="o", arch=arch, image_size=32, weights="none"))
+    flags = {"arch": arch, "image_size": 32, "weights": "none", "mixed_precision": mixed_precision}
+    network = build(TrainConfig(data="d", output="o", **flags))
     manifest = Manifest.read(dataset)
     train, val = (open_split(str(dataset), manifest, 32, split) for split in ("train", "val"))
     extractor = cut_before_head(network, trained=False)
@@ -74,6 +78,7 @@ def test_a_probe_is_a_run(probed, run, config):
     page = (probed / "report.html").read_text()
     assert "Strengths that were tried" in page
     assert "512 features" in page
+    assert f"what <code>{run}</code> sees" in page
     assert "Learning curves" not in page
 
 
@@ -117,6 +122,7 @@ def test_what_can_not_be_is_one_line_and_leaves_nothing(config, dataset, tmp_pat
         "--folds is 60; the training images are of": {"folds": 60},
         "name one of them": {"arch": "vgg19"},
         "expected at least 2": {"folds": 1},
+        "is the --run whose network is wanted": {"run": str(output)},
     }
     for said, changes in refused.items():
         with pytest.raises(UsageError, match=said):
