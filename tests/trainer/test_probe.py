@@ -115,6 +115,15 @@ def test_the_same_command_gives_the_same_numbers_and_test_stays_unread(probed, c
     assert second == pytest.approx(first, abs=1e-5)
 
 
+def test_run_dataset_and_output_may_be_in_a_bucket(bucket, probed, config, dataset, run, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    places = {"data": bucket.put(dataset, "data"), "run": bucket.put(run, "run"), "output": f"{bucket.url}/probe"}
+    probe(replace(config, **places, stage_dir=str(tmp_path / "stage")))
+    files = bucket.files("probe")
+    assert {path.name for path in probed.iterdir()} <= set(files)
+    assert files["predictions-test.csv"] == (probed / "predictions-test.csv").read_bytes()
+
+
 def test_what_can_not_be_is_one_line_and_leaves_nothing(config, dataset, tmp_path):
     output = tmp_path / "none"
     refused = {
