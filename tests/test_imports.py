@@ -75,6 +75,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
         "cli",
         "quiet_start",
         "task",
+        "probe",
     ],
 )
 def test_what_answers_a_wrong_command_loads_nothing_heavy(module):
@@ -172,7 +173,10 @@ def test_tuning_stands_on_the_trainer_and_never_loads_beam():
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],
-        *(["trainer", name, "--help"] for name in ("train", "evaluate", "predict", "explain", "export", "compare")),
+        *(
+            ["trainer", name, "--help"]
+            for name in ("train", "probe", "evaluate", "predict", "explain", "export", "compare")
+        ),
         ["tuning", "--help"],
         *(["tuning", name, "--help"] for name in ("search", "show")),
     ],

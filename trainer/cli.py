@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -15,7 +15,14 @@ from beam_prep.command_line import Command
 from trainer.config import TrainConfig
 from trainer.config_file import with_config_file
 from trainer.progress import progress_bar
-from trainer.run_config import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
+from trainer.run_config import (
+    CompareConfig,
+    EvaluateConfig,
+    ExplainConfig,
+    ExportConfig,
+    PredictConfig,
+    ProbeConfig,
+)
 
 
 def train(config: TrainConfig) -> None:
@@ -40,6 +47,24 @@ def train(config: TrainConfig) -> None:
     print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
 
 
+def probe(config: ProbeConfig) -> None:
+    """Fits a probe and says what came of it."""
+    from trainer.probe import probe as run
+
+    folder, numbers = run(config)
+    _print_numbers(numbers)
+    fitted = folder.read_json("model")["probe"]
+    print(
+        f"probe:     {fitted['num_features']} features → {fitted['pca_components']} components "
+        f"({fitted['explained_variance']:.1%} of the variance), strength C = {fitted['strength']:g}"
+    )
+    chosen = next(each for each in fitted["tried"] if each["strength"] == fitted["strength"])
+    print(f"folds:     AUROC {chosen['auroc']:.4f} ± {chosen['auroc_sd']:.4f} over {fitted['folds']} patient folds")
+    print(f"run:       {folder}")
+    print(f"report:    {folder}/report.html")
+    print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
+
+
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluates and says what came of it."""
     from trainer.task import evaluate as run
@@ -48,6 +73,7 @@ def evaluate(config: EvaluateConfig) -> None:
     _print_numbers({config.split: numbers[config.split]})
     if storage.path(str(folder)) != storage.path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
+    _print_robustness(numbers[config.split].get("robustness", ()))
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
@@ -130,9 +156,11 @@ def compare(config: CompareConfig) -> None:
         print(f"report:    {write_comparison(compared, config.split, storage.path(config.output))}")
 
 
-def _with_interval(value: float | None, bounds: list[float] | None) -> str:
+def _with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:
     if value is None:
         return "undefined"
+    if signed:
+        return f"{value:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")
     return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
 
 
@@ -146,12 +174,26 @@ def _print_numbers(numbers: dict[str, Any]) -> None:
                 print(f"{'':8} {name} is undefined: {reason}")
 
 
+def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
+    if rows:
+        print(f"\n{'spoilt images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
+    for row in rows:
+        difference = _with_interval(row["auroc_difference"], row["auroc_difference_ci95"], signed=True)
+        print(
+            f"{row['kind'] + ' ' + row['level']:36}{_with_interval(row['auroc'], row['auroc_ci95']):>21}"
+            f"{difference:>28}{_shown(row['sensitivity']):>13}{_shown(row['specificity']):>13}"
+        )
+    if rows:
+        print()
+
+
 def _shown(value: float | int | None) -> str:
     return "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 COMMANDS = {
     "train": Command(TrainConfig, train),
+    "probe": Command(ProbeConfig, probe),
     "evaluate": Command(EvaluateConfig, evaluate, repeats=True),
     "predict": Command(PredictConfig, predict, positional=("files",)),
     "explain": Command(ExplainConfig, explain, positional=("files",)),

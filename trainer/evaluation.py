@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,9 @@ from trainer.samples import Sample, telling
 from trainer.thresholds import OperatingPoint
 
 BATCH_SIZE = 64
+
+Change = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+"""A batch of `evaluation_batches` to one of the same records."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ def predict_split(
     *,
     batch_size: int = BATCH_SIZE,
     mirror: bool = False,
+    change: Change | None = None,
     show_progress: bool = True,
 ) -> Predictions:
     """Predicts every image of a split, each once.
@@ -69,6 +73,7 @@ def predict_split(
         split: its name.
         batch_size: images a step; does not change the result.
         mirror: left and right exchanged.
+        change: what is done to each batch first; None leaves it as it is.
         show_progress: a bar on stderr.
 
     Raises:
@@ -81,7 +86,8 @@ def predict_split(
         batches = evaluation_batches(source, batch_size=batch_size)
         if mirror:
             batches = batches.map(lambda batch: {**batch, "images": tf.reverse(batch["images"], axis=[2])})
-        predictions = evaluator.predict(batches, on_batch=bar.update)
+        changed = batches if change is None else map(change, batches)
+        predictions = evaluator.predict(changed, on_batch=bar.update)
     if not np.isfinite(predictions.logits).all():
         raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
     return predictions

@@ -178,6 +178,50 @@ def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, temperatu
     return figure_svg(figure, f"Reliability diagram in ten bins: {'; '.join(texts)}")
 
 
+def robustness(rows: Sequence[Mapping[str, Any]], clean: float) -> Markup | None:
+    """AUROC by level, a panel for each kind of spoilt images, with 95 % intervals.
+
+    Args:
+        rows: as in `metrics.json`, kind by kind.
+        clean: AUROC of the images as they are, dashed.
+
+    Returns:
+        None if it is not defined.
+    """
+    from matplotlib.figure import Figure
+
+    kinds: dict[str, list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["auroc"] is not None:
+            kinds.setdefault(row["kind"], []).append(row)
+    if not kinds:
+        return None
+    columns = min(len(kinds), 5)
+    lines = -(-len(kinds) // columns)
+    figure = Figure(figsize=(9.8, 0.3 + 2.1 * lines), layout="constrained")
+    panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
+    for axes, (kind, levels) in zip(panels, kinds.items(), strict=False):
+        values = np.array([row["auroc"] for row in levels])
+        bounds = np.array([row["auroc_ci95"] or (row["auroc"],) * 2 for row in levels])  # [levels, 2]
+        spread = np.abs(bounds.T - values)
+        axes.axhline(clean, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
+        axes.errorbar(range(len(levels)), values, spread, color=INK, marker="o", markersize=4, linewidth=1.4)
+        axes.set_title(kind, loc="left", fontsize=9)
+        axes.set_xticks(range(len(levels)), [row["level"] for row in levels], fontsize=8)
+        axes.set_xlim(-0.5, len(levels) - 0.5)
+        axes.grid(axis="y", color=RULE, linewidth=0.8)
+    for axes in panels[len(kinds) :]:
+        axes.set_visible(False)
+    for axes in panels[::columns]:
+        axes.set_ylabel("AUROC")
+    lowest = min((row for levels in kinds.values() for row in levels), key=lambda row: row["auroc"])
+    return figure_svg(
+        figure,
+        f"AUROC of spoilt images by kind and level, {clean:.3f} of those as they are; "
+        f"lowest {lowest['auroc']:.3f} ({lowest['kind']}, {lowest['level']})",
+    )
+
+
 def _column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
     return np.array([row[name] for row in history], dtype=float)
 

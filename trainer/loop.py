@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -250,7 +250,9 @@ class Evaluator:
         shape = (None, *model.input.shape[1:])
         self._predict = tf.function(self._predict_batch, input_signature=[tf.TensorSpec(shape, tf.uint8)])
 
-    def predict(self, batches: tf.data.Dataset, on_batch: Callable[[int], object] = lambda count: None) -> Predictions:
+    def predict(
+        self, batches: Iterable[dict[str, tf.Tensor]], on_batch: Callable[[int], object] = lambda count: None
+    ) -> Predictions:
         """Predicts all of `dataset.evaluation_batches`."""
         filenames: list[str] = []
         groups: list[str] = []

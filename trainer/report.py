@@ -98,6 +98,11 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
         subtypes={split: parts for split, each in predictions.items() if (parts := slices.subtypes(each))},
         sizes={split: parts for split, each in predictions.items() if (parts := slices.sizes(each))},
+        robustness={
+            split: (values["robustness"], figures.robustness(values["robustness"], values["auroc"]))
+            for split, values in metrics.items()
+            if "robustness" in values
+        },
         samples=shown(samples, metrics),
         wrong_predictions=_wrong_predictions(predictions) if predictions else None,
         kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),

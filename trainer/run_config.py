@@ -1,4 +1,4 @@
-"""What the commands that work with finished runs take; `train` is in `config.py`. Standard library only."""
+"""What the commands take that need no training loop; `train` is in `config.py`. Standard library only."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from beam_prep.errors import UsageError
-from trainer.config import check_prevalence
+from trainer.config import Arch, TrainConfig, check_prevalence
 from trainer.thresholds import parse_rule
 
 
@@ -33,6 +33,9 @@ class EvaluateConfig:
     for several runs)."""
     prevalence: float | None = None
     """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    robustness: bool = False
+    """Evaluate on spoilt images too (exposure, noise, JPEG, rotation, crops, sizes, no equalization): how far AUROC
+    falls, in metrics.json and the report, until the split is evaluated anew."""
     batch_size: int = 64
     """Images a step."""
     stage_dir: str | None = None
@@ -45,9 +48,78 @@ class EvaluateConfig:
             raise UsageError(f"--run names a run twice: {', '.join(self.run)}")
         if self.output is None and (len(self.run) > 1 or self.tta):
             raise UsageError("--output is missing; results of several runs, or with --tta, need a folder of their own")
+        if self.robustness and self.output is not None:
+            raise UsageError("--robustness takes one run as it is; leave --output and --tta out")
         if self.threshold_rule is not None:
             parse_rule(self.threshold_rule)
         check_prevalence(self.prevalence)
+
+
+@dataclass(frozen=True)
+class ProbeConfig:
+    """Fit a linear probe: logistic regression on what a network sees in each image, as it is.
+
+    Features are standardized, reduced by PCA, and told apart by a logistic regression, all of scikit-learn. Folded into
+    one layer, they end the network in the run that is written: all commands take it as any run.
+    """
+
+    data: str
+    """Dataset folder, as `beam_prep prepare` wrote it."""
+    output: str
+    """Folder for the run; it must be empty or absent, see --overwrite."""
+    arch: Arch | None = None
+    """Network to look at the images with, or see --run. vgg19 and inception_resnet_v2: after their global average
+    pooling; the others: before their last layer."""
+    weights: str = "imagenet"
+    """Of --arch; see `train --help`. Networks without pretrained weights are random ones here."""
+    run: str | None = None
+    """Run folder, whose network is taken up to its last layer, instead of --arch."""
+    image_size: int = 90
+    """Which of the dataset's image sizes, px; with --run it is that of the run."""
+    pca_components: int = 100
+    """How many principal components of the features go into the regression."""
+    folds: int = 5
+    """Patient folds of the training images, by which the strength of the regression is chosen."""
+    class_weights: bool = True
+    """Weigh the classes against each other: n / (2 n_class)."""
+    threshold_rule: str = "0.5"
+    """Chosen on validation; see `train --help`."""
+    prevalence: float | None = None
+    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    evaluate_test: bool = True
+    """Evaluate on the test images at the end. Off, none is read: who compares runs to choose one must not see them."""
+    seed: int = 0
+    """Of the folds, and of random weights."""
+    batch_size: int = 64
+    """Images a step; does not change the result."""
+    stage_dir: str | None = None
+    """Folder of this machine that the shards are downloaded to first, and kept in; see `train --help`."""
+    overwrite: bool = False
+    """Replace the run that is in the output folder."""
+
+    def __post_init__(self) -> None:
+        for name, least in {"pca_components": 1, "folds": 2, "batch_size": 1, "seed": 0}.items():
+            if getattr(self, name) < least:
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
+        if self.run == self.output:
+            raise UsageError(f"--output {self.output}: is the --run whose network is wanted; name another folder")
+        self.network()
+        parse_rule(self.threshold_rule)
+        check_prevalence(self.prevalence)
+
+    def network(self) -> TrainConfig | None:
+        """The network of `arch`, as `trainer.models.build` takes it; None if it is that of a run.
+
+        Raises:
+            UsageError: none is named, or two; or it can't be built at the image size.
+        """
+        if (self.arch is None) == (self.run is None):
+            raise UsageError("expected a network, from either --arch or --run; name one of them")
+        if self.arch is None:
+            return None
+        return TrainConfig(
+            data=self.data, output=self.output, arch=self.arch, image_size=self.image_size, weights=self.weights
+        )
 
 
 @dataclass(frozen=True)

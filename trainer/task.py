@@ -116,6 +116,13 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     evaluation = explained_evaluation(
         evaluator.model, predictions, source, config.split, point=point, prevalence=config.prevalence
     )
+    if config.robustness:
+        from trainer.robustness import with_robustness
+
+        equalization = manifest.options["equalization"]
+        evaluation = with_robustness(
+            evaluation, evaluator, source, equalization=equalization, batch_size=config.batch_size
+        )
     same = described[0]["dataset_fingerprint"] == manifest.fingerprint
     folder = runs[0] if same else runs[0].aside(manifest.fingerprint)
     numbers = publish(folder, [evaluation])

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from importlib.metadata import version
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
@@ -24,6 +21,7 @@ from trainer.dataset import distribute, hold, training_batches
 from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
 from trainer.inputs import SplitSource, join, pooled
 from trainer.loop import Evaluator, Loop, Predictions
+from trainer.origin import origin_of
 from trainer.phases import Phase, count_parameters, phases_of
 from trainer.progress import progress_bar
 from trainer.run_folder import RunFolder, job_of, open_output, written
@@ -274,9 +272,6 @@ class Training:
 
     def _describe(self) -> dict[str, Any]:
         """`model.json`: what is needed to use `model.keras`, and how it came about."""
-        lines: list[str] = []
-        self.model.summary(line_length=100, print_fn=lines.append)
-        gpus = tf.config.list_physical_devices("GPU")
         return {
             "arch": self.config.arch,
             "image_size": self.config.image_size,
@@ -288,11 +283,5 @@ class Training:
             "phases": self.state.phases,
             "best": self.state.best,
             **self.operating_point.to_json(),
-            "summary": "\n".join(lines),
-            "software": {
-                "python": platform.python_version(),
-                **{name: version(name) for name in ("cxrflow", "tensorflow", "keras", "numpy", "scikit-learn")},
-            },
-            "num_replicas": self.strategy.num_replicas_in_sync,
-            "device": tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU",
+            **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
         }

@@ -1,0 +1,26 @@
+"""What a model consists of, and what it was made with."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
+    """Its entries in `model.json`: layers, versions, device."""
+    lines: list[str] = []
+    model.summary(line_length=100, print_fn=lines.append)
+    gpus = tf.config.list_physical_devices("GPU")
+    return {
+        "summary": "\n".join(lines),
+        "software": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("cxrflow", "tensorflow", "keras", "numpy", "scikit-learn")},
+        },
+        "num_replicas": num_replicas,
+        "device": tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU",
+    }

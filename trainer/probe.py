@@ -1,0 +1,184 @@
+"""A linear probe from end to end: a network as it is, a linear layer fitted on what it sees, a run of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from beam_prep import storage
+from beam_prep.folder_lock import exclusive
+from beam_prep.manifest import Manifest
+from trainer.config import FROM_SCRATCH
+from trainer.inputs import (
+    SplitSource,
+    check_held_out,
+    check_same_preprocessing,
+    check_threshold_rule,
+    check_trainable,
+    open_split,
+)
+from trainer.quiet_start import quiet_start
+from trainer.run_config import ProbeConfig
+from trainer.run_folder import RunFolder, check_output, job_of, open_output, written
+from trainer.staging import copied_to
+from trainer.task import MODEL, publish
+from trainer.thresholds import OperatingPoint
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.linear import Probe
+
+
+def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
+    """Fits, evaluates and reports.
+
+    The strength is chosen on training images alone, threshold and temperature on those of validation. Of a run that was
+    trained on the same training images the network knows their classes, so that all strengths look good on them.
+
+    Returns:
+        The run folder and the content of `metrics.json`.
+
+    Raises:
+        UsageError: the run, the dataset, the output folder or the weights are not what they should be, or there are too
+            few images or patients; nothing was written.
+        RunError: the records can't be read, or another job writes to the folder.
+    """
+    manifest = Manifest.read(config.data)
+    network = _describe_network(config, manifest)
+    sources = {
+        split: open_split(config.data, manifest, network["image_size"], split)
+        for split in manifest.splits
+        if config.evaluate_test or split != "test"
+    }
+    check_trainable(manifest, batch_size=1)
+    check_threshold_rule(manifest, config.threshold_rule)
+    job = job_of(asdict(config), manifest.fingerprint)
+    with exclusive(RunFolder.at(config.output).path):
+        check_output(config.output, job, overwrite=config.overwrite)
+        sources = copied_to(
+            config.stage_dir, {name: each for name, each in sources.items() if each.num_records}, manifest
+        )
+        started = time.monotonic()
+        with quiet_start():
+            from trainer.features import with_linear_head
+        extractor, fitted = _fit(config, sources["train"])
+        model = with_linear_head(extractor, *fitted.folded())
+        folder = open_output(config.output, job, overwrite=config.overwrite)
+        with written(folder.model) as temporary:
+            model.save(temporary)
+        seconds = round(time.monotonic() - started, 1)
+        point, evaluations = _evaluate(model, config, sources)
+        content = {
+            **network,
+            **_describe(config, manifest, model, fitted, seconds),
+            **point.to_json(),
+        }
+        folder.write_json("model", content)
+        numbers = publish(folder, evaluations)
+        folder.finish()
+        folder.push()
+        return folder, numbers
+
+
+def _describe_network(config: ProbeConfig, manifest: Manifest) -> dict[str, Any]:
+    """`arch` and `image_size` of the network, once it is clear that its run goes with the dataset."""
+    if config.run is None:
+        return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}
+    model = RunFolder.at(config.run).fetch(*MODEL).read_json("model")
+    check_same_preprocessing(model, manifest, config.data)
+    if model["dataset_fingerprint"] == manifest.fingerprint:
+        check_held_out(model, "val", config.run)
+    return {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}
+
+
+def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
+    """The network without its head, and the probe of what it sees in the training images."""
+    import keras
+
+    from trainer import models
+    from trainer.features import cut_before_head, features_of
+    from trainer.linear import check_components, fit_probe
+    from trainer.progress import progress_bar
+
+    keras.utils.set_random_seed(config.seed)
+    network = config.network()
+    model = models.load(RunFolder.at(config.run or "").model) if network is None else models.build(network)
+    extractor = cut_before_head(model, trained=network is None)
+    check_components(
+        config.pca_components, num_features=extractor.output.shape[-1], num_images=source.num_records
+    )  # before all images were looked at
+    seen = features_of(extractor, source, "train", batch_size=config.batch_size)
+    with progress_bar("probe", config.folds, unit="folds") as bar:
+        fitted = fit_probe(
+            seen.values,
+            seen.labels,
+            seen.groups,
+            pca_components=config.pca_components,
+            num_folds=config.folds,
+            class_weights=config.class_weights,
+            seed=config.seed,
+            on_fold=bar.update,
+        )
+    return extractor, fitted
+
+
+def _evaluate(
+    model: keras.Model, config: ProbeConfig, sources: Mapping[str, SplitSource]
+) -> tuple[OperatingPoint, list]:
+    """Threshold and temperature of validation, and the evaluations of test (where there is one) and validation."""
+    import tensorflow as tf
+
+    from trainer.evaluation import explained_evaluation, predict_split
+    from trainer.loop import Evaluator
+
+    evaluator = Evaluator(model, tf.distribute.get_strategy())
+    predicted = {
+        split: predict_split(evaluator, sources[split], split, batch_size=config.batch_size)
+        for split in ("test", "val")
+        if split in sources
+    }
+    val = predicted["val"]
+    point = OperatingPoint.fit(config.threshold_rule, val.labels, val.probabilities)
+    evaluations = [
+        explained_evaluation(model, predictions, sources[split], split, point=point, prevalence=config.prevalence)
+        for split, predictions in predicted.items()
+    ]
+    return point, evaluations
+
+
+def _describe(
+    config: ProbeConfig, manifest: Manifest, model: keras.Model, fitted: Probe, seconds: float
+) -> dict[str, Any]:
+    """What `model.json` says of any model, and of the probe."""
+    from trainer.origin import origin_of
+    from trainer.phases import count_parameters
+
+    random = config.weights == "none" or config.arch in FROM_SCRATCH
+    num_features = fitted.pipeline.n_features_in_
+    phase = {"name": "probe", **count_parameters(model), "num_trainable": num_features + 1, "epochs": 1}
+    return {
+        "equalization": manifest.options["equalization"],
+        "class_names": list(manifest.class_names),
+        "dataset_fingerprint": manifest.fingerprint,
+        "num_corrupt": {},
+        "trained_on": ["train"],
+        "phases": [{**phase, "seconds": seconds}],
+        "best": None,
+        "probe": {
+            "features_of": str(storage.path(config.run).resolve())
+            if config.run
+            else f"{config.arch}, {'random' if random else config.weights} weights",
+            "num_features": num_features,
+            "pca_components": config.pca_components,
+            "explained_variance": fitted.explained_variance,
+            "folds": config.folds,
+            "strength": fitted.best.value,
+            "tried": [
+                {"strength": each.value, "auroc": each.auroc, "auroc_sd": each.auroc_sd} for each in fitted.tried
+            ],
+        },
+        **origin_of(model),
+    }
