@@ -25,7 +25,6 @@ from beam_prep.work import open_output
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
 JOB_SERVER = Path(__file__).parents[1] / "fixtures" / "flink_job_server.xml"
 RESOLVE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
-OPENED = ("lang", "lang.invoke", "lang.reflect", "io", "net", "nio", "text", "time", "util", "util.concurrent")
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
@@ -46,7 +45,7 @@ def prism() -> tuple[str, ...]:
 def flink() -> tuple[str, ...]:
     """Options for Flink on this machine, whose job server Beam's FlinkRunner starts; Maven fetches its parts once.
 
-    The jar has nothing in it but where these are, and what Java 17 must be told to open to Flink.
+    The jar has nothing in it but where these are.
     """
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("Flink takes Java and Maven")
@@ -60,7 +59,6 @@ def flink() -> tuple[str, ...]:
     attributes = {
         "Manifest-Version": "1.0",
         "Main-Class": "org.apache.beam.runners.flink.FlinkJobServerDriver",
-        "Add-Opens": " ".join(f"java.base/java.{name}" for name in OPENED),
         "Class-Path": " ".join(Path(part).as_uri() for part in classpath.read_text().strip().split(":")),
     }
     with zipfile.ZipFile(jar, "w") as archive:
