@@ -62,6 +62,7 @@ setup(
             "apache-beam>=2.77,<3",
             "gcp-storage-emulator>=2026.7",
             "moto[server]>=5",
+            "pyjpegls>=1.3",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
