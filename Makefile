@@ -2,12 +2,17 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow lint check bench constraints clean
+.PHONY: help setup demo test test-browser test-slow test-tfio lint check bench constraints clean
 
 # The first of these that is there and of a supported version; name another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.10; do \
 	$$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' >/dev/null 2>&1 && echo $$name && break; done)
 BIN := .venv/bin
+# All that go together: not tfio and dev-tfio, see test-tfio.
+EXTRAS := prep dataflow tune gpu k8s kaggle bench dev
+# The trainer on TensorFlow 2.17, s3:// (and az:// where Azurite is), and DICOM as tensorflow-io reads it.
+TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/test_,streamed.py augment.py dataset.py export.py models.py predict.py \
+	staging.py training.py) beam_prep/test_dicom.py beam_prep/test_dicom_peer.py)
 DEMO := build/demo
 DEMO_IMAGES ?= 800
 # Phantoms are few and stand upright: gentler steps and less augmentation than for the study's 5,000 real images.
@@ -42,6 +47,15 @@ test-browser: .venv/ready ## the tests of the pages in Chromium (skipped where t
 test-slow: .venv/ready ## the tests that take minutes each
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
+.venv-tfio/ready: .venv/ready setup.py constraints-tfio.txt
+	$(PYTHON) -m venv --clear .venv-tfio
+	$(BIN)/uv pip install --quiet --python .venv-tfio/bin/python --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]' \
+		|| .venv-tfio/bin/pip install --quiet --disable-pip-version-check --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]'
+	touch $@
+
+test-tfio: .venv-tfio/ready ## the trainer with tensorflow-io, which takes an environment of its own
+	.venv-tfio/bin/pytest -n 2 --dist loadfile -m "not slow and not browser" $(TFIO_TESTS)
+
 lint: .venv/ready ## formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -53,12 +67,19 @@ bench: .venv/ready ## the benchmarks, each a ratio against its peer
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
 	for benchmark in $(filter-out benchmarks/measure.py benchmarks/radiographs.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
-constraints: ## constraints.txt anew, for all supported Pythons
-	{ sed -n '/^#/p' constraints.txt; \
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
-		--no-annotate --no-header --upgrade setup.py --all-extras; } > build-constraints.txt
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
+	--no-annotate --no-header setup.py
+
+constraints: ## constraints.txt and constraints-tfio.txt anew, for all supported Pythons
+	{ sed -n '/^#/p' constraints.txt; $(COMPILE) --upgrade $(foreach extra,$(EXTRAS),--extra $(extra)); } > build-constraints.txt
 	mv build-constraints.txt constraints.txt
+	@# From those versions, so that it differs where it has to.
+	cp constraints.txt build-constraints.txt
+	$(COMPILE) --extra tfio --extra dev-tfio --output-file build-constraints.txt > /dev/null
+	{ sed -n '/^#/p' constraints-tfio.txt; sed '/^ *#/d' build-constraints.txt; } > build-constraints-tfio.txt
+	mv build-constraints-tfio.txt constraints-tfio.txt
+	rm build-constraints.txt
 
 clean: ## all that was made: .venv, build, caches
-	rm -rf .venv build *.egg-info beam_prep/*.so .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-tfio build *.egg-info beam_prep/*.so .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

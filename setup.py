@@ -2,10 +2,10 @@
 
 from setuptools import Extension, find_packages, setup
 
-BASE = ["numpy>=2", "pillow>=11", "tyro>=1.0"]
+BASE = ["numpy>=1.26", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
 # One decoder for each family of compressed DICOM, none of them under the GPL.
-DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.4", "python-gdcm>=3.0.24"]
+DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
 # gs:// paths; loaded when one is met.
 GCS = ["google-cloud-storage>=3.1"]
 # What a worker of a cluster needs besides Beam; no page is made there.
@@ -29,6 +29,8 @@ setup(
         "worker": WORKER,
         "dataflow": [*PREP, *DATAFLOW],
         "train": TRAIN,
+        # s3:// and az:// by tensorflow-io, whose last release is bound to TensorFlow 2.17; see constraints-tfio.txt.
+        "tfio": [*TRAIN, "tensorflow==2.17.1", "tensorflow-io==0.37.1"],
         "gcs": GCS,
         "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml", "rich>=13"],
         # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
@@ -53,6 +55,17 @@ setup(
             "ruff",
             "scikit-image",
             "uv",
+        ],
+        # What of dev goes with tfio, for make test-tfio.
+        "dev-tfio": [
+            *DICOM,
+            "apache-beam>=2.77,<3",
+            "gcp-storage-emulator>=2026.7",
+            "moto[server]>=5",
+            "pyjpegls>=1.3",
+            "pytest",
+            "pytest-timeout",
+            "pytest-xdist",
         ],
     },
     # Left out where there is no C compiler: kernels.py does the same with Pillow.

@@ -14,7 +14,7 @@ from typing import Any
 from beam_prep import storage
 from beam_prep.errors import UsageError
 from beam_prep.schema import CLASS_NAMES, SCHEMA_VERSION
-from beam_prep.storage import AnyPath
+from beam_prep.storage import AnyPath, ReadablePath
 
 MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
@@ -119,17 +119,18 @@ class Manifest:
         storage.write_text(storage.path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
 
     @classmethod
-    def read(cls, dataset: str | AnyPath) -> Manifest:
+    def read(cls, dataset: str | ReadablePath) -> Manifest:
         """Reads and checks `manifest.json`.
 
         Raises:
             UsageError: there is none, it is not one of this schema, or its fingerprint does not match its content.
         """
-        path = storage.path(dataset) / MANIFEST_NAME
+        folder = storage.readable(dataset)
+        path = folder / MANIFEST_NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
         except (FileNotFoundError, NotADirectoryError):
-            found = "a folder without it" if storage.path(dataset).is_dir() else "no such folder"
+            found = "a folder without it" if folder.is_dir() else "no such folder"
             raise UsageError(
                 f"{dataset}: expected a dataset (a folder with {MANIFEST_NAME}), found {found}; "
                 f"make one with: python -m beam_prep prepare --input IMAGES --output {dataset}"

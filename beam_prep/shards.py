@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from beam_prep import storage
 from beam_prep.manifest import Shard
-from beam_prep.storage import AnyPath
+from beam_prep.storage import AnyPath, ReadablePath
 
 MAX_SHARD_BYTES = 128 * 2**20  # large enough to stream, small enough for one worker to hold
 WANTED_SHARDS = 8  # enough files for as many readers as one machine has
@@ -71,12 +71,12 @@ class BrokenRecord(ValueError):
         index: of the record in its file, from 0.
     """
 
-    def __init__(self, path: str | AnyPath, index: int, reason: str) -> None:
+    def __init__(self, path: str | ReadablePath, index: int, reason: str) -> None:
         super().__init__(f"{path}: record {index}: {reason}")
         self.index = index
 
 
-def read_frames(path: str | AnyPath) -> Iterator[bytes]:
+def read_frames(path: str | ReadablePath) -> Iterator[bytes]:
     """The records of a TFRecord file, in order, both checksums checked.
 
     Raises:
@@ -88,13 +88,13 @@ def read_frames(path: str | AnyPath) -> Iterator[bytes]:
         yield record
 
 
-def scan_frames(path: str | AnyPath) -> Iterator[bytes | BrokenRecord]:
+def scan_frames(path: str | ReadablePath) -> Iterator[bytes | BrokenRecord]:
     """The records of a TFRecord file, in order, a broken one as its error.
 
     Broken data leave the frame intact, so that the next record is found; after a broken length, or where the file is
     cut, nothing is.
     """
-    with storage.path(path).open("rb") as file:
+    with storage.readable(path).open("rb") as file:
         index = 0
         while header := file.read(12):
             if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
@@ -111,10 +111,10 @@ def scan_frames(path: str | AnyPath) -> Iterator[bytes | BrokenRecord]:
             index += 1
 
 
-def file_sha256(path: str | AnyPath) -> str:
+def file_sha256(path: str | ReadablePath) -> str:
     """SHA-256 (hex) of a file's bytes."""
     digest = hashlib.sha256()
-    with storage.path(path).open("rb") as file:
+    with storage.readable(path).open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()

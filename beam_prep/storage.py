@@ -1,6 +1,7 @@
 """Files on this machine and in Google Cloud Storage, alike. Standard library only; Google's client loads on use.
 
 `path` gives a `pathlib.Path` or an `ObjectPath`; what differs between the two is here, and in no other module.
+`readable` gives a `StreamedPath` too, for datasets in other clouds.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ from typing import IO, Any, TypeAlias
 
 from beam_prep.errors import UsageError
 from beam_prep.objects import SCHEME, Found, ObjectPath, explained, patience
+from beam_prep.streamed import SCHEMES, StreamedPath
 
 NUM_TRANSFERS = 8  # at once; the client holds ten connections
 
 AnyPath: TypeAlias = Path | ObjectPath
+ReadablePath: TypeAlias = AnyPath | StreamedPath
 
 
 def path(place: str | os.PathLike[str] | ObjectPath) -> AnyPath:
@@ -36,8 +39,22 @@ def path(place: str | os.PathLike[str] | ObjectPath) -> AnyPath:
         return Path(place)
     bucket, _, key = rest.partition("/")
     if f"{scheme}://" != SCHEME or not bucket:
-        raise UsageError(f"{text}: expected a path of this machine, or gs://BUCKET/NAME")
+        why = f"; {scheme}:// is read by train and evaluate as their --data, and not written" * (scheme in SCHEMES)
+        raise UsageError(f"{text}: expected a path of this machine, or gs://BUCKET/NAME{why}")
     return ObjectPath(bucket) / key
+
+
+def readable(place: str | os.PathLike[str] | ReadablePath) -> ReadablePath:
+    """As `path`, and where a dataset may lie that is only read: `s3://BUCKET/NAME`, `az://ACCOUNT/CONTAINER/NAME`.
+
+    Raises:
+        UsageError: it is none of these.
+    """
+    if isinstance(place, StreamedPath):
+        return place
+    if isinstance(place, str) and place.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+        return StreamedPath(place.rstrip("/"))
+    return path(place)
 
 
 def is_inside(inner: AnyPath, outer: AnyPath) -> bool:
@@ -47,8 +64,16 @@ def is_inside(inner: AnyPath, outer: AnyPath) -> bool:
     return f"{inner}/".startswith(f"{outer}/")
 
 
-def files(folder: AnyPath) -> Iterator[Found]:
-    """All files below a folder, in any order; on this machine without hidden folders and what is in them."""
+def files(folder: ReadablePath) -> Iterator[Found]:
+    """All files below a folder, in any order; on this machine without hidden folders and what is in them.
+
+    Of a `StreamedPath` it is those right in the folder: what is a folder there, not all such storages can tell.
+    """
+    if isinstance(folder, StreamedPath):
+        found = list(folder.iterdir())
+        with ThreadPoolExecutor(NUM_TRANSFERS) as pool:
+            yield from (Found(file.name, *status) for file, status in zip(found, pool.map(_stat, found), strict=True))
+        return
     if isinstance(folder, ObjectPath):
         yield from folder.files()
         return
@@ -108,11 +133,18 @@ def write_text(target: AnyPath, text: str) -> None:
         file.write(text.encode("utf-8"))
 
 
-def download(pairs: Sequence[tuple[AnyPath, Path]]) -> None:
-    """Files to files of this machine, those of buckets in parallel, checksums checked. Their folders exist."""
+def download(pairs: Sequence[tuple[ReadablePath, Path]]) -> None:
+    """Files to files of this machine, those of buckets in parallel. Their folders exist.
+
+    Checksums are checked, but those of a `StreamedPath`.
+    """
     for source, file in pairs:
         if isinstance(source, Path):
             shutil.copyfile(source, file)
+    streamed = [(source, file) for source, file in pairs if isinstance(source, StreamedPath)]
+    with ThreadPoolExecutor(NUM_TRANSFERS) as pool:
+        for _ in pool.map(_fetch, streamed):
+            pass
     objects = [(source, file) for source, file in pairs if isinstance(source, ObjectPath)]
     if not objects:
         return
@@ -169,6 +201,15 @@ def crc32c(file: Path) -> str:
         while block := stream.read(2**20):
             value = google_crc32c.extend(value, block)
     return base64.b64encode(value.to_bytes(4, "big")).decode()
+
+
+def _stat(file: StreamedPath) -> tuple[int, int]:
+    return file.stat()
+
+
+def _fetch(pair: tuple[StreamedPath, Path]) -> None:
+    with pair[0].open() as source, open(pair[1], "wb") as file:
+        shutil.copyfileobj(source, file)
 
 
 def _check(results: Iterable[Any], targets: Iterable[ObjectPath]) -> None:

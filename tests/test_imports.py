@@ -47,6 +47,7 @@ def rooms(modules: set[str]) -> set[str]:
         "plan",
         "storage",
         "objects",
+        "streamed",
         "mirror",
         "listing",
         "dataflow",
@@ -119,6 +120,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "page",
         "storage",
         "objects",
+        "streamed",
         "mirror",
     }
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed

@@ -51,7 +51,8 @@ class TrainConfig:
     """
 
     data: str
-    """Dataset folder, as `beam_prep prepare` wrote it; this and all other paths may be gs://BUCKET/NAME."""
+    """Dataset folder, as `beam_prep prepare` wrote it; this and all other paths may be gs://BUCKET/NAME, this one also
+    s3://BUCKET/NAME or az://ACCOUNT/CONTAINER/NAME (with the extra tfio)."""
     output: str
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None

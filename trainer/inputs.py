@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 
 from beam_prep import storage
 from beam_prep.errors import UsageError
-from beam_prep.manifest import Manifest, Split
+from beam_prep.manifest import MANIFEST_NAME, Manifest, Split
 from beam_prep.shards import BrokenRecord, scan_frames, size_folder
-from beam_prep.storage import AnyPath
+from beam_prep.storage import ReadablePath
+from beam_prep.streamed import CREDENTIALS, StreamedPath
+from trainer.quiet_start import quiet_start
 from trainer.thresholds import parse_rule
 
 
@@ -53,6 +55,20 @@ class SplitSource:
         return sum(sorted(self.shard_records)[:files_per_worker]) // (batch_size // num_workers)
 
 
+def read_manifest(data: str) -> Manifest:
+    """As `Manifest.read`; where TensorFlow is what reads the dataset, it loads quietly."""
+    place = storage.readable(data)
+    if isinstance(place, StreamedPath):
+        with quiet_start():
+            place.load()
+        if not (place / MANIFEST_NAME).is_file():
+            raise UsageError(
+                f"{data}: expected a dataset (a folder with {MANIFEST_NAME}), found none, or none that may be read "
+                f"(which looks the same from here); check the path, and {CREDENTIALS}"
+            )
+    return Manifest.read(data)
+
+
 def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, allow_cut: bool = False) -> SplitSource:
     """Looks a split up in the manifest.
 
@@ -67,7 +83,7 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
         UsageError: the size is not in the dataset, or a shard is missing or has another length than the manifest says.
     """
     shards = manifest.shards(image_size, split)
-    place = storage.path(data)
+    place = storage.readable(data)
     sizes = {file.name: file.size for file in storage.files(place / size_folder(image_size))}
     for shard in shards:
         path, size = place / shard.path, sizes.get(shard.path.rpartition("/")[2])
@@ -102,7 +118,7 @@ def pooled(splits: Sequence[Split]) -> Split:
     return Split.from_counts(counts, sum(split.num_groups for split in splits))
 
 
-def first_broken(paths: Iterable[str | AnyPath]) -> BrokenRecord | None:
+def first_broken(paths: Iterable[str | ReadablePath]) -> BrokenRecord | None:
     """The first record of some shards that can't be trusted; None if all are sound."""
     return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)
 

@@ -8,10 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from beam_prep.errors import CxrflowError
+
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Keeps what TensorFlow says while it loads off the console, unless its log level was asked for or loading fails.
+    """Keeps what TensorFlow says while it loads off the console, unless its log level was asked for or loading fails
+    with another error than one of this project.
 
     It writes to the file descriptor, before it looks at its own log level.
     """
@@ -28,6 +31,8 @@ def quiet_start() -> Iterator[None]:
             import tensorflow as tf
 
             tf.config.list_physical_devices("GPU")
+        except CxrflowError:  # which says it in its line
+            raise
         except BaseException:
             said.seek(0)
             os.write(console, said.read())

@@ -157,7 +157,9 @@ def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) ->
             for half in halves:
                 half.parent.mkdir(parents=True, exist_ok=True)
             try:
-                storage.download([(storage.path(place), half) for (place, _), half in zip(some, halves, strict=True)])
+                storage.download(
+                    [(storage.readable(place), half) for (place, _), half in zip(some, halves, strict=True)]
+                )
                 for (_, shard), half, copy in zip(some, halves, copies, strict=True):
                     if file_sha256(half) == shard.sha256:
                         with open(half, "rb") as file:

@@ -17,7 +17,14 @@ from trainer.cluster import Cluster, find_cluster
 from trainer.config import TrainConfig
 from trainer.continuation import check_continuation
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
-from trainer.inputs import check_held_out, check_same_preprocessing, check_threshold_rule, check_trainable, open_split
+from trainer.inputs import (
+    check_held_out,
+    check_same_preprocessing,
+    check_threshold_rule,
+    check_trainable,
+    open_split,
+    read_manifest,
+)
 from trainer.quiet_start import quiet_start
 from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
 from trainer.run_folder import RunFolder, check_empty, check_output, job_of
@@ -49,7 +56,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     """
     cluster = find_cluster(config.strategy)
     config.check_replicas(len(cluster.workers) if cluster else 1)
-    manifest = Manifest.read(config.data)
+    manifest = read_manifest(config.data)
     sources = {
         split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
         for split in manifest.splits
@@ -96,7 +103,7 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     """
     runs = [RunFolder.at(run).fetch(*RESULTS, *MODEL) for run in config.run]
     described = [run.read_json("model") for run in runs]
-    manifest = Manifest.read(config.data)
+    manifest = read_manifest(config.data)
     for run, model in zip(config.run, described, strict=True):
         check_same_preprocessing(model, manifest, config.data)
         if model["dataset_fingerprint"] == manifest.fingerprint:

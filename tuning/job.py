@@ -13,7 +13,7 @@ from beam_prep.command_line import Command
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH, TrainConfig
-from trainer.inputs import check_threshold_rule, check_trainable, open_split
+from trainer.inputs import check_threshold_rule, check_trainable, open_split, read_manifest
 from tuning.config import SearchConfig
 from tuning.space import EQUALIZATION, Space, resolve
 
@@ -67,7 +67,7 @@ class Job:
         manifests: dict[str, Manifest] = {}
         datasets: dict[str, str] = {}
         for data in config.data:
-            manifest = Manifest.read(data)
+            manifest = read_manifest(data)
             equalization = str(manifest.options["equalization"])
             if equalization in datasets:
                 raise UsageError(

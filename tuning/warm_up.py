@@ -61,15 +61,14 @@ def warm_up(config: TrainConfig, environ: Mapping[str, str]) -> WarmUp | None:
 
 
 def _measure(config: TrainConfig, started: float) -> WarmUp:
-    from beam_prep.manifest import Manifest
     from trainer import models
     from trainer.dataset import distribute, evaluation_batches, training_batches
-    from trainer.inputs import open_split
+    from trainer.inputs import open_split, read_manifest
     from trainer.loop import Evaluator, Loop
     from trainer.phases import phases_of
     from trainer.strategy import make_strategy
 
-    manifest = Manifest.read(config.data)
+    manifest = read_manifest(config.data)
     train, val = (open_split(config.data, manifest, config.image_size, split) for split in ("train", "val"))
     strategy = make_strategy(config)
     with strategy.scope():

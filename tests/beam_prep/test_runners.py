@@ -3,14 +3,14 @@
 import os
 import shutil
 import subprocess
+import zipfile
 from dataclasses import replace
 from pathlib import Path
-from urllib.request import urlopen
 
 import apache_beam as beam
 import pytest
 from apache_beam.metrics import MetricsFilter
-from apache_beam.options.pipeline_options import FlinkRunnerOptions, PipelineOptions
+from apache_beam.options.pipeline_options import PipelineOptions
 from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
@@ -19,12 +19,12 @@ from beam_prep.manifest import Manifest
 from beam_prep.pipeline import build
 from beam_prep.prepare import prepare
 from beam_prep.sources import DEFAULT_SALT, find_sources
-from beam_prep.storage import writing
 from beam_prep.transforms import NAMESPACE
 from beam_prep.work import open_output
 
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
-MAVEN = "https://repo.maven.apache.org/maven2/org/apache/beam"
+JOB_SERVER = Path(__file__).parents[1] / "fixtures" / "flink_job_server.xml"
+RESOLVE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
@@ -43,22 +43,34 @@ def prism() -> tuple[str, ...]:
 
 @pytest.fixture(scope="session")
 def flink() -> tuple[str, ...]:
-    """Options for Flink on this machine, whose job server Beam's FlinkRunner starts; the jar is fetched once."""
-    if shutil.which("java") is None:
-        pytest.skip("Flink takes Java")
-    version = [each for each in FlinkRunnerOptions.PUBLISHED_FLINK_VERSIONS if each.startswith("1.")][-1]
-    artifact = f"beam-runners-flink-{version}-job-server"
-    jar = Path(__file__).parents[2] / "build" / "bin" / f"{artifact}-{beam.__version__}.jar"
-    if not jar.exists():
-        url = f"{MAVEN}/{artifact}/{beam.__version__}/{jar.name}"
-        jar.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with urlopen(url, timeout=60) as remote, writing(jar) as file:
-                shutil.copyfileobj(remote, file)
-        except OSError as error:
-            pytest.skip(f"no job server: {url}: {error}")
-    server = (f"--flink_version={version}", f"--flink_job_server_jar={jar}")
+    """Options for Flink on this machine, whose job server Beam's FlinkRunner starts; Maven fetches its parts once.
+
+    The jar has nothing in it but where these are.
+    """
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        pytest.skip("Flink takes Java and Maven")
+    jar = Path(__file__).parents[2] / "build" / "flink" / "job-server.jar"
+    jar.parent.mkdir(parents=True, exist_ok=True)
+    classpath = jar.with_name("classpath.txt")
+    command = ["mvn", "--batch-mode", "--quiet", "--file", JOB_SERVER, f"-Dmdep.outputFile={classpath}", RESOLVE]
+    found = subprocess.run(command, check=False, timeout=900, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip(f"Maven can't get the job server: {found.stdout[-300:]}")
+    attributes = {
+        "Manifest-Version": "1.0",
+        "Main-Class": "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        "Class-Path": " ".join(Path(part).as_uri() for part in classpath.read_text().strip().split(":")),
+    }
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "".join(map(manifest_lines, attributes, attributes.values())))
+    server = ("--flink_version=1.19", f"--flink_job_server_jar={jar}")
     return ("--runner=FlinkRunner", *server, "--environment_type=LOOPBACK", "--parallelism=2")
+
+
+def manifest_lines(name: str, text: str) -> str:
+    """An attribute of a jar; no line has more than 72 bytes."""
+    line = f"{name}: {text}"
+    return "\n ".join((line[:70], *(line[start : start + 70] for start in range(70, len(line), 70)))) + "\n"
 
 
 @pytest.fixture
