@@ -27,7 +27,10 @@ def train(config: TrainConfig) -> None:
         return
     folder, numbers = result
     _print_numbers(numbers)
-    corrupt = {split: count for split, count in folder.read_json("model")["num_corrupt"].items() if count}
+    model = folder.read_json("model")
+    if model["fold"]:
+        print(f"fold:      {model['fold']['fold']}, {_fold_counts(model['fold'])}")
+    corrupt = {split: count for split, count in model["num_corrupt"].items() if count}
     if corrupt:
         print(
             f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
@@ -144,6 +147,14 @@ def _print_numbers(numbers: dict[str, Any]) -> None:
         for name, reason in values["undefined"].items():
             if not name.endswith("_ci95"):
                 print(f"{'':8} {name} is undefined: {reason}")
+
+
+def _fold_counts(fold: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
+        f"of {fold[split]['num_groups']} patients"
+        for split in ("train", "val")
+    )
 
 
 def _shown(value: float | int | None) -> str:

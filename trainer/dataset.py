@@ -11,12 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep import schema
+from trainer.folds import RecordIndex
 from trainer.inputs import SplitSource
 from trainer.strategy import is_multiworker
 
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
 PARALLEL_READS = 2  # reads ahead, which does not change the order
+INDEX_BATCH = 256  # records parsed at once where no pixels are wanted
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
@@ -68,7 +70,8 @@ def training_batches(
     rng = np.random.default_rng((seed, epoch))
     shards = rng.permutation(len(source.paths))
     if shard_files:
-        shards = shards[worker::num_workers] if source.kept is None else shards[np.isin(shards, source.kept)]
+        dealt = source.deal(shards.tolist(), worker, num_workers)
+        shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
     buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
     elements = _read(source, shards, deterministic) if held is None else _positions(source, shards)
     shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
@@ -107,7 +110,9 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
         Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
         "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
     """
-    records = tf.data.TFRecordDataset(list(source.paths)).batch(batch_size)
+    records = tf.data.TFRecordDataset(list(source.paths))
+    if source.selected is not None:
+        records = _repeated(records, np.concatenate(source.selected).astype(np.int64))
     text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
     wanted = {
         schema.FILENAME: text,
@@ -126,7 +131,25 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
             "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
         }
 
-    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+    return records.batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+
+
+def read_index(source: SplitSource) -> RecordIndex:
+    """What is known of the records of a source without their pixels; reads the shards once, and decodes nothing."""
+    features = {
+        schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
+        schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
+        schema.FILENAME: tf.io.FixedLenFeature([], tf.string),
+    }
+    records = tf.data.TFRecordDataset(list(source.paths)).batch(INDEX_BATCH)
+    labels: list[int] = []
+    groups: list[str] = []
+    filenames: list[str] = []
+    for batch in records.map(lambda batch: tf.io.parse_example(batch, features)).as_numpy_iterator():
+        labels += batch[schema.LABEL].tolist()
+        groups += [group.decode() for group in batch[schema.GROUP]]
+        filenames += [name.decode() for name in batch[schema.FILENAME]]
+    return RecordIndex(labels, groups, filenames)
 
 
 def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:
@@ -156,14 +179,30 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
 
 def _read(source: SplitSource, shards: np.ndarray, deterministic: bool) -> tf.data.Dataset:
     """The records of some shards, string []."""
-    paths = tf.data.Dataset.from_tensor_slices([source.paths[shard] for shard in shards])
-    return paths.interleave(
-        tf.data.TFRecordDataset,
+    paths = [source.paths[shard] for shard in shards]
+    columns: tuple = (paths,)
+    if source.selected is not None:
+        columns += (
+            tf.ragged.constant([np.asarray(source.selected[shard], np.int64) for shard in shards], ragged_rank=1),
+        )
+
+    def read(path: tf.Tensor, *counts: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path)
+        return _repeated(records, *counts) if counts else records
+
+    return tf.data.Dataset.from_tensor_slices(columns).interleave(
+        read,
         cycle_length=READERS,
         block_length=BLOCK,
         num_parallel_calls=PARALLEL_READS if deterministic else tf.data.AUTOTUNE,
         deterministic=deterministic,
     )
+
+
+def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.data.Dataset:
+    """Each element as often as `counts`, int64 [N], says; 0 leaves it out."""
+    pairs = tf.data.Dataset.zip((elements, tf.data.Dataset.from_tensor_slices(counts)))
+    return pairs.batch(BLOCK).map(tf.repeat).unbatch()
 
 
 def _positions(source: SplitSource, shards: np.ndarray) -> tf.data.Dataset:

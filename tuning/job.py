@@ -134,7 +134,8 @@ class Job:
         try:
             config = self.train_config(values, "OUTPUT")
             manifest = self.manifests[values.get(EQUALIZATION, next(iter(self.manifests)))]
-            check_trainable(manifest, config.batch_size)
+            if config.fold is None:
+                check_trainable(manifest.splits, config.batch_size)
         except UsageError as error:
             return " ".join(str(error).split())
         return None
@@ -158,7 +159,9 @@ class Job:
                 for split in ("train", "val"):
                     open_split(self.datasets[equalization], manifest, size, split)
         for manifest in self.manifests.values():
-            check_threshold_rule(manifest, self.flags["threshold_rule"])
+            if self.flags["fold"] is not None:
+                continue  # of which each trial knows
+            check_threshold_rule(manifest.splits, self.flags["threshold_rule"])
             counts = manifest.splits["val"].class_counts
             if self.config.objective in BOTH_CLASSES and not all(counts.values()):
                 raise UsageError(
