@@ -89,6 +89,9 @@ class TrainConfig:
     """Mirror half of the images."""
     class_weights: bool = True
     """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
+    sampler: Literal["natural", "balanced"] = "natural"
+    """natural: each image once in an epoch. balanced: as many draws, half of them of each class, so that images of the
+    rarer one come several times; the loss in training then has no class weights, whatever --class_weights says."""
     strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
     """tf.distribute: mirrored over the replicas, multiworker over the machines of TF_CONFIG, none (one device), or
     auto: multiworker if TF_CONFIG names several workers, else mirrored if there are several replicas."""
@@ -194,6 +197,10 @@ class TrainConfig:
         kind, _ = parse_rule(self.threshold_rule)
         if self.fold is not None:
             Fold.parse(self.fold)
+        if self.sampler == "balanced" and self.shard_files:
+            raise UsageError(
+                "--sampler balanced draws from all shards, --shard_files gives a worker some; leave one out"
+            )
         if self.train_on_val:
             self._check_without_validation(kind)
         check_prevalence(self.prevalence)

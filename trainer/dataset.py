@@ -47,6 +47,7 @@ def training_batches(
     shard_files: bool = False,
     deterministic: bool = True,
     held: HeldImages | None = None,
+    draws: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The batches of one epoch, in an order of its own; the remainder is dropped.
 
@@ -62,6 +63,7 @@ def training_batches(
             so; the global batches are then others than those of one worker.
         deterministic: off, records come as they are read, in an order that nobody knows.
         held: the split in memory, from `hold`; the batches are the same.
+        draws: how often each record is read, int64 [num_records], batches enough in all; once if not given.
 
     Returns:
         `inputs.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
@@ -73,7 +75,7 @@ def training_batches(
         dealt = source.deal(shards.tolist(), worker, num_workers)
         shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
     buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
-    elements = _read(source, shards, deterministic) if held is None else _positions(source, shards)
+    elements = _read(source, shards, deterministic, draws) if held is None else _positions(source, shards, draws)
     shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
     batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
     slices = 1 if shard_files else num_workers  # a global batch is this many elements, one after the other
@@ -110,9 +112,6 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
         Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
         "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
     """
-    records = tf.data.TFRecordDataset(list(source.paths))
-    if source.selected is not None:
-        records = _repeated(records, np.concatenate(source.selected).astype(np.int64))
     text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
     wanted = {
         schema.FILENAME: text,
@@ -131,7 +130,7 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
             "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
         }
 
-    return records.batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+    return _records(source).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
 
 
 def read_index(source: SplitSource) -> RecordIndex:
@@ -141,11 +140,11 @@ def read_index(source: SplitSource) -> RecordIndex:
         schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
         schema.FILENAME: tf.io.FixedLenFeature([], tf.string),
     }
-    records = tf.data.TFRecordDataset(list(source.paths)).batch(INDEX_BATCH)
+    batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
     labels: list[int] = []
     groups: list[str] = []
     filenames: list[str] = []
-    for batch in records.map(lambda batch: tf.io.parse_example(batch, features)).as_numpy_iterator():
+    for batch in batches.as_numpy_iterator():
         labels += batch[schema.LABEL].tolist()
         groups += [group.decode() for group in batch[schema.GROUP]]
         filenames += [name.decode() for name in batch[schema.FILENAME]]
@@ -177,14 +176,20 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
     return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
 
 
-def _read(source: SplitSource, shards: np.ndarray, deterministic: bool) -> tf.data.Dataset:
+def _records(source: SplitSource) -> tf.data.Dataset:
+    """The records of a source in the order of the manifest, string []."""
+    records, counts = tf.data.TFRecordDataset(list(source.paths)), _counts(source)
+    return records if counts is None else _repeated(records, np.concatenate(counts))
+
+
+def _read(
+    source: SplitSource, shards: np.ndarray, deterministic: bool, draws: np.ndarray | None = None
+) -> tf.data.Dataset:
     """The records of some shards, string []."""
-    paths = [source.paths[shard] for shard in shards]
-    columns: tuple = (paths,)
-    if source.selected is not None:
-        columns += (
-            tf.ragged.constant([np.asarray(source.selected[shard], np.int64) for shard in shards], ragged_rank=1),
-        )
+    counts = _counts(source, draws)
+    columns: tuple = ([source.paths[shard] for shard in shards],)
+    if counts is not None:
+        columns += (_ragged([counts[shard] for shard in shards]),)
 
     def read(path: tf.Tensor, *counts: tf.Tensor) -> tf.data.Dataset:
         records = tf.data.TFRecordDataset(path)
@@ -199,19 +204,38 @@ def _read(source: SplitSource, shards: np.ndarray, deterministic: bool) -> tf.da
     )
 
 
+def _positions(source: SplitSource, shards: np.ndarray, draws: np.ndarray | None = None) -> tf.data.Dataset:
+    """Where the records that `_read` gives stand in the split, in the same order: int64 []."""
+    rows = np.split(np.arange(source.num_records), np.cumsum(source.shard_records)[:-1])
+    if draws is not None:
+        rows = [np.repeat(row, draws[row]) for row in rows]
+    return tf.data.Dataset.from_tensor_slices(_ragged([rows[shard] for shard in shards])).interleave(
+        tf.data.Dataset.from_tensor_slices, cycle_length=READERS, block_length=BLOCK
+    )
+
+
+def _counts(source: SplitSource, draws: np.ndarray | None = None) -> list[np.ndarray] | None:
+    """By shard, how often each record that is stored in it is read; None: every one of them once."""
+    if source.selected is None and draws is None:
+        return None
+    each = np.ones(source.num_records, np.int64) if draws is None else draws
+    by_shard = np.split(each, np.cumsum(source.shard_records)[:-1])
+    if source.selected is None:
+        return by_shard
+    counts = [np.asarray(chosen, np.int64) for chosen in source.selected]
+    for stored, read in zip(counts, by_shard, strict=True):
+        stored[stored > 0] = read
+    return counts
+
+
+def _ragged(rows: list[np.ndarray]) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(rows), [len(row) for row in rows])
+
+
 def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.data.Dataset:
     """Each element as often as `counts`, int64 [N], says; 0 leaves it out."""
     pairs = tf.data.Dataset.zip((elements, tf.data.Dataset.from_tensor_slices(counts)))
     return pairs.batch(BLOCK).map(tf.repeat).unbatch()
-
-
-def _positions(source: SplitSource, shards: np.ndarray) -> tf.data.Dataset:
-    """Where the records that `_read` gives stand in the split, in the same order: int64 []."""
-    ends = np.cumsum(source.shard_records)
-    ranges = np.stack([ends - source.shard_records, ends], axis=1)[shards]  # [shards, 2]
-    return tf.data.Dataset.from_tensor_slices(ranges.astype(np.int64)).interleave(
-        lambda bounds: tf.data.Dataset.range(bounds[0], bounds[1]), cycle_length=READERS, block_length=BLOCK
-    )
 
 
 def _parse(

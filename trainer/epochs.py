@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
 from beam_prep.manifest import Manifest
@@ -14,6 +15,7 @@ from trainer.dataset import hold, read_index, training_batches
 from trainer.evaluation import readable_records
 from trainer.folds import POOLED, Divided, Fold, check_divided, divide, pool
 from trainer.inputs import SplitSource, join, pooled
+from trainer.sampling import balanced_draws
 
 
 class Epochs:
@@ -27,7 +29,8 @@ class Epochs:
     Attributes:
         sources: the splits, those of the fold if there is one.
         source: the images that are trained on.
-        class_weights: float [2], by label, of the loss.
+        loss_weights: float [2], by label, of the loss in training.
+        class_weights: float [2], by label, of the loss on validation: what is trained for, be it by weights or draws.
         num_steps: of an epoch.
 
     Raises:
@@ -45,12 +48,16 @@ class Epochs:
         self.source = join([self.sources[split] for split in self._trained_on])
         splits = self._fold.splits if self._fold else manifest.splits
         weights = pooled([splits[split] for split in self._trained_on]).class_weights
-        self.class_weights = [weights[name] or 0.0 if config.class_weights else 1.0 for name in manifest.class_names]
+        balanced, even = config.sampler == "balanced", [1.0] * len(manifest.class_names)
+        weighed = [weights[name] or 0.0 for name in manifest.class_names]
+        self.class_weights = weighed if config.class_weights or balanced else even
+        self.loss_weights = even if balanced else self.class_weights
         cluster = find_cluster(config.strategy)
         self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
         self.num_steps = self.source.steps_per_epoch(
             config.batch_size, self._num_workers, shard_files=config.shard_files
         )
+        self._labels = self._read_labels() if balanced else None
         self._held = hold(self.source) if config.cache == "ram" else None
 
     def batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
@@ -66,7 +73,18 @@ class Epochs:
             shard_files=self._config.shard_files,
             deterministic=self._config.deterministic,
             held=self._held,
+            draws=self._draws(epoch),
         )
+
+    def _draws(self, epoch: int) -> np.ndarray | None:
+        if self._labels is None:
+            return None
+        num_draws = self.num_steps * self._config.batch_size
+        return balanced_draws(self._labels, num_draws, seed=self._config.seed, epoch=epoch)
+
+    def _read_labels(self) -> Sequence[int]:
+        with readable_records(self.source):
+            return read_index(self.source).labels
 
     def describe(self) -> dict[str, Any]:
         """What `model.json` says of the images: of a fold, those of both splits were trained on, but for its own."""

@@ -146,7 +146,7 @@ class Training:
             self.strategy,
             phase,
             steps_per_epoch=self._images.num_steps,
-            class_weights=self._images.class_weights,
+            class_weights=self._images.loss_weights,
             seed=self.config.seed + 104729 * state.phase,
             rate_factor=state.rate_factor,
         )
