@@ -58,6 +58,9 @@ class PredictConfig:
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
     run: str
     """Run folder, as `trainer train` wrote it."""
+    tta: bool = False
+    """Test-time augmentation: the mean over each image and its mirror image. Threshold and temperature stay those of the
+    run."""
     format: Literal["csv", "jsonl"] = "csv"
     """Of the rows: CSV with a header, or one JSON object a line."""
     batch_size: int = 64

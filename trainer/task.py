@@ -246,7 +246,8 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     with quiet_start():
         from trainer import models
         from trainer.predict import predict_files
-    return len(paths), predict_files(models.load(run.model), description, paths, batch_size=config.batch_size)
+    found = predict_files(models.load(run.model), description, paths, tta=config.tta, batch_size=config.batch_size)
+    return len(paths), found
 
 
 def explain(config: ExplainConfig) -> list[Explained]:
