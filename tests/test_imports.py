@@ -62,6 +62,7 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     [
         "config",
         "config_file",
+        "preset",
         "run_config",
         "cluster",
         "inputs",
@@ -175,7 +176,10 @@ def test_tuning_stands_on_the_trainer_and_never_loads_beam():
         ["beam_prep", "--help"],
         *(["beam_prep", name, "--help"] for name in ("synthesize", "prepare", "verify", "report")),
         ["trainer", "--help"],
-        *(["trainer", name, "--help"] for name in ("train", "evaluate", "predict", "explain", "export", "compare")),
+        *(
+            ["trainer", name, "--help"]
+            for name in ("train", "presets", "evaluate", "predict", "explain", "export", "compare")
+        ),
         ["tuning", "--help"],
         *(["tuning", name, "--help"] for name in ("search", "show")),
     ],

@@ -15,7 +15,7 @@ from beam_prep.command_line import Command
 from trainer.config import TrainConfig
 from trainer.config_file import with_config_file
 from trainer.progress import progress_bar
-from trainer.run_config import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
+from trainer.run_config import CompareConfig, EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, PresetsConfig
 
 
 def train(config: TrainConfig) -> None:
@@ -41,6 +41,19 @@ def train(config: TrainConfig) -> None:
     if not config.train_on_val:
         print(f"next:      python -m trainer evaluate --run {folder} --data {config.data} --split val")
     print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
+
+
+def presets(config: PresetsConfig) -> None:
+    """Prints each preset, a line for each of its settings."""
+    from trainer.preset import preset_names, read_preset
+
+    for name in preset_names():
+        preset = read_preset(name)
+        print(f"{name}: {preset.description}")
+        for flag, setting in preset.settings.items():
+            print(
+                f"  {f'--{flag}':26}{'not set' if setting.value is None else setting.value!s:14}{setting.description}"
+            )
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -163,6 +176,7 @@ def _shown(value: float | int | None) -> str:
 
 COMMANDS = {
     "train": Command(TrainConfig, train),
+    "presets": Command(PresetsConfig, presets),
     "evaluate": Command(EvaluateConfig, evaluate, repeats=True),
     "predict": Command(PredictConfig, predict, positional=("files",)),
     "explain": Command(ExplainConfig, explain, positional=("files",)),

@@ -35,6 +35,8 @@ class TrainConfig:
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None
     """JSON file with flags, such as the config.json of a run; flags on the command line win."""
+    preset: str | None = None
+    """Recipe by its name, see `trainer presets`; flags of --config win, and those on the command line over both."""
     arch: Arch = "baseline_cnn"
     """Network."""
     image_size: int = 90
@@ -263,8 +265,8 @@ class TrainConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The flags as they are saved beside the run (without the file they came from)."""
-        return {name: value for name, value in asdict(self).items() if name != "config"}
+        """The flags as they are saved beside the run (without the file or the preset that they came from)."""
+        return {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}
 
 
 def check_prevalence(prevalence: float | None) -> None:

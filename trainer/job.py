@@ -10,6 +10,7 @@ from trainer.config import TrainConfig
 
 WITHOUT_EFFECT = (
     "config",
+    "preset",
     "data",
     "output",
     "steps_per_call",
@@ -25,7 +26,7 @@ WITHOUT_EFFECT = (
 )
 """Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
 
-OWN_OF_A_WORKER = ("config", "data", "output", "strategy", "num_replicas", "cache", "cache_dir", "overwrite")
+OWN_OF_A_WORKER = ("config", "preset", "data", "output", "strategy", "num_replicas", "cache", "cache_dir", "overwrite")
 """Flags that may differ between workers of one training; places are what each machine calls them."""
 
 

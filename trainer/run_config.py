@@ -51,6 +51,11 @@ class EvaluateConfig:
 
 
 @dataclass(frozen=True)
+class PresetsConfig:
+    """Show the presets of `train --preset`: what each sets, and what that does."""
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """Predict image files with a run: one row a file on stdout."""
 
@@ -59,8 +64,8 @@ class PredictConfig:
     run: str
     """Run folder, as `trainer train` wrote it."""
     tta: bool = False
-    """Test-time augmentation: the mean over each image and its mirror image. Threshold and temperature stay those of the
-    run."""
+    """Test-time augmentation: the mean over each image and its mirror image. Threshold and temperature are those of the
+    run, found without it."""
     format: Literal["csv", "jsonl"] = "csv"
     """Of the rows: CSV with a header, or one JSON object a line."""
     batch_size: int = 64

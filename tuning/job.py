@@ -13,7 +13,9 @@ from beam_prep.command_line import Command
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH, TrainConfig
+from trainer.config_file import to_flags, value_of
 from trainer.inputs import check_threshold_rule, check_trainable, open_split
+from trainer.preset import read_preset
 from tuning.config import SearchConfig
 from tuning.space import EQUALIZATION, Space, resolve
 
@@ -76,8 +78,10 @@ class Job:
                 )
             manifests[equalization], datasets[equalization] = manifest, data
         sizes = _common_sizes(manifests, datasets)
-        shared = _parse(train_flags, config)
-        space = resolve(config, shared["arch"], sizes, list(datasets))
+        name = value_of("preset", train_flags)
+        preset = read_preset(name).values if name else {}
+        shared = _parse([*to_flags(preset), *train_flags], config)
+        space = resolve(config, shared["arch"], sizes, list(datasets), preset)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)
         job._check()
         return job
@@ -179,7 +183,7 @@ def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
     for field in fields(TrainConfig):
         if field.name in NOT_OF_TRIALS and flags[field.name] != field.default:
             raise UsageError(f"--{field.name} is nothing that a trial takes; leave it out")
-    for name in ("config", "data", "output"):
+    for name in ("config", "preset", "data", "output"):
         del flags[name]
     return flags | {
         "seed": config.seed,
