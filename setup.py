@@ -22,7 +22,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["beam_prep*", "trainer*", "tuning*", "k8s*"]),
-    package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*"], "tuning": ["templates/*"]},
+    package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*", "presets/*"], "tuning": ["templates/*"]},
     install_requires=BASE,
     extras_require={
         "prep": PREP,

@@ -38,8 +38,8 @@ def tf_config(hosts: list[str]) -> Object:
 
 
 def _template(spec: TrainSpec, env: list[Object], *, subdomain: str | None = None) -> Object:
-    # A file of flags is on this machine only; what it says is in the config.
-    arguments = literal(to_flags(replace(spec.trainer, config=None)))
+    # A file of flags is on this machine only; what it says, or a preset, is in the config.
+    arguments = literal(to_flags(replace(spec.trainer, config=None, preset=None)))
     return pod_template(spec, "trainer", COMMAND, arguments, env=env, subdomain=subdomain)
 
 

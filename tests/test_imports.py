@@ -63,9 +63,12 @@ def test_contracts_of_beam_prep_need_the_standard_library_only(module):
     [
         "config",
         "config_file",
+        "preset",
         "run_config",
         "cluster",
         "inputs",
+        "folds",
+        "job",
         "staging",
         "run_folder",
         "continuation",
@@ -108,6 +111,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "manifest",
         "shards",
         "sources",
+        "duplicates",
         "metadata",
         "images",
         "kernels",
@@ -177,7 +181,7 @@ def test_tuning_stands_on_the_trainer_and_never_loads_beam():
         ["trainer", "--help"],
         *(
             ["trainer", name, "--help"]
-            for name in ("train", "probe", "evaluate", "predict", "explain", "export", "compare")
+            for name in ("train", "presets", "probe", "evaluate", "predict", "explain", "export", "compare")
         ),
         ["tuning", "--help"],
         *(["tuning", name, "--help"] for name in ("search", "show")),

@@ -21,6 +21,7 @@ from trainer.run_config import (
     ExplainConfig,
     ExportConfig,
     PredictConfig,
+    PresetsConfig,
     ProbeConfig,
 )
 
@@ -34,7 +35,10 @@ def train(config: TrainConfig) -> None:
         return
     folder, numbers = result
     _print_numbers(numbers)
-    corrupt = {split: count for split, count in folder.read_json("model")["num_corrupt"].items() if count}
+    model = folder.read_json("model")
+    if model["fold"]:
+        print(f"fold:      {model['fold']['fold']}, {_fold_counts(model['fold'])}")
+    corrupt = {split: count for split, count in model["num_corrupt"].items() if count}
     if corrupt:
         print(
             f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
@@ -63,6 +67,19 @@ def probe(config: ProbeConfig) -> None:
     print(f"run:       {folder}")
     print(f"report:    {folder}/report.html")
     print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
+
+
+def presets(config: PresetsConfig) -> None:
+    """Prints each preset, a line for each of its settings."""
+    from trainer.preset import preset_names, read_preset
+
+    for name in preset_names():
+        preset = read_preset(name)
+        print(f"{name}: {preset.description}")
+        for flag, setting in preset.settings.items():
+            print(
+                f"  {f'--{flag}':26}{'not set' if setting.value is None else setting.value!s:14}{setting.description}"
+            )
 
 
 def evaluate(config: EvaluateConfig) -> None:
@@ -187,6 +204,14 @@ def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
         print()
 
 
+def _fold_counts(fold: dict[str, Any]) -> str:
+    return "; ".join(
+        f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
+        f"of {fold[split]['num_groups']} patients"
+        for split in ("train", "val")
+    )
+
+
 def _shown(value: float | int | None) -> str:
     return "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
@@ -194,6 +219,7 @@ def _shown(value: float | int | None) -> str:
 COMMANDS = {
     "train": Command(TrainConfig, train),
     "probe": Command(ProbeConfig, probe),
+    "presets": Command(PresetsConfig, presets),
     "evaluate": Command(EvaluateConfig, evaluate, repeats=True),
     "predict": Command(PredictConfig, predict, positional=("files",)),
     "explain": Command(ExplainConfig, explain, positional=("files",)),

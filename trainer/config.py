@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from beam_prep.errors import UsageError
+from trainer.folds import Fold
 from trainer.thresholds import parse_rule
 
 Arch = Literal["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"]
@@ -18,28 +19,6 @@ MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "se_resnet": 32, "vgg19": 
 
 FROM_SCRATCH = ("baseline_cnn", "se_resnet")
 """The networks without pretrained weights, which train in one phase."""
-
-
-WITHOUT_EFFECT = (
-    "config",
-    "data",
-    "output",
-    "steps_per_call",
-    "cache",
-    "cache_dir",
-    "stage_dir",
-    "stage_max_bytes",
-    "checkpoint_every_steps",
-    "on_nan",
-    "overwrite",
-    "keep_checkpoint",
-    "continue_from",
-)
-"""Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
-
-
-OWN_OF_A_WORKER = ("config", "data", "output", "strategy", "num_replicas", "cache", "cache_dir", "overwrite")
-"""Flags that may differ between workers of one training; places are what each machine calls them."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +36,8 @@ class TrainConfig:
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None
     """JSON file with flags, such as the config.json of a run; flags on the command line win."""
+    preset: str | None = None
+    """Recipe by its name, see `trainer presets`; flags of --config win, and those on the command line over both."""
     arch: Arch = "baseline_cnn"
     """Network."""
     image_size: int = 90
@@ -111,6 +92,9 @@ class TrainConfig:
     """Mirror half of the images."""
     class_weights: bool = True
     """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
+    sampler: Literal["natural", "balanced"] = "natural"
+    """natural: each image once in an epoch. balanced: as many draws, half of them of each class, so that images of the
+    rarer one come several times; the loss in training then has no class weights, whatever --class_weights says."""
     strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
     """tf.distribute: mirrored over the replicas, multiworker over the machines of TF_CONFIG, none (one device), or
     auto: multiworker if TF_CONFIG names several workers, else mirrored if there are several replicas."""
@@ -149,6 +133,9 @@ class TrainConfig:
     """Train on the validation images too, as the last step before use: all epochs are run, the last weights kept, and
     the learning rate follows the accuracy in training. --threshold_rule has to be a probability (of a run that did
     validate), and the probabilities are not calibrated."""
+    fold: str | None = None
+    """k/K with k from 1 to K, such as 1/5, for cross-validation by patient: the images of train and validation are
+    divided anew into K folds, by a hash of the patient; fold k is validated on, the others are trained on."""
     evaluate_test: bool = True
     """Evaluate on the test images at the end. Off, none is read: who compares runs to choose one must not see them."""
     seed: int = 0
@@ -211,6 +198,12 @@ class TrainConfig:
                 f"--image_size is {self.image_size}; {self.arch} needs at least {MIN_IMAGE_SIZE[self.arch]} px"
             )
         kind, _ = parse_rule(self.threshold_rule)
+        if self.fold is not None:
+            Fold.parse(self.fold)
+        if self.sampler == "balanced" and self.shard_files:
+            raise UsageError(
+                "--sampler balanced draws from all shards, --shard_files gives a worker some; leave one out"
+            )
         if self.train_on_val:
             self._check_without_validation(kind)
         check_prevalence(self.prevalence)
@@ -254,6 +247,8 @@ class TrainConfig:
                 f"--early_stopping_patience {self.early_stopping_patience} needs validation images, which "
                 "--train_on_val trains on; give the --epochs of a run that validated"
             )
+        if self.fold is not None:
+            raise UsageError(f"--train_on_val leaves nothing to validate --fold {self.fold} on; leave one out")
         if not self.evaluate_test:
             raise UsageError("--train_on_val with --no_evaluate_test leaves nothing to evaluate on; leave one out")
 
@@ -271,8 +266,8 @@ class TrainConfig:
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The flags as they are saved beside the run (without the file they came from)."""
-        return {name: value for name, value in asdict(self).items() if name != "config"}
+        """The flags as they are saved beside the run (without the file or the preset that they came from)."""
+        return {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}
 
 
 def check_prevalence(prevalence: float | None) -> None:

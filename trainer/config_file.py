@@ -1,30 +1,43 @@
-"""Flags of `train` from a JSON file, such as the config.json of a run. Standard library only."""
+"""Flags of `train` from a preset and from a JSON file, such as the config.json of a run. Standard library only."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from typing import Any
 
 from beam_prep import storage
 from beam_prep.errors import UsageError
 from trainer.config import TrainConfig
+from trainer.preset import read_preset
 
 
 def with_config_file(arguments: list[str]) -> list[str]:
-    """Puts the flags of `--config FILE` before those of the user, whose own win.
+    """Puts the flags of `--preset NAME`, then those of `--config FILE`, before those of the user: the last one wins.
 
     Args:
         arguments: the words of the command, then flags.
 
     Raises:
-        UsageError: see `flags_from_file`.
+        UsageError: see `flags_from_file` and `read_preset`.
     """
+    flags: list[str] = []
+    if name := value_of("preset", arguments):
+        flags += to_flags(read_preset(name).values)
+    if path := value_of("config", arguments):
+        flags += flags_from_file(path)
+    first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
+    return [*arguments[:first], *flags, *arguments[first:]]
+
+
+def value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The value of a flag on a command line; None if it is not there, or without a value, which the parser tells."""
     for index, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
-        if name == "--config" and (value or index + 1 < len(arguments)):
-            first = next(place for place, each in enumerate(arguments) if each.startswith("-"))
-            return [*arguments[:first], *flags_from_file(value or arguments[index + 1]), *arguments[first:]]
-    return arguments
+        if name == f"--{flag}":
+            return value or next(iter(arguments[index + 1 :]), None)
+    return None
 
 
 def flags_from_file(path: str) -> list[str]:
@@ -41,13 +54,19 @@ def flags_from_file(path: str) -> list[str]:
         raise UsageError(f"--config {path}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
-    known = {field.name for field in fields(TrainConfig)} - {"config"}
-    flags: list[str] = []
-    for name, value in content.items():
+    known = {field.name for field in fields(TrainConfig)} - {"config", "preset"}
+    for name in content:
         if name not in known:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
+    return to_flags(content)
+
+
+def to_flags(values: Mapping[str, Any]) -> list[str]:
+    """Flag → value as a command line, in which those that are not set are said not to be: a preset may set them."""
+    flags: list[str] = []
+    for name, value in values.items():
         if isinstance(value, bool):
             flags.append(f"--{name}" if value else f"--no_{name}")
-        elif value is not None:
+        else:
             flags += [f"--{name}", str(value)]
     return flags

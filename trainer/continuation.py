@@ -8,7 +8,8 @@ import shutil
 from typing import Any
 
 from beam_prep.errors import UsageError
-from trainer.config import WITHOUT_EFFECT, TrainConfig
+from trainer.config import TrainConfig
+from trainer.job import differences, job_of
 from trainer.run_folder import RunFolder
 
 EPOCHS = ("epochs", "fine_tune_epochs")
@@ -26,22 +27,13 @@ def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
     if config.continue_from is None:
         return
     job = _job_of(config.continue_from)
-    flags, was_fingerprint = job["flags"], job["dataset_fingerprint"]
-    differing = [
-        f"  --{name}: {flags.get(name)} there, {value} here"
-        for name, value in config.to_json().items()
-        if name not in (*WITHOUT_EFFECT, *EPOCHS) and flags.get(name) != value
-    ]
-    if was_fingerprint != dataset_fingerprint:
-        differing.append(
-            f"  --data {config.data}: fingerprint {was_fingerprint[:12]} there, {dataset_fingerprint[:12]} here"
-        )
+    differing = differences(job, job_of(config.to_json(), dataset_fingerprint), but=EPOCHS)
     if differing:
         raise UsageError(
             f"--continue_from {config.continue_from}: a run of other flags; give the same ones, or train anew\n"
             + "\n".join(differing)
         )
-    *before, last = TrainConfig(**flags).epochs_by_phase
+    *before, last = TrainConfig(**job["flags"]).epochs_by_phase
     wanted = config.epochs_by_phase
     if list(wanted[: len(before)]) != before or len(wanted) <= len(before) or wanted[len(before)] < last:
         raise UsageError(

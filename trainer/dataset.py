@@ -11,12 +11,14 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep import schema
+from trainer.folds import RecordIndex
 from trainer.inputs import SplitSource
 from trainer.strategy import is_multiworker
 
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
 PARALLEL_READS = 2  # reads ahead, which does not change the order
+INDEX_BATCH = 256  # records parsed at once where no pixels are wanted
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
@@ -45,6 +47,7 @@ def training_batches(
     shard_files: bool = False,
     deterministic: bool = True,
     held: HeldImages | None = None,
+    draws: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """The batches of one epoch, in an order of its own; the remainder is dropped.
 
@@ -60,6 +63,7 @@ def training_batches(
             so; the global batches are then others than those of one worker.
         deterministic: off, records come as they are read, in an order that nobody knows.
         held: the split in memory, from `hold`; the batches are the same.
+        draws: how often each record is read, int64 [num_records], batches enough in all; once if not given.
 
     Returns:
         `inputs.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
@@ -68,9 +72,10 @@ def training_batches(
     rng = np.random.default_rng((seed, epoch))
     shards = rng.permutation(len(source.paths))
     if shard_files:
-        shards = shards[worker::num_workers] if source.kept is None else shards[np.isin(shards, source.kept)]
+        dealt = source.deal(shards.tolist(), worker, num_workers)
+        shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
     buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
-    elements = _read(source, shards, deterministic) if held is None else _positions(source, shards)
+    elements = _read(source, shards, deterministic, draws) if held is None else _positions(source, shards, draws)
     shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
     batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
     slices = 1 if shard_files else num_workers  # a global batch is this many elements, one after the other
@@ -107,7 +112,6 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
         Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
         "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
     """
-    records = tf.data.TFRecordDataset(list(source.paths)).batch(batch_size)
     text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
     wanted = {
         schema.FILENAME: text,
@@ -126,7 +130,25 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
             "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
         }
 
-    return records.map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+    return _records(source).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+
+
+def read_index(source: SplitSource) -> RecordIndex:
+    """What is known of the records of a source without their pixels; reads the shards once, and decodes nothing."""
+    features = {
+        schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
+        schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
+        schema.FILENAME: tf.io.FixedLenFeature([], tf.string),
+    }
+    batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
+    labels: list[int] = []
+    groups: list[str] = []
+    filenames: list[str] = []
+    for batch in batches.as_numpy_iterator():
+        labels += batch[schema.LABEL].tolist()
+        groups += [group.decode() for group in batch[schema.GROUP]]
+        filenames += [name.decode() for name in batch[schema.FILENAME]]
+    return RecordIndex(labels, groups, filenames)
 
 
 def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:
@@ -154,11 +176,27 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
     return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
 
 
-def _read(source: SplitSource, shards: np.ndarray, deterministic: bool) -> tf.data.Dataset:
+def _records(source: SplitSource) -> tf.data.Dataset:
+    """The records of a source in the order of the manifest, string []."""
+    records, counts = tf.data.TFRecordDataset(list(source.paths)), _counts(source)
+    return records if counts is None else _repeated(records, np.concatenate(counts))
+
+
+def _read(
+    source: SplitSource, shards: np.ndarray, deterministic: bool, draws: np.ndarray | None = None
+) -> tf.data.Dataset:
     """The records of some shards, string []."""
-    paths = tf.data.Dataset.from_tensor_slices([source.paths[shard] for shard in shards])
-    return paths.interleave(
-        tf.data.TFRecordDataset,
+    counts = _counts(source, draws)
+    columns: tuple = ([source.paths[shard] for shard in shards],)
+    if counts is not None:
+        columns += (_ragged([counts[shard] for shard in shards]),)
+
+    def read(path: tf.Tensor, *counts: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path)
+        return _repeated(records, *counts) if counts else records
+
+    return tf.data.Dataset.from_tensor_slices(columns).interleave(
+        read,
         cycle_length=READERS,
         block_length=BLOCK,
         num_parallel_calls=PARALLEL_READS if deterministic else tf.data.AUTOTUNE,
@@ -166,13 +204,38 @@ def _read(source: SplitSource, shards: np.ndarray, deterministic: bool) -> tf.da
     )
 
 
-def _positions(source: SplitSource, shards: np.ndarray) -> tf.data.Dataset:
+def _positions(source: SplitSource, shards: np.ndarray, draws: np.ndarray | None = None) -> tf.data.Dataset:
     """Where the records that `_read` gives stand in the split, in the same order: int64 []."""
-    ends = np.cumsum(source.shard_records)
-    ranges = np.stack([ends - source.shard_records, ends], axis=1)[shards]  # [shards, 2]
-    return tf.data.Dataset.from_tensor_slices(ranges.astype(np.int64)).interleave(
-        lambda bounds: tf.data.Dataset.range(bounds[0], bounds[1]), cycle_length=READERS, block_length=BLOCK
+    rows = np.split(np.arange(source.num_records), np.cumsum(source.shard_records)[:-1])
+    if draws is not None:
+        rows = [np.repeat(row, draws[row]) for row in rows]
+    return tf.data.Dataset.from_tensor_slices(_ragged([rows[shard] for shard in shards])).interleave(
+        tf.data.Dataset.from_tensor_slices, cycle_length=READERS, block_length=BLOCK
     )
+
+
+def _counts(source: SplitSource, draws: np.ndarray | None = None) -> list[np.ndarray] | None:
+    """By shard, how often each record that is stored in it is read; None: every one of them once."""
+    if source.selected is None and draws is None:
+        return None
+    each = np.ones(source.num_records, np.int64) if draws is None else draws
+    by_shard = np.split(each, np.cumsum(source.shard_records)[:-1])
+    if source.selected is None:
+        return by_shard
+    counts = [np.asarray(chosen, np.int64) for chosen in source.selected]
+    for stored, read in zip(counts, by_shard, strict=True):
+        stored[stored > 0] = read
+    return counts
+
+
+def _ragged(rows: list[np.ndarray]) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(rows), [len(row) for row in rows])
+
+
+def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.data.Dataset:
+    """Each element as often as `counts`, int64 [N], says; 0 leaves it out."""
+    pairs = tf.data.Dataset.zip((elements, tf.data.Dataset.from_tensor_slices(counts)))
+    return pairs.batch(BLOCK).map(tf.repeat).unbatch()
 
 
 def _parse(

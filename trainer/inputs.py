@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
 
 from beam_prep import storage
 from beam_prep.errors import UsageError
@@ -21,12 +22,13 @@ class SplitSource:
 
     Attributes:
         paths: of its shards, in order.
-        shard_records: how many records each of them holds.
+        shard_records: how many records each of them holds, of those that are selected.
         image_size: px.
         encoding: of the records, `raw` or `png`.
         num_corrupt: records that were left out because they are broken.
         kept: indices of the shards that this worker trains on, of those that it would share with others else; None is
             no such choice.
+        selected: for each shard, which of its records are read; None: all of them.
     """
 
     paths: tuple[str, ...]
@@ -35,11 +37,22 @@ class SplitSource:
     encoding: str
     num_corrupt: int = 0
     kept: tuple[int, ...] | None = None
+    selected: tuple[tuple[bool, ...], ...] | None = None
 
     @property
     def num_records(self) -> int:
         """In all shards."""
         return sum(self.shard_records)
+
+    def select(self, wanted: Sequence[bool]) -> SplitSource:
+        """Some of the records of a source of which all are read.
+
+        Args:
+            wanted: [num_records], in the order of the shards.
+        """
+        edges = accumulate(self.shard_records, initial=0)
+        selected = tuple(tuple(wanted[start:end]) for start, end in pairwise(edges))
+        return replace(self, shard_records=tuple(map(sum, selected)), selected=selected)
 
     def steps_per_epoch(self, batch_size: int, num_workers: int = 1, *, shard_files: bool = False) -> int:
         """How many global batches an epoch has: the same number for every worker and in every epoch.
@@ -51,8 +64,17 @@ class SplitSource:
         """
         if not shard_files:
             return self.num_records // batch_size
-        files_per_worker = len(self.paths) // num_workers
-        return sum(sorted(self.shard_records)[:files_per_worker]) // (batch_size // num_workers)
+        least = sum(sorted(self.shard_records, reverse=True)[num_workers - 1 :: num_workers])  # see `deal`
+        return least // (batch_size // num_workers)
+
+    def deal(self, shards: Sequence[int], worker: int, num_workers: int) -> list[int]:
+        """The shards of a worker that reads files of its own, in the order in which they are given.
+
+        Of each `num_workers` that are next in size every worker gets one: all have about as many records, though the
+        shards of train are longer than those of val.
+        """
+        by_size = sorted(range(len(shards)), key=lambda place: -self.shard_records[shards[place]])
+        return [shards[place] for place in sorted(by_size[worker::num_workers])]
 
 
 def read_manifest(data: str) -> Manifest:
@@ -123,9 +145,9 @@ def first_broken(paths: Iterable[str | ReadablePath]) -> BrokenRecord | None:
     return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)
 
 
-def check_trainable(manifest: Manifest, batch_size: int) -> None:
-    """Raises a `UsageError` unless the dataset has both classes to train on, images to validate on, and a batch."""
-    train, val = manifest.splits["train"], manifest.splits["val"]
+def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
+    """Raises a `UsageError` unless there are both classes to train on, images to validate on, and a batch."""
+    train, val = splits["train"], splits["val"]
     for name, count in train.class_counts.items():
         if not count:
             raise UsageError(f"the training split has no image of class {name}; it holds {train.class_counts}")
@@ -138,14 +160,21 @@ def check_trainable(manifest: Manifest, batch_size: int) -> None:
         raise UsageError(f"--batch_size is {batch_size}, more than the {train.num_records} training images")
 
 
-def check_threshold_rule(manifest: Manifest, rule: str) -> None:
+def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
     """Raises a `UsageError` if a rule has to look at validation images of both classes and there are none of one."""
-    counts = manifest.splits["val"].class_counts
+    counts = splits["val"].class_counts
     if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
         raise UsageError(
             f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
             "give a probability such as 0.5, or prepare with a larger --val_fraction"
         )
+
+
+def check_filled(manifest: Manifest, split: str, data: str) -> None:
+    """Raises a `UsageError` if a split of a dataset (in the folder `data`) has no records."""
+    if not manifest.splits[split].num_records:
+        filled = [name for name, each in manifest.splits.items() if each.num_records]
+        raise UsageError(f"{data}: its {split} split is empty; choose --split from: {', '.join(filled)}")
 
 
 def check_held_out(model: dict, split: str, run: str) -> None:

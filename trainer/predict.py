@@ -14,6 +14,7 @@ from beam_prep.errors import RunError
 from beam_prep.images import ImageError
 from trainer.calibration import sigmoid
 from trainer.description import Description
+from trainer.ensemble import mean_logits
 from trainer.image_files import as_input, decode_file, read_batches
 from trainer.loop import Evaluator
 
@@ -37,7 +38,7 @@ class Prediction(NamedTuple):
 
 
 def predict_files(
-    model: keras.Model, description: Description, paths: Sequence[str], *, batch_size: int
+    model: keras.Model, description: Description, paths: Sequence[str], *, tta: bool = False, batch_size: int
 ) -> Generator[Prediction, None, None]:
     """Predicts files, in their order.
 
@@ -45,12 +46,18 @@ def predict_files(
         model: of the run.
         description: of the run.
         paths: of the files.
+        tta: test-time augmentation, see `ensemble.predict_together`.
         batch_size: images a step; does not change the result.
     """
     evaluator = Evaluator(model, tf.distribute.get_strategy())
     read = partial(read_input, description=description)
     for batch in read_batches(paths, read, batch_size):
-        yield from _predict_batch(evaluator, description, batch)
+        images = [content for _, content in batch if not isinstance(content, ImageError)]
+        logits = finite_logits(evaluator, images)
+        if tta:
+            mirrored = finite_logits(evaluator, [image[:, ::-1] for image in images])
+            logits = mean_logits(np.stack([logits, mirrored]))
+        yield from _rows(logits, description, batch)
 
 
 def read_input(path: str, description: Description) -> np.ndarray:
@@ -74,10 +81,10 @@ def finite_logits(evaluator: Evaluator, images: Sequence[np.ndarray]) -> np.ndar
     return logits
 
 
-def _predict_batch(
-    evaluator: Evaluator, description: Description, batch: Sequence[tuple[str, np.ndarray | ImageError]]
+def _rows(
+    logits: np.ndarray, description: Description, batch: Sequence[tuple[str, np.ndarray | ImageError]]
 ) -> Iterator[Prediction]:
-    logits = finite_logits(evaluator, [content for _, content in batch if not isinstance(content, ImageError)])
+    """A row for each file of a batch; the logits are those of the images that can be used."""
     raw = iter(sigmoid(logits).tolist())
     calibrated = iter(sigmoid(logits / description.temperature).tolist())
     for path, content in batch:

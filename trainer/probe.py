@@ -8,9 +8,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from beam_prep import storage
+from beam_prep.errors import UsageError
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH
+from trainer.folds import fold_in
 from trainer.inputs import (
     SplitSource,
     check_held_out,
@@ -18,10 +20,12 @@ from trainer.inputs import (
     check_threshold_rule,
     check_trainable,
     open_split,
+    read_manifest,
 )
+from trainer.job import job_of
 from trainer.quiet_start import quiet_start
 from trainer.run_config import ProbeConfig
-from trainer.run_folder import RunFolder, check_output, job_of, open_output, written
+from trainer.run_folder import RunFolder, check_output, open_output, written
 from trainer.staging import copied_to
 from trainer.task import MODEL, publish
 from trainer.thresholds import OperatingPoint
@@ -46,15 +50,15 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
             few images or patients; nothing was written.
         RunError: the records can't be read, or another job writes to the folder.
     """
-    manifest = Manifest.read(config.data)
+    manifest = read_manifest(config.data)
     network = _describe_network(config, manifest)
     sources = {
         split: open_split(config.data, manifest, network["image_size"], split)
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
-    check_trainable(manifest, batch_size=1)
-    check_threshold_rule(manifest, config.threshold_rule)
+    check_trainable(manifest.splits, batch_size=1)
+    check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(asdict(config), manifest.fingerprint)
     with exclusive(RunFolder.at(config.output).path):
         check_output(config.output, job, overwrite=config.overwrite)
@@ -89,6 +93,11 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> dict[str, Any]
         return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}
     model = RunFolder.at(config.run).fetch(*MODEL).read_json("model")
     check_same_preprocessing(model, manifest, config.data)
+    if fold := fold_in(model, manifest):
+        raise UsageError(
+            f"--run {config.run}: was trained in fold {fold}, on some of the images that a probe is validated on; "
+            "give a run that was trained without --fold"
+        )
     if model["dataset_fingerprint"] == manifest.fingerprint:
         check_held_out(model, "val", config.run)
     return {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}

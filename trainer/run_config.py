@@ -123,6 +123,11 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True)
+class PresetsConfig:
+    """Show the presets of `train --preset`: what each sets, and what that does."""
+
+
+@dataclass(frozen=True)
 class PredictConfig:
     """Predict image files with a run: one row a file on stdout."""
 
@@ -130,6 +135,9 @@ class PredictConfig:
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
     run: str
     """Run folder, as `trainer train` wrote it."""
+    tta: bool = False
+    """Test-time augmentation: the mean over each image and its mirror image. Threshold and temperature are those of the
+    run, found without it."""
     format: Literal["csv", "jsonl"] = "csv"
     """Of the rows: CSV with a header, or one JSON object a line."""
     batch_size: int = 64

@@ -21,7 +21,7 @@ from typing import Any, Literal
 from beam_prep import storage
 from beam_prep.errors import RunError, UsageError
 from beam_prep.mirror import mirror_of
-from trainer.config import WITHOUT_EFFECT
+from trainer.job import differences
 
 HISTORY_COLUMNS = (
     "phase",
@@ -240,24 +240,11 @@ def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found
 
 
 def _check_same_job(path: str, started: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    differing = [
-        f"  --{name}: {was} there, {job['flags'].get(name)} here"
-        for name, was in started["flags"].items()
-        if name not in WITHOUT_EFFECT and was != job["flags"].get(name)
-    ]
-    was, found = started["dataset_fingerprint"], job["dataset_fingerprint"]
-    if was != found:
-        differing.append(f"  --data {job['flags']['data']}: fingerprint {was[:12]} there, {found[:12]} here")
-    if differing:
+    if differing := differences(started, job):
         raise UsageError(
             f"--output {path}: holds an unfinished run that was started otherwise; give its flags again to go on "
             "with it, name another folder, or add --overwrite\n" + "\n".join(differing)
         )
-
-
-def job_of(flags: Mapping[str, Any], dataset_fingerprint: str) -> dict[str, Any]:
-    """What a run is of, as `job.json` keeps it."""
-    return {"flags": dict(flags), "dataset_fingerprint": dataset_fingerprint}
 
 
 def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFolder:

@@ -68,8 +68,9 @@ def staged(
     if config.cache == "ram":
         _check_memory(sources["train"])
     if config.stage_dir is not None:
-        if config.shard_files and cluster and config.cache != "ram":  # which holds all of them
-            share = range(len(sources["train"].paths))[cluster.index :: len(cluster.workers)]
+        trains_on_train = config.fold is None and not config.train_on_val
+        if config.shard_files and cluster and config.cache != "ram" and trains_on_train:  # else it reads all of them
+            share = sources["train"].deal(range(len(sources["train"].paths)), cluster.index, len(cluster.workers))
             result["train"] = replace(result["train"], kept=tuple(share))
         result = copied(
             result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes, show_progress=is_chief)

@@ -17,7 +17,10 @@ from trainer.cluster import Cluster, find_cluster
 from trainer.config import TrainConfig
 from trainer.continuation import check_continuation
 from trainer.description import SERVABLE_EQUALIZATIONS, Description
+from trainer.folds import POOLED, fold_in
 from trainer.inputs import (
+    SplitSource,
+    check_filled,
     check_held_out,
     check_same_preprocessing,
     check_threshold_rule,
@@ -25,9 +28,10 @@ from trainer.inputs import (
     open_split,
     read_manifest,
 )
+from trainer.job import job_of
 from trainer.quiet_start import quiet_start
 from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
-from trainer.run_folder import RunFolder, check_empty, check_output, job_of
+from trainer.run_folder import RunFolder, check_empty, check_output
 from trainer.staging import copied_to, staged
 from trainer.thresholds import OperatingPoint, choose_threshold
 
@@ -62,8 +66,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
-    check_trainable(manifest, config.batch_size)
-    check_threshold_rule(manifest, config.threshold_rule)
+    if config.fold is None:  # a fold is looked at when its records are known
+        check_trainable(manifest.splits, config.batch_size)
+        check_threshold_rule(manifest.splits, config.threshold_rule)
     with _sole_writer(config.output, cluster):
         check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
@@ -106,15 +111,14 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     manifest = read_manifest(config.data)
     for run, model in zip(config.run, described, strict=True):
         check_same_preprocessing(model, manifest, config.data)
-        if model["dataset_fingerprint"] == manifest.fingerprint:
+        if fold_in(model, manifest) and config.split in POOLED:
+            continue  # it is evaluated on those of its fold
+        if fold_in(model, manifest) is None and model["dataset_fingerprint"] == manifest.fingerprint:
             check_held_out(model, "val" if config.output else config.split, run)
-    sources = [open_split(config.data, manifest, model["image_size"], config.split) for model in described]
-    if not sources[0].num_records:
-        filled = [name for name, split in manifest.splits.items() if split.num_records]
-        raise UsageError(f"{config.data}: its {config.split} split is empty; choose --split from: {', '.join(filled)}")
+        check_filled(manifest, config.split, config.data)
     if config.output is not None:
         return _evaluate_together(config, manifest, described)
-    source = copied_to(config.stage_dir, {config.split: sources[0]}, manifest)[config.split]
+    source = _sources_of(described[0], config, manifest, [config.split])[config.split]
     point = _operating_point(runs[0], described[0], config.threshold_rule)
     with quiet_start():
         from trainer.evaluation import explained_evaluation, load_evaluator, predict_split
@@ -135,6 +139,22 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     numbers = publish(folder, [evaluation])
     runs[0].push()
     return folder, numbers
+
+
+def _sources_of(
+    model: dict[str, Any], config: EvaluateConfig, manifest: Manifest, splits: list[str]
+) -> dict[str, SplitSource]:
+    """Splits at the size of a run; those of the fold that it was trained in, if it was in one."""
+    fold = fold_in(model, manifest)
+    in_fold = fold is not None and not set(splits).isdisjoint(POOLED)
+    wanted = {*splits, *POOLED} if in_fold else splits
+    opened = {split: open_split(config.data, manifest, model["image_size"], split) for split in wanted}
+    sources = copied_to(config.stage_dir, opened, manifest)
+    if fold is None or not in_fold:
+        return sources
+    with quiet_start():
+        from trainer.epochs import divided
+    return divided(fold, config.data, manifest, sources).sources
 
 
 def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None) -> OperatingPoint:
@@ -168,15 +188,9 @@ def _evaluate_together(
         )
     splits: list[str] = sorted({"val", config.split}) if own else [config.split]
     models = [
-        (
-            RunFolder.at(run).model,
-            copied_to(
-                config.stage_dir,
-                {split: open_split(config.data, manifest, model["image_size"], split) for split in splits},
-                manifest,
-            ),
-        )
+        (RunFolder.at(run).model, {split: each for split, each in sources.items() if split in splits})
         for run, model in zip(config.run, described, strict=True)
+        for sources in [_sources_of(model, config, manifest, splits)]
     ]
     with quiet_start():
         from trainer.ensemble import predict_together
@@ -240,7 +254,8 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     with quiet_start():
         from trainer import models
         from trainer.predict import predict_files
-    return len(paths), predict_files(models.load(run.model), description, paths, batch_size=config.batch_size)
+    found = predict_files(models.load(run.model), description, paths, tta=config.tta, batch_size=config.batch_size)
+    return len(paths), found
 
 
 def explain(config: ExplainConfig) -> list[Explained]:

@@ -23,13 +23,20 @@ def open_output(folder: RunFolder, config: EvaluateConfig, described: list[dict[
         The `model.json` that an earlier evaluation of the same runs left there; empty if there was none.
 
     Raises:
-        UsageError: the runs were trained on different datasets, or the folder holds something else.
+        UsageError: the runs were trained on different datasets or in different folds, or the folder holds something
+            else.
     """
     fingerprints = {model["dataset_fingerprint"] for model in described}
     if len(fingerprints) > 1:
         raise UsageError(
             f"--run: expected runs that were trained on one dataset, found {len(fingerprints)}; what one of them tests "
             "on, another may have learnt from"
+        )
+    folds = {(model.get("fold") or {}).get("fold", "no fold") for model in described}
+    if len(folds) > 1:
+        raise UsageError(
+            f"--run: expected runs of one fold, found {', '.join(sorted(folds))}; what one of them validates on, "
+            "another has learnt from"
         )
     place = storage.path(config.output or "")
     if not place.exists() or (place.is_dir() and not any(place.iterdir())):
@@ -56,6 +63,7 @@ def describe(config: EvaluateConfig, described: list[dict[str, Any]], point: Ope
         **{name: first[name] for name in same},
         "members": _members(config, described),
         "tta": config.tta,
+        "fold": first.get("fold"),
         "phases": [],
         "best": None,
         **point.to_json(),

@@ -14,17 +14,18 @@ from beam_prep.errors import RunError
 from beam_prep.manifest import Manifest
 from trainer import metrics, models
 from trainer.callbacks import Callbacks, own_callbacks
-from trainer.cluster import find_cluster
-from trainer.config import OWN_OF_A_WORKER, TrainConfig
+from trainer.config import TrainConfig
 from trainer.continuation import link_checkpoint
-from trainer.dataset import distribute, hold, training_batches
+from trainer.dataset import distribute
+from trainer.epochs import Epochs
 from trainer.evaluation import Evaluation, explained_evaluation, predict_split, readable_records
-from trainer.inputs import SplitSource, join, pooled
+from trainer.inputs import SplitSource
+from trainer.job import OWN_OF_A_WORKER, job_of
 from trainer.loop import Evaluator, Loop, Predictions
 from trainer.origin import origin_of
 from trainer.phases import Phase, count_parameters, phases_of
 from trainer.progress import progress_bar
-from trainer.run_folder import RunFolder, job_of, open_output, written
+from trainer.run_folder import RunFolder, open_output, written
 from trainer.saving import Saver
 from trainer.state import TrainingState
 from trainer.strategy import check_alike, is_chief, make_strategy
@@ -46,7 +47,8 @@ class Training:
         callbacks: Keras callbacks of the user, see `Callbacks`.
 
     Raises:
-        UsageError: the devices or the pretrained weights are not there; nothing was written.
+        UsageError: the devices or the pretrained weights are not there, or the fold is empty; nothing was written.
+        RunError: the records can't be read.
     """
 
     def __init__(
@@ -58,10 +60,11 @@ class Training:
     ) -> None:
         self.config = config
         self.manifest = manifest
-        self.sources = sources
         self.strategy = make_strategy(config)
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
         check_alike(self.strategy, {**shared, "data": manifest.fingerprint})
+        self._images = Epochs(config, manifest, sources)
+        self.sources = self._images.sources
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)
@@ -72,17 +75,7 @@ class Training:
             open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
             link_checkpoint(config)
         self._saver = Saver(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
-        self._trained_on = ["train", "val"] if config.train_on_val else ["train"]
-        self._source = join([sources[split] for split in self._trained_on])
-        weights = pooled([manifest.splits[split] for split in self._trained_on]).class_weights
-        self._class_weights = [weights[n] or 0.0 if config.class_weights else 1.0 for n in manifest.class_names]
         self._users_callbacks = callbacks
-        cluster = find_cluster(config.strategy)
-        self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
-        self._num_steps = self._source.steps_per_epoch(
-            config.batch_size, self._num_workers, shard_files=config.shard_files
-        )
-        self._held = hold(self._source) if config.cache == "ram" else None
 
     @property
     def state(self) -> TrainingState:
@@ -150,8 +143,8 @@ class Training:
             self.model,
             self.strategy,
             phase,
-            steps_per_epoch=self._num_steps,
-            class_weights=self._class_weights,
+            steps_per_epoch=self._images.num_steps,
+            class_weights=self._images.loss_weights,
             seed=self.config.seed + 104729 * state.phase,
             rate_factor=state.rate_factor,
         )
@@ -160,7 +153,7 @@ class Training:
             self._users_callbacks,
             model=self.model,
             num_epochs=phase.epochs,
-            num_steps=self._num_steps,
+            num_steps=self._images.num_steps,
         )
         self._saver.begin_phase(loop, callbacks)
         while state.epoch < phase.epochs and not state.stopped:
@@ -179,11 +172,11 @@ class Training:
         """One pass over the training images, or what is left of it, and one over those of validation."""
         state = self.state
         callbacks.begin_epoch(len(state.history))
-        with progress_bar(
-            f"{phase.name} {state.epoch + 1}/{phase.epochs}", self._num_steps, unit="steps", show=self.is_chief
-        ) as bar:
+        fold = f"fold {self.config.fold}, " if self.config.fold else ""
+        epoch = f"{fold}{phase.name} {state.epoch + 1}/{phase.epochs}"
+        with progress_bar(epoch, self._images.num_steps, unit="steps", show=self.is_chief) as bar:
             bar.update(state.step)
-            with readable_records(self._source):
+            with readable_records(self._images.source):
                 for num_steps in self._run_steps(loop, callbacks):
                     bar.update(num_steps)
             self._saver.check_weights()
@@ -212,29 +205,17 @@ class Training:
         if self.config.train_on_val:
             return {}
         val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
-        numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._class_weights))
+        numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._images.class_weights))
         return {f"val_{name}": value for name, value in numbers.items()}
 
     def _run_steps(self, loop: Loop, callbacks: Callbacks) -> Iterator[int]:
         """Runs the steps of the epoch that are left; yields how many a call of the loop did."""
         config, state, sums = self.config, self.state, EpochSums(self.state)
-        batches = training_batches(
-            self._source,
-            batch_size=config.batch_size,
-            seed=config.seed,
-            epoch=len(state.history),
-            first_step=state.step,
-            worker=self._worker,
-            num_workers=self._num_workers,
-            shard_files=config.shard_files,
-            deterministic=config.deterministic,
-            held=self._held,
-        )
-        distributed = distribute(batches, self.strategy)
+        distributed = distribute(self._images.batches(len(state.history), state.step), self.strategy)
         # A checkpoint, a stop or a callback comes between two calls.
         most = 1 if callbacks.want_batches else min(config.steps_per_call, config.checkpoint_every_steps or math.inf)
-        while state.step < self._num_steps:
-            num_steps = int(min(most, self._num_steps - state.step))
+        while state.step < self._images.num_steps:
+            num_steps = int(min(most, self._images.num_steps - state.step))
             callbacks.begin_batch(state.step)
             sums.add(num_steps, *loop.train_steps(distributed, num_steps))
             if callbacks.want_batches:
@@ -278,8 +259,7 @@ class Training:
             "equalization": self.manifest.options["equalization"],
             "class_names": list(self.manifest.class_names),
             "dataset_fingerprint": self.manifest.fingerprint,
-            "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
-            "trained_on": self._trained_on,
+            **self._images.describe(),
             "phases": self.state.phases,
             "best": self.state.best,
             **self.operating_point.to_json(),

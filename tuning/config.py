@@ -44,7 +44,8 @@ class SearchConfig:
 
     Every trial is a run of `trainer train` in OUTPUT/trials. What is searched takes values to choose from; rates and
     dropout also a range such as 1e-5:1e-2. All other flags of `trainer train` (--arch, --epochs, --strategy, …) go to
-    every trial.
+    every trial. --preset is where a search starts from: what it sets is varied only where it is named here as well, and
+    --seed and --early_stopping_patience are those of the search.
     """
 
     data: tuple[str, ...]

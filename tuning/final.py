@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.errors import RunError, Terminated
-from trainer.config import WITHOUT_EFFECT, TrainConfig
+from trainer.config import TrainConfig
+from trainer.job import WITHOUT_EFFECT
 from trainer.run_folder import read_history
 from tuning.config import SearchConfig
 from tuning.locks import Lock
@@ -67,6 +68,7 @@ def final_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]:
             early_stopping_patience=0,
             threshold_rule=repr(described["threshold"]),
             train_on_val=True,
+            fold=None,
         )
     }
 

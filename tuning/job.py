@@ -13,7 +13,9 @@ from beam_prep.command_line import Command
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH, TrainConfig
+from trainer.config_file import to_flags, value_of
 from trainer.inputs import check_threshold_rule, check_trainable, open_split, read_manifest
+from trainer.preset import read_preset
 from tuning.config import SearchConfig
 from tuning.space import EQUALIZATION, Space, resolve
 
@@ -76,8 +78,10 @@ class Job:
                 )
             manifests[equalization], datasets[equalization] = manifest, data
         sizes = _common_sizes(manifests, datasets)
-        shared = _parse(train_flags, config)
-        space = resolve(config, shared["arch"], sizes, list(datasets))
+        name = value_of("preset", train_flags)
+        preset = read_preset(name).values if name else {}
+        shared = _parse([*to_flags(preset), *train_flags], config)
+        space = resolve(config, shared["arch"], sizes, list(datasets), preset)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)
         job._check()
         return job
@@ -134,7 +138,8 @@ class Job:
         try:
             config = self.train_config(values, "OUTPUT")
             manifest = self.manifests[values.get(EQUALIZATION, next(iter(self.manifests)))]
-            check_trainable(manifest, config.batch_size)
+            if config.fold is None:
+                check_trainable(manifest.splits, config.batch_size)
         except UsageError as error:
             return " ".join(str(error).split())
         return None
@@ -158,7 +163,9 @@ class Job:
                 for split in ("train", "val"):
                     open_split(self.datasets[equalization], manifest, size, split)
         for manifest in self.manifests.values():
-            check_threshold_rule(manifest, self.flags["threshold_rule"])
+            if self.flags["fold"] is not None:
+                continue  # of which each trial knows
+            check_threshold_rule(manifest.splits, self.flags["threshold_rule"])
             counts = manifest.splits["val"].class_counts
             if self.config.objective in BOTH_CLASSES and not all(counts.values()):
                 raise UsageError(
@@ -176,7 +183,7 @@ def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
     for field in fields(TrainConfig):
         if field.name in NOT_OF_TRIALS and flags[field.name] != field.default:
             raise UsageError(f"--{field.name} is nothing that a trial takes; leave it out")
-    for name in ("config", "data", "output"):
+    for name in ("config", "preset", "data", "output"):
         del flags[name]
     return flags | {
         "seed": config.seed,

@@ -10,6 +10,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from beam_prep.errors import UsageError
@@ -134,14 +135,21 @@ class Space:
         return {each.name: each.to_json() for each in self.varied}
 
 
-def resolve(config: SearchConfig, arch: str, image_sizes: Sequence[int], equalizations: Sequence[str]) -> Space:
-    """What a search varies: its flags, else its YAML file, else what is declared.
+def resolve(
+    config: SearchConfig,
+    arch: str,
+    image_sizes: Sequence[int],
+    equalizations: Sequence[str],
+    preset: Mapping[str, Any] = MappingProxyType({}),
+) -> Space:
+    """What a search varies: its flags, else its YAML file, else what is declared and no preset sets.
 
     Args:
         config: of the search.
         arch: of every trial.
         image_sizes: of the dataset, px.
         equalizations: of the datasets, one each.
+        preset: flag → value, which all trials share.
 
     Raises:
         UsageError: a value is of the wrong kind, stands there twice or matters to another network only; the YAML file
@@ -149,6 +157,8 @@ def resolve(config: SearchConfig, arch: str, image_sizes: Sequence[int], equaliz
     """
     given = {name: [text] if isinstance(text, str) else list(text) for name, text in _from_file(config.space).items()}
     given |= {each.name: list(flag) for each in DECLARED if (flag := getattr(config, each.name))}
+    unsaid = {each.name: each.choices for each in DECLARED} | {"image_size": tuple(image_sizes)}
+    unsaid |= {name: (preset[name],) for name, choices in unsaid.items() if choices and name in preset}
     parameters: list[Choice | Range] = []
     for declared in DECLARED:
         of_this = not declared.archs or arch in declared.archs
@@ -156,8 +166,8 @@ def resolve(config: SearchConfig, arch: str, image_sizes: Sequence[int], equaliz
             if not of_this:
                 raise UsageError(f"--{declared.name} is of {', '.join(declared.archs)} only; found --arch {arch}")
             parameters.append(_parse(declared, given[declared.name]))
-        elif of_this and (choices := image_sizes if declared.name == "image_size" else declared.choices):
-            parameters.append(Choice(declared.name, tuple(choices)))
+        elif of_this and unsaid[declared.name]:
+            parameters.append(Choice(declared.name, unsaid[declared.name]))
     if len(equalizations) > 1:
         parameters.append(Choice(EQUALIZATION, tuple(equalizations)))
     space = Space(tuple(parameters))

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.errors import UsageError
-from trainer.config import WITHOUT_EFFECT
+from trainer.job import WITHOUT_EFFECT
 from trainer.run_folder import RunFolder
 from tuning.config import MAY_CHANGE
 from tuning.locks import Lock

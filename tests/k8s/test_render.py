@@ -107,6 +107,17 @@ def test_a_file_of_flags_is_read_here_as_it_is_not_there(command, tmp_path):
     assert " ".join(line.strip("- '") for line in body.splitlines()).count(arguments.replace("--", "")) == 1
 
 
+def test_a_preset_of_a_training_is_spelled_out_and_that_of_a_sweep_goes_to_the_tuner(command):
+    place = ("--name", "x", "--image", IMAGE, "--preset", "best")
+    result = command("k8s", "render", "train", *place, *TRAIN, "--epochs", 4)
+    assert result.returncode == 0, result.stderr
+    (_, _, body) = result.stdout.partition("apiVersion")
+    assert "--schedule\n" in body
+    assert "preset" not in body
+    arguments = container_of(rendered("sweep", *SWEEP, "--preset", "best", "--epochs", 4), "worker")["args"]
+    assert arguments[-4:] == ["--preset", "best", "--epochs", "4"]
+
+
 def test_several_nodes_are_reached_by_each_other_only():
     for flags in ((), ("--no_jobset",)):
         objects = rendered("train", *TRAIN, "--num_nodes", 2, *flags)

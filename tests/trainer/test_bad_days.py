@@ -13,7 +13,8 @@ from beam_prep.folder_lock import exclusive
 from beam_prep.prepare import prepare
 from trainer.config import TrainConfig
 from trainer.failures import explained
-from trainer.run_folder import RunFolder, check_output, job_of, open_output
+from trainer.job import job_of
+from trainer.run_folder import RunFolder, check_output, open_output
 from trainer.task import train
 
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")

@@ -15,7 +15,8 @@ from beam_prep import mirror
 from beam_prep.errors import RunError, UsageError
 from beam_prep.mirror import mirror_of
 from trainer import cli
-from trainer.run_folder import RunFolder, check_output, job_of, open_output
+from trainer.job import job_of
+from trainer.run_folder import RunFolder, check_output, open_output
 
 SIGNALLED = Path(__file__).parent.parent / "fixtures" / "signalled_training.py"
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")

@@ -27,6 +27,8 @@ from trainer.config_file import flags_from_file
         ({"train_on_val": True, "threshold_rule": "youden"}, "no images to choose --threshold_rule youden on"),
         ({"train_on_val": True, "early_stopping_patience": 2}, "needs validation images"),
         ({"train_on_val": True, "evaluate_test": False}, "leaves nothing to evaluate on"),
+        ({"train_on_val": True, "fold": "1/5"}, "leaves nothing to validate --fold 1/5 on"),
+        ({"sampler": "balanced", "shard_files": True}, "draws from all shards"),
     ],
 )
 def test_a_wrong_value_is_refused_with_its_flag(flags, said):

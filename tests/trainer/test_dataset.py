@@ -88,7 +88,7 @@ def test_a_shard_of_another_size_than_the_manifest_says_is_refused(dataset, tmp_
 
 def test_a_batch_larger_than_the_training_split_is_refused(dataset):
     with pytest.raises(UsageError, match="more than the"):
-        check_trainable(Manifest.read(dataset), 10_000)
+        check_trainable(Manifest.read(dataset).splits, 10_000)
 
 
 def test_batches_after_a_stop_are_the_rest_of_the_epoch(dataset):

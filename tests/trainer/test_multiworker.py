@@ -94,6 +94,16 @@ def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_
     assert_alike(tmp_path / "two", tmp_path / "one", atol=1e-5)
 
 
+@pytest.mark.slow
+def test_two_workers_train_a_balanced_fold_as_two_replicas_of_one_machine(command, dataset, tmp_path):
+    fold = ("--fold", "2/3", "--sampler", "balanced")
+    flags = ("train", "--data", dataset, "--output", tmp_path / "one", *SMALL, *fold, "--num_replicas", 2)
+    one = command("trainer", *flags)
+    assert one.returncode == 0, one.stderr
+    succeed(2, dataset, tmp_path / "two", *fold)
+    assert_alike(tmp_path / "two", tmp_path / "one", atol=1e-5)
+
+
 def test_workers_with_different_flags_all_end(dataset, tmp_path):
     other = {1: ("--steps_per_call", 2, "--seed", 1)}
     ended = finish(start(2, dataset, tmp_path / "run", own_flags=other))

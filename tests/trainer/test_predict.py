@@ -64,6 +64,20 @@ def test_a_prediction_from_the_file_is_that_from_the_record(run, phantoms):
         assert prediction.prediction == int(row["prediction"])
 
 
+def test_tta_is_the_mean_of_the_probabilities_of_both_sides(run, phantoms, tmp_path):
+    (file,) = sorted(phantoms.rglob("test/NORMAL/*.jpeg"))[:1]
+    picture = np.asarray(Image.open(file).convert("L"))
+    places = [str(tmp_path / name) for name in ("left.png", "right.png", "broken.png")]
+    for place, image in zip(places, (picture, picture[:, ::-1]), strict=False):
+        Image.fromarray(image).save(place)
+    Path(places[2]).write_bytes(b"no image")
+    left, right, _ = predict(PredictConfig(files=tuple(places), run=str(run)))[1]
+    both = list(predict(PredictConfig(files=tuple(places), run=str(run), tta=True))[1])
+    assert left.probability != right.probability
+    mean = (left.probability + right.probability) / 2
+    assert [row.probability for row in both] == [pytest.approx(mean, abs=1e-4), pytest.approx(mean, abs=1e-4), None]
+
+
 def test_threshold_and_temperature_are_those_of_the_run(run, phantoms, tmp_path):
     shutil.copytree(run, tmp_path / "run")
     described = json.loads((run / "model.json").read_text())

@@ -74,6 +74,21 @@ def test_schedule_average_and_mixtures_go_on_too(dataset, tmp_path):
     assert_same(run, whole)
 
 
+def test_a_balanced_fold_goes_on_and_is_no_other(dataset, tmp_path):
+    flags, whole, run = (*BASELINE, "--fold", "2/3", "--sampler", "balanced"), tmp_path / "whole", tmp_path / "run"
+    assert train(dataset, whole, *flags).returncode == 0
+    killed = train(dataset, run, *flags, "--checkpoint_every_steps", 3, kill=("SIGKILL", 8))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    other = train(dataset, run, *BASELINE, "--fold", "1/3")
+    assert (other.returncode, "--fold: 2/3 there, 1/3 here" in other.stderr) == (2, True)
+    assert "--sampler: balanced there, natural here" in other.stderr
+    finished = train(dataset, run, *flags)
+    assert finished.returncode == 0, finished.stderr
+    assert "fold 2/3, train 2/2" in finished.stderr
+    assert "fold:      2/3, train " in finished.stdout
+    assert_same(run, whole)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_ten_kills_over_both_phases_leave_no_trace(dataset, tmp_path):

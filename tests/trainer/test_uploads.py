@@ -8,7 +8,8 @@ import pytest
 from beam_prep.errors import RunError
 from beam_prep.objects import ConflictError
 from trainer import uploads
-from trainer.run_folder import RunFolder, job_of, open_output
+from trainer.job import job_of
+from trainer.run_folder import RunFolder, open_output
 from trainer.uploads import Uploads
 
 

@@ -53,6 +53,21 @@ def test_flags_of_trials_are_those_of_the_trainer_and_of_the_search(dataset):
     assert not config.evaluate_test
 
 
+def test_a_preset_is_fixed_but_for_what_is_named(dataset):
+    flags = {"image_size": ("32", "96"), "batch_size": (), "learning_rate": ("1e-4:1e-2",)}
+    found = job(dataset, train=("--preset", "best", "--epochs", "7"), **flags)
+    assert list(found.space.to_json()) == ["image_size", "learning_rate"]
+    config = found.train_config({"image_size": 96, "learning_rate": 2e-3}, "R")
+    assert (config.batch_size, config.schedule, config.weight_decay, config.epochs) == (32, "cosine", 0.05, 7)
+    assert (config.learning_rate, config.early_stopping_patience) == (2e-3, 5)
+    assert "preset" not in found.to_json()["train"]
+    assert found.to_json()["train"]["ema_decay"] == 0.999
+    with pytest.raises(UsageError, match="there is none; expected one of: best, study"):
+        job(dataset, train=("--preset", "bst"))
+    with pytest.raises(UsageError, match="image size 90 px is not in the dataset"):
+        job(dataset, train=("--preset", "best"))
+
+
 @pytest.mark.parametrize("flag", ["--train_on_val", "--no_evaluate_test", "--keep_checkpoint"])
 def test_what_a_search_sets_itself_is_refused(dataset, flag):
     with pytest.raises(UsageError, match="is nothing that a trial takes"):

@@ -1,0 +1,147 @@
+"""Trains every setting of experiments.json on folds of patients, and writes the table and the plot of docs/recipe.md.
+
+    python docs/recipe/run_experiments.py --data DATASET --output RUNS [--only NAME ...] [--folds 1 2 3]
+
+Each training is one `trainer train --fold k/K --no_evaluate_test`; the same command again goes on where it stopped, and
+finished trainings are only read. No test image is ever looked at.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+HERE = Path(__file__).parent
+NUM_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to run."""
+
+    data: Path
+    """Dataset of the real X-rays, as `beam_prep prepare` wrote it."""
+    output: Path
+    """Folder for the runs, one folder a setting and in it one a fold."""
+    only: tuple[str, ...] = ()
+    """Names of the settings to train; all if none is given."""
+    folds: tuple[int, ...] = (1, 2, 3)
+    """Folds of patients, of 5."""
+    clahe_data: Path | None = None
+    """The same images prepared with --equalize clahe; without, the settings that need them are left out."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One training; how long its epochs took, in minutes, on a machine that may have had other work."""
+
+    setting: str
+    fold: int
+    auroc: float
+    accuracy: float
+    loss: float
+    minutes: float
+
+
+def main(options: Options) -> None:
+    """Trains what is not there yet, then writes results.csv, table.md and the plot from all there is."""
+    plan: dict[str, Any] = json.loads((HERE / "experiments.json").read_text(encoding="utf-8"))
+    for fold in options.folds:  # all settings on one fold first: a table that was stopped early compares them all
+        for name, setting in plan["settings"].items():
+            data = options.clahe_data if setting.get("data") == "clahe" else options.data
+            if data is not None and (not options.only or name in options.only):
+                _train([*plan["common"], *setting["flags"]], data, options.output / name / f"fold-{fold}", fold)
+    results = list(_results(options.output, plan["settings"]))
+    _write_csv(results)
+    (HERE / "table.md").write_text(_table(results, plan["settings"]), encoding="utf-8")
+    _plot(results)
+
+
+def _train(flags: list[str], data: Path, run: Path, fold: int) -> None:
+    if (run / "metrics.json").is_file():
+        return
+    command = [sys.executable, "-m", "trainer", "train", "--data", str(data), "--output", str(run)]
+    subprocess.run([*command, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags], check=True)
+
+
+def _results(folder: Path, settings: dict[str, Any]) -> Iterator[Result]:
+    for name in settings:
+        for run in sorted((folder / name).glob("fold-*")):
+            if (run / "metrics.json").is_file():
+                val = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val"]
+                with (run / "history.csv").open(encoding="utf-8", newline="") as history:
+                    minutes = sum(float(row["seconds"]) for row in csv.DictReader(history)) / 60
+                fold = int(run.name.removeprefix("fold-"))
+                yield Result(name, fold, val["auroc"], val["accuracy"], val["loss"], minutes)
+
+
+def _write_csv(results: list[Result]) -> None:
+    with (HERE / "results.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Result.__dataclass_fields__)
+        for each in results:
+            writer.writerow(
+                [each.setting, each.fold, *(round(x, 4) for x in (each.auroc, each.accuracy, each.loss, each.minutes))]
+            )
+
+
+def _table(results: list[Result], settings: dict[str, Any]) -> str:
+    """A row a setting, best first by the mean AUROC; the difference to the first setting is paired by fold."""
+    lines = [
+        "| setting | what | folds | AUROC, mean ± spread | against the study, fold by fold | accuracy | minutes |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    by_name = {name: [each for each in results if each.setting == name] for name in settings}
+    reference = {each.fold: each.auroc for each in by_name[next(iter(settings))]}
+    done = sorted((name for name in by_name if by_name[name]), key=lambda name: -_mean(by_name[name], "auroc"))
+    for name in done:
+        rows = by_name[name]
+        differences = [each.auroc - reference[each.fold] for each in rows if each.fold in reference]
+        paired = " ".join(f"{difference:+.4f}" for difference in differences)
+        spread = statistics.stdev(each.auroc for each in rows) if len(rows) > 1 else 0.0
+        lines.append(
+            f"| {name} | {settings[name]['what']} | {len(rows)} | {_mean(rows, 'auroc'):.4f} ± {spread:.4f} "
+            f"| {paired} | {_mean(rows, 'accuracy'):.3f} | {_mean(rows, 'minutes'):.1f} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _mean(rows: list[Result], name: str) -> float:
+    return statistics.mean(getattr(each, name) for each in rows)
+
+
+def _plot(results: list[Result]) -> None:
+    from matplotlib.figure import Figure
+
+    means: dict[str, float] = {}
+    for each in results:
+        means[each.setting] = _mean([other for other in results if other.setting == each.setting], "auroc")
+    names = sorted(means, key=lambda name: means[name])
+    figure = Figure(figsize=(8, 0.35 * len(names) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    for row, name in enumerate(names):
+        axes.plot(
+            [each.auroc for each in results if each.setting == name], [row] * _count(results, name), "o", alpha=0.5
+        )
+        axes.plot(means[name], row, "k|", markersize=16)
+    axes.set_yticks(range(len(names)), names)
+    axes.set_xlabel("AUROC on the validation patients of each fold; the bar is the mean")
+    axes.grid(axis="x", alpha=0.3)
+    figure.savefig(HERE.parent / "images" / "recipe.png", dpi=110)
+
+
+def _count(results: list[Result], name: str) -> int:
+    return sum(each.setting == name for each in results)
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options))
