@@ -13,7 +13,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
@@ -90,18 +90,20 @@ class Mirror:
             (self._place / name).unlink(missing_ok=True)
             del self._known[name]
 
-    def snapshot(self, growing: str) -> Path | None:
+    def snapshot(self, *growing: str) -> Path | None:
         """The files as they are now, in a folder of their own; None for a folder of this machine.
 
         Args:
-            growing: pattern of those that are appended to; others are replaced as a whole, and need no copy.
+            growing: patterns of those that are appended to; others are replaced as a whole, and need no copy.
         """
         if not isinstance(self._place, ObjectPath):
             return None
         folder = Path(tempfile.mkdtemp(dir=_temporary()))
         for name in _names(self.local):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (shutil.copyfile if _matches(name, growing) else os.link)(self.local / name, folder / name)
+            grows = any(_matches(name, pattern) for pattern in growing)
+            with suppress(FileNotFoundError):  # removed by another process since it was listed
+                (shutil.copyfile if grows else os.link)(self.local / name, folder / name)
         return folder
 
     def replace(self, last: str, mark: str) -> None:

@@ -183,6 +183,7 @@ class SweepSpec(GpuSpec):
             raise UsageError(f"--num_workers is {self.num_workers}; expected at least 1")
         if (self.tuner.role, self.tuner.worker_index, self.tuner.oracle) != ("auto", 0, None):
             raise UsageError("--role, --worker_index and --oracle are given to each pod by itself; leave them out")
+        self.tuner.check_shared()
         space = self.tuner.space
         places = tuple(f"{mount.path}/" for mount in (*self.claims, *self.buckets))
         if space is not None and not space.startswith(places):

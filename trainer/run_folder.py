@@ -75,7 +75,7 @@ class RunFolder:
 
     def push(self, snapshot: Path | None = None) -> None:
         """Hands back what has changed, if the run is in a bucket; see `Mirror.push`."""
-        mirror_of(str(self)).push(_upload_rank, snapshot)
+        mirror_of(str(self)).push(upload_rank, snapshot)
 
     def snapshot(self) -> Path | None:
         """The files as they are now, for `push`; None if there is no bucket to push them to."""
@@ -195,7 +195,7 @@ def written(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def _upload_rank(name: str) -> int:
+def upload_rank(name: str) -> int:
     """When a file of a run goes to a bucket: first what says whose run it is, then all else, last what names the rest.
 
     They go from there in the same order: a run whose `job.json` is gone is finished.
@@ -256,7 +256,7 @@ def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFol
     folder = RunFolder.at(path)
     try:
         if check_output(path, job, overwrite=overwrite) == "run to replace":
-            mirror_of(path).clear(_upload_rank)
+            mirror_of(path).clear(upload_rank)
         folder.fetch("config.json", "history.csv", "checkpoints/", "tensorboard/")
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         if not os.access(folder.path, os.W_OK):

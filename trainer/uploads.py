@@ -1,4 +1,4 @@
-"""The files of a run on their way to a bucket, behind the back of the training. Standard library only."""
+"""The files of a run, or of a sweep, on their way to a bucket while work goes on. Standard library only."""
 
 from __future__ import annotations
 
@@ -7,28 +7,38 @@ import shutil
 import threading
 import time
 from pathlib import Path
+from typing import Protocol
 
 from beam_prep.errors import RunError
 from beam_prep.objects import ConflictError
-from trainer.run_folder import RunFolder
 
 PAUSE_S = 30.0  # before an upload that failed is tried again
-MAX_BEHIND_S = 1800.0  # so long no upload may have come to an end, before the training stops
+MAX_BEHIND_S = 1800.0  # so long no upload may have come to an end, before the work stops
 
 logger = logging.getLogger(__name__)
 
 
+class Folder(Protocol):
+    """What can be uploaded, such as a `RunFolder`; its text is the place in the bucket."""
+
+    def snapshot(self) -> Path | None:
+        """The files as they are now; None if there is nothing to upload to."""
+
+    def push(self, snapshot: Path | None = None) -> None:
+        """Uploads what has changed."""
+
+
 class Uploads:
-    """Uploads snapshots of a run folder in a thread, the newest first of all; those before it are dropped.
+    """Uploads snapshots of a folder in a thread, the newest first of all; those before it are dropped.
 
     Nothing is done for a folder of this machine. As a context it waits at the end, and raises what `settle` does unless
     the block has failed by itself.
 
     Args:
-        folder: of the run.
+        folder: what is uploaded.
     """
 
-    def __init__(self, folder: RunFolder) -> None:
+    def __init__(self, folder: Folder) -> None:
         self._folder = folder
         self._changed = threading.Condition()
         self._waiting: Path | None = None
@@ -56,7 +66,7 @@ class Uploads:
         """Takes a snapshot, which costs no copy, to be uploaded.
 
         Raises:
-            ConflictError: another training writes to the same folder.
+            ConflictError: another job writes to the same folder.
             RunError: no upload has come to an end for `MAX_BEHIND_S`.
         """
         snapshot = self._folder.snapshot()
@@ -111,7 +121,7 @@ class Uploads:
         try:
             self._folder.push(snapshot)
         except Exception as error:  # whatever it is: without this thread, `settle` would wait for ever
-            logger.warning("checkpoint not uploaded, to be tried again: %s", error)
+            logger.warning("not uploaded yet, to be tried again: %s", error)
             return error if isinstance(error, RunError) else RunError(f"{self._folder}: upload failed: {error}")
         return None
 

@@ -14,6 +14,14 @@ from tuning.trial import Trial
 
 def search(config: SearchConfig, train_flags: list[str]) -> int:
     """Searches, showing how it goes, and says what came of it; 1 if no trial is done."""
+    from tuning.bucket import worked_at_here
+
+    with worked_at_here(config) as here:
+        return _search(here, train_flags, config.output)
+
+
+def _search(config: SearchConfig, train_flags: list[str], place: str) -> int:
+    """As `search`, in a folder of this machine; `place` is what it is called."""
     from tuning.live import live_table
     from tuning.results import read_sweep, train_command
     from tuning.search import search as run
@@ -28,31 +36,36 @@ def search(config: SearchConfig, train_flags: list[str]) -> int:
         found = run(config, train_flags, on_plan=begin, on_end=_print_own, on_note=_print)
     if found.role.kind == "worker":
         return 0
-    sweep = read_sweep(path)
+    sweep = read_sweep(path, place)
     report = _publish(sweep)
     done, failed = sweep.in_state("done"), sweep.in_state("failed")
-    print(f"trials:    {len(done)} done, {len(failed)} failed, in {path / 'trials'}")
+    print(f"trials:    {len(done)} done, {len(failed)} failed, in {place}/trials")
     if sweep.best is None:
         print("best:      none; trial.json of each has its reason")
         return 1
     print(f"best:      trial {sweep.best.trial_id}, {config.objective} {_shown(sweep.best.objective)}")
     for name, numbers in found.final.items():
         test = ", ".join(f"{key} {_shown(numbers[key])}" for key in ("auroc", "accuracy", "sensitivity", "specificity"))
-        print(f"test:      {test} ({found.folder.final / name})")
-    print(f"table:     {path / 'trials.csv'}")
-    print(f"report:    {report}")
+        print(f"test:      {test} ({place}/final/{name})")
+    print(f"table:     {place}/trials.csv")
+    print(f"report:    {place}/{report.name}")
     print(f"again:     {train_command(sweep)}")
     return 0
 
 
 def show(config: ShowConfig) -> None:
     """Prints the trials of a sweep, and writes what is made of them."""
+    from tuning.bucket import fetch_shown
     from tuning.results import read_sweep
     from tuning.table import show as print_table
 
-    sweep = read_sweep(Path(config.sweep))
+    path = fetch_shown(config.sweep)
+    sweep = read_sweep(path, config.sweep)
     print_table(sweep)
-    print(f"report:    {_publish(sweep)}")
+    if path == Path(config.sweep):
+        print(f"report:    {_publish(sweep)}")
+    else:  # only the search itself writes to its bucket
+        print(f"report:    {config.sweep}/report.html, once the search has ended")
 
 
 def _publish(sweep: Any) -> Path:

@@ -103,11 +103,6 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UsageError("--data is missing; name a dataset folder, as beam_prep prepare wrote it")
-        if "://" in self.output:
-            raise UsageError(
-                f"--output {self.output}: expected a folder of this machine, or a shared one that is mounted (NFS, a "
-                "PersistentVolumeClaim): chief and workers write it together; --data may be in a bucket"
-            )
         at_least = {
             "max_trials": 0,
             "max_hours": 0,
@@ -128,6 +123,14 @@ class SearchConfig:
             parse_address(self.oracle)
         if self.role in ("chief", "worker") and self.oracle is None:
             raise UsageError(f"--role {self.role} needs --oracle HOST:PORT, the address of the chief")
+
+    def check_shared(self) -> None:
+        """Raises a `UsageError` if chief and workers can't write the output together."""
+        if "://" in self.output:
+            raise UsageError(
+                f"--output {self.output}: chief and workers write it together; expected a shared folder that is "
+                "mounted (NFS, a PersistentVolumeClaim); --data may be in a bucket, and so may all of a search alone"
+            )
 
     @property
     def direction(self) -> Literal["max", "min"]:

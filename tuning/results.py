@@ -41,7 +41,8 @@ class Sweep:
     """What is known of a sweep.
 
     Attributes:
-        path: of its folder.
+        path: of its folder, on this machine.
+        place: what the user calls that folder.
         objective: name of a number of the validation split, such as "val_auroc".
         direction: whether more of it is better ("max") or less ("min").
         space: what is varied, by hyperparameter, in the words of `sweep.json`.
@@ -49,6 +50,7 @@ class Sweep:
     """
 
     path: Path
+    place: str
     objective: str
     direction: Direction
     space: dict[str, Any]
@@ -84,11 +86,12 @@ def objective_of(trial: Trial) -> float:
     return math.nan if trial.objective is None else float(trial.objective)
 
 
-def read_sweep(path: Path) -> Sweep:
+def read_sweep(path: Path, place: str | None = None) -> Sweep:
     """Reads a sweep, which may be under way.
 
     Args:
-        path: its folder.
+        path: its folder, on this machine.
+        place: what the user calls it, if that is not the path.
 
     Raises:
         UsageError: the folder holds no sweep.
@@ -96,8 +99,8 @@ def read_sweep(path: Path) -> Sweep:
     """
     if not (path / "sweep.json").is_file():
         raise UsageError(
-            f"{path}: expected a sweep, found no sweep.json; "
-            f"make one with: python -m tuning search --data DATASET --output {path}"
+            f"{place or path}: expected a sweep, found no sweep.json; "
+            f"make one with: python -m tuning search --data DATASET --output {place or path}"
         )
     described = _read_object(path / "sweep.json", {"objective": str, "direction": str, "space": dict})
     if described["direction"] not in get_args(Direction):
@@ -105,7 +108,9 @@ def read_sweep(path: Path) -> Sweep:
     # A trial that is being given out has a folder before it has its file.
     trials = [_read_trial(file) for file in (path / "trials").glob("*/trial.json")]
     trials.sort(key=lambda trial: (len(trial.trial_id), trial.trial_id))
-    return Sweep(path, described["objective"], described["direction"], described["space"], tuple(trials))
+    return Sweep(
+        path, place or str(path), described["objective"], described["direction"], described["space"], tuple(trials)
+    )
 
 
 def objective_interval(sweep: Sweep, trial: Trial) -> tuple[float, float] | None:
@@ -154,7 +159,7 @@ def write_best_config(sweep: Sweep) -> Path | None:
 
 def train_command(sweep: Sweep) -> str:
     """The command that trains the best configuration again."""
-    config = shlex.quote(str(sweep.path / "best_config.json"))
+    config = shlex.quote(f"{sweep.place}/best_config.json")
     return f"python -m trainer train --config {config} --output RUN"
 
 

@@ -109,19 +109,20 @@ def _wait(process: subprocess.Popen) -> tuple[int, int]:
 
 def _reason(exit_code: int, log: Path, start: int) -> str | None:
     """What a training that failed said last, from byte `start` of its log on."""
+    told = "/".join(log.parts[-3:])  # as in the folder of the sweep, wherever that is
     if exit_code == 0 or exit_code in STOPPED:
         return None
     if exit_code == -signal.SIGKILL:
         return "killed by signal 9, most likely by the system for want of memory; try a smaller batch or image size"
     if exit_code < 0:
-        return f"crashed by signal {-exit_code} ({signal.Signals(-exit_code).name}); see {log}"
+        return f"crashed by signal {-exit_code} ({signal.Signals(-exit_code).name}); see {told}"
     with open(log, "rb") as file:
         file.seek(start)
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
     errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
     if errors:
         return lines[errors[-1]].removeprefix("error: ")
-    return f"{lines[-1] if lines else f'exit code {exit_code}'}; see {log}"
+    return f"{lines[-1] if lines else f'exit code {exit_code}'}; see {told}"
 
 
 def is_finished(run: Path) -> bool:

@@ -15,7 +15,7 @@ NOW = 1.7e9 + 10_000
 
 def sweep_of(*trials, **options) -> Sweep:
     described = {"objective": "val_auroc", "direction": "max", "space": {"image_size": [64]}, **options}
-    return Sweep(path=None, trials=tuple(trials), **described)  # type: ignore[arg-type]
+    return Sweep(path=None, place="", trials=tuple(trials), **described)  # type: ignore[arg-type]
 
 
 def terminal(width: int, height: int) -> Console:

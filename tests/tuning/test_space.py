@@ -92,6 +92,6 @@ def test_epochs_of_hyperband_are_those_that_a_training_in_two_phases_begins_with
     assert lengths == [(1, 0), (4, 0), (4, 2), (4, 5)]
 
 
-def test_a_sweep_is_not_written_to_a_bucket():
+def test_chief_and_workers_do_not_write_to_a_bucket():
     with pytest.raises(UsageError, match="chief and workers write it together"):
-        SearchConfig(data=("d",), output="gs://bucket/sweep")
+        SearchConfig(data=("d",), output="gs://bucket/sweep").check_shared()
