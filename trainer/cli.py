@@ -98,7 +98,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def predict(config: PredictConfig) -> int:
     """Predicts and writes a row a file; 1 if any file could not be used."""
-    from trainer.task import predict as run
+    from trainer.inference import predict as run
 
     num_files, predictions = run(config)
     num_broken = 0
@@ -121,7 +121,7 @@ def predict(config: PredictConfig) -> int:
 
 def explain(config: ExplainConfig) -> int:
     """Explains and says where; 1 if any file could not be used."""
-    from trainer.task import explain as run
+    from trainer.inference import explain as run
 
     explained = run(config)
     broken = [one for one in explained if one.picture is None]
@@ -134,7 +134,7 @@ def explain(config: ExplainConfig) -> int:
 
 def export(config: ExportConfig) -> None:
     """Exports and says where and how it is called."""
-    from trainer.task import export as run
+    from trainer.inference import export as run
 
     run(config)
     output = storage.path(config.output)

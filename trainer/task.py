@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from beam_prep.errors import UsageError
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
-from beam_prep.mirror import mirror_of
 from trainer import together
 from trainer.cluster import Cluster, find_cluster
 from trainer.config import TrainConfig
 from trainer.continuation import check_continuation
-from trainer.description import SERVABLE_EQUALIZATIONS, Description
 from trainer.folds import POOLED, fold_in
 from trainer.inputs import (
     SplitSource,
@@ -30,8 +26,8 @@ from trainer.inputs import (
 )
 from trainer.job import job_of
 from trainer.quiet_start import quiet_start
-from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig
-from trainer.run_folder import RunFolder, check_empty, check_output
+from trainer.run_config import EvaluateConfig
+from trainer.run_folder import RunFolder, check_output
 from trainer.staging import copied_to, staged
 from trainer.thresholds import OperatingPoint, choose_threshold
 
@@ -40,10 +36,6 @@ MODEL = ("model.keras", "model.json")
 
 RESULTS = ("*.json", "*.csv", "report.html", "evaluations/")
 """What a run found out."""
-
-if TYPE_CHECKING:
-    from trainer.explanations import Explained
-    from trainer.predict import Prediction
 
 
 def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
@@ -235,73 +227,3 @@ def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:
     folder.write_json("metrics", numbers)
     write_report(folder.path, [sample for evaluation in evaluations for sample in evaluation.samples])
     return numbers
-
-
-def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
-    """Predicts image files with a finished run.
-
-    Returns:
-        How many files there are, and a prediction for each, made as they are taken.
-
-    Raises:
-        UsageError: no run, or a path that leads to no image.
-    """
-    from trainer.image_files import find_files
-
-    run = RunFolder.at(config.run).fetch(*MODEL)
-    description = Description.read(run)
-    paths = find_files(config.files)
-    with quiet_start():
-        from trainer import models
-        from trainer.predict import predict_files
-    found = predict_files(models.load(run.model), description, paths, tta=config.tta, batch_size=config.batch_size)
-    return len(paths), found
-
-
-def explain(config: ExplainConfig) -> list[Explained]:
-    """Writes Grad-CAM pictures of image files and a page of them.
-
-    Returns:
-        What came of each file.
-
-    Raises:
-        UsageError: no run, a path that leads to no image, or an output folder that is not empty.
-    """
-    from trainer.image_files import find_files
-
-    run = RunFolder.at(config.run).fetch(*MODEL)
-    description = Description.read(run)
-    paths = find_files(config.files)
-    output = check_empty(config.output)
-    with quiet_start():
-        from trainer import models
-        from trainer.explanations import explain_files
-    explained = explain_files(models.load(run.model), description, paths, output)
-    mirror_of(config.output).push()
-    return explained
-
-
-def export(config: ExportConfig) -> Path:
-    """Exports a finished run.
-
-    Returns:
-        The folder that was written.
-
-    Raises:
-        UsageError: no run, one of an equalization that can't be exported, or an output folder that is not empty.
-        RunError: the export can't be written.
-    """
-    run = RunFolder.at(config.run).fetch(*MODEL)
-    description = Description.read(run)
-    if description.equalization not in SERVABLE_EQUALIZATIONS:
-        raise UsageError(
-            f"--run {config.run}: its images went through {description.equalization}, of which there is no TensorFlow "
-            f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
-        )
-    output = check_empty(config.output)
-    with quiet_start():
-        from trainer import models
-        from trainer.export import export as write
-    write(models.load(run.model), run.model, description, output)
-    mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
-    return output

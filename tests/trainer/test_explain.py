@@ -14,8 +14,8 @@ from trainer.config import TrainConfig
 from trainer.explain import heat_maps, overlay, side_by_side
 from trainer.explanations import picture_names
 from trainer.image_files import as_input
+from trainer.inference import explain
 from trainer.run_config import ExplainConfig
-from trainer.task import explain
 
 
 def build(arch: str, image_size: int) -> keras.Model:

@@ -15,9 +15,9 @@ from PIL import Image
 from beam_prep.errors import RunError, UsageError
 from beam_prep.phantom import phantom
 from trainer.image_files import as_input, decode_file
+from trainer.inference import export, predict
 from trainer.run_config import ExportConfig, PredictConfig
 from trainer.serving import model_input
-from trainer.task import export, predict
 
 SERVE = Path(__file__).parent.parent / "fixtures" / "serve_plainly.py"
 

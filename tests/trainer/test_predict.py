@@ -22,10 +22,10 @@ from beam_prep.prepare import prepare
 from trainer.calibration import sigmoid
 from trainer.description import Description
 from trainer.image_files import as_input, decode_file, find_files, read_all
+from trainer.inference import predict
 from trainer.loop import Predictions
 from trainer.run_config import PredictConfig
 from trainer.run_folder import RunFolder
-from trainer.task import predict
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from trainer.comparison import compare
 from trainer.config import TrainConfig
 from trainer.evaluation import predict_split
 from trainer.features import cut_before_head, features_of, with_linear_head
+from trainer.inference import explain, export, predict
 from trainer.inputs import open_split
 from trainer.linear import fit_probe
 from trainer.loop import Evaluator
@@ -21,7 +22,7 @@ from trainer.models import build, load
 from trainer.predictions import read_predictions
 from trainer.probe import probe
 from trainer.run_config import EvaluateConfig, ExplainConfig, ExportConfig, PredictConfig, ProbeConfig
-from trainer.task import evaluate, explain, export, predict
+from trainer.task import evaluate
 
 FEW = {"pca_components": 8, "folds": 3}
 
