@@ -142,6 +142,7 @@ def test_a_threshold_is_chosen_on_validation_and_used_on_test(command, run, prep
     assert "0.5 (0.5)" in result.stdout
 
 
+@pytest.mark.slow
 def test_runs_together_and_mirror_images_are_one_more_model(command, run, prepared, tmp_path):
     other, both = tmp_path / "other", tmp_path / "both"
     flags = ("--image_size", 64, "--batch_size", 16, "--epochs", 1, "--threshold_rule", "youden")

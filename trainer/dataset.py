@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -14,10 +15,13 @@ from beam_prep import schema
 from trainer.folds import RecordIndex
 from trainer.inputs import SplitSource
 from trainer.strategy import is_multiworker
+from trainer.untuned import untuned, untuned_devices
 
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
 PARALLEL_READS = 2  # reads ahead, which does not change the order
+PARSERS = min(os.cpu_count() or 1, 16)  # batches parsed at once
+AHEAD = 4  # batches that are ready before they are asked for
 INDEX_BATCH = 256  # records parsed at once where no pixels are wanted
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
@@ -88,8 +92,8 @@ def training_batches(
         images, labels, _ = _parse(batch, source)
         return images, labels
 
-    pairs = mine.map(images_and_labels, num_parallel_calls=tf.data.AUTOTUNE, deterministic=deterministic)
-    return pairs.prefetch(tf.data.AUTOTUNE)
+    pairs = mine.map(images_and_labels, num_parallel_calls=PARSERS, deterministic=deterministic)
+    return untuned(pairs.prefetch(AHEAD))
 
 
 def hold(source: SplitSource) -> HeldImages:
@@ -130,7 +134,7 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
             "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
         }
 
-    return _records(source).batch(batch_size).map(parse, num_parallel_calls=tf.data.AUTOTUNE).prefetch(1)
+    return untuned(_records(source).batch(batch_size).map(parse, num_parallel_calls=PARSERS).prefetch(1))
 
 
 def read_index(source: SplitSource) -> RecordIndex:
@@ -166,11 +170,13 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
             shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
             return tf.data.Dataset.from_tensor_slices(shares)
 
-        mine = batches.flat_map(of_replicas).prefetch(tf.data.AUTOTUNE)
-        return iter(strategy.distribute_datasets_from_function(lambda context: mine))
+        mine = batches.flat_map(of_replicas).prefetch(AHEAD)
+        with untuned_devices():
+            return iter(strategy.distribute_datasets_from_function(lambda context: mine))
     distributed = strategy.experimental_distribute_dataset(batches)
     if not isinstance(distributed, tf.data.Dataset):
-        return iter(distributed)  # tf.distribute copies ahead on its own
+        with untuned_devices():
+            return iter(distributed)  # tf.distribute copies ahead on its own
     if device is None and tf.config.list_logical_devices("GPU"):
         device = "/GPU:0"
     return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
@@ -199,7 +205,7 @@ def _read(
         read,
         cycle_length=READERS,
         block_length=BLOCK,
-        num_parallel_calls=PARALLEL_READS if deterministic else tf.data.AUTOTUNE,
+        num_parallel_calls=PARALLEL_READS if deterministic else READERS,
         deterministic=deterministic,
     )
 

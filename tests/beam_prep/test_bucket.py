@@ -42,6 +42,7 @@ def prepared(bucket) -> dict[str, bytes]:
     return {name: data for name, data in bucket.files("out").items() if name != "report.html"}
 
 
+@pytest.mark.slow
 def test_the_commands_take_buckets(command, bucket, raw, dataset, cache):
     bucket.fail("GET .*IM-0", kind="cut", times=3)
     bucket.fail("(POST|PUT) ", times=2)

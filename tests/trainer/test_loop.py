@@ -58,6 +58,7 @@ def test_xla_gives_the_same_training_but_for_rounding(train, replicas):
     assert_close(compiled[1], weights, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_xla_gives_the_same_bits_again_with_dropout(train):
     one, other = (fit(make_loop(jit_compile=True), train, epochs=1) for _ in range(2))
     assert one[0] == other[0]

@@ -10,7 +10,7 @@ from tuning.plan import describe
 from tuning.warm_up import WarmUp, warm_up
 
 
-@pytest.mark.parametrize("batch_size", [4, 48])  # 13 steps an epoch, and one only
+@pytest.mark.parametrize("batch_size", [pytest.param(4, marks=pytest.mark.slow), 48])  # 13 steps an epoch, or one
 def test_some_steps_of_a_configuration_are_timed_and_nothing_is_written(dataset, tmp_path, batch_size):
     output = tmp_path / "run"
     config = TrainConfig(data=str(dataset), output=str(output), image_size=32, batch_size=batch_size)
