@@ -5,10 +5,12 @@ What is checked is what people get wrong and the service tells late, by a job th
 
 from __future__ import annotations
 
+import atexit
 import hashlib
 import importlib.metadata
 import importlib.util
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -67,8 +69,7 @@ def is_dataflow(options: PipelineOptions) -> bool:
 
 def is_prime(options: PipelineOptions) -> bool:
     """Whether the service picks the machines, for each step."""
-    given = options.get_all_options()
-    return "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or [])
+    return _is_prime(options.get_all_options())
 
 
 def complete(options: PipelineOptions, config: PrepConfig) -> None:
@@ -117,6 +118,10 @@ def link(options: PipelineOptions, job_id: str) -> str:
     return f"{CONSOLE}/{given['region']}/{job_id}?project={given['project']}"
 
 
+def _is_prime(given: dict) -> bool:
+    return "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or [])
+
+
 def _labels() -> tuple[str, ...]:
     version = importlib.metadata.version("cxrflow").replace(".", "-")
     return ("application=cxrflow", "command=prepare", f"cxrflow-version={version}")
@@ -157,7 +162,7 @@ def _problems_of_workers(given: dict) -> Iterator[str]:
     machine, most, first = given["machine_type"], given["max_num_workers"], given["num_workers"]
     if machine and _SHARED_CORE.fullmatch(machine):
         yield f"--machine_type {machine}: Dataflow takes none with a shared core; take e2-standard-2 or larger"
-    if machine and "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or []):
+    if machine and _is_prime(given):
         yield f"--machine_type {machine}: Dataflow Prime picks the machines; leave one of the two out"
     for flag in ("max_num_workers", "num_workers"):
         if given[flag] is not None and given[flag] < 1:
@@ -190,6 +195,7 @@ def _requirements_file() -> str:
         if not each.marker or ("extra" in str(each.marker) and each.marker.evaluate({"extra": WORKER_EXTRA}))
     )
     folder = tempfile.mkdtemp(prefix="cxrflow-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # Beam reads it when the job is submitted
     path = Path(folder, "requirements.txt")
     path.write_text("\n".join(pins) + "\n", encoding="utf-8")
     return str(path)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from beam_prep import storage
+from beam_prep.periodic import repeatedly
 
 _NAME = "progress"
 _REFRESH_S = 0.5
@@ -46,20 +46,15 @@ def watch(work: str | os.PathLike[str], total: int, description: str, *, done: i
 
     path = Path(work, _NAME)
     path.touch()
-    over = threading.Event()
     # Off a terminal a bar is one line a refresh: keep to one every ten seconds in a log.
     interval = _REFRESH_S if sys.stderr.isatty() else 10.0
     with tqdm(total=total, initial=done, desc=description, unit=" images", mininterval=interval) as bar:
 
-        def follow() -> None:
-            while not over.wait(_REFRESH_S):
-                bar.update(done + path.stat().st_size - bar.n)
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
+        def show() -> None:
             bar.update(done + path.stat().st_size - bar.n)
+
+        try:
+            with repeatedly(show, _REFRESH_S):
+                yield
+        finally:
+            show()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -14,6 +13,7 @@ from beam_prep.errors import CxrflowError, RunError, UsageError
 from beam_prep.listing import parts_of
 from beam_prep.manifest import Manifest
 from beam_prep.objects import ObjectPath
+from beam_prep.periodic import repeatedly
 from beam_prep.sources import find_sources
 from beam_prep.work import WORK_NAME, WorkFolder
 
@@ -130,7 +130,6 @@ def _counters_shown(result: PipelineResult) -> Iterator[None]:
     """Beam's counters on stderr for as long as the block runs, and once more at its end."""
     from tqdm import tqdm
 
-    over = threading.Event()
     with tqdm(desc="prepare", unit=" images", mininterval=0) as bar:
 
         def show() -> None:
@@ -141,17 +140,10 @@ def _counters_shown(result: PipelineResult) -> Iterator[None]:
                 bar.update(counters.get(SHOWN[0], 0) - bar.n)
                 bar.refresh()
 
-        def follow() -> None:
-            while not over.wait(POLL_S):
-                show()
-
-        thread = threading.Thread(target=follow, daemon=True)
-        thread.start()
         try:
-            yield
+            with repeatedly(show, POLL_S):
+                yield
         finally:
-            over.set()
-            thread.join()
             show()
 
 

@@ -15,9 +15,8 @@ from k8s.objects import Object, headless_service, only_from
 from k8s.pods import INDEX, completion_index, literal, pod_template, resources
 from k8s.spec import SweepSpec
 from trainer.config import TrainConfig
+from trainer.config_file import preset_in
 from trainer.config_file import to_flags as flags_of
-from trainer.config_file import value_of
-from trainer.preset import read_preset
 
 COMMAND = ("python", "-m", "tuning", "search")
 PORT = 8000
@@ -93,8 +92,7 @@ def _identity(tuner_id: str, host: str) -> list[Object]:
 
 def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:
     place = ["--data", spec.tuner.data[0], "--output", spec.tuner.output]
-    name = value_of("preset", train_flags)
-    preset = flags_of(read_preset(name).values) if name else []
+    preset = flags_of(preset_in(train_flags))
     flags, _ = parse(Command(TrialFlags, run=print), "python -m k8s render sweep", [*place, *preset, *train_flags])
     if flags.config is not None:
         raise UsageError("--config is nothing that a trial takes; give its flags")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from bucket import Bucket, served
+from bucket import Bucket, forget_mirrors, served
 
 from beam_prep.config import PrepConfig
 from beam_prep.prepare import prepare
@@ -81,12 +81,11 @@ def command() -> Command:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty bucket of the storage emulator, which the project takes for Google's; it gives up after seconds."""
-    from beam_prep import mirror, objects
+    from beam_prep import objects
 
     monkeypatch.setattr(objects, "RETRY_S", 4.0)
     monkeypatch.setattr(objects, "TIMEOUT_S", 1.0)
     with served() as bucket:
         yield bucket
     objects.client.cache_clear()
-    mirror.mirror_of.cache_clear()
-    mirror._temporary.cache_clear()
+    forget_mirrors()

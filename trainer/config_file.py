@@ -22,13 +22,21 @@ def with_config_file(arguments: list[str]) -> list[str]:
     Raises:
         UsageError: see `flags_from_file` and `read_preset`.
     """
-    flags: list[str] = []
-    if name := value_of("preset", arguments):
-        flags += to_flags(read_preset(name).values)
+    flags = to_flags(preset_in(arguments))
     if path := value_of("config", arguments):
         flags += flags_from_file(path)
     first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
     return [*arguments[:first], *flags, *arguments[first:]]
+
+
+def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
+    """Flag → value of the preset that a command line names; empty if it names none.
+
+    Raises:
+        UsageError: see `read_preset`.
+    """
+    name = value_of("preset", arguments)
+    return read_preset(name).values if name else {}
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:

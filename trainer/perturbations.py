@@ -55,8 +55,10 @@ def perturbations_for(equalization: str) -> list[Perturbation]:
     Only `hist` leaves a known histogram, of which that of a raw image can be made.
     """
     again = [Perturbation("Equalized again", "unchanged", lambda image, rng: image)]
-    raw = [Perturbation("Not equalized", level, partial(_unequalize, contrast=contrast), equalized_again=False)
-           for level, contrast in (("raw", 1.0), ("half contrast", 0.5))]  # fmt: skip
+    raw = [
+        Perturbation("Not equalized", level, partial(_unequalize, contrast=contrast), equalized_again=False)
+        for level, contrast in (("raw", 1.0), ("half contrast", 0.5))
+    ]
     return [
         *(again if equalization != "none" else []),
         *(raw if equalization == "hist" else []),

@@ -103,9 +103,10 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     manifest = read_manifest(config.data)
     for run, model in zip(config.run, described, strict=True):
         check_same_preprocessing(model, manifest, config.data)
-        if fold_in(model, manifest) and config.split in POOLED:
+        fold = fold_in(model, manifest)
+        if fold and config.split in POOLED:
             continue  # it is evaluated on those of its fold
-        if fold_in(model, manifest) is None and model["dataset_fingerprint"] == manifest.fingerprint:
+        if fold is None and model["dataset_fingerprint"] == manifest.fingerprint:
             check_held_out(model, "val" if config.output else config.split, run)
         check_filled(manifest, config.split, config.data)
     if config.output is not None:

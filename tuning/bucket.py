@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +11,7 @@ from pathlib import Path
 
 from beam_prep.errors import RunError
 from beam_prep.mirror import Mirror, mirror_of
+from beam_prep.periodic import repeatedly
 from trainer.run_folder import upload_rank
 from trainer.uploads import Uploads
 from tuning.config import SearchConfig
@@ -84,28 +84,23 @@ def fetch_shown(place: str) -> Path:
 
 @contextmanager
 def _handed_over_at_times(uploads: Uploads) -> Iterator[None]:
-    over = threading.Event()
     failed: list[RunError] = []
 
     def offer() -> None:
-        while not over.wait(HAND_OVER_S):
-            try:
+        try:
+            if not failed:
                 uploads.offer()
-            except RunError as error:
-                failed.append(error)
-                os.kill(os.getpid(), signal.SIGTERM)  # which ends the trial that runs, too
-                return
+        except RunError as error:
+            failed.append(error)
+            os.kill(os.getpid(), signal.SIGTERM)  # which ends the trial that runs, too
 
-    thread = threading.Thread(target=offer, name="hand-over", daemon=True)
-    thread.start()
     try:
-        yield
+        with repeatedly(offer, HAND_OVER_S):
+            yield
     except BaseException:
         if failed:
             raise failed[0] from None
         raise
     finally:
-        over.set()
-        thread.join()
         if not failed:
             uploads.offer()

@@ -13,9 +13,8 @@ from beam_prep.command_line import Command
 from beam_prep.errors import UsageError
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH, TrainConfig
-from trainer.config_file import to_flags, value_of
+from trainer.config_file import preset_in, to_flags
 from trainer.inputs import check_threshold_rule, check_trainable, open_split, read_manifest
-from trainer.preset import read_preset
 from tuning.config import SearchConfig
 from tuning.space import EQUALIZATION, Space, resolve
 
@@ -78,8 +77,7 @@ class Job:
                 )
             manifests[equalization], datasets[equalization] = manifest, data
         sizes = _common_sizes(manifests, datasets)
-        name = value_of("preset", train_flags)
-        preset = read_preset(name).values if name else {}
+        preset = preset_in(train_flags)
         shared = _parse([*to_flags(preset), *train_flags], config)
         space = resolve(config, shared["arch"], sizes, list(datasets), preset)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from beam_prep.errors import CxrflowError
+from beam_prep.periodic import repeatedly
 from tuning.quantities import duration, number, settings
 from tuning.results import Sweep
 from tuning.table import summary, trials_table
@@ -43,7 +43,6 @@ def live_table(
     console = console or Console(stderr=True, highlight=False)
     show = _on_terminal if console.is_terminal else _as_lines
     with show(console, num_trials, clock) as update:
-        ended = threading.Event()
 
         def look() -> None:
             # What is damaged is reported by whoever needs it; the table stays as it was.
@@ -53,18 +52,11 @@ def live_table(
                 return
             update(sweep)
 
-        def keep_looking() -> None:
-            look()
-            while not ended.wait(interval_s):
-                look()
-
-        thread = threading.Thread(target=keep_looking, daemon=True)
-        thread.start()
+        look()
         try:
-            yield
+            with repeatedly(look, interval_s):
+                yield
         finally:
-            ended.set()
-            thread.join()
             look()
 
 

@@ -54,7 +54,8 @@ def _costs(job: Job, num_trials: int | None, measured: WarmUp | None) -> list[tu
     if num_trials is not None:
         time += f", {_duration(trial_s * num_trials)} of one worker in all"
         disk += f", {size * num_trials / 1e9:.1f} GB in all"
-    basis = f"by {measured.num_steps} steps at {measured.image_size} px" if measured.num_steps else "by the first step"
+    counted = f"{measured.num_steps} steps" if measured.num_steps > 1 else "a step"  # of one only the first is timed
+    basis = f"by {counted} at {measured.image_size} px"
     return [("time", f"about {time} ({basis})"), ("disk", f"about {disk}; {free}")]
 
 

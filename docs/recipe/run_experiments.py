@@ -1,4 +1,4 @@
-"""Trains every setting of experiments.json on folds of patients, and writes the table and the plot of docs/recipe.md.
+"""Trains every setting of experiments.json on folds of patients, and writes a table and a plot of what came of it.
 
     python docs/recipe/run_experiments.py --data DATASET --output RUNS [--only NAME ...] [--folds 1 2 3]
 
@@ -20,7 +20,8 @@ from typing import Any
 
 import tyro
 
-HERE = Path(__file__).parent
+PLAN = Path(__file__).with_name("experiments.json")
+"""Flags by setting, after those that are common to all and those of the setting that it is `on`."""
 NUM_FOLDS = 5
 
 
@@ -31,7 +32,7 @@ class Options:
     data: Path
     """Dataset of the real X-rays, as `beam_prep prepare` wrote it."""
     output: Path
-    """Folder for the runs, one folder a setting and in it one a fold."""
+    """Folder for the runs, one folder a setting and in it one a fold, and for table and plot."""
     only: tuple[str, ...] = ()
     """Names of the settings to train; all if none is given."""
     folds: tuple[int, ...] = (1, 2, 3)
@@ -53,17 +54,20 @@ class Result:
 
 
 def main(options: Options) -> None:
-    """Trains what is not there yet, then writes results.csv, table.md and the plot from all there is."""
-    plan: dict[str, Any] = json.loads((HERE / "experiments.json").read_text(encoding="utf-8"))
+    """Trains what is not there yet, then writes results.csv, table.md and recipe.png from all there is."""
+    plan: dict[str, Any] = json.loads(PLAN.read_text(encoding="utf-8"))
+    settings = plan["settings"]
     for fold in options.folds:  # all settings on one fold first: a table that was stopped early compares them all
-        for name, setting in plan["settings"].items():
+        for name, setting in settings.items():
             data = options.clahe_data if setting.get("data") == "clahe" else options.data
             if data is not None and (not options.only or name in options.only):
-                _train([*plan["common"], *setting["flags"]], data, options.output / name / f"fold-{fold}", fold)
-    results = list(_results(options.output, plan["settings"]))
-    _write_csv(results)
-    (HERE / "table.md").write_text(_table(results, plan["settings"]), encoding="utf-8")
-    _plot(results)
+                base = settings[setting["on"]]["flags"] if "on" in setting else []
+                flags = [*plan["common"], *base, *setting["flags"]]
+                _train(flags, data, options.output / name / f"fold-{fold}", fold)
+    results = list(_results(options.output, settings))
+    _write_csv(results, options.output / "results.csv")
+    (options.output / "table.md").write_text(_table(results, settings), encoding="utf-8")
+    _plot(results, options.output / "recipe.png")
 
 
 def _train(flags: list[str], data: Path, run: Path, fold: int) -> None:
@@ -84,8 +88,8 @@ def _results(folder: Path, settings: dict[str, Any]) -> Iterator[Result]:
                 yield Result(name, fold, val["auroc"], val["accuracy"], val["loss"], minutes)
 
 
-def _write_csv(results: list[Result]) -> None:
-    with (HERE / "results.csv").open("w", encoding="utf-8", newline="") as file:
+def _write_csv(results: list[Result], path: Path) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Result.__dataclass_fields__)
         for each in results:
@@ -119,28 +123,22 @@ def _mean(rows: list[Result], name: str) -> float:
     return statistics.mean(getattr(each, name) for each in rows)
 
 
-def _plot(results: list[Result]) -> None:
+def _plot(results: list[Result], path: Path) -> None:
     from matplotlib.figure import Figure
 
-    means: dict[str, float] = {}
+    by_name: dict[str, list[Result]] = {}
     for each in results:
-        means[each.setting] = _mean([other for other in results if other.setting == each.setting], "auroc")
-    names = sorted(means, key=lambda name: means[name])
+        by_name.setdefault(each.setting, []).append(each)
+    names = sorted(by_name, key=lambda name: _mean(by_name[name], "auroc"))
     figure = Figure(figsize=(8, 0.35 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
-        axes.plot(
-            [each.auroc for each in results if each.setting == name], [row] * _count(results, name), "o", alpha=0.5
-        )
-        axes.plot(means[name], row, "k|", markersize=16)
+        axes.plot([each.auroc for each in by_name[name]], [row] * len(by_name[name]), "o", alpha=0.5)
+        axes.plot(_mean(by_name[name], "auroc"), row, "k|", markersize=16)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("AUROC on the validation patients of each fold; the bar is the mean")
     axes.grid(axis="x", alpha=0.3)
-    figure.savefig(HERE.parent / "images" / "recipe.png", dpi=110)
-
-
-def _count(results: list[Result], name: str) -> int:
-    return sum(each.setting == name for each in results)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from bucket import forget_mirrors
 from run_files import assert_same
 
-from beam_prep import mirror
 from beam_prep.errors import RunError, UsageError
 from beam_prep.mirror import mirror_of
 from trainer import cli
@@ -83,8 +83,7 @@ def say(capsys):
     """Runs a command in this process as if in one of its own; gives its exit code and what it printed."""
 
     def run_command(name: str, **flags) -> tuple[int, str]:
-        mirror_of.cache_clear()
-        mirror._temporary.cache_clear()
+        forget_mirrors()
         command = cli.COMMANDS[name]
         code = command.run(command.config(**flags)) or 0
         return code, capsys.readouterr().out

@@ -27,25 +27,11 @@ def machine(tmp_path, monkeypatch):
     monkeypatch.setenv("TMPDIR", str(tmp_path / "machine"))
 
 
-@pytest.fixture
-def another_machine():
-    """Forgets what this one has fetched."""
-
-    def forget() -> None:
-        from beam_prep import mirror
-
-        mirror_of.cache_clear()
-        mirror._temporary.cache_clear()
-
-    forget()
-    return forget
-
-
 def config(bucket, **flags) -> SearchConfig:
     return SearchConfig(data=("d",), output=f"{bucket.url}/sweep", **flags)
 
 
-def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, another_machine, monkeypatch):
+def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, monkeypatch):
     monkeypatch.setattr(sweep_bucket, "HAND_OVER_S", 0.05)
     with worked_at_here(config(bucket)) as here:
         folder = mirror_of(f"{bucket.url}/sweep").local
@@ -61,7 +47,7 @@ def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, anoth
     assert bucket.files("sweep") == {"oracle/oracle.json": b"2", "report.html": b"3"}
 
 
-def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket, another_machine):
+def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket):
     bucket.write("sweep/oracle/oracle.json", b"2")
 
     def work(folder: Path) -> None:
@@ -74,7 +60,7 @@ def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket, another_mac
     assert bucket.files("sweep") == {"oracle/oracle.json": b"4"}
 
 
-def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket, another_machine):
+def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket):
     names = ("sweep.json", "oracle/oracle.json", "trials/0000/checkpoints/00000001-model.npz", "trials/0000/model.json")
     with worked_at_here(config(bucket)):
         folder = mirror_of(f"{bucket.url}/sweep").local
@@ -89,7 +75,7 @@ def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket, another_ma
     assert [name.partition(" ")[0] for name in sent[2:]] == order
 
 
-def test_of_two_searches_in_one_place_one_ends(bucket, another_machine, monkeypatch):
+def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
     monkeypatch.setattr(sweep_bucket, "HAND_OVER_S", 0.05)
     asked = threading.Event()
 
@@ -117,7 +103,7 @@ def test_chief_and_workers_need_a_folder_that_they_share(bucket, monkeypatch):
             monkeypatch.setenv(name, value)
 
 
-def test_only_what_is_shown_is_fetched(bucket, another_machine):
+def test_only_what_is_shown_is_fetched(bucket):
     for name in ("sweep.json", "trials/0000/trial.json", "trials/0000/model.keras", "oracle/oracle.json"):
         bucket.write(f"sweep/{name}", b"{}")
     path = fetch_shown(f"{bucket.url}/sweep")
