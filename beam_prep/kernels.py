@@ -38,6 +38,27 @@ def halve(pixels: bytes, size: tuple[int, int], table: bytes) -> Image.Image:
     return _image(_kernels.halve(pixels, width, height, table), ((width + 1) // 2, (height + 1) // 2))
 
 
+def shrink(image: Image.Image, size: tuple[int, int], covered: tuple[float, float]) -> Image.Image:
+    """Bilinear with anti-aliasing, the height first: by rows, which a processor goes through faster than by columns.
+
+    Args:
+        image: `L`.
+        size: width and height that are wanted, px, each at most what is covered.
+        covered: width and height of the part of `image`, from its upper left corner, that is resized, px.
+
+    Returns:
+        `L`, what Pillow gives in two steps; in one, the width first, a pixel may differ by 1.
+    """
+    across, height = (0.0, 0.0, covered[0], float(size[1])), size[1]
+    if _kernels:
+        rows = _kernels.shrink_height(image.tobytes(), *image.size, covered[1], height)
+        low = _image(rows, (image.width, height))
+    else:
+        whole = (0.0, 0.0, float(image.width), covered[1])
+        low = image.resize((image.width, height), Image.Resampling.BILINEAR, box=whole)
+    return low.resize(size, Image.Resampling.BILINEAR, box=across)
+
+
 def _image(pixels: bytes, size: tuple[int, int]) -> Image.Image:
     """An `L` image on the very bytes."""
     return Image.frombuffer("L", size, pixels, "raw", "L", 0, 1)

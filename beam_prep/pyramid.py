@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.images import equalize, hist_table
-from beam_prep.kernels import halve
+from beam_prep.kernels import halve, shrink
 
 HASH_SIDE = 16
 RESIZE_GAP = 2.0
@@ -42,7 +42,10 @@ class Pyramid:
 
         An image of less than four times that size is resized in one go.
         """
-        return self._shrink(image_px, image_px, Image.Resampling.BILINEAR, RESIZE_GAP)
+        level, covered = self._at_least(RESIZE_GAP, image_px, image_px)
+        if level.size == self._image.size:
+            return level.resize((image_px, image_px), Image.Resampling.BILINEAR)
+        return shrink(level, (image_px, image_px), covered)
 
     def perceptual_hash(self) -> int:
         """A difference hash of 256 bits: near duplicates (re-encoded, resized, slightly cropped) differ in few of them.
@@ -56,18 +59,20 @@ class Pyramid:
             bits call images of hundreds of different patients equal.
         """
         # Of Pillow's filters this one changed least with the size of a picture and told different patients apart best.
-        cells = np.asarray(self._shrink(HASH_SIDE + 1, HASH_SIDE, Image.Resampling.HAMMING, HASH_GAP))  # [16, 17]
+        level, covered = self._at_least(HASH_GAP, HASH_SIDE + 1, HASH_SIDE)
+        cells = np.asarray(level.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.HAMMING, box=(0, 0, *covered)))
         return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
-    def _shrink(self, width: int, height: int, resampling: Image.Resampling, gap: float) -> Image.Image:
-        """From the smallest level that is at least `gap` times as large either way."""
+    def _at_least(self, gap: float, width: int, height: int) -> tuple[Image.Image, tuple[float, float]]:
+        """The smallest level that is at least `gap` times as large either way, and how far the image goes on it, px.
+
+        The last pixel of a level may stand for less than 2 x 2 of the one before: the image ends within it.
+        """
         full = self._image
         index = 0
         while min(full.width / width, full.height / height) >= gap * 2 ** (index + 1):
             index += 1
-        # The last pixel of a level may stand for less than 2 x 2: the box ends where the image does.
-        box = (0, 0, full.width / 2**index, full.height / 2**index)
-        return self._level(index).resize((width, height), resampling, box=box)
+        return self._level(index), (full.width / 2**index, full.height / 2**index)
 
     def _level(self, index: int) -> Image.Image:
         if index not in self._levels:

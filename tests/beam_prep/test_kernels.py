@@ -68,8 +68,33 @@ def test_a_file_gives_the_same_bytes_with_and_without_a_compiler():
     image = images.decode(buffer.getvalue())
     expected = image.point(images._cumulative(np.array(image.histogram())).tolist())
     assert images.equalize(image, "hist").tobytes() == expected.tobytes()
-    halved = expected.reduce(2).resize((48, 48), Image.Resampling.BILINEAR, box=(0, 0, 200.5, 151.5))
+    rows = expected.reduce(2).resize((201, 48), Image.Resampling.BILINEAR, box=(0, 0, 201, 151.5))
+    halved = rows.resize((48, 48), Image.Resampling.BILINEAR, box=(0, 0, 200.5, 48))
     assert Pyramid(image, "hist").resize(48).tobytes() == halved.tobytes()
+
+
+@pytest.mark.usefixtures("way")
+@pytest.mark.parametrize(
+    ("size", "wanted", "covered"),
+    [
+        ((255, 257), (48, 48), (254.5, 256.5)),
+        ((255, 257), (48, 48), (255, 257)),
+        ((70, 1), (16, 1), (69.5, 1)),
+        ((33, 500), (33, 7), (33, 499.125)),
+        ((700, 550), (224, 224), (700, 550)),
+        ((351, 276), (90, 90), (350.25, 275.25)),
+        ((64, 48), (64, 48), (64, 48)),
+    ],
+    ids=str,
+)
+def test_shrinking_is_that_of_pillow_in_two_steps_and_near_to_that_in_one(size, wanted, covered):
+    for image in (drawn(size), Image.new("L", size, 255), Image.new("L", size)):
+        shrunk = kernels.shrink(image, wanted, covered)
+        rows = image.resize((size[0], wanted[1]), Image.Resampling.BILINEAR, box=(0, 0, size[0], covered[1]))
+        expected = rows.resize(wanted, Image.Resampling.BILINEAR, box=(0, 0, covered[0], wanted[1]))
+        assert (shrunk.size, shrunk.tobytes()) == (wanted, expected.tobytes())
+        at_once = image.resize(wanted, Image.Resampling.BILINEAR, box=(0, 0, *covered))
+        assert np.abs(np.asarray(shrunk, int) - np.asarray(at_once, int)).max() <= 1
 
 
 @pytest.mark.parametrize(
@@ -88,3 +113,22 @@ def test_sizes_that_the_pixels_do_not_have_are_refused(arguments):
     compiled = pytest.importorskip("beam_prep._kernels", reason="there was no C compiler")
     with pytest.raises(ValueError, match="expected width"):
         compiled.halve(*arguments)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (b"123456", 2, 2, 2.0, 1),
+        (b"1234", 2, 2, 2.5, 1),
+        (b"1234", 2, 2, 1.0, 2),
+        (b"1234", 2, 2, float("nan"), 1),
+        (b"1234", 2, 2, 2.0, 0),
+        (b"1234", -2, -2, 1.0, 1),
+        (b"1234", 2**62, 4, 2.0, 1),
+    ],
+    ids=["more", "more rows", "to more rows", "not a number", "to nothing", "negative", "overflow"],
+)
+def test_rows_that_the_pixels_do_not_have_are_refused(arguments):
+    compiled = pytest.importorskip("beam_prep._kernels", reason="there was no C compiler")
+    with pytest.raises(ValueError, match="expected width"):
+        compiled.shrink_height(*arguments)
