@@ -2,8 +2,8 @@
 
     python docs/recipe/run_experiments.py --data DATASET --output RUNS [--only NAME ...] [--folds 1 2 3]
 
-Each training is one `trainer train --fold k/K --no_evaluate_test`; the same command again goes on where it stopped, and
-finished trainings are only read. No test image is ever looked at.
+Each training is one `trainer train --fold k/K --no_evaluate_test`, each ensemble one `trainer evaluate`; the same
+command again goes on where it stopped, and what is finished is only read. No test image is ever looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ from typing import Any
 import tyro
 
 PLAN = Path(__file__).with_name("experiments.json")
-"""Flags by setting, after those that are common to all and those of the setting that it is `on`."""
+"""Flags by setting, after those that are common to all and those of the setting that it is `on`; an ensemble names its
+members in `of`."""
 NUM_FOLDS = 5
 
 
@@ -60,32 +61,45 @@ def main(options: Options) -> None:
     for fold in options.folds:  # all settings on one fold first: a table that was stopped early compares them all
         for name, setting in settings.items():
             data = options.clahe_data if setting.get("data") == "clahe" else options.data
-            if data is not None and (not options.only or name in options.only):
-                base = settings[setting["on"]]["flags"] if "on" in setting else []
-                flags = [*plan["common"], *base, *setting["flags"]]
-                _train(flags, data, options.output / name / f"fold-{fold}", fold)
+            run = options.output / name / f"fold-{fold}"
+            if data is None or (options.only and name not in options.only) or (run / "metrics.json").is_file():
+                continue
+            common = ["--data", str(data), "--output", str(run)]
+            if "of" in setting:
+                members = [f"--run={options.output / member / run.name}" for member in setting["of"]]
+                _trainer("evaluate", *common, *members, "--split", "val", *setting["flags"])
+            else:
+                flags = [*plan["common"], *flags_of(name, settings)]
+                _trainer("train", *common, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags)
     results = list(_results(options.output, settings))
     _write_csv(results, options.output / "results.csv")
     (options.output / "table.md").write_text(_table(results, settings), encoding="utf-8")
     _plot(results, options.output / "recipe.png")
 
 
-def _train(flags: list[str], data: Path, run: Path, fold: int) -> None:
-    if (run / "metrics.json").is_file():
-        return
-    command = [sys.executable, "-m", "trainer", "train", "--data", str(data), "--output", str(run)]
-    subprocess.run([*command, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags], check=True)
+def flags_of(name: str, settings: dict[str, Any]) -> list[str]:
+    """Those of a setting, after those of the one that it is `on`; where a flag comes twice, the later one counts."""
+    setting = settings[name]
+    return [*(flags_of(setting["on"], settings) if "on" in setting else []), *setting["flags"]]
+
+
+def _trainer(*arguments: str) -> None:
+    subprocess.run([sys.executable, "-m", "trainer", *arguments], check=True)
 
 
 def _results(folder: Path, settings: dict[str, Any]) -> Iterator[Result]:
-    for name in settings:
+    for name, setting in settings.items():
         for run in sorted((folder / name).glob("fold-*")):
             if (run / "metrics.json").is_file():
                 val = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val"]
-                with (run / "history.csv").open(encoding="utf-8", newline="") as history:
-                    minutes = sum(float(row["seconds"]) for row in csv.DictReader(history)) / 60
+                minutes = sum(_minutes(folder / member / run.name) for member in setting.get("of", [name]))
                 fold = int(run.name.removeprefix("fold-"))
                 yield Result(name, fold, val["auroc"], val["accuracy"], val["loss"], minutes)
+
+
+def _minutes(run: Path) -> float:
+    with (run / "history.csv").open(encoding="utf-8", newline="") as history:
+        return sum(float(row["seconds"]) for row in csv.DictReader(history)) / 60
 
 
 def _write_csv(results: list[Result], path: Path) -> None:
@@ -133,7 +147,7 @@ def _plot(results: list[Result], path: Path) -> None:
     figure = Figure(figsize=(8, 0.35 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
-        axes.plot([each.auroc for each in by_name[name]], [row] * len(by_name[name]), "o", alpha=0.5)
+        axes.plot([each.auroc for each in by_name[name]], [row] * len(by_name[name]), "C0o", alpha=0.5)
         axes.plot(_mean(by_name[name], "auroc"), row, "k|", markersize=16)
     axes.set_yticks(range(len(names)), names)
     axes.set_xlabel("AUROC on the validation patients of each fold; the bar is the mean")
