@@ -65,6 +65,7 @@ def test_a_flag_with_a_dollar_reaches_the_program_as_it_was_typed():
     assert arguments[arguments.index("--group_regex") + 1] == pattern
 
 
+@pytest.mark.slow
 def test_a_training_trains(dataset, tmp_path):
     (template,) = pod_templates(printed("train", "--data", "/data", "--output", "/runs/a", *VOLUMES, *SMALL))
     (tmp_path / "runs").mkdir()

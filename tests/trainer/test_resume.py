@@ -74,6 +74,7 @@ def test_schedule_average_and_mixtures_go_on_too(dataset, tmp_path):
     assert_same(run, whole)
 
 
+@pytest.mark.slow
 def test_a_balanced_fold_goes_on_and_is_no_other(dataset, tmp_path):
     flags, whole, run = (*BASELINE, "--fold", "2/3", "--sampler", "balanced"), tmp_path / "whole", tmp_path / "run"
     assert train(dataset, whole, *flags).returncode == 0
