@@ -126,7 +126,8 @@ static void weigh_rows(const uint8_t *pixels, Py_ssize_t width, const int32_t *w
     }
 }
 
-/* Each row becomes the mean of those that a triangle around it covers, weighed by it. `shares` is room for its sides. */
+/* Each row becomes the mean of those that a triangle around it covers, weighed by it. `shares` and
+   `weights` have room for one a row of the image, `sums` for one a column. */
 static void shrink_rows(const uint8_t *pixels, Py_ssize_t width, Py_ssize_t height, double covered,
                         Py_ssize_t out_height, double *shares, int32_t *weights, int32_t *sums, uint8_t *out)
 {

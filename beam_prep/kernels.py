@@ -49,14 +49,12 @@ def shrink(image: Image.Image, size: tuple[int, int], covered: tuple[float, floa
     Returns:
         `L`, what Pillow gives in two steps; in one, the width first, a pixel may differ by 1.
     """
-    across, height = (0.0, 0.0, covered[0], float(size[1])), size[1]
+    low = (image.width, size[1])
     if _kernels:
-        rows = _kernels.shrink_height(image.tobytes(), *image.size, covered[1], height)
-        low = _image(rows, (image.width, height))
+        rows = _image(_kernels.shrink_height(image.tobytes(), *image.size, covered[1], size[1]), low)
     else:
-        whole = (0.0, 0.0, float(image.width), covered[1])
-        low = image.resize((image.width, height), Image.Resampling.BILINEAR, box=whole)
-    return low.resize(size, Image.Resampling.BILINEAR, box=across)
+        rows = image.resize(low, Image.Resampling.BILINEAR, box=(0, 0, image.width, covered[1]))
+    return rows.resize(size, Image.Resampling.BILINEAR, box=(0, 0, covered[0], size[1]))
 
 
 def _image(pixels: bytes, size: tuple[int, int]) -> Image.Image:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 import logging
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
+from beam_prep.cores import usable_cores
 from beam_prep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner:
     if direct.direct_running_mode == "in_memory":
         direct.direct_running_mode = "multi_threading"
         if direct.direct_num_workers == 1:  # Beam's default
-            direct.direct_num_workers = min(len(os.sched_getaffinity(0)), MAX_THREADS)
+            direct.direct_num_workers = min(usable_cores(), MAX_THREADS)
     worker = options.view_as(WorkerOptions)
     worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "ERROR"
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())

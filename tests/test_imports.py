@@ -49,6 +49,8 @@ def rooms(modules: set[str]) -> set[str]:
         "objects",
         "streamed",
         "mirror",
+        "periodic",
+        "cores",
         "listing",
         "dataflow",
     ],
@@ -126,6 +128,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "objects",
         "streamed",
         "mirror",
+        "cores",
     }
     assert {name.split(".")[1] for name in modules if name.startswith("beam_prep.")} <= allowed
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -12,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep import schema
+from beam_prep.cores import usable_cores
 from trainer.folds import RecordIndex
 from trainer.inputs import SplitSource
 from trainer.strategy import is_multiworker
@@ -20,7 +20,7 @@ from trainer.untuned import untuned, untuned_devices
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
 PARALLEL_READS = 2  # reads ahead, which does not change the order
-PARSERS = min(os.cpu_count() or 1, 16)  # batches parsed at once
+PARSERS = min(usable_cores(), 16)  # batches parsed at once
 AHEAD = 4  # batches that are ready before they are asked for
 INDEX_BATCH = 256  # records parsed at once where no pixels are wanted
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep import images, storage
+from beam_prep.cores import usable_cores
 from beam_prep.errors import UsageError
 from beam_prep.pyramid import Pyramid
 from beam_prep.sources import IMAGE_SUFFIXES, image_files
@@ -75,9 +75,8 @@ def read_all(
     Returns:
         For each path, in order, what was read or why it was not.
     """
-    num_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     waiting: deque[tuple[str, Future[T | images.ImageError]]] = deque()
-    executor = ThreadPoolExecutor(num_threads, thread_name_prefix="read")
+    executor = ThreadPoolExecutor(usable_cores(), thread_name_prefix="read")
     try:
         for path in paths:
             waiting.append((path, executor.submit(_attempt, read, path)))

@@ -14,7 +14,7 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -73,7 +73,7 @@ def main(options: Options) -> None:
                 _trainer("train", *common, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags)
     results = list(_results(options.output, settings))
     _write_csv(results, options.output / "results.csv")
-    (options.output / "table.md").write_text(_table(results, settings), encoding="utf-8")
+    (options.output / "table.md").write_text(table(results, settings), encoding="utf-8")
     _plot(results, options.output / "recipe.png")
 
 
@@ -94,7 +94,8 @@ def _results(folder: Path, settings: dict[str, Any]) -> Iterator[Result]:
                 val = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val"]
                 minutes = sum(_minutes(folder / member / run.name) for member in setting.get("of", [name]))
                 fold = int(run.name.removeprefix("fold-"))
-                yield Result(name, fold, val["auroc"], val["accuracy"], val["loss"], minutes)
+                numbers = (val["auroc"], val["accuracy"], val["loss"], minutes)
+                yield Result(name, fold, *(round(number, 4) for number in numbers))  # as they are in results.csv
 
 
 def _minutes(run: Path) -> float:
@@ -106,13 +107,10 @@ def _write_csv(results: list[Result], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(Result.__dataclass_fields__)
-        for each in results:
-            writer.writerow(
-                [each.setting, each.fold, *(round(x, 4) for x in (each.auroc, each.accuracy, each.loss, each.minutes))]
-            )
+        writer.writerows(astuple(each) for each in results)
 
 
-def _table(results: list[Result], settings: dict[str, Any]) -> str:
+def table(results: list[Result], settings: dict[str, Any]) -> str:
     """A row a setting, best first by the mean AUROC; the difference to the first setting is paired by fold."""
     lines = [
         "| setting | what | folds | AUROC, mean ± spread | against the study, fold by fold | accuracy | minutes |",
