@@ -1,9 +1,10 @@
-"""Trains every setting of experiments.json on folds of patients, and writes a table and a plot of what came of it.
+"""Trains every setting of experiments.json on folds of patients, and writes tables and a plot of what came of it.
 
     python docs/recipe/run_experiments.py --data DATASET --output RUNS [--only NAME ...] [--folds 1 2 3]
 
-Each training is one `trainer train --fold k/K --no_evaluate_test`, each ensemble one `trainer evaluate`; the same
-command again goes on where it stopped, and what is finished is only read. No test image is ever looked at.
+Each training is one `trainer train --fold k/K --no_evaluate_test`, each ensemble one `trainer evaluate`, and what a
+setting of `--robust` bears one `trainer evaluate --robustness`. The same command again goes on where it stopped, and
+what is finished is only read. No test image is ever looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ class Options:
     """Names of the settings to train; all if none is given."""
     folds: tuple[int, ...] = (1, 2, 3)
     """Folds of patients, of 5."""
+    robust: tuple[str, ...] = ()
+    """Names of the settings whose runs are measured on spoilt images too."""
     clahe_data: Path | None = None
     """The same images prepared with --equalize clahe; without, the settings that need them are left out."""
 
@@ -54,26 +57,43 @@ class Result:
     minutes: float
 
 
+@dataclass(frozen=True)
+class Spoilt:
+    """What one training makes of images that were spoilt in one way."""
+
+    setting: str
+    fold: int
+    kind: str
+    level: str
+    auroc: float
+
+
 def main(options: Options) -> None:
-    """Trains what is not there yet, then writes results.csv, table.md and recipe.png from all there is."""
+    """Trains what is not there yet, then writes results, tables and recipe.png from all there is."""
     plan: dict[str, Any] = json.loads(PLAN.read_text(encoding="utf-8"))
     settings = plan["settings"]
     for fold in options.folds:  # all settings on one fold first: a table that was stopped early compares them all
         for name, setting in settings.items():
             data = options.clahe_data if setting.get("data") == "clahe" else options.data
             run = options.output / name / f"fold-{fold}"
-            if data is None or (options.only and name not in options.only) or (run / "metrics.json").is_file():
+            if data is None or (options.only and name not in options.only):
                 continue
-            common = ["--data", str(data), "--output", str(run)]
-            if "of" in setting:
+            common = ["--data", str(data)]
+            if (run / "metrics.json").is_file():
+                pass
+            elif "of" in setting:
                 members = [f"--run={options.output / member / run.name}" for member in setting["of"]]
-                _trainer("evaluate", *common, *members, "--split", "val", *setting["flags"])
+                _trainer("evaluate", *common, *members, "--output", str(run), "--split", "val", *setting["flags"])
             else:
-                flags = [*plan["common"], *flags_of(name, settings)]
+                flags = ["--output", str(run), *plan["common"], *flags_of(name, settings)]
                 _trainer("train", *common, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags)
-    results = list(_results(options.output, settings))
-    _write_csv(results, options.output / "results.csv")
-    (options.output / "table.md").write_text(table(results, settings), encoding="utf-8")
+            if name in options.robust and "robustness" not in _metrics(run):
+                _trainer("evaluate", *common, "--run", str(run), "--split", "val", "--robustness")
+    results, spoilt = list(_results(options.output, settings)), list(_spoilt(options.output, settings))
+    _write_csv(Result, results, options.output / "results.csv")
+    _write_csv(Spoilt, spoilt, options.output / "robustness.csv")
+    tables = f"{table(results, settings)}\n{robustness_table(spoilt)}"
+    (options.output / "tables.md").write_text(tables, encoding="utf-8")
     _plot(results, options.output / "recipe.png")
 
 
@@ -87,15 +107,35 @@ def _trainer(*arguments: str) -> None:
     subprocess.run([sys.executable, "-m", "trainer", *arguments], check=True)
 
 
-def _results(folder: Path, settings: dict[str, Any]) -> Iterator[Result]:
-    for name, setting in settings.items():
+def _finished(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[str, int, Path]]:
+    """Setting, fold and run of all there is, in the order of the plan."""
+    for name in settings:
         for run in sorted((folder / name).glob("fold-*")):
             if (run / "metrics.json").is_file():
-                val = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["val"]
-                minutes = sum(_minutes(folder / member / run.name) for member in setting.get("of", [name]))
-                fold = int(run.name.removeprefix("fold-"))
-                numbers = (val["auroc"], val["accuracy"], val["loss"], minutes)
-                yield Result(name, fold, *(round(number, 4) for number in numbers))  # as they are in results.csv
+                yield name, int(run.name.removeprefix("fold-")), run
+
+
+def _metrics(run: Path) -> dict[str, Any]:
+    """What was measured on the validation patients of a run."""
+    metrics: dict[str, dict[str, Any]] = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    return metrics["val"]
+
+
+def _results(folder: Path, settings: dict[str, Any]) -> Iterator[Result]:
+    for name, fold, run in _finished(folder, settings):
+        val = _metrics(run)
+        minutes = sum(_minutes(folder / member / run.name) for member in settings[name].get("of", [name]))
+        numbers = (val["auroc"], val["accuracy"], val["loss"], minutes)
+        yield Result(name, fold, *(round(number, 4) for number in numbers))  # as they are in results.csv
+
+
+def _spoilt(folder: Path, settings: dict[str, Any]) -> Iterator[Spoilt]:
+    for name, fold, run in _finished(folder, settings):
+        val = _metrics(run)
+        if "robustness" in val:
+            yield Spoilt(name, fold, "clean", "", round(val["auroc"], 4))
+            for row in val["robustness"]:
+                yield Spoilt(name, fold, row["kind"], row["level"], round(row["auroc"], 4))
 
 
 def _minutes(run: Path) -> float:
@@ -103,31 +143,49 @@ def _minutes(run: Path) -> float:
         return sum(float(row["seconds"]) for row in csv.DictReader(history)) / 60
 
 
-def _write_csv(results: list[Result], path: Path) -> None:
+def _write_csv(kind: type[Result] | type[Spoilt], rows: Sequence[Result | Spoilt], path: Path) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Result.__dataclass_fields__)
-        writer.writerows(astuple(each) for each in results)
+        writer.writerow(kind.__dataclass_fields__)
+        writer.writerows(astuple(each) for each in rows)
 
 
 def table(results: list[Result], settings: dict[str, Any]) -> str:
-    """A row a setting, best first by the mean AUROC; the difference to the first setting is paired by fold."""
+    """A row a setting, best first by the mean difference of AUROC to the first setting, paired by fold."""
     lines = [
         "| setting | what | folds | AUROC, mean ± spread | against the study, fold by fold | accuracy | minutes |",
         "|---|---|---|---|---|---|---|",
     ]
-    by_name = {name: [each for each in results if each.setting == name] for name in settings}
-    reference = {each.fold: each.auroc for each in by_name[next(iter(settings))]}
-    done = sorted((name for name in by_name if by_name[name]), key=lambda name: -_mean(by_name[name], "auroc"))
-    for name in done:
-        rows = by_name[name]
-        differences = [each.auroc - reference[each.fold] for each in rows if each.fold in reference]
-        paired = " ".join(f"{difference:+.4f}" for difference in differences)
+    gains = gains_of(results, next(iter(settings)))
+    for name in sorted(gains, key=lambda name: -statistics.mean(gains[name])):
+        rows = [each for each in results if each.setting == name]
+        paired = " ".join(f"{gain:+.4f}" for gain in gains[name])
         spread = statistics.stdev(each.auroc for each in rows) if len(rows) > 1 else 0.0
         lines.append(
             f"| {name} | {settings[name]['what']} | {len(rows)} | {_mean(rows, 'auroc'):.4f} ± {spread:.4f} "
             f"| {paired} | {_mean(rows, 'accuracy'):.3f} | {_mean(rows, 'minutes'):.1f} |"
         )
+    return "\n".join(lines) + "\n"
+
+
+def gains_of(results: list[Result], reference: str) -> dict[str, list[float]]:
+    """Of each setting: its AUROC less that of the reference, in each fold; folds are not equally hard."""
+    known = {each.fold: each.auroc for each in results if each.setting == reference}
+    gains: dict[str, list[float]] = {}
+    for each in results:
+        gains.setdefault(each.setting, []).append(each.auroc - known[each.fold])
+    return gains
+
+
+def robustness_table(spoilt: list[Spoilt]) -> str:
+    """A row a way to spoil images, a column a setting: mean AUROC over the folds."""
+    settings = list(dict.fromkeys(each.setting for each in spoilt))
+    lines = [f"| images | {' | '.join(settings)} |", "|---|" + "---|" * len(settings)]
+    for kind, level in dict.fromkeys((each.kind, each.level) for each in spoilt):
+        of_kind = [each for each in spoilt if (each.kind, each.level) == (kind, level)]
+        means = [statistics.mean(each.auroc for each in of_kind if each.setting == setting) for setting in settings]
+        name = "as they are" if kind == "clean" else f"{kind}, {level}"
+        lines.append(f"| {name} | {' | '.join(f'{mean:.4f}' for mean in means)} |")
     return "\n".join(lines) + "\n"
 
 
@@ -141,7 +199,8 @@ def _plot(results: list[Result], path: Path) -> None:
     by_name: dict[str, list[Result]] = {}
     for each in results:
         by_name.setdefault(each.setting, []).append(each)
-    names = sorted(by_name, key=lambda name: _mean(by_name[name], "auroc"))
+    gains = gains_of(results, results[0].setting)
+    names = sorted(by_name, key=lambda name: statistics.mean(gains[name]))
     figure = Figure(figsize=(8, 0.35 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
     for row, name in enumerate(names):
