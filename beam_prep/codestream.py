@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from beam_prep.images import ImageError
+from beam_prep.image_limits import ImageError
 
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG SOFn, and SOF55 of JPEG-LS
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}

@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.codestream import decode_rle, frame_size
-from beam_prep.images import MAX_FILE_BYTES, ImageError, check_size, is_dicom
+from beam_prep.image_limits import MAX_FILE_BYTES, ImageError, check_size
 
 PATIENT_ID = 0x00100020
 GREY = ("MONOCHROME1", "MONOCHROME2")
@@ -42,6 +42,11 @@ DECODERS = {
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether a file begins as DICOM files do (PS3.10, 7.1)."""
+    return data[128:132] == b"DICM"
 
 
 def decode(data: bytes) -> Image.Image:

@@ -17,8 +17,9 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from beam_prep import kernels
+from beam_prep import dicom, kernels
 from beam_prep.clahe import clahe
+from beam_prep.image_limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
 
 # Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
 # threads, and `warnings.catch_warnings` is for one thread only.
@@ -27,29 +28,12 @@ warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam
 # Pillow hands the pixels of an image out in pieces of this many bytes and joins them: one piece needs no second copy.
 ImageFile.MAXBLOCK = 2 * 2**20
 
-MAX_FILE_BYTES = 256 * 2**20
-MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million
-MIN_SIDE_PX = 16
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # as Pillow names them
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
 
 _VALUES = np.arange(256)
 _SQUARES = _VALUES**2
-
-
-class ImageError(ValueError):
-    """An image that cannot be used.
-
-    Attributes:
-        reason: one of a few fixed words, to count by.
-        detail: what exactly was found.
-    """
-
-    def __init__(self, reason: str, detail: str) -> None:
-        super().__init__(f"{reason}: {detail}")
-        self.reason = reason
-        self.detail = detail
 
 
 def decode(data: bytes) -> Image.Image:
@@ -69,9 +53,7 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError("empty_file", "0 bytes")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
-    if is_dicom(data):
-        from beam_prep import dicom  # on use: it needs pydicom, which only those with DICOM files need
-
+    if dicom.is_dicom(data):
         return dicom.decode(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
@@ -93,19 +75,6 @@ def decode(data: bytes) -> Image.Image:
         raise
     except Exception as error:  # a decoder fed broken bytes may raise anything; whatever it is, this image is out
         raise ImageError("undecodable", f"{type(error).__name__}: {error}") from None
-
-
-def is_dicom(data: bytes) -> bool:
-    """Whether a file begins as DICOM files do (PS3.10, 7.1)."""
-    return data[128:132] == b"DICM"
-
-
-def check_size(width: int, height: int) -> None:
-    """Raises ImageError where no radiograph has this width and height (px)."""
-    if min(width, height) < MIN_SIDE_PX:
-        raise ImageError("too_small", f"{width} x {height} px, at least {MIN_SIDE_PX} a side")
-    if width * height > MAX_PIXELS:
-        raise ImageError("too_many_pixels", f"{width} x {height} px, at most {MAX_PIXELS} in all")
 
 
 def _check_layout(image: Image.Image) -> None:

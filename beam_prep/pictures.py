@@ -13,6 +13,7 @@ from PIL import Image
 from beam_prep import images
 from beam_prep.examples import Record, from_example
 from beam_prep.figures import grey_histogram
+from beam_prep.image_limits import ImageError
 from beam_prep.manifest import Manifest
 from beam_prep.page import image_uri
 from beam_prep.pyramid import Pyramid
@@ -151,7 +152,7 @@ def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
     """None where the file is gone or can't be decoded."""
     try:
         return images.decode((input_dir / filename).read_bytes())
-    except (OSError, images.ImageError):
+    except (OSError, ImageError):
         return None
 
 

@@ -8,9 +8,10 @@ from dataclasses import replace
 import apache_beam as beam
 from apache_beam.metrics import Metrics
 
-from beam_prep import images, storage
+from beam_prep import dicom, images, storage
 from beam_prep.config import PrepConfig
 from beam_prep.examples import Record, to_example
+from beam_prep.image_limits import MAX_FILE_BYTES, ImageError
 from beam_prep.listing import Part, sources_of
 from beam_prep.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
 from beam_prep.plan import TEST_SET_TWICE, Plan, ShardTask, has_test_set, make_plan
@@ -65,7 +66,7 @@ class PrepareImage(beam.DoFn):
         try:
             outcome: Prepared | Rejected = self._prepare(source, name)
             self._num_prepared.inc()
-        except images.ImageError as error:
+        except ImageError as error:
             outcome = Rejected(name, error.reason, error.detail)
             self._num_unreadable.inc()
         self._ticker.tick()
@@ -78,7 +79,7 @@ class PrepareImage(beam.DoFn):
 
     def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
-            raise images.ImageError("no_class", "no folder of its path is named after a class")
+            raise ImageError("no_class", "no folder of its path is named after a class")
         stamp, data = _read(storage.path(self._config.input) / source.filename)
         image = images.decode(data)
         patient = _group(source, data)
@@ -133,21 +134,17 @@ class PrepareImage(beam.DoFn):
 
 def _group(source: Source, data: bytes) -> str:
     """The patient as the metadata file or the path says, else as a DICOM file does itself, else the file alone."""
-    if not source.has_patient and images.is_dicom(data):
-        from beam_prep import dicom
-
-        return dicom.patient_id(data) or source.group
-    return source.group
+    return source.group if source.has_patient else dicom.patient_id(data) or source.group
 
 
 def _read(path: AnyPath) -> tuple[Stamp, bytes]:
     try:
         stamp = Stamp.of(path)
-        if stamp.size > images.MAX_FILE_BYTES:
-            raise images.ImageError("file_too_large", f"at most {images.MAX_FILE_BYTES} bytes are read")
+        if stamp.size > MAX_FILE_BYTES:
+            raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes are read")
         return stamp, path.read_bytes()
     except OSError as error:
-        raise images.ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
+        raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
 
 
 class GatherAll(beam.PTransform):

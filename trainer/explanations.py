@@ -15,7 +15,8 @@ import tensorflow as tf
 from PIL import Image
 
 from beam_prep.errors import RunError
-from beam_prep.images import ImageError, equalize
+from beam_prep.image_limits import ImageError
+from beam_prep.images import equalize
 from beam_prep.page import image_uri, render, write_page
 from trainer.calibration import sigmoid
 from trainer.description import Description

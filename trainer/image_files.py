@@ -14,6 +14,7 @@ from PIL import Image
 from beam_prep import images, storage
 from beam_prep.cores import usable_cores
 from beam_prep.errors import UsageError
+from beam_prep.image_limits import MAX_FILE_BYTES, ImageError
 from beam_prep.pyramid import Pyramid
 from beam_prep.sources import IMAGE_SUFFIXES, image_files
 
@@ -49,9 +50,9 @@ def decode_file(path: str) -> Image.Image:
     """
     try:
         with storage.path(path).open("rb") as file:
-            data = file.read(images.MAX_FILE_BYTES + 1)
+            data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise images.ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
+        raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
     return images.decode(data)
 
 
@@ -60,9 +61,7 @@ def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.nd
     return np.asarray(Pyramid(image, equalization).resize(image_size))
 
 
-def read_all(
-    paths: Iterable[str], read: Callable[[str], T], num_ahead: int
-) -> Iterator[tuple[str, T | images.ImageError]]:
+def read_all(paths: Iterable[str], read: Callable[[str], T], num_ahead: int) -> Iterator[tuple[str, T | ImageError]]:
     """Reads files in several threads, ahead of who takes the results.
 
     Pillow lets other threads run in all its long loops, so threads do here, and take an image on without a copy.
@@ -75,7 +74,7 @@ def read_all(
     Returns:
         For each path, in order, what was read or why it was not.
     """
-    waiting: deque[tuple[str, Future[T | images.ImageError]]] = deque()
+    waiting: deque[tuple[str, Future[T | ImageError]]] = deque()
     executor = ThreadPoolExecutor(usable_cores(), thread_name_prefix="read")
     try:
         for path in paths:
@@ -91,15 +90,15 @@ def read_all(
 
 def read_batches(
     paths: Iterable[str], read: Callable[[str], T], batch_size: int
-) -> Iterator[list[tuple[str, T | images.ImageError]]]:
+) -> Iterator[list[tuple[str, T | ImageError]]]:
     """The results of `read_all` in lists of `batch_size`; while one is worked on, the next two are read."""
     results = read_all(paths, read, num_ahead=2 * batch_size)
     while batch := list(islice(results, batch_size)):
         yield batch
 
 
-def _attempt(read: Callable[[str], T], path: str) -> T | images.ImageError:
+def _attempt(read: Callable[[str], T], path: str) -> T | ImageError:
     try:
         return read(path)
-    except images.ImageError as error:
+    except ImageError as error:
         return error

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.errors import RunError
-from beam_prep.images import ImageError
+from beam_prep.image_limits import ImageError
 from trainer.calibration import sigmoid
 from trainer.description import Description
 from trainer.ensemble import mean_logits

@@ -10,7 +10,8 @@ from pydicom import uid
 from pydicom.pixels import apply_windowing
 
 from beam_prep import dicom
-from beam_prep.images import ImageError, decode
+from beam_prep.image_limits import ImageError
+from beam_prep.images import decode
 
 RNG = np.random.default_rng(5)
 SMOOTH = np.add.outer(np.arange(40), np.arange(50)) * 2

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from skimage import exposure
 
 from beam_prep import images
-from beam_prep.images import ImageError
+from beam_prep.image_limits import ImageError
 
 
 def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:

@@ -17,7 +17,7 @@ from PIL import Image
 
 from beam_prep.config import PrepConfig
 from beam_prep.errors import UsageError
-from beam_prep.images import ImageError
+from beam_prep.image_limits import ImageError
 from beam_prep.prepare import prepare
 from trainer.calibration import sigmoid
 from trainer.description import Description
