@@ -36,8 +36,7 @@ def train(config: TrainConfig) -> None:
     folder, numbers = result
     _print_numbers(numbers)
     model = folder.read_json("model")
-    if model["fold"]:
-        print(f"fold:      {model['fold']['fold']}, {_fold_counts(model['fold'])}")
+    _print_fold(model)
     corrupt = {split: count for split, count in model["num_corrupt"].items() if count}
     if corrupt:
         print(
@@ -57,7 +56,9 @@ def probe(config: ProbeConfig) -> None:
 
     folder, numbers = run(config)
     _print_numbers(numbers)
-    fitted = folder.read_json("model")["probe"]
+    model = folder.read_json("model")
+    fitted = model["probe"]
+    _print_fold(model)
     print(
         f"probe:     {fitted['num_features']} features → {fitted['pca_components']} components "
         f"({fitted['explained_variance']:.1%} of the variance), strength C = {fitted['strength']:g}"
@@ -204,12 +205,14 @@ def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
         print()
 
 
-def _fold_counts(fold: dict[str, Any]) -> str:
-    return "; ".join(
-        f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
-        f"of {fold[split]['num_groups']} patients"
-        for split in ("train", "val")
-    )
+def _print_fold(model: dict[str, Any]) -> None:
+    if fold := model["fold"]:
+        counts = "; ".join(
+            f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
+            f"of {fold[split]['num_groups']} patients"
+            for split in ("train", "val")
+        )
+        print(f"fold:      {fold['fold']}, {counts}")
 
 
 def _shown(value: float | int | None) -> str:

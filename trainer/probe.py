@@ -12,7 +12,7 @@ from beam_prep.errors import UsageError
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH
-from trainer.folds import fold_in
+from trainer.folds import Fold, check_divided, fold_in
 from trainer.inputs import (
     SplitSource,
     check_held_out,
@@ -51,23 +51,28 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         RunError: the records can't be read, or another job writes to the folder.
     """
     manifest = read_manifest(config.data)
-    network = _describe_network(config, manifest)
+    network, fold = _describe_network(config, manifest)
     sources = {
         split: open_split(config.data, manifest, network["image_size"], split)
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
-    check_trainable(manifest.splits, batch_size=1)
-    check_threshold_rule(manifest.splits, config.threshold_rule)
+    if fold is None:  # a fold is looked at when its records are known
+        check_trainable(manifest.splits, batch_size=1)
+        check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(asdict(config), manifest.fingerprint)
     with exclusive(RunFolder.at(config.output).path):
         check_output(config.output, job, overwrite=config.overwrite)
-        sources = copied_to(
-            config.stage_dir, {name: each for name, each in sources.items() if each.num_records}, manifest
-        )
+        sources = copied_to(config.stage_dir, sources, manifest)
         started = time.monotonic()
         with quiet_start():
+            from trainer.epochs import divided
             from trainer.features import with_linear_head
+        in_fold = divided(fold, config.data, manifest, sources) if fold else None
+        if in_fold:
+            check_divided(in_fold, batch_size=1, threshold_rule=config.threshold_rule)
+            sources = in_fold.sources
+        sources = {name: each for name, each in sources.items() if each.num_records}
         extractor, fitted = _fit(config, sources["train"])
         model = with_linear_head(extractor, *fitted.folded())
         folder = open_output(config.output, job, overwrite=config.overwrite)
@@ -77,6 +82,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         point, evaluations = _evaluate(model, config, sources)
         content = {
             **network,
+            "fold": in_fold and in_fold.to_json(),
             **_describe(config, manifest, model, fitted, seconds),
             **point.to_json(),
         }
@@ -87,20 +93,25 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         return folder, numbers
 
 
-def _describe_network(config: ProbeConfig, manifest: Manifest) -> dict[str, Any]:
-    """`arch` and `image_size` of the network, once it is clear that its run goes with the dataset."""
+def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Any], Fold | None]:
+    """`arch` and `image_size` of the network, and its fold, once it is clear that its run goes with the dataset."""
+    wanted = Fold.parse(config.fold) if config.fold else None
     if config.run is None:
-        return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}
+        return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
     model = RunFolder.at(config.run).fetch(*MODEL).read_json("model")
     check_same_preprocessing(model, manifest, config.data)
-    if fold := fold_in(model, manifest):
-        raise UsageError(
-            f"--run {config.run}: was trained in fold {fold}, on some of the images that a probe is validated on; "
-            "give a run that was trained without --fold"
-        )
+    fold = fold_in(model, manifest)
     if model["dataset_fingerprint"] == manifest.fingerprint:
-        check_held_out(model, "val", config.run)
-    return {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}
+        if fold is None:
+            check_held_out(model, "val", config.run)
+        if wanted not in (None, fold):
+            trained = f"in fold {fold}" if fold else "without --fold"
+            raise UsageError(
+                f"--fold {wanted}: --run {config.run} was trained {trained}, on some of the images of that fold; "
+                "leave --fold out, or give a run of the same fold"
+            )
+    described = {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}
+    return described, fold or wanted
 
 
 def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:

@@ -7,6 +7,7 @@ from typing import Literal
 
 from beam_prep.errors import UsageError
 from trainer.config import Arch, TrainConfig, check_prevalence
+from trainer.folds import Fold
 from trainer.thresholds import parse_rule
 
 
@@ -86,6 +87,8 @@ class ProbeConfig:
     """Chosen on validation; see `train --help`."""
     prevalence: float | None = None
     """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    fold: str | None = None
+    """k/K, for cross-validation by patient; see `train --help`. A --run that was trained in a fold is probed in it."""
     evaluate_test: bool = True
     """Evaluate on the test images at the end. Off, none is read: who compares runs to choose one must not see them."""
     seed: int = 0
@@ -104,6 +107,8 @@ class ProbeConfig:
         if self.run == self.output:
             raise UsageError(f"--output {self.output}: is the --run whose network is wanted; name another folder")
         self.network()
+        if self.fold is not None:
+            Fold.parse(self.fold)
         parse_rule(self.threshold_rule)
         check_prevalence(self.prevalence)
 

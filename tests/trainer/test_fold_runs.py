@@ -7,7 +7,8 @@ import pytest
 from beam_prep.errors import UsageError
 from trainer.config import TrainConfig
 from trainer.predictions import read_predictions
-from trainer.run_config import EvaluateConfig
+from trainer.probe import probe
+from trainer.run_config import EvaluateConfig, ProbeConfig
 from trainer.task import evaluate, train
 
 FLAGS = {"image_size": 32, "batch_size": 8, "epochs": 1, "evaluate_test": False}
@@ -52,3 +53,19 @@ def test_mirror_images_are_those_of_the_fold_and_runs_of_several_folds_are_no_on
     assert read_predictions(folder.path, "val").filenames == read_predictions(runs[0], "val").filenames
     with pytest.raises(UsageError, match="expected runs of one fold, found 1/2, 2/2"):
         evaluate(EvaluateConfig(run=tuple(map(str, runs)), **{**flags, "output": str(tmp_path / "other")}))
+
+
+def test_a_probe_keeps_to_the_fold_of_its_run(runs, run, dataset, tmp_path):
+    flags = {"data": str(dataset), "pca_components": 8, "folds": 2, "evaluate_test": False}
+    of_run, _ = probe(ProbeConfig(run=str(runs[0]), output=str(tmp_path / "of-run"), **flags))
+    alone, _ = probe(
+        ProbeConfig(arch="baseline_cnn", image_size=32, fold="1/2", output=str(tmp_path / "alone"), **flags)
+    )
+    for folder in (of_run, alone):
+        assert {*read_predictions(folder.path, "val").filenames} == {*read_predictions(runs[0], "val").filenames}
+        assert folder.read_json("model")["fold"] == json.loads((runs[0] / "model.json").read_text())["fold"]
+    evaluate(EvaluateConfig(run=(str(of_run),), data=str(dataset), split="val"))
+    for other, said in ((runs[0], "was trained in fold 1/2"), (run, "was trained without --fold")):
+        with pytest.raises(UsageError, match=said):
+            probe(ProbeConfig(run=str(other), fold="2/2", output=str(tmp_path / "other"), **flags))
+        assert not (tmp_path / "other").exists()
