@@ -54,6 +54,7 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     import apache_beam as beam
     from apache_beam.options.pipeline_options import StandardOptions
 
+    _flush_by_size_only()
     named = options.view_as(StandardOptions).runner
     try:
         return beam.Pipeline(runner=None if named else _local_runner(options), options=options)
@@ -79,6 +80,18 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner:
     return FnApiRunner(
         provision_info=ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
     )
+
+
+def _flush_by_size_only() -> None:
+    """Keeps Beam's local runner from sending what its workers have written each second, besides each 10 MB.
+
+    By time, another thread sends whatever is in the buffer, half an element too, and what is written meanwhile is lost:
+    a step that writes without a pause, as the one that lists 100,000 images, then hangs or takes all memory (Beam 2.77,
+    `TimeBasedBufferingClosableOutputStream` of `runners/worker/data_plane.py`). Other runners do not do it.
+    """
+    from apache_beam.runners.portability.fn_api_runner import worker_handlers
+
+    worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
 @contextmanager

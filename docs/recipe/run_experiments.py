@@ -108,10 +108,11 @@ def _trainer(*arguments: str) -> None:
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[str, int, Path]]:
-    """Setting, fold and run of all there is, in the order of the plan."""
+    """Setting, fold and run of all there is, in the order of the plan, on folds that the first setting knows too."""
+    reference = next(iter(settings))
     for name in settings:
         for run in sorted((folder / name).glob("fold-*")):
-            if (run / "metrics.json").is_file():
+            if (run / "metrics.json").is_file() and (folder / reference / run.name / "metrics.json").is_file():
                 yield name, int(run.name.removeprefix("fold-")), run
 
 

@@ -1,8 +1,10 @@
 """The same bytes and the same counts on every runner that this machine has."""
 
 import os
+import resource
 import shutil
 import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -123,6 +125,33 @@ def test_the_fn_api_runner(flawed, tmp_path):
 
 def test_worker_processes(flawed, tmp_path):
     check_runner(flawed, tmp_path, ("--runner=FnApiRunner", *WORKER_PROCESSES))
+
+
+MANY = """
+import apache_beam as beam
+from beam_prep.runners import make_pipeline, pipeline_options
+
+
+def many(first):
+    for number in range(first, 300_000, 2):
+        yield number, "x" * 50
+
+
+options = pipeline_options(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
+with make_pipeline(options) as pipeline:
+    written = pipeline | beam.Create([0, 1]) | beam.FlatMap(many) | beam.Reshuffle()
+    _ = written | beam.combiners.Count.Globally() | beam.Map(print)
+"""
+
+
+def test_threads_lose_nothing_of_what_is_written_for_seconds_without_a_pause():
+    # In a process of its own: where Beam sends half an element, its reader takes all memory.
+    def bounded() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30,) * 2)
+
+    command = [sys.executable, "-c", MANY]
+    result = subprocess.run(command, preexec_fn=bounded, check=False, timeout=200, capture_output=True, text=True)
+    assert result.stdout.split() == ["300000"], result.stderr[-300:]
 
 
 @pytest.mark.slow
