@@ -42,10 +42,14 @@ class Cost(NamedTuple):
 def job(images: Path, options: tuple[str, ...] = ONE) -> Cost:
     """Prepares a folder at 90 and 224 px in a process of its own."""
     output = images.parent / "dataset"
-    command = [sys.executable, "-m", "beam_prep", "prepare", "--input", str(images), "--output", str(output), *options]
-    cost = run_measured(command)
+    cost = run_measured([*job_command(images, output), *options])
     shutil.rmtree(output)
     return cost
+
+
+def job_command(images: Path, output: Path) -> list[str]:
+    """Prepares a folder of images at 90 and 224 px."""
+    return [sys.executable, "-m", "beam_prep", "prepare", "--input", str(images), "--output", str(output)]
 
 
 def run_measured(command: list[str]) -> Cost:
