@@ -161,9 +161,9 @@ def table(results: list[Result], settings: dict[str, Any]) -> str:
     for name in sorted(gains, key=lambda name: -statistics.mean(gains[name])):
         rows = [each for each in results if each.setting == name]
         paired = " ".join(f"{gain:+.4f}" for gain in gains[name])
-        spread = statistics.stdev(each.auroc for each in rows) if len(rows) > 1 else 0.0
+        spread = f" ± {statistics.stdev(each.auroc for each in rows):.4f}" if len(rows) > 1 else ""
         lines.append(
-            f"| {name} | {settings[name]['what']} | {len(rows)} | {_mean(rows, 'auroc'):.4f} ± {spread:.4f} "
+            f"| {name} | {settings[name]['what']} | {len(rows)} | {_mean(rows, 'auroc'):.4f}{spread} "
             f"| {paired} | {_mean(rows, 'accuracy'):.3f} | {_mean(rows, 'minutes'):.1f} |"
         )
     return "\n".join(lines) + "\n"
@@ -179,14 +179,17 @@ def gains_of(results: list[Result], reference: str) -> dict[str, list[float]]:
 
 
 def robustness_table(spoilt: list[Spoilt]) -> str:
-    """A row a way to spoil images, a column a setting: mean AUROC over the folds."""
+    """A row a way to spoil images, a column a setting: mean AUROC over the folds; last the mean over all ways."""
     settings = list(dict.fromkeys(each.setting for each in spoilt))
     lines = [f"| images | {' | '.join(settings)} |", "|---|" + "---|" * len(settings)]
     for kind, level in dict.fromkeys((each.kind, each.level) for each in spoilt):
         of_kind = [each for each in spoilt if (each.kind, each.level) == (kind, level)]
         means = [statistics.mean(each.auroc for each in of_kind if each.setting == setting) for setting in settings]
-        name = "as they are" if kind == "clean" else f"{kind}, {level}"
-        lines.append(f"| {name} | {' | '.join(f'{mean:.4f}' for mean in means)} |")
+        name = "as they are" if kind == "clean" else f"{kind} {level}"
+        lines.append(f"| {name} | {' | '.join(f'{mean:.3f}' for mean in means)} |")
+    spoilt = [each for each in spoilt if each.kind != "clean"]
+    means = [statistics.mean(each.auroc for each in spoilt if each.setting == setting) for setting in settings]
+    lines.append(f"| mean of all spoilt | {' | '.join(f'{mean:.3f}' for mean in means)} |")
     return "\n".join(lines) + "\n"
 
 
