@@ -136,7 +136,8 @@ def test_a_threshold_is_chosen_on_validation_and_used_on_test(command, run, prep
     labels, probabilities, _ = predictions(run, "val")
     assert sk.recall_score(labels, probabilities >= numbers["threshold"]) >= 0.9
     assert numbers["threshold_rule"] == "sensitivity=0.9"
-    assert 0 <= numbers["ppv_at_prevalence"] < numbers["ppv"]
+    ill, well = 0.05 * numbers["sensitivity"], 0.95 * (1 - numbers["specificity"])
+    assert numbers["ppv_at_prevalence"] == pytest.approx(ill / (ill + well))
     assert json.loads((run / "model.json").read_text())["threshold"] == 0.5, "the run keeps its own"
     result = command("trainer", "evaluate", "--run", run, "--data", prepared)
     assert "0.5 (0.5)" in result.stdout

@@ -55,7 +55,7 @@ def test_xla_gives_the_same_training_but_for_rounding(train, replicas):
     losses, weights = fit(make_loop(replicas, augment=True, dropout=False), train)
     compiled = fit(make_loop(replicas, augment=True, dropout=False, jit_compile=True), train)
     np.testing.assert_allclose(compiled[0], losses, rtol=1e-4)
-    assert_close(compiled[1], weights, atol=1e-5)
+    assert_close(compiled[1], weights, atol=5e-5)  # a unit at the edge of its ReLU may fall on the other side
 
 
 @pytest.mark.slow
