@@ -12,7 +12,7 @@ from beam_prep.errors import UsageError
 from beam_prep.folder_lock import exclusive
 from beam_prep.manifest import Manifest
 from trainer.config import FROM_SCRATCH
-from trainer.folds import Fold, check_divided, fold_in
+from trainer.folds import Divided, Fold, check_divided, fold_in
 from trainer.inputs import (
     SplitSource,
     check_held_out,
@@ -66,13 +66,9 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         sources = copied_to(config.stage_dir, sources, manifest)
         started = time.monotonic()
         with quiet_start():
-            from trainer.epochs import divided
             from trainer.features import with_linear_head
-        in_fold = divided(fold, config.data, manifest, sources) if fold else None
-        if in_fold:
-            check_divided(in_fold, batch_size=1, threshold_rule=config.threshold_rule)
-            sources = in_fold.sources
-        sources = {name: each for name, each in sources.items() if each.num_records}
+        in_fold = _divide(fold, config, manifest, sources) if fold else None
+        sources = {name: each for name, each in (in_fold.sources if in_fold else sources).items() if each.num_records}
         extractor, fitted = _fit(config, sources["train"])
         model = with_linear_head(extractor, *fitted.folded())
         folder = open_output(config.output, job, overwrite=config.overwrite)
@@ -112,6 +108,15 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
             )
     described = {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}
     return described, fold or wanted
+
+
+def _divide(fold: Fold, config: ProbeConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> Divided:
+    """The splits of a fold, once it is clear that they are enough."""
+    from trainer.epochs import divided
+
+    found = divided(fold, config.data, manifest, sources)
+    check_divided(found, batch_size=1, threshold_rule=config.threshold_rule)
+    return found
 
 
 def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
