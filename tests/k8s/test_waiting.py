@@ -33,10 +33,14 @@ def later():
 @pytest.mark.parametrize(("conditions", "state"), [(COMPLETE, "complete"), (FAILED, "failed")])
 def test_the_end_is_seen_when_it_comes(server, cluster, later, conditions, state):
     submit(cluster, [service(), job()])
+    next_changes = iter([{"ready": 1}, {"conditions": conditions}, {}])
     told = []
-    later(0.2, server.objects.update, "jobs", "train", ready=1)
-    later(0.4, server.objects.update, "jobs", "train", conditions=conditions)
-    assert wait_until_done(cluster, "train", 10, told.append) == state
+
+    def tell(line):
+        told.append(line)
+        later(0.2, server.objects.update, "jobs", "train", **next(next_changes))
+
+    assert wait_until_done(cluster, "train", 10, tell) == state
     assert told == ["Job train: pending", "Job train: running", f"Job train: {state}"]
 
 

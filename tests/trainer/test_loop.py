@@ -52,10 +52,12 @@ def test_calls_of_any_length_and_all_epochs_take_one_trace(train):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_xla_gives_the_same_training_but_for_rounding(train, replicas):
-    losses, weights = fit(make_loop(replicas, augment=True, dropout=False), train)
-    compiled = fit(make_loop(replicas, augment=True, dropout=False, jit_compile=True), train)
+    # Images for which no unit comes so near to the edge of its ReLU that rounding decides whether it learns from one.
+    augmentation = {"augment": True, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}
+    losses, weights = fit(make_loop(replicas, dropout=False, **augmentation), train)
+    compiled = fit(make_loop(replicas, dropout=False, jit_compile=True, **augmentation), train)
     np.testing.assert_allclose(compiled[0], losses, rtol=1e-4)
-    assert_close(compiled[1], weights, atol=5e-5)  # a unit at the edge of its ReLU may fall on the other side
+    assert_close(compiled[1], weights, atol=1e-5)
 
 
 @pytest.mark.slow
