@@ -226,6 +226,7 @@ def test_a_run_in_bfloat16_on_a_dataset_with_a_corrupt_record(command, prepared,
     assert after["auroc"] == pytest.approx(before["auroc"], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_pretrained_networks_train_in_two_phases(command, prepared, tmp_path):
     flags = ("--arch", "vgg19", "--weights", "none", "--image_size", 32, "--batch_size", 16, "--epochs", 1)
     result = command(

@@ -154,6 +154,7 @@ def test_a_bucket_that_is_not_there_is_one_line(command, bucket):
     assert (no_dataset.returncode, "no such folder" in no_dataset.stderr) == (2, True)
 
 
+@pytest.mark.slow
 def test_two_machines_do_not_write_one_dataset(bucket, config, monkeypatch):
     theirs = mirror.Mirror.push
 

@@ -102,7 +102,14 @@ def test_a_changed_image_is_prepared_again(cut_short, caplog, tmp_path):
     assert files_of(Path(cut_short.output)) == fresh(cut_short, tmp_path / "fresh")
 
 
-@pytest.mark.parametrize("change", [{"image_sizes": (48,)}, {"equalization": "none"}, {"overwrite": True}])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_sizes": (48,)},
+        pytest.param({"equalization": "none"}, marks=pytest.mark.slow),
+        pytest.param({"overwrite": True}, marks=pytest.mark.slow),
+    ],
+)
 def test_other_pixels_are_prepared_anew(cut_short, caplog, tmp_path, change):
     other = replace(cut_short, **change)
     prepare(other)

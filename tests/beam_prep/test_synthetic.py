@@ -134,6 +134,7 @@ def test_phantom_refuses_a_size_too_small():
         phantom(pneumonia=True, image_px=32, rng=np.random.default_rng(0))
 
 
+@pytest.mark.slow
 def test_no_single_number_of_an_image_tells_the_class():
     spec = importlib.util.spec_from_file_location("phantom_shortcuts", BENCHMARK)
     benchmark = importlib.util.module_from_spec(spec)

@@ -38,8 +38,8 @@ def see_brightness(model: keras.Model) -> None:
         ("baseline_cnn", 48, 15),
         ("vgg19", 32, 4),  # its last map is 2 x 2
         ("vgg19", 96, 6),
-        ("inception_resnet_v2", 90, 8),  # its last map is 1 x 1
-        ("inception_resnet_v2", 192, 4),
+        pytest.param("inception_resnet_v2", 90, 8, marks=pytest.mark.slow),  # its last map is 1 x 1
+        pytest.param("inception_resnet_v2", 192, 4, marks=pytest.mark.slow),
     ],
 )
 def test_a_network_that_sees_brightness_is_hot_where_it_is_bright(arch, image_size, map_px):

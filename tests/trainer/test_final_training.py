@@ -61,7 +61,7 @@ def test_training_stops_early_and_keeps_the_best(dataset, tmp_path):
     assert best["epoch"] == len(losses) - 1 == 1 + int(np.argmin(losses))
 
 
-@pytest.mark.parametrize("rate", [0.0, 0.3])
+@pytest.mark.parametrize("rate", [pytest.param(0.0, marks=pytest.mark.slow), 0.3])
 def test_one_rate_for_all_dropout_is_that_of_the_saved_model_too(dataset, tmp_path, rate):
     run = tmp_path / "run"
     train(TrainConfig(data=str(dataset), output=str(run), dropout=rate, **{**SMALL, "epochs": 1}))

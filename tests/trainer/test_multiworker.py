@@ -104,6 +104,7 @@ def test_two_workers_train_a_balanced_fold_as_two_replicas_of_one_machine(comman
     assert_alike(tmp_path / "two", tmp_path / "one", atol=1e-5)
 
 
+@pytest.mark.slow
 def test_workers_with_different_flags_all_end(dataset, tmp_path):
     other = {1: ("--steps_per_call", 2, "--seed", 1)}
     ended = finish(start(2, dataset, tmp_path / "run", own_flags=other))

@@ -110,7 +110,7 @@ def test_statistics_of_normalization_are_averaged_over_the_replicas():
         np.testing.assert_allclose(array, (value + start) / 2)
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_all_of_it_together_is_the_same_again(train, replicas):
     flags = {"label_smoothing": 0.1, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9}
     runs = [fit(make_loop(replicas, augment=True, **flags), train) for _ in range(2)]

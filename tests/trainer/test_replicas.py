@@ -33,7 +33,8 @@ def test_replicas_train_as_one_device_does(train, one_device, replicas):
     assert_close(weights, one_device[1], atol=2e-6)
 
 
-@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_train_the_compact_network_as_one_device_does(train, replicas):
     losses, weights = fit(make_loop(1, dropout=False, arch="se_resnet"), train)
     other_losses, other_weights = fit(make_loop(replicas, dropout=False, arch="se_resnet"), train)
@@ -41,7 +42,8 @@ def test_replicas_train_the_compact_network_as_one_device_does(train, replicas):
     assert_close(weights, other_weights, atol=1e-5)
 
 
-@pytest.mark.parametrize(("phase", "replicas"), [(0, 4), (1, 2), pytest.param(1, 4, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize(("phase", "replicas"), [(0, 4), (1, 2), (1, 4)])
 def test_replicas_train_vgg19_as_one_device_does(train, phase, replicas):
     losses, weights = fit(make_loop(1, dropout=False, arch="vgg19", phase=phase), train)
     other_losses, other_weights = fit(make_loop(replicas, dropout=False, arch="vgg19", phase=phase), train)

@@ -76,7 +76,7 @@ def test_a_balanced_training_has_no_class_weights_and_validation_keeps_them(data
     assert (neither.loss_weights, neither.class_weights) == ([1.0, 1.0], [1.0, 1.0])
 
 
-@pytest.mark.parametrize("replicas", [2, 4])
+@pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
     source = epochs_of(dataset).source
     draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)

@@ -87,6 +87,7 @@ def test_early_stopping_ends_the_phase(dataset, tmp_path):
     assert len(job.state.history) == stopping.stopped_epoch + 1 == 2
 
 
+@pytest.mark.slow
 def test_the_state_of_callbacks_outlives_an_interruption(dataset, tmp_path):
     def run(output, *others):
         stopping = keras.callbacks.EarlyStopping(monitor="val_loss", mode="min", patience=3, min_delta=9.0)
@@ -153,6 +154,7 @@ def test_rollback_goes_on_from_the_last_good_checkpoint_with_half_the_rate(datas
     assert "the loss became nan at step 5 of epoch 2" in caplog.text
 
 
+@pytest.mark.slow
 def test_rollback_gives_up_after_three_times(dataset, tmp_path):
     class Always(keras.callbacks.Callback):
         def on_train_batch_end(self, batch, logs=None):

@@ -95,7 +95,7 @@ def test_a_sweep_whose_trials_all_fail_comes_to_its_end(tmp_path, algorithm):
     assert len(combinations) == len(set(combinations)) >= 3
 
 
-@pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
+@pytest.mark.parametrize("algorithm", ["random", "grid", pytest.param("bayesian", marks=pytest.mark.slow), "hyperband"])
 def test_what_can_not_be_trained_is_never_handed_out(tmp_path, algorithm):
     train = {"arch": "inception_resnet_v2", "epochs": 2, "fine_tune_epochs": 0}
     found = work(oracle(tmp_path, algorithm=algorithm, sizes=(64, 90, 128), max_trials=30, train=train))

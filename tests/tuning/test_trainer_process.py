@@ -77,7 +77,7 @@ def test_a_training_that_is_asked_to_stop_has_not_failed(dataset, tmp_path):
     assert (attempt.was_stopped, attempt.reason) == (True, None)
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_training_ends_with_the_search_however_that_ends(dataset, tmp_path, number):
     run = tmp_path / "run"
     arguments = [str(run), json.dumps(flags(dataset, run, epochs=1000))]

@@ -22,6 +22,7 @@ def test_some_steps_of_a_configuration_are_timed_and_nothing_is_written(dataset,
     assert not output.exists()
 
 
+@pytest.mark.slow
 def test_what_can_not_be_trained_is_not_timed(tmp_path):
     assert warm_up(TrainConfig(data=str(tmp_path), output="o"), os.environ) is None
 
