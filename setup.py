@@ -4,8 +4,8 @@ from setuptools import Extension, find_packages, setup
 
 BASE = ["numpy>=1.26", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
-# One decoder for each family of compressed DICOM, none of them under the GPL.
-DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.3", "python-gdcm>=3.0.24"]
+# One decoder for each family of compressed DICOM, none of them under the GPL, and none that a broken frame brings down.
+DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.3", "pyjpegls>=1.3", "imagecodecs>=2025.3.30"]
 # gs:// paths; loaded when one is met.
 GCS = ["google-cloud-storage>=3.1"]
 # What a worker of a cluster needs besides Beam; no page is made there.
@@ -48,7 +48,6 @@ setup(
             "gcp-storage-emulator>=2026.7",
             "mypy",
             "playwright>=1.50",
-            "pyjpegls>=1.5",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",
@@ -62,7 +61,6 @@ setup(
             "apache-beam>=2.77,<3",
             "gcp-storage-emulator>=2026.7",
             "moto[server]>=5",
-            "pyjpegls>=1.3",
             "pytest",
             "pytest-timeout",
             "pytest-xdist",

@@ -1,7 +1,8 @@
-"""Compressed frames of DICOM: the size that a code stream claims, and RLE.
+"""Compressed frames of DICOM: the size that a code stream claims, its end, and decoders where pydicom has no safe one.
 
 Decoders allocate by the size in the code stream, whatever the header around it says. RLE is decoded here because no
-library at hand is sure to stop at the end of its buffer.
+library at hand is sure to stop at the end of its buffer. So is JPEG, but for baseline: pydicom would ask GDCM, which
+some broken frames bring down with the whole process, and for 12 bit nobody.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import numpy as np
 from beam_prep.image_limits import ImageError
 
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG SOFn, and SOF55 of JPEG-LS
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
 
 
@@ -32,11 +34,23 @@ def frame_size(frame: bytes) -> tuple[int, int, int]:
         numbers = [int.from_bytes(frame[8 + 4 * i : 12 + 4 * i], "big") for i in range(4)]
         return numbers[0] - numbers[2], numbers[1] - numbers[3], int.from_bytes(frame[40:42], "big")
     if frame[:2] == b"\xff\xd8":
-        return _jpeg_size(frame)
+        at = _start_of_frame(frame)
+        height, width = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
+        return width, height, frame[at + 9]
     raise ImageError("undecodable", "DICOM: a frame that is no code stream")
 
 
-def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
+def jpeg_bits(frame: bytes) -> int:
+    """Reads the bits of a sample off the start of a JPEG frame.
+
+    Raises:
+        ImageError: no start of a frame.
+    """
+    return frame[_start_of_frame(frame) + 4]
+
+
+def _start_of_frame(frame: bytes) -> int:
+    """Where its marker is."""
     at = 2
     while at + 9 < len(frame):
         if frame[at] != 0xFF:
@@ -47,11 +61,46 @@ def _jpeg_size(frame: bytes) -> tuple[int, int, int]:
         elif marker in WITHOUT_LENGTH:
             at += 2
         elif marker in START_OF_FRAME:
-            height, width = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
-            return width, height, frame[at + 9]
+            return at
         else:
             at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
     raise ImageError("undecodable", "DICOM: a JPEG frame without a header")
+
+
+def check_end(frame: bytes) -> None:
+    """Rejects a JPEG or JPEG-LS frame that is cut short: libjpeg makes up what is missing, CharLS is at it for minutes.
+
+    Raises:
+        ImageError: there is no end.
+    """
+    if frame.rfind(END_OF_IMAGE) < frame.rfind(START_OF_SCAN):
+        raise ImageError("undecodable", "DICOM: a frame that is cut short")
+
+
+def decode_jpeg(frame: bytes) -> np.ndarray:
+    """Decodes a JPEG frame, lossless of 2 to 16 bit or sequential of 8 or 12 bit; by libjpeg-turbo.
+
+    Args:
+        frame: of a size that `frame_size` told.
+
+    Returns:
+        uint8 or uint16 [height, width] or [height, width, 3]: the samples as they are coded, of whatever colour.
+
+    Raises:
+        ImageError: broken or cut short.
+    """
+    import imagecodecs
+
+    check_end(frame)
+    width, height, samples = frame_size(frame)
+    coded = None if samples == 1 else "rgb"  # said of both sides: nothing is converted
+    try:
+        pixels = imagecodecs.jpeg8_decode(frame, colorspace=coded, outcolorspace=coded)
+    except imagecodecs.Jpeg8Error:
+        raise ImageError("undecodable", "DICOM: a JPEG frame that is broken") from None
+    if pixels.shape[:2] != (height, width):
+        raise ImageError("undecodable", "DICOM: a JPEG frame of two sizes")
+    return pixels
 
 
 def decode_rle(frame: bytes, *, num_segments: int, segment_bytes: int) -> np.ndarray:

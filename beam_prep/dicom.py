@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from beam_prep.codestream import decode_rle, frame_size
+from beam_prep.codestream import check_end, decode_jpeg, decode_rle, frame_size, jpeg_bits
 from beam_prep.image_limits import MAX_FILE_BYTES, ImageError, check_size
 
 PATIENT_ID = 0x00100020
@@ -26,7 +26,7 @@ GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
 # Transfer syntax → the one decoder of pydicom that reads it, so that the same file gives the same pixels everywhere.
-DEFLATED, RLE = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5"
+DEFLATED, RLE, JPEG_EXTENDED = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 DECODERS = {
     "1.2.840.10008.1.2": "",  # implicit little endian
     "1.2.840.10008.1.2.1": "",  # explicit little endian
@@ -34,11 +34,11 @@ DECODERS = {
     "1.2.840.10008.1.2.2": "",  # explicit big endian
     RLE: "",  # in `codestream.py`
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
-    "1.2.840.10008.1.2.4.51": "pillow",  # JPEG extended, of which 8 bit
-    "1.2.840.10008.1.2.4.57": "gdcm",  # JPEG lossless
-    "1.2.840.10008.1.2.4.70": "gdcm",  # JPEG lossless, first order
-    "1.2.840.10008.1.2.4.80": "gdcm",  # JPEG-LS, lossless
-    "1.2.840.10008.1.2.4.81": "gdcm",  # JPEG-LS, near lossless
+    JPEG_EXTENDED: "pillow",  # of 8 bit; of 12 bit in `codestream.py`
+    "1.2.840.10008.1.2.4.57": "",  # JPEG lossless, in `codestream.py`
+    "1.2.840.10008.1.2.4.70": "",  # JPEG lossless, first order, there too
+    "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS, lossless
+    "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS, near lossless
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
     "1.2.840.10008.1.2.4.91": "pylibjpeg",  # JPEG 2000
 }
@@ -163,35 +163,43 @@ def _stored(dataset: Any) -> np.ndarray:
         from pydicom.encaps import get_frame
 
         frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
-        samples = int(dataset.SamplesPerPixel)
-        if syntax == RLE:
-            return pixel_array(_unpacked(dataset, frame))
-        found = frame_size(frame)
-        if found != (*size, samples):
-            raise ImageError(
-                "undecodable", f"DICOM: {(*size, samples)} px and samples by its header, {found} by its frame"
-            )
+        if syntax != RLE:
+            claimed, found = (*size, int(dataset.SamplesPerPixel)), frame_size(frame)
+            if found != claimed:
+                raise ImageError("undecodable", f"DICOM: {claimed} px and samples by its header, {found} by its frame")
+        if not DECODERS[syntax] or (syntax == JPEG_EXTENDED and jpeg_bits(frame) == 12):
+            return pixel_array(_uncompressed(dataset, frame))
+        if DECODERS[syntax] == "pyjpegls":
+            check_end(frame)
     pixels = pixel_array(dataset, decoding_plugin=DECODERS[syntax])
     if pixels.shape[:2] != size[::-1]:
         raise ImageError("undecodable", "DICOM: pixels of another shape than the header's")
     return pixels
 
 
-def _unpacked(dataset: Any, frame: bytes) -> Any:
-    """The data set with the pixels of its RLE frame uncompressed."""
+def _uncompressed(dataset: Any, frame: bytes) -> Any:
+    """The data set with the pixels of its frame, which `codestream.py` decodes, uncompressed."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
     sample_bytes, samples = int(dataset.BitsAllocated) // 8, int(dataset.SamplesPerPixel)
-    num_pixels = int(dataset.Rows) * int(dataset.Columns)
-    planes = decode_rle(frame, num_segments=sample_bytes * samples, segment_bytes=num_pixels)
-    # [samples, bytes, pixels], the highest byte first, to plane after plane of little-endian samples
-    ordered = planes.reshape(samples, sample_bytes, num_pixels)[:, ::-1].transpose(0, 2, 1)
-    dataset.PixelData = ordered.tobytes() + bytes(ordered.size % 2)
+    if dataset.file_meta.TransferSyntaxUID == RLE:
+        num_pixels = int(dataset.Rows) * int(dataset.Columns)
+        planes = decode_rle(frame, num_segments=sample_bytes * samples, segment_bytes=num_pixels)
+        # [samples, bytes, pixels], the highest byte first, to pixel after pixel of little-endian samples
+        pixels = planes.reshape(samples, sample_bytes, num_pixels)[:, ::-1].transpose(2, 0, 1)
+    else:
+        if dataset.file_meta.TransferSyntaxUID == JPEG_EXTENDED and (samples, int(dataset.BitsStored)) != (1, 12):
+            raise ImageError("unsupported_depth", "a JPEG frame of 12 bit that is colour, or of others by its header")
+        pixels = decode_jpeg(frame)
+        if pixels.itemsize > sample_bytes:
+            raise ImageError("undecodable", f"DICOM: {8 * sample_bytes} bit by its header, more by its frame")
+        pixels = pixels.astype(f"<u{sample_bytes}")
+    dataset.PixelData = pixels.tobytes() + bytes(pixels.nbytes % 2)
     dataset["PixelData"].VR = "OW"
     dataset["PixelData"].is_undefined_length = False
     if samples > 1:
-        dataset.PlanarConfiguration = 1
+        dataset.PlanarConfiguration = 0
     dataset.file_meta = FileMetaDataset()
     dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
     return dataset

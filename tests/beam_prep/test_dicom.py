@@ -1,15 +1,21 @@
 """DICOM: every transfer syntax, depth and grey transformation that is read, and what is not."""
 
+import hashlib
 import logging
 import zlib
 
 import dicom_files
+import imagecodecs
 import numpy as np
 import pytest
-from pydicom import uid
+from PIL import Image
+from pydicom import dcmread, uid
+from pydicom.data import get_testdata_file
+from pydicom.encaps import get_frame
 from pydicom.pixels import apply_windowing
 
 from beam_prep import dicom
+from beam_prep.codestream import decode_jpeg
 from beam_prep.image_limits import ImageError
 from beam_prep.images import decode
 
@@ -18,6 +24,9 @@ SMOOTH = np.add.outer(np.arange(40), np.arange(50)) * 2
 GREY8 = (SMOOTH + RNG.integers(0, 9, SMOOTH.shape)).astype(np.uint8)
 GREY12 = (SMOOTH * 20 + RNG.integers(0, 99, SMOOTH.shape)).astype(np.uint16)
 GREY16 = (SMOOTH * 300 + RNG.integers(0, 999, SMOOTH.shape)).astype(np.uint16)
+
+# SHA-256 of the pixels [1024, 256], little endian, by libjpeg-turbo 3.1.3 (imagecodecs.jpeg8_decode of the frame)
+LIBJPEG_TURBO_OF_JPEG_LOSSY = "d30242775a414c01d616447854ebe3f2b20259822894bcd6891f879bcdcbf313"
 
 
 def pixels_of(data: bytes) -> np.ndarray:
@@ -69,6 +78,66 @@ def test_lossless_jpeg_comes_out_exactly(pixels, bits, syntax):
 def test_a_jpeg_frame_is_what_the_same_jpeg_file_is(syntax):
     frame = dicom_files.jpeg(GREY8)
     assert np.array_equal(pixels_of(dicom_files.encapsulated(GREY8, frame, syntax)), np.asarray(decode(frame)))
+
+
+def test_extended_jpeg_of_12_bit_comes_out_but_for_rounding():
+    pixels = GREY12.copy()
+    pixels[5, :20], pixels[6, :20] = 0, 4095
+    data = dicom_files.encapsulated(pixels, dicom_files.extended_jpeg(pixels), uid.JPEGExtended12Bit, BitsStored=12)
+    assert np.abs(pixels_of(data).astype(int) - pixels).max() <= 1
+
+
+def test_extended_jpeg_of_12_bit_is_what_libjpeg_turbo_makes_of_it():
+    made = dcmread(get_testdata_file("JPEG-lossy.dcm", download=False))
+    pixels = decode_jpeg(get_frame(made.PixelData, 0, number_of_frames=1))
+    assert hashlib.sha256(pixels.tobytes()).hexdigest() == LIBJPEG_TURBO_OF_JPEG_LOSSY
+
+
+def test_extended_jpeg_of_12_bit_that_is_not_what_its_header_says_is_rejected():
+    frame = dicom_files.extended_jpeg(GREY12)
+    other = dicom_files.encapsulated(GREY12, frame, uid.JPEGExtended12Bit, BitsStored=10)
+    assert reason_of(other) == "unsupported_depth"
+
+
+@pytest.mark.parametrize("marked", [True, False], ids=["Adobe", "JFIF"])
+def test_colour_of_a_lossless_jpeg_comes_out_exactly(marked):
+    rgb = np.stack([GREY8, GREY8[::-1], GREY8 // 2], axis=-1)
+    frame = imagecodecs.jpeg8_encode(rgb, lossless=True, predictor=1, colorspace="rgb", outcolorspace="rgb")
+    if not marked:  # then libjpeg takes RGB for YCbCr
+        adobe = frame.index(b"\xff\xee")
+        jfif = b"\xff\xe0\0\x10JFIF\0\1\1\0\0\1\0\1\0\0"
+        frame = frame[:adobe] + jfif + frame[adobe + 16 :]
+        for name, number in zip(b"RGB", (1, 2, 3), strict=True):  # in the start of the frame and that of the scan
+            frame = frame.replace(bytes([name, 0x11]), bytes([number, 0x11]), 1)
+            scan = frame.index(b"\xff\xda")
+            frame = frame[:scan] + frame[scan : scan + 14].replace(bytes([name]), bytes([number])) + frame[scan + 14 :]
+    data = dicom_files.encapsulated(rgb, frame, uid.JPEGLosslessSV1)
+    assert np.array_equal(pixels_of(data), np.asarray(Image.fromarray(rgb).convert("L")))
+
+
+FRAMES = {
+    uid.JPEGLosslessSV1: dicom_files.lossless_jpeg(GREY12, 12),
+    uid.JPEGExtended12Bit: dicom_files.extended_jpeg(GREY12),
+    uid.JPEGLSLossless: dicom_files.frame_of(dicom_files.compressed(GREY12, uid.JPEGLSLossless, BitsStored=12)),
+}
+
+
+@pytest.mark.parametrize("syntax", FRAMES, ids=lambda syntax: syntax.name)
+def test_a_frame_cut_short_in_a_whole_file_is_rejected(syntax):
+    frame = FRAMES[syntax]
+    for end in range(2, len(frame) - 2, len(frame) // 30):
+        assert reason_of(dicom_files.encapsulated(GREY12, frame[:end], syntax, BitsStored=12)) == "undecodable"
+
+
+@pytest.mark.parametrize("syntax", FRAMES, ids=lambda syntax: syntax.name)
+def test_a_frame_with_something_between_its_segments_brings_nothing_down(syntax):
+    frame = FRAMES[syntax]
+    scan = frame.index(b"\xff\xda")
+    data = dicom_files.encapsulated(GREY12, frame[:scan] + bytes(7) + frame[scan:], syntax, BitsStored=12)
+    if syntax == uid.JPEGLSLossless:
+        assert reason_of(data) == "undecodable"
+    else:
+        assert np.abs(pixels_of(data).astype(int) - GREY12).max() <= 1
 
 
 @pytest.mark.parametrize("syntax", [uid.JPEGLSNearLossless, uid.JPEG2000], ids=lambda syntax: syntax.name)
@@ -228,6 +297,7 @@ def test_a_patient_is_none_where_none_is_named():
         uid.JPEG2000Lossless,
         uid.JPEGBaseline8Bit,
         uid.JPEGLosslessSV1,
+        uid.JPEGExtended12Bit,
     ],
     ids=lambda syntax: syntax.name,
 )
@@ -236,6 +306,8 @@ def test_a_file_cut_short_anywhere_is_rejected(syntax):
         whole = dicom_files.encapsulated(GREY8, dicom_files.jpeg(GREY8), syntax)
     elif syntax == uid.JPEGLosslessSV1:
         whole = dicom_files.encapsulated(GREY8, dicom_files.lossless_jpeg(GREY8, 8), syntax)
+    elif syntax == uid.JPEGExtended12Bit:
+        whole = dicom_files.encapsulated(GREY12, dicom_files.extended_jpeg(GREY12), syntax, BitsStored=12)
     elif syntax.is_encapsulated:
         whole = dicom_files.compressed(GREY8, syntax)
     else:

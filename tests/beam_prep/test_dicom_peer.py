@@ -51,6 +51,12 @@ def test_a_baseline_jpeg_and_signed_values_are_the_same():
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_an_extended_jpeg_of_12_bit_is_the_same():
+    frame = dicom_files.extended_jpeg(GREY[12])
+    ours, theirs = both(dicom_files.encapsulated(GREY[12], frame, uid.JPEGExtended12Bit, BitsStored=12))
+    np.testing.assert_array_equal(ours, theirs)
+
+
 def test_an_inverted_image_is_the_same_within_one_grey_value():
     ours, theirs = both(dicom_files.file(GREY[12], BitsStored=12, PhotometricInterpretation="MONOCHROME1"))
     assert np.abs(ours - theirs).max() <= 1
