@@ -103,16 +103,17 @@ def decode_jpeg(frame: bytes) -> np.ndarray:
     return pixels
 
 
-def decode_rle(frame: bytes, *, num_segments: int, segment_bytes: int) -> np.ndarray:
+def decode_rle(frame: bytes, *, num_pixels: int, num_samples: int, sample_bytes: int) -> np.ndarray:
     """Decodes an RLE frame.
 
     Args:
         frame: the frame with its header of 64 bytes.
-        num_segments: how many there must be, one for each byte of a pixel.
-        segment_bytes: length of each when decoded; what comes after it is left out.
+        num_pixels: how many there must be; what comes after them is left out.
+        num_samples: of a pixel.
+        sample_bytes: 1 or 2; there must be a segment for each byte of a pixel.
 
     Returns:
-        uint8 [num_segments, segment_bytes].
+        uint8 or little-endian uint16 [num_pixels, num_samples].
 
     Raises:
         ImageError: another number of segments, or one that is cut short.
@@ -120,13 +121,15 @@ def decode_rle(frame: bytes, *, num_segments: int, segment_bytes: int) -> np.nda
     Source: DICOM PS3.5 G.3 to G.5.
     """
     header = [int.from_bytes(frame[i : i + 4], "little") for i in range(0, 64, 4)]
+    num_segments = num_samples * sample_bytes
     if header[0] != num_segments or len(frame) < 64 or not num_segments < 16:
         raise ImageError("undecodable", f"DICOM: {num_segments} RLE segments expected, {header[0]} found")
     ends = [*header[2 : num_segments + 1], len(frame)]
     segments = []
     for start, end in zip(header[1 : num_segments + 1], ends, strict=True):
-        segments.append(_unpack_bits(frame[start:end], segment_bytes))
-    return np.stack(segments)
+        segments.append(_unpack_bits(frame[start:end], num_pixels))
+    planes = np.stack(segments).reshape(num_samples, sample_bytes, num_pixels)  # of each sample the highest byte first
+    return np.ascontiguousarray(planes[:, ::-1].transpose(2, 0, 1)).view(f"<u{sample_bytes}")[..., 0]
 
 
 def _unpack_bits(packed: bytes, length: int) -> np.ndarray:

@@ -3,7 +3,7 @@
 Nothing of a header but sizes may be told of a file that is rejected: values of tags, and messages of libraries that may
 quote one, stay out of every error and log.
 
-Source: DICOM PS3.3 C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT and window); PS3.10 7 (file).
+Source: DICOM PS3.3 C.7.6.3 (image pixel); PS3.10 7 (file).
 """
 
 from __future__ import annotations
@@ -19,9 +19,11 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.codestream import check_end, decode_jpeg, decode_rle, frame_size, jpeg_bits
+from beam_prep.grey_scale import grey_table
 from beam_prep.image_limits import MAX_FILE_BYTES, ImageError, check_size
 
 PATIENT_ID = 0x00100020
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # PS3.5 A.4
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
@@ -69,6 +71,7 @@ def decode(data: bytes) -> Image.Image:
     with _discreet():
         dataset = _read(data)
         _check(dataset)
+        _check_end(dataset, data)
         pixels = _stored(dataset)
         if pixels.ndim == 3:
             return _luma(pixels, int(dataset.BitsStored))
@@ -77,7 +80,7 @@ def decode(data: bytes) -> Image.Image:
 
             coloured = apply_color_lut(pixels, dataset)[..., :3]
             return _luma(coloured, coloured.dtype.itemsize * 8)
-        return Image.fromarray(_grey_table(dataset)[_unsigned(pixels, int(dataset.BitsStored))])
+        return Image.fromarray(grey_table(dataset)[_unsigned(pixels, int(dataset.BitsStored))])
 
 
 def patient_id(data: bytes) -> str | None:
@@ -126,6 +129,8 @@ def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None 
         inflated = inflater.decompress(file.read(), MAX_FILE_BYTES)
         if inflater.unconsumed_tail:
             raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes when inflated")
+        if not inflater.eof:
+            raise ImageError("undecodable", "DICOM: a file that is cut short")
         file = io.BytesIO(inflated)
     dataset = read_dataset(file, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=stop_when)
     dataset.file_meta = meta
@@ -151,6 +156,14 @@ def _check(dataset: Any) -> None:
     photometric, samples = dataset.PhotometricInterpretation, int(dataset.SamplesPerPixel)
     if photometric not in GREY + COLOUR or samples != (1 if photometric in (*GREY, "PALETTE COLOR") else 3):
         raise ImageError("unsupported_color", f"photometric interpretation or its {samples} samples a pixel")
+
+
+def _check_end(dataset: Any, data: bytes) -> None:
+    """Rejects a compressed file that is cut short in the mark behind its frames, which pydicom can do without."""
+    pixels = dataset["PixelData"]
+    end = (pixels.file_tell or 0) + len(pixels.value)
+    if pixels.is_undefined_length and data[end : end + 8] != SEQUENCE_END:
+        raise ImageError("undecodable", "DICOM: a file that is cut short")
 
 
 def _stored(dataset: Any) -> np.ndarray:
@@ -183,14 +196,13 @@ def _uncompressed(dataset: Any, frame: bytes) -> Any:
     from pydicom.uid import ExplicitVRLittleEndian
 
     sample_bytes, samples = int(dataset.BitsAllocated) // 8, int(dataset.SamplesPerPixel)
-    if dataset.file_meta.TransferSyntaxUID == RLE:
+    syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax == JPEG_EXTENDED and (samples, int(dataset.BitsStored)) != (1, 12):
+        raise ImageError("unsupported_depth", "a JPEG frame of 12 bit that is colour, or of others by its header")
+    if syntax == RLE:
         num_pixels = int(dataset.Rows) * int(dataset.Columns)
-        planes = decode_rle(frame, num_segments=sample_bytes * samples, segment_bytes=num_pixels)
-        # [samples, bytes, pixels], the highest byte first, to pixel after pixel of little-endian samples
-        pixels = planes.reshape(samples, sample_bytes, num_pixels)[:, ::-1].transpose(2, 0, 1)
+        pixels = decode_rle(frame, num_pixels=num_pixels, num_samples=samples, sample_bytes=sample_bytes)
     else:
-        if dataset.file_meta.TransferSyntaxUID == JPEG_EXTENDED and (samples, int(dataset.BitsStored)) != (1, 12):
-            raise ImageError("unsupported_depth", "a JPEG frame of 12 bit that is colour, or of others by its header")
         pixels = decode_jpeg(frame)
         if pixels.itemsize > sample_bytes:
             raise ImageError("undecodable", f"DICOM: {8 * sample_bytes} bit by its header, more by its frame")
@@ -216,80 +228,3 @@ def _luma(rgb: np.ndarray, bits: int) -> Image.Image:
 def _unsigned(pixels: np.ndarray, bits: int) -> np.ndarray:
     """The lowest bits as unsigned numbers: where to look a value up. Higher ones may hold overlays."""
     return pixels.view(f"u{pixels.dtype.itemsize}") & np.uint16(2**bits - 1)
-
-
-def _grey_table(dataset: Any) -> np.ndarray:
-    """Table uint8 or uint16 [2 ** BitsStored]: the grey of each stored value, taken as unsigned bits."""
-    bits = int(dataset.BitsStored)
-    values = np.arange(2**bits, dtype=np.float64)
-    if int(dataset.get("PixelRepresentation", 0)) == 1:
-        values[2 ** (bits - 1) :] -= 2**bits
-    values, top = _modality(dataset, values, 2**bits - 1)
-    if dataset.get("VOILUTSequence"):
-        values, top = _look_up(dataset.VOILUTSequence[0], values, dataset)
-    elif window := _window(dataset):
-        top = 255 if top <= 255 else 65535
-        values = window(values) * top
-    else:
-        values = values - values.min()
-    grey = values.round().clip(0, top)
-    if dataset.PhotometricInterpretation == "MONOCHROME1":
-        grey = top - grey
-    return grey.astype(np.uint8 if top <= 255 else np.uint16)
-
-
-def _modality(dataset: Any, values: np.ndarray, top: int) -> tuple[np.ndarray, int]:
-    """Stored values to those of the modality, and the largest grey that they stand for."""
-    if dataset.get("ModalityLUTSequence"):
-        return _look_up(dataset.ModalityLUTSequence[0], values, dataset)
-    slope = float(dataset.get("RescaleSlope") or 1)
-    intercept = float(dataset.get("RescaleIntercept") or 0)
-    if not np.isfinite([slope, intercept]).all():
-        raise ImageError("undecodable", "DICOM: slope or intercept not finite")
-    if _window_values(dataset) or dataset.get("VOILUTSequence"):
-        return values * slope + intercept, top
-    return values * np.sign(slope), top  # nothing but the order matters, and the depth stays
-
-
-def _look_up(item: Any, values: np.ndarray, dataset: Any) -> tuple[np.ndarray, int]:
-    """Applies a LUT: values below and above its range get its first and last entry. Also the largest entry allowed."""
-    num_entries, first, bits = (int(number) for number in item.LUTDescriptor)
-    num_entries = num_entries or 2**16
-    if first >= 2**15 and values.min() < 0:  # written unsigned where the values are signed
-        first -= 2**16
-    data = item.LUTData
-    if isinstance(data, bytes):
-        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
-        data = np.frombuffer(data, np.uint8 if len(data) < 2 * num_entries else f"{order}u2")
-    entries = np.atleast_1d(np.asarray(data)).astype(np.float64)[:num_entries]
-    if not 1 <= bits <= 16 or len(entries) < num_entries:
-        raise ImageError("undecodable", "DICOM: a look-up table that is cut short or of no valid depth")
-    top = 2**bits - 1
-    return entries[(values.round() - first).clip(0, num_entries - 1).astype(np.int64)].clip(0, top), top
-
-
-def _window_values(dataset: Any) -> tuple[float, float, str] | None:
-    """Center, width and function of the first window; None where there is none of a width that can be."""
-    center, width = (np.atleast_1d(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
-    if not center.size or not width.size or center[0] is None or width[0] is None:
-        return None
-    first = float(center[0]), float(width[0])
-    if not np.isfinite(first).all() or first[1] < 1e-6 or (function == "LINEAR" and first[1] < 1):
-        return None
-    return *first, function
-
-
-def _window(dataset: Any) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The first window as a function from values of the modality to 0..1."""
-    found = _window_values(dataset)
-    if not found:
-        return None
-    center, width, function = found
-    if function == "SIGMOID":
-        return lambda values: 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
-    if function == "LINEAR_EXACT":
-        return lambda values: ((values - center) / width + 0.5).clip(0, 1)
-    if width == 1:
-        return lambda values: (values > center - 1).astype(np.float64)
-    return lambda values: ((values - (center - 0.5)) / (width - 1) + 0.5).clip(0, 1)

@@ -120,6 +120,7 @@ def test_trainer_never_loads_beam_and_takes_only_the_contracts_of_beam_prep():
         "image_limits",
         "dicom",
         "codestream",
+        "grey_scale",
         "kernels",
         "_kernels",
         "clahe",

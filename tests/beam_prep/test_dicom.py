@@ -312,6 +312,8 @@ def test_a_file_cut_short_anywhere_is_rejected(syntax):
         whole = dicom_files.compressed(GREY8, syntax)
     else:
         whole = dicom_files.file(GREY8, syntax=syntax)
+    if syntax == uid.DeflatedExplicitVRLittleEndian:
+        whole = whole.removesuffix(b"\0")  # which makes its length even
     decode(whole)
-    for end in range(140, len(whole) - 2, max(len(whole) // 40, 1)):
+    for end in (*range(140, len(whole) - 8, max(len(whole) // 40, 1)), *range(len(whole) - 8, len(whole))):
         reason_of(whole[:end])
