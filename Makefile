@@ -13,8 +13,9 @@ export UV_COMPILE_BYTECODE := 1
 # All that go together: not tfio and dev-tfio, see test-tfio.
 EXTRAS := prep dataflow tune gpu k8s kaggle bench dev
 # The trainer on TensorFlow 2.17, s3:// (and az:// where Azurite is), and DICOM as tensorflow-io reads it.
-TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/test_,streamed.py augment.py dataset.py export.py models.py predict.py \
-	staging.py training.py) beam_prep/test_dicom.py beam_prep/test_dicom_peer.py)
+TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfio.py data/test_tf_dataset.py \
+	data/test_staging.py inference/test_export.py inference/test_predict.py models/test_models.py training/test_trainer.py) \
+	beam_prep/images/test_dicom.py beam_prep/images/test_dicom_peer.py)
 DEMO := build/demo
 DEMO_IMAGES ?= 800
 # Phantoms are few: gentler steps than for the study's 5,000 real images.
@@ -25,7 +26,7 @@ help: ## this list
 
 setup: .venv/ready ## .venv with the project and all it needs
 
-.venv/ready: setup.py constraints.txt beam_prep/_kernels.c
+.venv/ready: setup.py constraints.txt beam_prep/images/_kernels.c
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the PATH, found none; name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
 	@# uv installs in seconds what pip takes minutes for; where it can't (an index that only pip is set up for), pip does.
@@ -83,5 +84,5 @@ constraints: ## constraints.txt and constraints-tfio.txt anew, for all supported
 	rm build-constraints.txt
 
 clean: ## all that was made: .venv, build, caches
-	rm -rf .venv .venv-tfio build *.egg-info beam_prep/*.so .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-tfio build *.egg-info beam_prep/images/*.so .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -22,7 +22,11 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.10,<3.13",
     packages=find_packages(include=["beam_prep*", "trainer*", "tuning*", "k8s*"]),
-    package_data={"beam_prep": ["templates/*"], "trainer": ["templates/*", "presets/*"], "tuning": ["templates/*"]},
+    package_data={
+        "beam_prep": ["pages/templates/*", "report/templates/*"],
+        "trainer": ["report/templates/*", "config/presets/*"],
+        "tuning": ["report/templates/*"],
+    },
     install_requires=BASE,
     extras_require={
         "prep": PREP,
@@ -67,5 +71,5 @@ setup(
         ],
     },
     # Left out where there is no C compiler: kernels.py does the same with Pillow.
-    ext_modules=[Extension("beam_prep._kernels", ["beam_prep/_kernels.c"], optional=True)],
+    ext_modules=[Extension("beam_prep.images._kernels", ["beam_prep/images/_kernels.c"], optional=True)],
 )

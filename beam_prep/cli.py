@@ -5,14 +5,15 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from beam_prep import command_line, storage
-from beam_prep.audit import Audit
-from beam_prep.command_line import Command
 from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
-from beam_prep.dataflow import Submitted
-from beam_prep.errors import UsageError
-from beam_prep.manifest import Manifest
-from beam_prep.traits import FEATURES
+from beam_prep.console import command_line
+from beam_prep.console.command_line import Command
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.image_stats import FEATURES
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.pipeline.dataflow_options import Submitted
+from beam_prep.planning.shortcut_audit import Audit
+from beam_prep.storage import paths as storage
 
 SHORTCUT_AUROC = 0.8  # from here on one number tells so much of the class that the console says so
 
@@ -21,8 +22,8 @@ def synthesize(config: SynthesizeConfig) -> None:
     """Makes phantoms and says where."""
     from tqdm import tqdm
 
-    from beam_prep import synthetic
-    from beam_prep.mirror import mirror_of
+    from beam_prep.sources import synthetic
+    from beam_prep.storage.mirror import mirror_of
 
     output = storage.path(config.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
@@ -47,7 +48,7 @@ def synthesize(config: SynthesizeConfig) -> None:
 
 def download(config: DownloadConfig) -> None:
     """Downloads a data set and says where it is."""
-    from beam_prep.download import download as run
+    from beam_prep.sources.kaggle import download as run
 
     print(f"files:     {run(config)} in {config.output}")
     print(f"next:      python -m beam_prep prepare --input {config.output} --output DATASET")
@@ -55,7 +56,7 @@ def download(config: DownloadConfig) -> None:
 
 def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     """Prepares a dataset and says what came of every input."""
-    from beam_prep.prepare import prepare as run
+    from beam_prep.pipeline.local_job import prepare as run
 
     manifest = run(config, beam_args, _tell)
     if manifest is None:
@@ -111,7 +112,7 @@ def verify(config: VerifyConfig) -> int:
     """Checks a dataset; 1 if anything differs."""
     from tqdm import tqdm
 
-    from beam_prep.verify import verify as run
+    from beam_prep.dataset.verify import verify as run
 
     dataset = storage.path(config.dataset)
     differences = run(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
@@ -127,7 +128,7 @@ def verify(config: VerifyConfig) -> int:
 
 def report(config: ReportConfig) -> None:
     """Writes the dataset report and says where."""
-    from beam_prep.report import write_report
+    from beam_prep.report.dataset_page import write_report
 
     raw = storage.path(config.input) if config.input else None
     print(f"report: {write_report(storage.path(config.dataset), raw)}")

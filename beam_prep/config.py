@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from beam_prep import storage
-from beam_prep.errors import UsageError
+from beam_prep.console.errors import UsageError
+from beam_prep.storage import paths as storage
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,8 @@ import keras
 import tensorflow as tf
 from measure import report, run_in_turn
 
-from trainer.augment import random_affine
-from trainer.config import TrainConfig
+from trainer.augmentation.augment import random_affine
+from trainer.config.train import TrainConfig
 
 BATCH_SIZE = 64
 BATCHES = {90: 20, 224: 4}

@@ -22,8 +22,8 @@ import tensorflow as tf
 from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from measure import phantom_images, report, run_in_turn, write_jpegs, write_records
 
-from trainer.dataset import HeldImages, hold, training_batches
-from trainer.inputs import SplitSource
+from trainer.data.splits import SplitSource
+from trainer.data.tf_dataset import HeldImages, hold, training_batches
 
 NUM_RECORDS = {90: 48_000, 224: 8_000}
 NUM_FILES = 2_000

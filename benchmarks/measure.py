@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from beam_prep.examples import Record, to_example
-from beam_prep.phantom import phantom
-from beam_prep.schema import CLASS_NAMES
-from beam_prep.shards import frame, write_shard
-from trainer.inputs import SplitSource
+from beam_prep.dataset.example_proto import Record, to_example
+from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.tfrecord import frame, write_shard
+from beam_prep.sources.phantom import phantom
+from trainer.data.splits import SplitSource
 
 NUM_SHARDS = 8
 NUM_PHANTOMS = 128  # more images than these are copies of them

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
-from beam_prep.phantom import phantom
+from beam_prep.sources.phantom import phantom
 
 NUM_IMAGES = 600
 IMAGE_PX = 256

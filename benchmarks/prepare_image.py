@@ -19,12 +19,12 @@ from radiographs import write_radiographs
 from skimage.exposure import equalize_hist
 from skimage.transform import resize
 
-from beam_prep import images
 from beam_prep.config import PrepConfig
-from beam_prep.pyramid import Pyramid
-from beam_prep.sources import DEFAULT_SALT, find_sources
-from beam_prep.transforms import PrepareImage
-from beam_prep.work import open_output
+from beam_prep.images import decode as images
+from beam_prep.images.pyramid import Pyramid
+from beam_prep.pipeline.transforms import PrepareImage
+from beam_prep.pipeline.work_folder import open_output
+from beam_prep.sources.discover import DEFAULT_SALT, find_sources
 
 NUM_IMAGES = 48
 ROUNDS = 7

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 from prepare_job import job_command, run_measured
 
-from beam_prep.schema import CLASS_NAMES
+from beam_prep.dataset.schema import CLASS_NAMES
 
 NUM_IMAGES = 100_000
 SIZE = (350, 275)

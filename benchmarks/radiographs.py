@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from beam_prep.phantom import phantom
-from beam_prep.schema import CLASS_NAMES
+from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.sources.phantom import phantom
 
 WIDTH, HEIGHT = 1400, 1100
 # Gives about 260 KB; the Kaggle set has 0.16 bytes a pixel, which would be 246 KB.

@@ -19,9 +19,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_prep.config import PrepConfig
-from beam_prep.prepare import prepare
-from beam_prep.synthetic import synthesize
-from tuning.trainer_process import LAUNCH
+from beam_prep.pipeline.local_job import prepare
+from beam_prep.sources.synthetic import synthesize
+from tuning.trials.trainer_process import LAUNCH
 
 ROUNDS = 5
 FLAGS = ("--image_size", "32", "--batch_size", "16", "--epochs", "2")

@@ -29,8 +29,8 @@ def write_with_tfds(images: str, output: str) -> None:
     import numpy as np
     import tensorflow_datasets as tfds
 
-    from beam_prep.images import decode
-    from beam_prep.pyramid import Pyramid
+    from beam_prep.images.decode import decode
+    from beam_prep.images.pyramid import Pyramid
 
     def example(path: str) -> tuple[str, dict]:
         pyramid = Pyramid(decode(Path(path).read_bytes()), "hist")

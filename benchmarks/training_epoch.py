@@ -20,11 +20,11 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from measure import phantom_images, report, run_in_turn, write_records
 
 from trainer import models
-from trainer.augment import random_affine
-from trainer.config import TrainConfig
-from trainer.dataset import distribute, training_batches
-from trainer.inputs import SplitSource
-from trainer.loop import Loop
+from trainer.augmentation.augment import random_affine
+from trainer.config.train import TrainConfig
+from trainer.data.splits import SplitSource
+from trainer.data.tf_dataset import distribute, training_batches
+from trainer.training.train_step import Loop
 
 NUM_STEPS = {18: 24, 64: 8}  # an epoch of each batch size
 ROUNDS = 4

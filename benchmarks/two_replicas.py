@@ -12,8 +12,8 @@ import tempfile
 from measure import phantom_images, report, run_in_turn, write_records
 from training_epoch import NUM_STEPS, epoch, make_loop
 
-from trainer.config import TrainConfig
-from trainer.strategy import make_strategy
+from trainer.config.train import TrainConfig
+from trainer.training.strategy import make_strategy
 
 ROUNDS = 4
 

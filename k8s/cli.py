@@ -6,12 +6,12 @@ import shlex
 import sys
 from collections.abc import Sequence
 
-from beam_prep import command_line
-from beam_prep.command_line import Command
+from beam_prep.console import command_line
+from beam_prep.console.command_line import Command
 from k8s import commands
-from k8s.render import render, to_yaml
+from k8s.render.render import render, to_yaml
 from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
-from trainer.config_file import with_config_file
+from trainer.config.file import with_config_file
 
 
 def print_manifest(spec: CommonSpec, more: Sequence[str] = ()) -> None:

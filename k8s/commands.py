@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import make_dataclass, replace
 from typing import Any
 
-from beam_prep.command_line import Command
-from beam_prep.errors import UsageError
-from k8s.client import connect
+from beam_prep.console.command_line import Command
+from beam_prep.console.errors import UsageError
+from k8s.cluster.client import connect
+from k8s.cluster.kinds import title
 from k8s.config import DeleteConfig, LogsConfig, StatusConfig, SubmitConfig, WaitConfig
-from k8s.kinds import title
-from k8s.problem import Problem
+from k8s.preflight.problem import Problem
 
 
 def submit(config: Any, more: Sequence[str] = ()) -> None:
@@ -25,9 +25,9 @@ def submit(config: Any, more: Sequence[str] = ()) -> None:
     Raises:
         UsageError: the preflight found errors; all of them were printed.
     """
-    from k8s.preflight import preflight
-    from k8s.render import render, to_yaml
-    from k8s.submit import submit as run
+    from k8s.cluster.submit import submit as run
+    from k8s.preflight.preflight import preflight
+    from k8s.render.render import render, to_yaml
 
     sending, spec = config.sending, config.spec
     objects = render(spec, more)
@@ -63,7 +63,7 @@ def _tell_problems(problems: Sequence[Problem]) -> None:
 
 def status(config: StatusConfig) -> None:
     """Prints a line for each job and pod, and below it why it waits or failed."""
-    from k8s.status import read_status
+    from k8s.cluster.status import read_status
 
     found = read_status(connect(config.context, config.namespace), config.name)
     print(f"{found.name} in namespace {found.namespace}: {found.state}")
@@ -76,7 +76,7 @@ def status(config: StatusConfig) -> None:
 
 def logs(config: LogsConfig) -> None:
     """Prints log lines; with several pods, each line with its pod in front."""
-    from k8s.logs import read_logs
+    from k8s.cluster.logs import read_logs
 
     cluster = connect(config.context, config.namespace)
     for line in read_logs(cluster, config.name, follow=config.follow, tail=config.tail):
@@ -85,7 +85,7 @@ def logs(config: LogsConfig) -> None:
 
 def wait(config: WaitConfig) -> int:
     """Prints each change of state; 1 if the submission failed."""
-    from k8s.waiting import wait_until_done
+    from k8s.cluster.waiting import wait_until_done
 
     cluster = connect(config.context, config.namespace)
     state = wait_until_done(cluster, config.name, config.timeout_s, lambda line: print(line, flush=True))
@@ -96,8 +96,8 @@ def wait(config: WaitConfig) -> int:
 
 def delete(config: DeleteConfig) -> None:
     """Deletes and says what."""
-    from k8s.status import find_objects
-    from k8s.submit import delete as run
+    from k8s.cluster.status import find_objects
+    from k8s.cluster.submit import delete as run
 
     cluster = connect(config.context, config.namespace)
     objects = find_objects(cluster, config.name)

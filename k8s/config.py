@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from beam_prep.errors import UsageError
+from beam_prep.console.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,8 +10,8 @@ import re
 from dataclasses import dataclass
 
 from beam_prep.config import PrepConfig
-from beam_prep.errors import UsageError
-from trainer.config import TrainConfig
+from beam_prep.console.errors import UsageError
+from trainer.config.train import TrainConfig
 from tuning.config import SearchConfig
 
 MAX_NAME = 40

@@ -13,8 +13,8 @@ import pytest
 from bucket import Bucket, forget_mirrors, served
 
 from beam_prep.config import PrepConfig
-from beam_prep.prepare import prepare
-from beam_prep.synthetic import synthesize
+from beam_prep.pipeline.local_job import prepare
+from beam_prep.sources.synthetic import synthesize
 
 NOBODY = 65534
 Command = Callable[..., subprocess.CompletedProcess]
@@ -81,7 +81,7 @@ def command() -> Command:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty bucket of the storage emulator, which the project takes for Google's; it gives up after seconds."""
-    from beam_prep import objects
+    from beam_prep.storage import gcs as objects
 
     monkeypatch.setattr(objects, "RETRY_S", 4.0)
     monkeypatch.setattr(objects, "TIMEOUT_S", 1.0)

@@ -11,7 +11,7 @@ import beam_prep.cli
 import k8s.cli
 import trainer.cli
 import tuning.cli
-from beam_prep.command_line import parse, split_command
+from beam_prep.console.command_line import parse, split_command
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]

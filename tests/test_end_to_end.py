@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from sklearn import metrics as sk
 
-from beam_prep.manifest import Manifest
+from beam_prep.dataset.manifest import Manifest
 
 SMALL = ("--image_size", 32, "--batch_size", 16, "--epochs", 3)
 

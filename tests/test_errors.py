@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from beam_prep.config import PrepConfig
-from beam_prep.prepare import prepare
+from beam_prep.pipeline.local_job import prepare
 
 
 def refused(result, *said: str) -> None:

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from beam_prep.command_line import parse
+from beam_prep.console.command_line import parse
 from trainer.cli import COMMANDS
-from trainer.config import TrainConfig
-from trainer.config_file import with_config_file
+from trainer.config.file import with_config_file
+from trainer.config.train import TrainConfig
 
 DOCS = Path(__file__).parent.parent / "docs"
 PLAN = json.loads((DOCS / "recipe" / "experiments.json").read_text())

@@ -10,12 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
-from beam_prep import command_line, storage
-from beam_prep.command_line import Command
-from trainer.config import TrainConfig
-from trainer.config_file import with_config_file
-from trainer.progress import progress_bar
-from trainer.run_config import (
+from beam_prep.console import command_line
+from beam_prep.console.command_line import Command
+from beam_prep.storage import paths as storage
+from trainer.config.commands import (
     CompareConfig,
     EvaluateConfig,
     ExplainConfig,
@@ -24,11 +22,14 @@ from trainer.run_config import (
     PresetsConfig,
     ProbeConfig,
 )
+from trainer.config.file import with_config_file
+from trainer.config.train import TrainConfig
+from trainer.report.progress import progress_bar
 
 
 def train(config: TrainConfig) -> None:
     """Trains and says what came of it."""
-    from trainer.task import train as run
+    from trainer.jobs.train import train as run
 
     result = run(config)
     if result is None:  # another worker writes and prints
@@ -52,7 +53,7 @@ def train(config: TrainConfig) -> None:
 
 def probe(config: ProbeConfig) -> None:
     """Fits a probe and says what came of it."""
-    from trainer.probe import probe as run
+    from trainer.jobs.probe import probe as run
 
     folder, numbers = run(config)
     _print_numbers(numbers)
@@ -72,7 +73,7 @@ def probe(config: ProbeConfig) -> None:
 
 def presets(config: PresetsConfig) -> None:
     """Prints each preset, a line for each of its settings."""
-    from trainer.preset import preset_names, read_preset
+    from trainer.config.presets import preset_names, read_preset
 
     for name in preset_names():
         preset = read_preset(name)
@@ -85,7 +86,7 @@ def presets(config: PresetsConfig) -> None:
 
 def evaluate(config: EvaluateConfig) -> None:
     """Evaluates and says what came of it."""
-    from trainer.task import evaluate as run
+    from trainer.jobs.train import evaluate as run
 
     folder, numbers = run(config)
     _print_numbers({config.split: numbers[config.split]})
@@ -99,7 +100,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
 def predict(config: PredictConfig) -> int:
     """Predicts and writes a row a file; 1 if any file could not be used."""
-    from trainer.inference import predict as run
+    from trainer.jobs.use_model import predict as run
 
     num_files, predictions = run(config)
     num_broken = 0
@@ -122,7 +123,7 @@ def predict(config: PredictConfig) -> int:
 
 def explain(config: ExplainConfig) -> int:
     """Explains and says where; 1 if any file could not be used."""
-    from trainer.inference import explain as run
+    from trainer.jobs.use_model import explain as run
 
     explained = run(config)
     broken = [one for one in explained if one.picture is None]
@@ -135,7 +136,7 @@ def explain(config: ExplainConfig) -> int:
 
 def export(config: ExportConfig) -> None:
     """Exports and says where and how it is called."""
-    from trainer.inference import export as run
+    from trainer.jobs.use_model import export as run
 
     run(config)
     output = storage.path(config.output)
@@ -147,7 +148,7 @@ def export(config: ExportConfig) -> None:
 def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
     if kind == "jsonl":
         return lambda row: print(json.dumps(row))
-    from trainer.predict import Prediction
+    from trainer.inference.predict import Prediction
 
     writer = csv.DictWriter(sys.stdout, Prediction._fields, lineterminator="\n")
     writer.writeheader()
@@ -156,8 +157,8 @@ def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
 
 def compare(config: CompareConfig) -> None:
     """Compares and says how."""
-    from trainer.comparison import compare as run
-    from trainer.comparison import write_comparison
+    from trainer.report.comparison_page import compare as run
+    from trainer.report.comparison_page import write_comparison
 
     compared = run(config.runs, config.split, allow_different=config.allow_different)
     width = max(len(each.name) for each in compared) + 2

@@ -6,15 +6,15 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from beam_prep import command_line
-from beam_prep.command_line import Command
+from beam_prep.console import command_line
+from beam_prep.console.command_line import Command
 from tuning.config import SearchConfig, ShowConfig
-from tuning.trial import Trial
+from tuning.trials.trial import Trial
 
 
 def search(config: SearchConfig, train_flags: list[str]) -> int:
     """Searches, showing how it goes, and says what came of it; 1 if no trial is done."""
-    from tuning.bucket import worked_at_here
+    from tuning.search.bucket_sync import worked_at_here
 
     with worked_at_here(config) as here:
         return _search(here, train_flags, config.output)
@@ -22,9 +22,9 @@ def search(config: SearchConfig, train_flags: list[str]) -> int:
 
 def _search(config: SearchConfig, train_flags: list[str], place: str) -> int:
     """As `search`, in a folder of this machine; `place` is what it is called."""
-    from tuning.live import live_table
-    from tuning.results import read_sweep, train_command
-    from tuning.search import search as run
+    from tuning.report.live import live_table
+    from tuning.report.results import read_sweep, train_command
+    from tuning.search.search import search as run
 
     path = Path(config.output)
     with ExitStack() as shown:
@@ -55,9 +55,9 @@ def _search(config: SearchConfig, train_flags: list[str], place: str) -> int:
 
 def show(config: ShowConfig) -> None:
     """Prints the trials of a sweep, and writes what is made of them."""
-    from tuning.bucket import fetch_shown
-    from tuning.results import read_sweep
-    from tuning.table import show as print_table
+    from tuning.report.results import read_sweep
+    from tuning.report.table import show as print_table
+    from tuning.search.bucket_sync import fetch_shown
 
     path = fetch_shown(config.sweep)
     sweep = read_sweep(path, config.sweep)
@@ -69,7 +69,7 @@ def show(config: ShowConfig) -> None:
 
 
 def _publish(sweep: Any) -> Path:
-    from tuning.report import publish
+    from tuning.report.sweep_page import publish
 
     return publish(sweep)
 

@@ -1,6 +1,6 @@
 """What `search` and `show` take: flags, types, defaults, units and help in one place. Standard library only.
 
-All other flags of `search` are those of `trainer train`, for every trial; `job.py` looks at them.
+All other flags of `search` are those of `trainer train`, for every trial; `trials/sweep_job.py` looks at them.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from beam_prep.errors import UsageError
+from beam_prep.console.errors import UsageError
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 Objective = Literal[

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from api_server import ApiServer
 
-from k8s import logs, waiting
-from k8s.client import Cluster, connect
+from k8s.cluster import logs, waiting
+from k8s.cluster.client import Cluster, connect
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import threading
 import pytest
 import yaml
 
-from beam_prep.errors import UsageError
+from beam_prep.console.errors import UsageError
 from k8s.commands import COMMANDS
 
 IMAGE = "europe-docker.pkg.dev/p/cxrflow/trainer@sha256:" + "a" * 64

@@ -7,9 +7,9 @@ import yaml
 from kubelet import Node, can_restrict, environment, expand, finish, free_port
 from submissions import only, pod_templates, rendered
 
-from beam_prep.manifest import Manifest
-from k8s.render import to_yaml
-from trainer.cluster import find_cluster
+from beam_prep.dataset.manifest import Manifest
+from k8s.render.render import to_yaml
+from trainer.config.tf_config import find_cluster
 
 SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 1)
 VOLUMES = ("--pvc", "images:/data", "results:/runs")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from k8s.pods import HOME, USER
+from k8s.render.pods import HOME, USER
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))

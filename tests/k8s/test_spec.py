@@ -7,10 +7,10 @@ import pytest
 from submissions import IMAGE, PREP, SWEEP, TRAIN, rendered
 
 from beam_prep.config import PrepConfig
-from beam_prep.errors import UsageError
+from beam_prep.console.errors import UsageError
 from k8s.cli import COMMANDS
 from k8s.spec import CommonSpec, GpuSpec, PrepSpec, SweepSpec, TrainSpec
-from trainer.config import TrainConfig
+from trainer.config.train import TrainConfig
 from tuning.config import SearchConfig
 
 

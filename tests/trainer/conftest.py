@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.config import TrainConfig
-from trainer.task import train
+from trainer.config.train import TrainConfig
+from trainer.jobs.train import train
 
 
 @pytest.fixture(scope="session")

@@ -13,8 +13,8 @@ from typing import Any
 
 import keras
 
-from beam_prep.errors import UsageError
-from trainer.config import TrainConfig
+from beam_prep.console.errors import UsageError
+from trainer.config.train import TrainConfig
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
 
 BUILDERS = {

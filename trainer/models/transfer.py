@@ -8,9 +8,9 @@ from contextlib import nullcontext
 
 import keras
 
-from beam_prep import storage
-from beam_prep.errors import UsageError
-from beam_prep.mirror import local_copy
+from beam_prep.console.errors import UsageError
+from beam_prep.storage import paths as storage
+from beam_prep.storage.mirror import local_copy
 
 
 def build(

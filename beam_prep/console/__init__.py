@@ -1,0 +1,1 @@
+"""The command line: commands from dataclasses, errors as one line, progress."""

@@ -1,0 +1,187 @@
+"""Commands from frozen dataclasses: one table of commands to one exit code. Shared by the rooms' `cli.py`.
+
+tyro makes the flags and the help from the dataclass; this module answers a user's mistake with one line.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields, make_dataclass
+from typing import Annotated, Any, cast, get_type_hints
+
+from beam_prep.console.errors import CxrflowError, UsageError
+
+EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
+"""The extra of the distribution that holds what a package needs to run."""
+HELP = ("-h", "--help")
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command.
+
+    Attributes:
+        config: frozen dataclass with a docstring; its fields are the flags, those of a dataclass within it too.
+        run: takes the config (and the list of flags that are not its own, if `takes_more`); prints its results.
+        positional: the fields that are given by place instead of by flag; True: all that are required.
+        takes_more: whether unknown flags go to `run` (for Beam) instead of being refused.
+        repeats: whether a flag of several values is given once for each.
+    """
+
+    config: type
+    run: Callable[..., Any]
+    positional: bool | tuple[str, ...] = False
+    takes_more: bool = False
+    repeats: bool = False
+
+
+def main(
+    package: str, summary: str, commands: Mapping[str, Command], expand: Callable[[list[str]], list[str]] = list
+) -> None:
+    """Runs `python -m PACKAGE COMMAND --flag value` and exits: 0 done, 1 failed run, 2 wrong command or config.
+
+    Args:
+        package: its name.
+        summary: one line for the help.
+        commands: by name, of one word or two.
+        expand: what becomes of the command line before it is parsed.
+    """
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        sys.exit(_dispatch(package, summary, commands, expand(sys.argv[1:])))
+    except CxrflowError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing in ("", *EXTRAS):
+            raise
+        extra = EXTRAS[package]
+        print(f"error: {missing} is not installed; {package} needs: pip install 'cxrflow[{extra}]'", file=sys.stderr)
+        sys.exit(UsageError.exit_code)
+    except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:  # the reader of our output has left, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+
+
+def _dispatch(package: str, summary: str, commands: Mapping[str, Command], arguments: list[str]) -> int:
+    if _asks_for_list(commands, arguments):
+        width = max(map(len, commands))
+        print(f"usage: python -m {package} COMMAND --flag value\n\n{summary}\n\ncommands:")
+        for name, command in commands.items():
+            print(f"  {name:{width}}  {(command.config.__doc__ or '').splitlines()[0]}")
+        print(f"\nFlags of a command: python -m {package} COMMAND --help")
+        return 0 if arguments else UsageError.exit_code
+    name, flags = split_command(commands, arguments)
+    command = commands[name]
+    config, more = parse(command, f"python -m {package} {name}", flags)
+    return (command.run(config, more) if command.takes_more else command.run(config)) or 0
+
+
+def _asks_for_list(commands: Collection[str], arguments: list[str]) -> bool:
+    """Whether the commands are to be listed: for --help, also after the first of two words, or for nothing at all."""
+    groups = {name.split()[0] for name in commands if " " in name}
+    first, second = [*arguments, "", ""][:2]
+    return not arguments or first in HELP or (first in groups and second in HELP)
+
+
+def split_command(commands: Collection[str], arguments: Sequence[str]) -> tuple[str, list[str]]:
+    """The name of a command, of one word or two, and the flags after it.
+
+    Raises:
+        UsageError: there is no such command.
+    """
+    for num_words in (2, 1):
+        if (name := " ".join(arguments[:num_words])) in commands:
+            return name, list(arguments[num_words:])
+    raise UsageError(f"unknown command {arguments[0]}; expected one of: {', '.join(commands)}")
+
+
+def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[str]]:
+    """The flags of one command to its config and the flags that are not its own.
+
+    Args:
+        command: see there.
+        prog: what the help calls the program.
+        flags: the command line after the name of the command.
+
+    Raises:
+        UsageError: a flag is unknown, missing or has a wrong value.
+        SystemExit: after the help was printed, with code 0.
+    """
+    import tyro
+
+    wanted = {
+        tyro.conf.OmitArgPrefixes: True,
+        tyro.conf.PositionalRequiredArgs: command.positional is True,
+        tyro.conf.UseAppendAction: command.repeats,
+    }
+    markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
+    messages = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(messages):
+            parsed: tuple[Any, list[str]] = tyro.cli(
+                _placed(command), prog=prog, args=flags, use_underscores=True, return_unknown_args=True, config=markers
+            )
+    except SystemExit as error:
+        if not error.code:
+            raise
+        raise UsageError(f"{_one_line(messages.getvalue())}; see {prog} --help") from None
+    config, more = parsed
+    if more and not command.takes_more:
+        raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
+    return config, more
+
+
+def to_flags(config: Any) -> list[str]:
+    """The flags that `parse` makes this config of; those at their default are left out.
+
+    Args:
+        config: dataclass of numbers, texts, truth values and tuples of them.
+    """
+    flags: list[str] = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        if value is None or (field.default is not MISSING and value == field.default):
+            continue
+        if isinstance(value, bool):
+            flags.append(f"--{field.name}" if value else f"--no_{field.name}")
+        else:
+            flags += [f"--{field.name}", *map(str, value if isinstance(value, tuple) else (value,))]
+    return flags
+
+
+def _placed(command: Command) -> type:
+    """The config of a command, with the fields that it names given by place."""
+    import tyro
+
+    if isinstance(command.positional, bool):
+        return command.config
+    hints, by_place = get_type_hints(command.config), cast(Any, tyro.conf.Positional)
+    marked: list[tuple[str, Any]] = []
+    for name in command.positional:
+        shown = tyro.conf.arg(metavar=name.upper(), help_behavior_hint="(required)")
+        marked.append((name, Annotated[by_place[hints[name]], shown]))
+    placed = make_dataclass(command.config.__name__, marked, bases=(command.config,), frozen=True)
+    placed.__doc__ = command.config.__doc__
+    return placed
+
+
+def _one_line(box: str) -> str:
+    """What tyro says in a box, down to the rule above its hints, in one line."""
+    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:]]
+    said: list[str] = []
+    for line in lines:
+        if set(line) <= set("─╰╯"):
+            break
+        said.append(line)
+    return " ".join(said) or box.strip()

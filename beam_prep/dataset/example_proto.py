@@ -1,0 +1,150 @@
+"""A record to and from the bytes of a `tf.train.Example`, without TensorFlow.
+
+The message types are declared here to the protobuf runtime, in a descriptor pool of their own: TensorFlow may be
+loaded in the same process and registers the same names in the default pool.
+
+Source: tensorflow/core/example/{example,feature}.proto.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from beam_prep.dataset import schema
+
+
+@dataclass(frozen=True)
+class Record:
+    """One image as the shards hold it.
+
+    Attributes:
+        encoded: the pixels, uint8 [height, width], as `encoding` says.
+        encoding: `raw` or `png`.
+        height: px.
+        width: px.
+        label: index into `schema.CLASS_NAMES`.
+        filename: path relative to the input folder.
+        source_id: SHA-256 (hex) of the decoded pixels at full size.
+        group: salted hash of the patient group.
+        source_height, source_width: px, of the decoded image; 0 in records from before they were kept.
+    """
+
+    encoded: bytes
+    encoding: str
+    height: int
+    width: int
+    label: int
+    filename: str
+    source_id: str
+    group: str
+    source_height: int = 0
+    source_width: int = 0
+
+
+def to_example(record: Record) -> bytes:
+    """Serializes a record; the same record gives the same bytes (features in the order of their names)."""
+    example = _example_class()()
+    features = example.features.feature
+    for name, value in (
+        (schema.ENCODED, record.encoded),
+        (schema.FORMAT, record.encoding.encode()),
+        (schema.TEXT, schema.CLASS_NAMES[record.label].encode()),
+        (schema.FILENAME, record.filename.encode()),
+        (schema.SOURCE_ID, record.source_id.encode()),
+        (schema.GROUP, record.group.encode()),
+    ):
+        features[name].bytes_list.value.append(value)
+    for name, number in (
+        (schema.HEIGHT, record.height),
+        (schema.WIDTH, record.width),
+        (schema.SOURCE_HEIGHT, record.source_height),
+        (schema.SOURCE_WIDTH, record.source_width),
+        (schema.LABEL, record.label),
+    ):
+        features[name].int64_list.value.append(number)
+    return example.SerializeToString(deterministic=True)
+
+
+def from_example(data: bytes) -> Record:
+    """Parses a record.
+
+    Raises:
+        ValueError: the bytes are no Example, or a feature is missing.
+    """
+    from google.protobuf.message import DecodeError
+
+    example = _example_class()()
+    try:
+        example.ParseFromString(data)
+    except DecodeError as error:
+        raise ValueError(f"not a tf.train.Example: {error}") from None
+    features = example.features.feature
+
+    def one(name: str, kind: str, default: int | None = None) -> Any:
+        if default is not None and name not in features:
+            return default
+        values = list(getattr(features[name], kind).value) if name in features else []
+        if len(values) != 1:
+            raise ValueError(f"feature {name}: expected one value in its {kind}, found {len(values)}")
+        return values[0]
+
+    return Record(
+        encoded=one(schema.ENCODED, "bytes_list"),
+        encoding=one(schema.FORMAT, "bytes_list").decode(),
+        height=one(schema.HEIGHT, "int64_list"),
+        width=one(schema.WIDTH, "int64_list"),
+        label=one(schema.LABEL, "int64_list"),
+        filename=one(schema.FILENAME, "bytes_list").decode(),
+        source_id=one(schema.SOURCE_ID, "bytes_list").decode(),
+        group=one(schema.GROUP, "bytes_list").decode(),
+        source_height=one(schema.SOURCE_HEIGHT, "int64_list", default=0),
+        source_width=one(schema.SOURCE_WIDTH, "int64_list", default=0),
+    )
+
+
+@cache
+def _example_class() -> Any:
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+
+    kinds = descriptor_pb2.FieldDescriptorProto
+    file = descriptor_pb2.FileDescriptorProto(name="cxrflow/example.proto", package="tensorflow", syntax="proto3")
+
+    def message(name: str, *fields: tuple[str, int, bool, str], within: Any = None) -> Any:
+        declared = (within.nested_type if within else file.message_type).add(name=name)
+        for field_name, kind, repeated, type_name in fields:
+            declared.field.add(
+                name=field_name,
+                number=len(declared.field) + 1,
+                type=kind,
+                label=kinds.LABEL_REPEATED if repeated else kinds.LABEL_OPTIONAL,
+                type_name=f".tensorflow.{type_name}" if type_name else None,
+            )
+        return declared
+
+    message("BytesList", ("value", kinds.TYPE_BYTES, True, ""))
+    message("FloatList", ("value", kinds.TYPE_FLOAT, True, ""))
+    message("Int64List", ("value", kinds.TYPE_INT64, True, ""))
+    feature = message(
+        "Feature",
+        ("bytes_list", kinds.TYPE_MESSAGE, False, "BytesList"),
+        ("float_list", kinds.TYPE_MESSAGE, False, "FloatList"),
+        ("int64_list", kinds.TYPE_MESSAGE, False, "Int64List"),
+    )
+    feature.oneof_decl.add(name="kind")
+    for field in feature.field:
+        field.oneof_index = 0
+    features = message("Features", ("feature", kinds.TYPE_MESSAGE, True, "Features.FeatureEntry"))
+    entry = message(
+        "FeatureEntry",
+        ("key", kinds.TYPE_STRING, False, ""),
+        ("value", kinds.TYPE_MESSAGE, False, "Feature"),
+        within=features,
+    )
+    entry.options.map_entry = True
+    message("Example", ("features", kinds.TYPE_MESSAGE, False, "Features"))
+
+    pool = descriptor_pool.DescriptorPool()
+    pool.AddSerializedFile(file.SerializeToString())
+    return message_factory.GetMessageClass(pool.FindMessageTypeByName("tensorflow.Example"))

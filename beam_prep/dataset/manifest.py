@@ -1,0 +1,156 @@
+"""The dataset manifest: what a reader follows instead of a glob. Standard library only.
+
+It is written last, by rename: a folder without `manifest.json` is no dataset.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import CLASS_NAMES, SCHEMA_VERSION
+from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import AnyPath, ReadablePath
+
+MANIFEST_NAME = "manifest.json"
+REJECTED_NAME = "rejected.jsonl"
+DUPLICATES_NAME = "duplicates.jsonl"
+NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
+AUDIT_NAME = "audit.json"
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One TFRecord file: its path relative to the dataset, what it holds, and the SHA-256 of its bytes."""
+
+    path: str
+    num_records: int
+    size_bytes: int
+    sha256: str
+
+    def __post_init__(self) -> None:
+        if self.path.startswith("/") or ".." in self.path.split("/"):  # copies of shards are written under their paths
+            raise ValueError(f"shard {self.path} lies outside the dataset")
+
+
+@dataclass(frozen=True)
+class Split:
+    """The counts of one split.
+
+    Attributes:
+        num_records: images.
+        class_counts: images by class name.
+        class_weights: n / (2 * n_class) by class name, None for a class without images. Source: the study;
+            King and Zeng, Logistic Regression in Rare Events Data, 2001.
+        num_groups: patients.
+    """
+
+    num_records: int
+    class_counts: dict[str, int]
+    class_weights: dict[str, float | None]
+    num_groups: int
+
+    @classmethod
+    def from_counts(cls, class_counts: Mapping[str, int], num_groups: int) -> Split:
+        """Works out total and weights from the counts by class name."""
+        total = sum(class_counts.values())
+        weights = {name: total / (len(class_counts) * n) if n else None for name, n in class_counts.items()}
+        return cls(total, dict(class_counts), weights, num_groups)
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A dataset: counts, options and every shard.
+
+    Attributes:
+        options: what shaped the records (sizes, equalization, encoding, fractions); no path of this machine.
+        num_near_duplicates: pairs of records that look the same; both are records, in one split.
+        pixels: image size in px (as text) → `mean` and `std` of the training pixels, in 0..255; None without any.
+        sizes: image size in px (as text) → split → shards in order. A size has the same records in the same shards.
+        software: versions that made it; no part of the fingerprint.
+    """
+
+    num_inputs: int
+    num_records: int
+    num_duplicates: int
+    num_rejected: int
+    num_near_duplicates: int
+    rejected_by_reason: dict[str, int]
+    options: dict[str, Any]
+    splits: dict[str, Split]
+    pixels: dict[str, dict[str, float] | None]
+    sizes: dict[str, dict[str, list[Shard]]]
+    software: dict[str, str] = field(default_factory=dict)
+    class_names: tuple[str, ...] = CLASS_NAMES
+    schema_version: int = SCHEMA_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 (hex) over all of the manifest but the software: the same for the same records and options."""
+        content = {key: value for key, value in asdict(self).items() if key != "software"}
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def image_sizes(self) -> tuple[int, ...]:
+        """The sizes in the dataset, px, ascending."""
+        return tuple(sorted(int(size) for size in self.sizes))
+
+    def shards(self, image_px: int, split: str) -> list[Shard]:
+        """The shards of one split at one size, in order; empty for a split without records.
+
+        Raises:
+            UsageError: the dataset does not hold this size.
+        """
+        if str(image_px) not in self.sizes:
+            held = ", ".join(map(str, self.image_sizes))
+            raise UsageError(
+                f"image size {image_px} px is not in the dataset, which holds {held} px; "
+                f"take one of these, or prepare again with --image_sizes {image_px}"
+            )
+        return self.sizes[str(image_px)].get(split, [])
+
+    def write(self, dataset: str | AnyPath) -> None:
+        """Writes `manifest.json`, whole: from here on the folder is a dataset."""
+        content = {"schema_version": self.schema_version, "fingerprint": self.fingerprint, **asdict(self)}
+        storage.write_text(storage.path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
+
+    @classmethod
+    def read(cls, dataset: str | ReadablePath) -> Manifest:
+        """Reads and checks `manifest.json`.
+
+        Raises:
+            UsageError: there is none, it is not one of this schema, or its fingerprint does not match its content.
+        """
+        folder = storage.readable(dataset)
+        path = folder / MANIFEST_NAME
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
+            found = "a folder without it" if folder.is_dir() else "no such folder"
+            raise UsageError(
+                f"{dataset}: expected a dataset (a folder with {MANIFEST_NAME}), found {found}; "
+                f"make one with: python -m beam_prep prepare --input IMAGES --output {dataset}"
+            ) from None
+        except (OSError, ValueError) as error:
+            raise UsageError(f"{path}: not readable as JSON: {error}") from None
+        version = content.get("schema_version") if isinstance(content, dict) else None
+        if version != SCHEMA_VERSION:
+            raise UsageError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; prepare again")
+        fingerprint = content.pop("fingerprint", None)
+        try:
+            splits = {name: Split(**split) for name, split in content.pop("splits").items()}
+            sizes = {
+                size: {split: [Shard(**shard) for shard in shards] for split, shards in by_split.items()}
+                for size, by_split in content.pop("sizes").items()
+            }
+            class_names = tuple(content.pop("class_names"))
+            manifest = cls(**content, splits=splits, sizes=sizes, class_names=class_names)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise UsageError(f"{path}: not a manifest of schema {SCHEMA_VERSION}: {error}; prepare again") from None
+        if manifest.fingerprint != fingerprint:
+            raise UsageError(f"{path}: its content does not match its fingerprint; it was edited: prepare again")
+        return manifest

@@ -1,0 +1,96 @@
+"""Every shard of a dataset against its manifest."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
+from pathlib import Path
+
+from beam_prep.dataset.example_proto import from_example
+from beam_prep.dataset.manifest import Manifest, Shard
+from beam_prep.dataset.tfrecord import file_sha256, read_frames
+from beam_prep.storage import paths as storage
+from beam_prep.storage.mirror import local_copy
+from beam_prep.storage.paths import AnyPath
+
+
+def verify(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
+    """Reads all shards: present, digest, record count, both checksums, each record parsed, size and label in range, the
+    counts of each class, and no patient in two splits.
+
+    Args:
+        dataset: the folder.
+        progress: wraps the shards, for a progress bar.
+
+    Returns:
+        What differs, a line each; empty if the dataset is sound.
+
+    Raises:
+        UsageError: there is no manifest.
+    """
+    manifest = Manifest.read(dataset)
+    shards = [
+        (int(size), split, shard)
+        for size, by_split in manifest.sizes.items()
+        for split, listed in by_split.items()
+        for shard in listed
+    ]
+    place = {shard.path: (size, split) for size, split, shard in shards}
+    class_counts: dict[tuple[int, str], Counter[str]] = {}
+    groups: dict[str, set[str]] = {}
+    differences: list[str] = []
+    for shard in progress([shard for _, _, shard in shards]):
+        size, split = place[shard.path]
+        counts = class_counts.setdefault((size, split), Counter())
+        differences += _check_shard(dataset, shard, size, counts, groups.setdefault(split, set()), manifest)
+    for (size, split), counts in class_counts.items():
+        expected = manifest.splits[split].class_counts
+        found = {name: counts[name] for name in expected}
+        if found != expected:
+            differences.append(f"size {size}, {split}: expected classes {expected}, found {found}")
+    splits = sorted(groups)
+    for index, one in enumerate(splits):
+        for other in splits[index + 1 :]:
+            if shared := groups[one] & groups[other]:
+                differences.append(f"{len(shared)} patient groups are both in {one} and {other}, such as {min(shared)}")
+    differences += _foreign(dataset, set(place))
+    return differences
+
+
+def _check_shard(
+    dataset: AnyPath, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
+) -> Iterator[str]:
+    path = dataset / shard.path
+    if not path.is_file():
+        yield f"{shard.path}: missing"
+        return
+    with local_copy(path) as copy:
+        yield from _check_file(copy, shard, size, counts, groups, manifest)
+
+
+def _check_file(
+    file: Path, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
+) -> Iterator[str]:
+    sha256 = file_sha256(file)
+    if sha256 != shard.sha256:
+        yield f"{shard.path}: expected SHA-256 {shard.sha256[:12]}…, found {sha256[:12]}…"
+    num_records = 0
+    try:
+        for data in read_frames(file):
+            record = from_example(data)
+            num_records += 1
+            counts[manifest.class_names[record.label]] += 1
+            groups.add(record.group)
+            if (record.height, record.width) != (size, size):
+                yield f"{shard.path}: record {num_records - 1} is {record.width} x {record.height} px"
+    except (ValueError, IndexError) as error:
+        yield f"{shard.path}: record {num_records}: {str(error).removeprefix(f'{file}: ')}"
+    if num_records != shard.num_records:
+        yield f"{shard.path}: expected {shard.num_records} records, found {num_records}"
+
+
+def _foreign(dataset: AnyPath, listed: set[str]) -> Iterator[str]:
+    for name in sorted(name for name, *_ in storage.files(dataset)):
+        if fnmatch(name, "size-*/*") and name not in listed:
+            yield f"{name}: not in the manifest"

@@ -1,0 +1,1 @@
+"""One image: decode, equalize, resize to every size, measure."""

@@ -1,0 +1,188 @@
+"""Encoded bytes to grey images and back: decode, equalize, encode. The one preprocessing of all commands.
+
+DICOM is read in `images/dicom/reader.py`, all else here; `images/pyramid.py` resizes.
+
+Images stay Pillow images on the way: its C loops do a table look-up and a resize in a fraction of the time that numpy
+takes with its wider intermediate types. `images/kernels.py` has what goes faster still.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import warnings
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
+
+from beam_prep.images import kernels
+from beam_prep.images.clahe import clahe
+from beam_prep.images.dicom import reader as dicom
+from beam_prep.images.limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
+
+# Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
+# threads, and `warnings.catch_warnings` is for one thread only.
+warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam_prep\.(images|dicom)")
+
+# Pillow hands the pixels of an image out in pieces of this many bytes and joins them: one piece needs no second copy.
+ImageFile.MAXBLOCK = 2 * 2**20
+
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # as Pillow names them
+
+_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
+
+_VALUES = np.arange(256)
+_SQUARES = _VALUES**2
+
+
+def decode(data: bytes) -> Image.Image:
+    """Decodes a DICOM, JPEG, PNG, TIFF or BMP image to one grey channel, upright.
+
+    Args:
+        data: the file, at most `MAX_FILE_BYTES`.
+
+    Returns:
+        A Pillow image, `L` (8 bit) or `I;16` (9 to 16 bit, values as stored), [height, width]. Colour becomes ITU-R
+        601 luma, which for a JPEG is its own Y channel; what is transparent is seen on black.
+
+    Raises:
+        ImageError: not an image, broken, cut short, of several frames, smaller or larger than can be right.
+    """
+    if not data:
+        raise ImageError("empty_file", "0 bytes")
+    if len(data) > MAX_FILE_BYTES:
+        raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
+    if dicom.is_dicom(data):
+        return dicom.decode(data)
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+        check_size(*image.size)
+        _check_layout(image)
+        image.draft("L", image.size)  # JPEG: decode the luma channel only
+        image.load()
+        tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; a turned copy has none
+        ImageOps.exif_transpose(image, in_place=True)
+        return _grey16(image, tags) if image.mode.startswith("I") else _grey(image)
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        known = ", ".join(("DICOM", *FORMATS))
+        raise ImageError("not_an_image", f"none of {known}; starts with {data[:8].hex()}") from None
+    except Image.DecompressionBombError:
+        raise ImageError("too_many_pixels", f"at most {MAX_PIXELS} in all") from None
+    except MemoryError:
+        raise
+    except Exception as error:  # a decoder fed broken bytes may raise anything; whatever it is, this image is out
+        raise ImageError("undecodable", f"{type(error).__name__}: {error}") from None
+
+
+def _check_layout(image: Image.Image) -> None:
+    """Rejects what the header tells is no single grey or colour image of at most 16 bit."""
+    if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
+        raise ImageError("multi_frame", "more than one page or frame")
+    if isinstance(image, TiffImageFile):
+        if image.mode == "F" or max(image.tag_v2.get(_TIFF_BITS, (1,))) > 16:
+            raise ImageError("unsupported_depth", "floating point or more than 16 bit a sample")
+        tile = image.tag_v2.get(_TIFF_TILE_WIDTH, 0) * image.tag_v2.get(_TIFF_TILE_LENGTH, 0)
+        if tile > MAX_PIXELS:
+            raise ImageError("too_many_pixels", f"a tile of {tile} px, at most {MAX_PIXELS} in all")
+        boxes = [part[1] for part in image.tile if part[1]]
+        covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
+        if covered < image.width * image.height:  # Pillow would leave the rest black
+            raise ImageError("undecodable", f"strips of {covered} px, {image.width} x {image.height} px in the header")
+
+
+def _grey(image: Image.Image) -> Image.Image:
+    if "transparency" in image.info or image.mode == "PA":
+        image = image.convert("RGBA")
+    if image.mode == "LAB":
+        return image.getchannel("L")
+    if image.mode in ("RGBA", "LA"):
+        black = Image.new("L", image.size)
+        black.paste(image.convert("L"), mask=image.getchannel("A"))
+        return black
+    if image.mode == "P":
+        image = image.convert("RGB")
+    return image if image.mode == "L" else image.convert("L")
+
+
+def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
+    """`I;16` of any byte order, and `I`, which Pillow makes of signed 16 bit."""
+    if image.mode == "I;16" and not tags and "transparency" not in image.info:
+        return image
+    pixels = np.asarray(image).astype(np.int32)
+    if image.mode == "I" and tags:
+        pixels += 32768
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8 bit round
+        pixels = 2 ** tags.get(_TIFF_BITS, (16,))[0] - 1 - pixels
+    if isinstance(image.info.get("transparency"), int):
+        pixels[pixels == image.info["transparency"]] = 0
+    return Image.fromarray(pixels.clip(0, 65535).astype(np.uint16))
+
+
+def digest(pixels: bytes) -> str:
+    """SHA-256 (hex) of the decoded pixels, row by row, 16-bit ones little-endian: `image/source_id`."""
+    return hashlib.sha256(pixels).hexdigest()
+
+
+def equalize(image: Image.Image, equalization: str) -> Image.Image:
+    """Spreads the contrast at full size and depth.
+
+    Args:
+        image: `L` or `I;16`, as `decode` gives it.
+        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; `clahe`, the same
+            for `skimage.exposure.equalize_adapthist`; or `none`, which keeps 8-bit values and scales the range of a
+            16-bit image to 0..255.
+
+    Returns:
+        `L`, the same size.
+
+    Source: Gonzalez and Woods, Digital Image Processing, 3.3 (each grey value becomes its cumulative frequency).
+    """
+    if equalization == "clahe":
+        return Image.fromarray(clahe(np.asarray(image)))
+    if image.mode == "L":
+        if equalization == "none":
+            return image
+        return image.point(hist_table(image.tobytes()))
+    pixels = np.asarray(image)
+    if equalization == "none":
+        low, high = int(pixels.min()), int(pixels.max())
+        table = np.clip((np.arange(65536) - low) * (255.0 / max(high - low, 1)), 0, 255).round().astype(np.uint8)
+    else:
+        table = _cumulative(np.bincount(pixels.ravel(), minlength=65536))
+    return Image.fromarray(table[pixels])
+
+
+def hist_table(pixels: bytes) -> bytes:
+    """What equalization by `hist` makes of each value of an image of 8 bit: uint8 [256]."""
+    return _cumulative(kernels.histogram(pixels)).tobytes()
+
+
+def _cumulative(counts: np.ndarray) -> np.ndarray:
+    """Histogram int64 [V] to a table uint8 [V]: the share of pixels at or below each value, in 0..255."""
+    return (counts.cumsum() * (255.0 / counts.sum())).round().astype(np.uint8)
+
+
+def pixel_sums(image: Image.Image) -> tuple[int, int]:
+    """Sum and sum of squares of an `L` image's pixels: whole numbers, so that they add up alike in any order."""
+    counts = np.array(image.histogram(), np.int64)
+    return int(counts @ _VALUES), int(counts @ _SQUARES)
+
+
+def encode(image: Image.Image, encoding: str) -> bytes:
+    """An `L` image to the bytes of a record: `raw` (height * width bytes, row by row) or `png`."""
+    if encoding == "raw":
+        return image.tobytes()
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_record(encoded: bytes, *, encoding: str, height: int, width: int) -> np.ndarray:
+    """The inverse of `encode`: uint8 [height, width]."""
+    if encoding == "raw":
+        return np.frombuffer(encoded, np.uint8).reshape(height, width)
+    return np.asarray(decode(encoded))

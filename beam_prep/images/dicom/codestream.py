@@ -1,0 +1,149 @@
+"""Compressed frames of DICOM: the size that a code stream claims, its end, and decoders where pydicom has no safe one.
+
+Decoders allocate by the size in the code stream, whatever the header around it says. RLE is decoded here because no
+library at hand is sure to stop at the end of its buffer. So is JPEG, but for baseline: pydicom would ask GDCM, which
+some broken frames bring down with the whole process, and for 12 bit nobody.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from beam_prep.images.limits import ImageError
+
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG SOFn, and SOF55 of JPEG-LS
+START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+
+
+def frame_size(frame: bytes) -> tuple[int, int, int]:
+    """Reads the size off the start of a frame.
+
+    Args:
+        frame: a JPEG, JPEG-LS or JPEG 2000 code stream.
+
+    Returns:
+        (width, height, samples of a pixel), px.
+
+    Raises:
+        ImageError: no code stream.
+
+    Source: ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1.
+    """
+    if frame[:4] == b"\xff\x4f\xff\x51":
+        numbers = [int.from_bytes(frame[8 + 4 * i : 12 + 4 * i], "big") for i in range(4)]
+        return numbers[0] - numbers[2], numbers[1] - numbers[3], int.from_bytes(frame[40:42], "big")
+    if frame[:2] == b"\xff\xd8":
+        at = _start_of_frame(frame)
+        height, width = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
+        return width, height, frame[at + 9]
+    raise ImageError("undecodable", "DICOM: a frame that is no code stream")
+
+
+def jpeg_bits(frame: bytes) -> int:
+    """Reads the bits of a sample off the start of a JPEG frame.
+
+    Raises:
+        ImageError: no start of a frame.
+    """
+    return frame[_start_of_frame(frame) + 4]
+
+
+def _start_of_frame(frame: bytes) -> int:
+    """Where its marker is."""
+    at = 2
+    while at + 9 < len(frame):
+        if frame[at] != 0xFF:
+            break
+        marker = frame[at + 1]
+        if marker == 0xFF:  # fill
+            at += 1
+        elif marker in WITHOUT_LENGTH:
+            at += 2
+        elif marker in START_OF_FRAME:
+            return at
+        else:
+            at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    raise ImageError("undecodable", "DICOM: a JPEG frame without a header")
+
+
+def check_end(frame: bytes) -> None:
+    """Rejects a JPEG or JPEG-LS frame that is cut short: libjpeg makes up what is missing, CharLS is at it for minutes.
+
+    Raises:
+        ImageError: there is no end.
+    """
+    if frame.rfind(END_OF_IMAGE) < frame.rfind(START_OF_SCAN):
+        raise ImageError("undecodable", "DICOM: a frame that is cut short")
+
+
+def decode_jpeg(frame: bytes) -> np.ndarray:
+    """Decodes a JPEG frame, lossless of 2 to 16 bit or sequential of 8 or 12 bit; by libjpeg-turbo.
+
+    Args:
+        frame: of a size that `frame_size` told.
+
+    Returns:
+        uint8 or uint16 [height, width] or [height, width, 3]: the samples as they are coded, of whatever colour.
+
+    Raises:
+        ImageError: broken or cut short.
+    """
+    import imagecodecs
+
+    check_end(frame)
+    width, height, samples = frame_size(frame)
+    coded = None if samples == 1 else "rgb"  # said of both sides: nothing is converted
+    try:
+        pixels = imagecodecs.jpeg8_decode(frame, colorspace=coded, outcolorspace=coded)
+    except imagecodecs.Jpeg8Error:
+        raise ImageError("undecodable", "DICOM: a JPEG frame that is broken") from None
+    if pixels.shape[:2] != (height, width):
+        raise ImageError("undecodable", "DICOM: a JPEG frame of two sizes")
+    return pixels
+
+
+def decode_rle(frame: bytes, *, num_pixels: int, num_samples: int, sample_bytes: int) -> np.ndarray:
+    """Decodes an RLE frame.
+
+    Args:
+        frame: the frame with its header of 64 bytes.
+        num_pixels: how many there must be; what comes after them is left out.
+        num_samples: of a pixel.
+        sample_bytes: 1 or 2; there must be a segment for each byte of a pixel.
+
+    Returns:
+        uint8 or little-endian uint16 [num_pixels, num_samples].
+
+    Raises:
+        ImageError: another number of segments, or one that is cut short.
+
+    Source: DICOM PS3.5 G.3 to G.5.
+    """
+    header = [int.from_bytes(frame[i : i + 4], "little") for i in range(0, 64, 4)]
+    num_segments = num_samples * sample_bytes
+    if header[0] != num_segments or len(frame) < 64 or not num_segments < 16:
+        raise ImageError("undecodable", f"DICOM: {num_segments} RLE segments expected, {header[0]} found")
+    ends = [*header[2 : num_segments + 1], len(frame)]
+    segments = []
+    for start, end in zip(header[1 : num_segments + 1], ends, strict=True):
+        segments.append(_unpack_bits(frame[start:end], num_pixels))
+    planes = np.stack(segments).reshape(num_samples, sample_bytes, num_pixels)  # of each sample the highest byte first
+    return np.ascontiguousarray(planes[:, ::-1].transpose(2, 0, 1)).view(f"<u{sample_bytes}")[..., 0]
+
+
+def _unpack_bits(packed: bytes, length: int) -> np.ndarray:
+    unpacked = bytearray()
+    at = 0
+    while len(unpacked) < length and at + 1 < len(packed):
+        count = packed[at]
+        if count < 128:  # that many, and one, as they are
+            unpacked += packed[at + 1 : at + 2 + count]
+            at += count + 2
+        else:
+            if count > 128:
+                unpacked += packed[at + 1 : at + 2] * (257 - count)
+            at += 2 if count > 128 else 1
+    if len(unpacked) < length:
+        raise ImageError("undecodable", "DICOM: an RLE segment that is cut short")
+    return np.frombuffer(unpacked, np.uint8, length)

@@ -1,0 +1,1 @@
+"""HTML pages of all packages: the base template, figures and tables."""

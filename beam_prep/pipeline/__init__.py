@@ -1,0 +1,1 @@
+"""The Beam job: graph, runners, spool, resume."""

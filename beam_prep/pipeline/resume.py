@@ -1,0 +1,102 @@
+"""What a job that was cut short has done already: its prepared images and finished shards, where they still hold.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.manifest import Shard
+from beam_prep.pipeline.spool import Span, read_notes
+from beam_prep.pipeline.work_folder import WorkFolder
+from beam_prep.planning.plan import ShardTask
+from beam_prep.planning.splits import Prepared
+from beam_prep.sources.discover import Source
+from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import AnyPath
+
+
+class Stamp(NamedTuple):
+    """A file as it was when it was read: another size (bytes) or time of change (ns) means that it has changed.
+
+    Of an object in a bucket, its generation stands in the place of the time.
+    """
+
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def of(cls, path: AnyPath) -> Stamp:
+        """Raises OSError where the file can't be looked at."""
+        status = path.stat()
+        return cls(status.st_size, status.st_mtime_ns)
+
+
+def note_of(source: Source, stamp: Stamp, prepared: Prepared) -> str:
+    """One line of the spool's notes: an image that is done."""
+    return json.dumps({"source": source.to_json(), "stamp": stamp, "prepared": prepared._asdict()})
+
+
+def prepared_of(note: str) -> Prepared:
+    """The image of a note."""
+    fields = json.loads(note)["prepared"]
+    fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
+    fields["spans"] = tuple(Span(*span) for span in fields["spans"])
+    fields["traits"] = Traits(*fields["traits"])
+    return Prepared(**fields)
+
+
+def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[list[Source], list[str]]:
+    """Sources that are still to be prepared, and the notes of those that need not be.
+
+    A note holds where file, class, split and patient are as they were then and its records are whole in the spool.
+    """
+    notes: dict[str, tuple[list[int], str]] = {}  # source → stamp and note
+    lengths = {path.name: path.stat().st_size for path in Path(work.spool).glob("*.spool")}
+    for note in read_notes(work.spool):
+        content = json.loads(note)
+        if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
+            notes[content["source"]] = content["stamp"], note
+    found = {file.name: Stamp(file.size, file.stamp) for file in storage.files(storage.path(root))} if notes else {}
+    fresh, done = [], []
+    for source in sources:
+        stamp, note = notes.get(source.to_json(), (None, ""))
+        if stamp is not None and tuple(stamp) == found.get(source.filename):
+            done.append(note)
+        else:
+            fresh.append(source)
+    return fresh, done
+
+
+def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | None:
+    """The shard of a task if it was written before from the same spans; None if it is yet to be written."""
+    try:
+        receipt = json.loads(_receipt(work, task).read_text(encoding="utf-8"))
+        shard = Shard(**receipt["shard"])
+        size_bytes = (storage.path(dataset) / shard.path).stat().st_size
+        if receipt["spans"] == _digest(task.spans) and size_bytes == shard.size_bytes:
+            return shard
+    except (OSError, ValueError):  # no receipt, or no shard
+        pass
+    return None
+
+
+def keep_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
+    """Notes that the shard of a task is written."""
+    receipt = {"spans": _digest(task.spans), "shard": asdict(shard)}
+    storage.write_text(_receipt(work, task), json.dumps(receipt))
+
+
+def _receipt(work: WorkFolder, task: ShardTask) -> AnyPath:
+    return storage.path(work.receipts) / (task.path.replace("/", "--") + ".json")
+
+
+def _digest(spans: Sequence[Span]) -> str:
+    return hashlib.sha256(json.dumps(spans).encode()).hexdigest()

@@ -1,0 +1,169 @@
+"""All metadata in, the dataset's plan out: which record goes to which place of which shard. A pure function."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+
+from beam_prep.dataset.manifest import Manifest, Shard, Split
+from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.tfrecord import pick_num_shards, shard_bounds, shard_name, size_folder
+from beam_prep.pipeline.spool import Span
+from beam_prep.planning.shortcut_audit import Audit, make_audit
+from beam_prep.planning.splits import Duplicate, Fractions, NearDuplicate, Prepared, Rejected, assign
+
+TEST_SET_TWICE = "the input has a test set already (a test folder, or a metadata file that says so); leave the flag out"
+
+
+@dataclass(frozen=True)
+class ShardTask:
+    """One shard to write: its path relative to the dataset, and its records in order."""
+
+    path: str
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What the second pass writes, and all that the manifest needs but the digests of the shards."""
+
+    tasks: list[ShardTask]
+    shard_paths: dict[str, dict[str, list[str]]]
+    splits: dict[str, Split]
+    pixels: dict[str, dict[str, float] | None]
+    num_inputs: int
+    duplicates: list[Duplicate]
+    near_duplicates: list[NearDuplicate]
+    rejected: list[Rejected]
+    audit: Audit
+    max_rejected_fraction: float
+    options: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> str | None:
+        """Why no dataset may come of this; None if one may."""
+        missing = [name for name in CLASS_NAMES if not any(split.class_counts[name] for split in self.splits.values())]
+        reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "none"
+        rejected = f"{len(self.rejected)} of {self.num_inputs} inputs are rejected ({reasons})"
+        if missing:
+            return f"no image of class {' or '.join(missing)} is left: {rejected}"
+        if len(self.rejected) > self.max_rejected_fraction * self.num_inputs:
+            first = ", ".join(f"{each.filename}: {each.detail}" for each in self.rejected[:3])
+            return (
+                f"{rejected}, more than --max_rejected_fraction {self.max_rejected_fraction:g} allows; such as {first}"
+            )
+        return None
+
+    @property
+    def rejected_by_reason(self) -> dict[str, int]:
+        """How many inputs were rejected, by reason, in the order of the words."""
+        return dict(sorted(Counter(rejected.reason for rejected in self.rejected).items()))
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """What became of the inputs: `inputs` = `records` + `duplicates` + `rejected`, and those by reason."""
+        return {
+            "inputs": self.num_inputs,
+            "records": sum(split.num_records for split in self.splits.values()),
+            "duplicates": len(self.duplicates),
+            "rejected": len(self.rejected),
+            **{f"rejected_{reason}": count for reason, count in self.rejected_by_reason.items()},
+        }
+
+    def manifest(self, shards: Sequence[Shard], software: dict[str, str]) -> Manifest:
+        """The manifest, once all shards are written."""
+        by_path = {shard.path: shard for shard in shards}
+        return Manifest(
+            num_inputs=self.counts["inputs"],
+            num_records=self.counts["records"],
+            num_duplicates=self.counts["duplicates"],
+            num_rejected=self.counts["rejected"],
+            num_near_duplicates=len(self.near_duplicates),
+            rejected_by_reason=self.rejected_by_reason,
+            options=self.options,
+            splits=self.splits,
+            pixels=self.pixels,
+            sizes={
+                size: {split: [by_path[path] for path in paths] for split, paths in by_split.items()}
+                for size, by_split in self.shard_paths.items()
+            },
+            software=software,
+        )
+
+
+def has_test_set(outcomes: Iterable[Prepared | Rejected]) -> bool:
+    """Whether images are said to be of the test set."""
+    return any(isinstance(outcome, Prepared) and outcome.split == "test" for outcome in outcomes)
+
+
+def make_plan(
+    outcomes: Sequence[Prepared | Rejected],
+    *,
+    image_sizes: Sequence[int],
+    fractions: Fractions,
+    num_shards: int,
+    max_rejected_fraction: float,
+    options: dict[str, Any],
+) -> Plan:
+    """Plans the dataset.
+
+    Args:
+        outcomes: one for each input, in any order.
+        image_sizes: px, ascending, as the spans of each image are.
+        fractions: of the splits.
+        num_shards: per split; 0 picks by size.
+        max_rejected_fraction: in 0..1; with more rejections there is a problem.
+        options: what goes into the manifest as options.
+    """
+    prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+    unreadable = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
+    assignment = assign(prepared, fractions)
+
+    tasks: list[ShardTask] = []
+    shard_paths: dict[str, dict[str, list[str]]] = {str(size): {} for size in image_sizes}
+    splits: dict[str, Split] = {}
+    for split, images in assignment.splits.items():
+        counts = Counter(image.label for image in images)
+        by_class = {name: counts[label] for label, name in enumerate(CLASS_NAMES)}
+        splits[split] = Split.from_counts(by_class, num_groups=len({image.group for image in images}))
+        largest = sum(image.spans[-1].length for image in images) // max(len(images), 1)
+        bounds = shard_bounds(len(images), pick_num_shards(len(images), largest, num_shards) if images else 0)
+        for which, size in enumerate(image_sizes):
+            paths = [f"{size_folder(size)}/{shard_name(split, index, len(bounds))}" for index in range(len(bounds))]
+            shard_paths[str(size)][split] = paths
+            tasks += [
+                ShardTask(path, tuple(image.spans[which] for image in images[start:end]))
+                for path, (start, end) in zip(paths, bounds, strict=True)
+            ]
+    return Plan(
+        tasks=tasks,
+        shard_paths=shard_paths,
+        splits=splits,
+        pixels={
+            str(size): _pixel_statistics([image.sums[which] for image in assignment.splits["train"]], size)
+            for which, size in enumerate(image_sizes)
+        },
+        num_inputs=len(outcomes),
+        duplicates=assignment.duplicates,
+        near_duplicates=assignment.near_duplicates,
+        rejected=sorted(unreadable + assignment.rejected),
+        audit=make_audit(
+            (image.label, image.group_rank, image.traits) for images in assignment.splits.values() for image in images
+        ),
+        max_rejected_fraction=max_rejected_fraction,
+        options=options,
+    )
+
+
+def _pixel_statistics(sums: Sequence[tuple[int, int]], image_px: int) -> dict[str, float] | None:
+    """Mean and deviation over all pixels of square images, from whole numbers: the same in any order."""
+    count = len(sums) * image_px**2
+    if not count:
+        return None
+    total, squares = sum(one for one, _ in sums), sum(square for _, square in sums)
+    variance = Fraction(squares, count) - Fraction(total, count) ** 2
+    return {"mean": total / count, "std": math.sqrt(variance)}

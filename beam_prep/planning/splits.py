@@ -1,0 +1,184 @@
+"""Duplicates and patient groups to splits: a pure function of the data, whatever its order. Standard library only."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from beam_prep.dataset.image_stats import Traits
+from beam_prep.pipeline.spool import Span
+from beam_prep.planning.duplicates import Components, near_pairs
+
+RANKS = 2**64
+_PRECEDENCE = ("train", "val", "test")  # of patients whose images are said to be in several
+
+
+class Prepared(NamedTuple):
+    """What the first pass hands on of an image; its pixels are in the spool.
+
+    Attributes:
+        filename: path relative to the input folder.
+        label: index into `schema.CLASS_NAMES`.
+        split: where a test folder or a metadata file puts it; None leaves it to the hash.
+        group: salted hash of the patient group.
+        group_rank: where the patient falls in [0, 2**64); decides its split.
+        order: where the image falls in [0, 2**64); decides its place in a shard.
+        pixels: width, height and SHA-256 of the decoded image: equal for exact duplicates only.
+        perceptual_hash: alike for near duplicates.
+        sums: sum and sum of squares of the pixels, for each image size, ascending.
+        spans: where the record lies, one for each image size, ascending.
+        traits: what could tell the class without a look at the lung.
+    """
+
+    filename: str
+    label: int
+    split: str | None
+    group: str
+    group_rank: int
+    order: int
+    pixels: str
+    perceptual_hash: int
+    sums: tuple[tuple[int, int], ...]
+    spans: tuple[Span, ...]
+    traits: Traits
+
+
+class Rejected(NamedTuple):
+    """An input that gives no record: why, in a word to count by and in detail."""
+
+    filename: str
+    reason: str
+    detail: str
+
+
+class Duplicate(NamedTuple):
+    """An input with the same pixels as another, which is kept."""
+
+    filename: str
+    duplicate_of: str
+
+
+class NearDuplicate(NamedTuple):
+    """Two records that look the same; both are kept, in one split. `distance` is in bits of 256."""
+
+    filename: str
+    near_duplicate_of: str
+    distance: int
+
+
+class Fractions(NamedTuple):
+    """What share of the patients goes where, and whether the shares are met exactly in each class."""
+
+    val: float
+    test: float = 0.0
+    stratify: bool = False
+
+
+class Assignment(NamedTuple):
+    """Every input in exactly one place.
+
+    Attributes:
+        splits: split name → images in the order of the shards.
+        duplicates: by file name.
+        near_duplicates: by file name.
+        rejected: by file name.
+    """
+
+    splits: dict[str, list[Prepared]]
+    duplicates: list[Duplicate]
+    near_duplicates: list[NearDuplicate]
+    rejected: list[Rejected]
+
+
+def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
+    """Finds duplicates and gives every patient one split.
+
+    Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. The
+    same pixels under two classes are rejected, all of them. Patients that share an image, or have images that are near
+    duplicates, are one group. A group with images of the test set belongs to it: its images outside would leak and are
+    rejected. Any other group goes where its rank says (the smallest of its patients'), so that it stays where it is
+    when images are added.
+
+    Args:
+        images: all decodable images, in any order.
+        fractions: `test` must be 0 where images say that they are of the test set.
+    """
+    kept, duplicates, rejected = _exact_duplicates(images)
+    components = Components({image.group for image in [*kept, *(image for image, _ in duplicates)]})
+    for image, original in duplicates:
+        components.link(original.group, image.group)
+    pairs = near_pairs([image.perceptual_hash for image in kept])
+    for one, other, _ in pairs:
+        components.link(kept[one].group, kept[other].group)
+
+    members: dict[str, list[Prepared]] = defaultdict(list)
+    for image in kept:
+        members[components.find(image.group)].append(image)
+    split_of = _split_groups(members, fractions)
+
+    splits: dict[str, list[Prepared]] = {"train": [], "val": [], "test": []}
+    for image in sorted(kept, key=lambda image: (image.order, image.filename)):
+        split = split_of[components.find(image.group)]
+        # An image that was not said to be of the test set may be in it only where the whole set is drawn by hash.
+        joins = image.split == split or (image.split is None and (split != "test" or fractions.test > 0))
+        if not joins:
+            rejected.append(
+                Rejected(image.filename, f"patient_in_{split}", f"its patient is also in the {split} split")
+            )
+        else:
+            splits[split].append(image)
+    near = [NearDuplicate(kept[other].filename, kept[one].filename, distance) for one, other, distance in pairs]
+    exact = [Duplicate(image.filename, original.filename) for image, original in duplicates]
+    return Assignment(splits, sorted(exact), sorted(near), sorted(rejected))
+
+
+def _exact_duplicates(
+    images: Iterable[Prepared],
+) -> tuple[list[Prepared], list[tuple[Prepared, Prepared]], list[Rejected]]:
+    """Images that are kept, (duplicate, original) pairs, and those whose pixels stand under two classes."""
+    by_pixels: dict[str, list[Prepared]] = defaultdict(list)
+    for image in sorted(images, key=lambda image: (image.split != "test", image.filename)):
+        by_pixels[image.pixels].append(image)
+    kept: list[Prepared] = []
+    duplicates: list[tuple[Prepared, Prepared]] = []
+    rejected: list[Rejected] = []
+    for first, *others in by_pixels.values():
+        if any(other.label != first.label for other in others):
+            names = ", ".join(sorted(image.filename for image in (first, *others)))
+            rejected += [Rejected(image.filename, "two_classes", f"same pixels: {names}") for image in (first, *others)]
+        else:
+            kept.append(first)
+            duplicates += [(other, first) for other in others]
+    return kept, duplicates, rejected
+
+
+def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> dict[str, str]:
+    """Group → split: as its images say, else by its rank."""
+    split_of: dict[str, str] = {}
+    free: dict[str, list[Prepared]] = {}
+    for group, images in members.items():
+        said = [image.split for image in images if image.split is not None]
+        if said:
+            split_of[group] = max(said, key=_PRECEDENCE.index)
+        else:
+            free[group] = images
+    rank_of = {group: min(image.group_rank for image in images) for group, images in free.items()}
+    if not fractions.stratify:
+        # Test takes the highest ranks, val the lowest: another share of the one hardly touches the other.
+        val_end = fractions.val * (1 - fractions.test) * RANKS
+        test_start = (1 - fractions.test) * RANKS
+        for group, rank in rank_of.items():
+            split_of[group] = "val" if rank < val_end else "test" if rank >= test_start else "train"
+        return split_of
+    for label in {image.label for images in free.values() for image in images}:
+        # A patient with images of both classes counts with the class of the first.
+        ranked = sorted((group for group in free if free[group][0].label == label), key=lambda group: rank_of[group])
+        total = sum(len(free[group]) for group in ranked)
+        val_end, test_start = total * fractions.val * (1 - fractions.test), total * (1 - fractions.test)
+        done = 0
+        for group in ranked:
+            middle = done + len(free[group]) / 2  # in a split if most of the group is
+            split_of[group] = "val" if middle < val_end else "test" if middle >= test_start else "train"
+            done += len(free[group])
+    return split_of

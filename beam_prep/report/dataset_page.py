@@ -1,0 +1,146 @@
+"""The dataset report: one self-contained HTML page that shows what is in a dataset and how it came to be."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from beam_prep.dataset.image_stats import FEATURES
+from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
+from beam_prep.pages.page import render, write_page
+from beam_prep.planning.shortcut_audit import Audit, Shortcut
+from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
+from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
+from beam_prep.storage.paths import AnyPath
+
+REPORT_NAME = "report.html"
+MAX_LISTED = 200
+SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # and their units
+AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
+WARN_AUROC = 0.7
+
+# From which AUROC on a feature tells how much of the class.
+VERDICTS = ((0.9, "nearly all"), (WARN_AUROC, "much"), (0.6, "a little"), (0.0, "next to nothing"))
+
+
+def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
+    """Writes `report.html` into a dataset; the same dataset and input give the same bytes.
+
+    Args:
+        dataset: folder, as `prepare` wrote it.
+        input_dir: folder with the raw images, for the pictures that are in no record; left out without it.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        UsageError: the folder holds no dataset.
+    """
+    manifest = Manifest.read(dataset)
+    samples, problem = read_samples(dataset, manifest)
+    rejected = _read_lines(dataset / REJECTED_NAME, ("filename", "reason", "detail"))
+    duplicates = _read_lines(dataset / DUPLICATES_NAME, ("filename", "duplicate_of"))
+    near_duplicates = _read_lines(dataset / NEAR_DUPLICATES_NAME, ("filename", "near_duplicate_of", "distance"))
+    exact_rows = ((row["filename"], row["duplicate_of"], 0) for row in duplicates or [])
+    near_rows = ((row["filename"], row["near_duplicate_of"], row["distance"]) for row in near_duplicates or [])
+    html = render(
+        "beam_prep.report",
+        "dataset.html.j2",
+        name=dataset.resolve().name,
+        manifest=manifest,
+        num_patients=sum(split.num_groups for split in manifest.splits.values()),
+        class_totals={
+            name: sum(split.class_counts[name] for split in manifest.splits.values()) for name in manifest.class_names
+        },
+        chart=split_chart(manifest),
+        sample_px=max(manifest.image_sizes, default=0),
+        samples={
+            name: [record_picture(record) for record in records]
+            for name, records in zip(manifest.class_names, samples, strict=True)
+        },
+        samples_problem=problem,
+        pairs=before_and_after(samples, input_dir, manifest.class_names) if input_dir is not None else [],
+        grey_top=GREY_TOP,
+        raw_missing=_raw_missing(manifest, input_dir, "the raw images are no longer in the input folder."),
+        rejected=rejected,
+        rejected_missing=_raw_missing(manifest, input_dir, "none of the files can be decoded."),
+        rejected_pictures=rejected_pictures(rejected or [], input_dir) if input_dir is not None else {},
+        duplicates=duplicates,
+        near_duplicates=near_duplicates,
+        copies=side_by_side(exact_rows, input_dir) if input_dir is not None else [],
+        near_copies=side_by_side(near_rows, input_dir) if input_dir is not None else [],
+        max_listed=MAX_LISTED,
+        shards=list(_shard_rows(manifest)),
+        **_audit_values(Audit.read(dataset)),
+    )
+    path = dataset / REPORT_NAME
+    write_page(path, html)
+    return path
+
+
+def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, otherwise: str) -> str:
+    """Why no picture of a raw image is there."""
+    if input_dir is None:
+        return "the raw images were not given; name their folder with --input."
+    if manifest.options.get("anonymize"):
+        return "with --anonymize the dataset does not tell which files they are."
+    return otherwise
+
+
+def _audit_values(audit: Audit | None) -> dict[str, Any]:
+    """What the template names of the audit."""
+    if audit is None:
+        return {"audit": None}
+    telling = audit.telling(WARN_AUROC)
+    histograms = {name: audit.shortcuts[name].histogram for name in (*SIZE_FIGURES, *AUDIT_FIGURES)}
+    varied = {name: histogram for name, histogram in histograms.items() if histogram.num_bins > 1}
+    return {
+        "audit": audit,
+        "features": FEATURES,
+        "verdicts": {name: _verdict(shortcut, audit.chance_auroc) for name, shortcut in audit.shortcuts.items()},
+        "telling": [FEATURES[name].title for name in telling],
+        "warn_auroc": WARN_AUROC,
+        "patients_text": " and ".join(f"{count:,} {name}" for name, count in audit.num_groups.items()),
+        "size_figures": [class_histogram(FEATURES[name], varied[name], 4.0) for name in SIZE_FIGURES if name in varied],
+        "size_constants": [
+            f"{FEATURES[name].title.lower()} {histograms[name].start:g}{unit}"
+            for name, unit in SIZE_FIGURES.items()
+            if histograms[name].num_bins == 1
+        ],
+        "audit_figures": [
+            class_histogram(FEATURES[name], varied[name], 4.7) for name in AUDIT_FIGURES if name in varied
+        ],
+    }
+
+
+def _verdict(shortcut: Shortcut, chance_auroc: float | None) -> str:
+    if shortcut.best is None:
+        return f"not defined: {shortcut.note}"
+    if shortcut.note:
+        return f"nothing: {shortcut.note}"
+    if chance_auroc is None or shortcut.best <= chance_auroc:
+        return "nothing beyond chance"
+    return next(words for auroc, words in VERDICTS if shortcut.best >= auroc)
+
+
+def _read_lines(path: AnyPath, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:
+    """The lines of a JSON lines file; None if it is not there or not what it should be."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return [{key: line[key] for key in keys} for line in map(json.loads, lines)]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _shard_rows(manifest: Manifest) -> Iterator[dict[str, object]]:
+    for image_px in manifest.image_sizes:
+        for split in manifest.splits:
+            shards = manifest.shards(image_px, split)
+            yield {
+                "image_px": image_px,
+                "split": split,
+                "num_shards": len(shards),
+                "num_records": sum(shard.num_records for shard in shards),
+                "size_bytes": sum(shard.size_bytes for shard in shards),
+            }

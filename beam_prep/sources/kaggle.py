@@ -1,0 +1,105 @@
+"""Public data sets from Kaggle, by its own client: the archive, then the files out of it."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import os
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beam_prep.config import DownloadConfig
+from beam_prep.console.errors import RunError, UsageError
+from beam_prep.sources.unzip import unpack, unpacked_bytes
+from beam_prep.storage.locks import exclusive
+
+if TYPE_CHECKING:
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+DATASETS = {"chest-xray-pneumonia": "paultimothymooney/chest-xray-pneumonia"}
+"""Short names; others are given as Kaggle writes them, OWNER/NAME."""
+
+
+def download(config: DownloadConfig) -> int:
+    """Downloads and unpacks a data set; a download that was cut short goes on where it was.
+
+    All happens in a folder beside the output, which becomes the output by rename: there is never half a data set.
+
+    Returns:
+        How many files it has.
+
+    Raises:
+        UsageError: an unknown name, no client, no credentials, or an output folder that is not empty.
+        RunError: Kaggle refuses, can't be reached, or sent a broken archive.
+    """
+    dataset = DATASETS.get(config.dataset, config.dataset)
+    if dataset.count("/") != 1:
+        known = ", ".join(DATASETS)
+        raise UsageError(f"--dataset {config.dataset}: expected one of {known}, or OWNER/NAME as Kaggle writes it")
+    output = Path(config.output)
+    if output.exists() and (not output.is_dir() or any(output.iterdir())):
+        raise UsageError(f"--output {output}: expected an empty or absent folder; name another one")
+    partial = output.with_name(f"{output.name}.partial")
+    with exclusive(partial):
+        archive = _fetch(dataset, partial)
+        num_files = _unpack(archive, partial / "files")
+        os.replace(partial / "files", output)
+        shutil.rmtree(partial)
+    return num_files
+
+
+def _fetch(dataset: str, folder: Path) -> Path:
+    """Brings the archive of a data set into a folder, or what is missing of it."""
+    client = _sign_in()
+    import requests
+
+    url = f"https://www.kaggle.com/datasets/{dataset}"
+    try:
+        with contextlib.redirect_stdout(sys.stderr):  # the client prints there, and shows its bar
+            client.dataset_download_files(dataset, path=str(folder), quiet=False)
+    except requests.exceptions.HTTPError as error:
+        code = error.response.status_code if error.response is not None else 0
+        reasons = {
+            401: "does not accept the credentials; make new ones on https://www.kaggle.com/settings",
+            403: f"forbids the download; sign in and agree to the terms of the data set: {url}",
+            404: f"has no such data set; look at {url}",
+        }
+        raise RunError(f"{dataset}: Kaggle {reasons.get(code, f'answers {error}; try again later')}") from None
+    except (requests.exceptions.RequestException, OSError, ValueError) as error:
+        raise RunError(f"{dataset}: {error}; the same command goes on where the download stopped") from None
+    return folder / f"{dataset.split('/')[1]}.zip"
+
+
+def _unpack(archive: Path, folder: Path) -> int:
+    from tqdm import tqdm
+
+    shutil.rmtree(folder, ignore_errors=True)  # of a job that was cut short
+    with tqdm(total=unpacked_bytes(archive), desc="unpack", unit="B", unit_scale=True) as bar:
+        return unpack(archive, folder, bar.update)
+
+
+def _sign_in() -> KaggleApi:
+    """Kaggle's client with the credentials that it finds where it looks for them.
+
+    Raises:
+        UsageError: it is not installed, or finds none.
+    """
+    # While it loads and signs in, the client prints what its own command line needs.
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        try:
+            from kaggle.api.kaggle_api_extended import KaggleApi
+        except ModuleNotFoundError:
+            raise UsageError("Kaggle's client is not installed: pip install 'cxrflow[kaggle]' (Python 3.11+)") from None
+        logging.getLogger("kaggle").setLevel(logging.ERROR)
+        client = KaggleApi()
+        try:
+            client.authenticate()
+        except SystemExit:
+            raise UsageError(
+                "found no credentials for Kaggle; make an API token on https://www.kaggle.com/settings and put it into "
+                "~/.kaggle/kaggle.json or the variables KAGGLE_USERNAME and KAGGLE_KEY"
+            ) from None
+    return client

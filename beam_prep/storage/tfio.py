@@ -1,0 +1,163 @@
+"""Files in S3 and in Azure Blob Storage, which the trainer reads by TensorFlow with tensorflow-io, and nobody writes.
+
+What opens a dataset here is what streams it in the training. Standard library only; TensorFlow loads on use, and so
+never in the preparation, which takes none of these paths.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import importlib.util
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import IO, Any
+
+from beam_prep.console.errors import RunError, UsageError
+from beam_prep.storage.gcs import READ_AHEAD_BYTES, MissingObjectError, Status
+
+SCHEMES = ("s3", "az")
+
+INSTALL = "in an environment of its own: pip install --constraint constraints-tfio.txt 'cxrflow[tfio]'"
+CREDENTIALS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and S3_ENDPOINT, or TF_AZURE_STORAGE_KEY"
+
+
+@dataclass(frozen=True)
+class StreamedPath:
+    """A file or folder, of which only what is read has methods; see `pathlib.Path` for them.
+
+    Attributes:
+        place: `s3://BUCKET/NAME` or `az://ACCOUNT/CONTAINER/NAME`, without a "/" at the end.
+    """
+
+    place: str
+
+    def __str__(self) -> str:
+        return self.place
+
+    def __truediv__(self, name: str) -> StreamedPath:
+        return StreamedPath(f"{self.place}/{name}")
+
+    @property
+    def name(self) -> str:
+        return self.place.rpartition("/")[2]
+
+    def load(self) -> None:
+        """Loads what reads it.
+
+        Raises:
+            UsageError: it is not installed.
+        """
+        _tensorflow(self.scheme)
+
+    @property
+    def scheme(self) -> str:
+        return self.place.partition("://")[0]
+
+    def is_file(self) -> bool:
+        with self._files() as gfile:
+            return gfile.exists(self.place)
+
+    def is_dir(self) -> bool:
+        return any(True for _ in self.iterdir())
+
+    def iterdir(self) -> Iterator[StreamedPath]:
+        """What is right below; of a folder that is not there: nothing."""
+        try:
+            with self._files() as gfile:
+                names = gfile.listdir(self.place)
+        except FileNotFoundError:
+            return
+        yield from (self / name.rstrip("/") for name in sorted(names))
+
+    def stat(self) -> Status:
+        with self._files() as gfile:
+            return Status(gfile.stat(self.place).length, 0)
+
+    def read_bytes(self) -> bytes:
+        with self.open() as file:
+            return file.read()
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        return self.read_bytes().decode(encoding)
+
+    def open(self, mode: str = "rb") -> IO[bytes]:
+        """Reads the file as a stream, of which no more than `READ_AHEAD_BYTES` are held."""
+        if mode != "rb":
+            raise ValueError(f"mode {mode!r}; nothing is written there")
+        if not self.is_file():  # which az:// would read as an empty file
+            raise _missing(self)
+        return io.BufferedReader(_Reader(self), READ_AHEAD_BYTES)
+
+    @contextmanager
+    def _files(self) -> Iterator[Any]:
+        """`tf.io.gfile`, whose errors are turned into a `RunError` that names the file and what to do."""
+        tf = _tensorflow(self.scheme)
+        try:
+            yield tf.io.gfile
+        except tf.errors.NotFoundError as error:
+            raise _missing(self) from error
+        except tf.errors.OpError as error:
+            said = " ".join(error.message.split())[:200]
+            raise RunError(
+                f"{self}: the storage can't be read ({said}); check the network, and {CREDENTIALS}"
+            ) from error
+
+
+class _Reader(io.RawIOBase):
+    """A file as a stream."""
+
+    def __init__(self, path: StreamedPath) -> None:
+        self._path = path
+        with path._files() as gfile:
+            self._file = gfile.GFile(path.place, "rb")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        with self._path._files():
+            data = self._file.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _missing(path: StreamedPath) -> MissingObjectError:
+    missing = MissingObjectError(f"{path}: no such object; check the path")
+    missing.strerror = "no such object"
+    return missing
+
+
+@functools.cache
+def _tensorflow(scheme: str) -> Any:
+    """TensorFlow, to which tensorflow-io has added a scheme.
+
+    Raises:
+        UsageError: it is not installed, or not for this TensorFlow.
+    """
+    if importlib.util.find_spec("tensorflow_io") is None:
+        raise UsageError(f"{scheme}:// is read by tensorflow-io, which is not installed; install it {INSTALL}")
+    import tensorflow as tf
+    import tensorflow_io
+
+    if scheme not in tf.io.gfile.get_registered_schemes():
+        raise UsageError(
+            f"{scheme}:// is read by tensorflow-io, of which {tensorflow_io.__version__} does not go with "
+            f"TensorFlow {tf.__version__}; install both {INSTALL}"
+        )
+    _end_without_destructors()
+    return tf
+
+
+@functools.cache
+def _end_without_destructors() -> None:
+    """Has the process end, with its own exit code, before the C++ destructors run, and after Python has cleared up.
+
+    Once s3:// was used, those of tensorflow-io 0.37.1 abort it: "pure virtual method called", exit code 134.
+    """
+    if sys.platform == "linux":  # on_exit is of the GNU C library
+        libc = ctypes.CDLL(None)
+        libc.on_exit(libc._exit, None)

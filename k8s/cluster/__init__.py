@@ -1,0 +1,1 @@
+"""A cluster: submit, status, logs, wait, delete."""

@@ -1,0 +1,128 @@
+"""What can be told of a submission without its cluster."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
+from k8s.preflight.problem import Problem, error, warning
+from k8s.preflight.workload import Workload
+from k8s.render.pods import GKE_SPOT
+
+SPOT_GRACE_S = 15
+"""What GKE leaves a pod of the grace period when it takes a spot node away."""
+
+CHECKPOINT_BYTES = {
+    "baseline_cnn": 3 * 4 * 45_053_281,
+    "se_resnet": 4 * 4 * 2_838_425,
+    "vgg19": 4 * 4 * 20_090_177,
+    "inception_resnet_v2": 4 * 4 * 54_533_601,
+}
+"""Size of a checkpoint at 224 px, at most: the weights, the best ones, RMSprop's one or Adam's two slots, float32."""
+
+WRITE_BYTES_PER_S = 50e6
+"""What a pod writes to a claim or a bucket, as a careful guess."""
+
+
+def check_offline(workload: Workload) -> Iterator[Problem]:
+    """The problems of the pods of one template."""
+    try:
+        config = workload.config()
+    except UsageError as wrong:
+        yield error(f"{workload.title}: {wrong}")
+        return
+    if config is None:
+        return
+    yield from _check_batch(workload, config)
+    yield from _check_folders(workload, config)
+    yield from _check_image_size(config)
+    yield from _check_grace(workload)
+
+
+def _check_batch(workload: Workload, config: Any) -> Iterator[Problem]:
+    """Several nodes of a training share a batch; a worker of a sweep, which has a choice of them, trains on its own."""
+    if not workload.num_gpus:
+        return
+    if hasattr(config, "check_replicas"):
+        try:
+            config.check_replicas(workload.num_gpus * workload.num_pods)
+        except UsageError as wrong:
+            yield error(f"{workload.title}: {workload.num_pods} nodes of {workload.num_gpus} GPUs: {wrong}")
+        return
+    for size in _numbers(config, "batch_size"):
+        if size % workload.num_gpus:
+            yield error(
+                f"{workload.title}: --batch_size {size}: the {workload.num_gpus} GPUs of a worker do not divide it"
+            )
+
+
+def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
+    """What is read has to be in the pod, and what is written has to stay."""
+    for output in _texts(config, "output"):
+        if not workload.lasts(output):
+            volume = workload.volume_at(output)
+            where = f"on the volume {volume['name']}, which goes with the pod" if volume else "in the container itself"
+            yield error(
+                f"--output {output} is {where}: results and checkpoints would be lost; "
+                "take gs://BUCKET/PATH, or a path under a --pvc or --bucket"
+            )
+    for flag in ("data", "input", "config", "space", "salt_file", "metadata_csv"):
+        for path in _texts(config, flag):
+            if not workload.lasts(path):
+                yield error(
+                    f"--{flag} {path} is not in the pod; take gs://BUCKET/PATH, or a path under a --pvc or --bucket"
+                )
+    weights = workload.flag("weights", "none")
+    if weights not in ("none", "imagenet") and not workload.lasts(weights):
+        yield error(
+            f"--weights {weights} is not in the pod; put the file into a bucket or a claim and name it there, "
+            "or take --weights imagenet, which Keras downloads"
+        )
+
+
+def _check_image_size(config: Any) -> Iterator[Problem]:
+    """Where the dataset can be read from here, its sizes are looked at; elsewhere the pod will tell."""
+    for data in _texts(config, "data"):
+        if not Path(data, MANIFEST_NAME).is_file():
+            continue
+        try:
+            manifest = Manifest.read(data)
+            for size in _numbers(config, "image_size"):
+                manifest.shards(size, "train")
+        except UsageError as wrong:
+            yield error(f"--data {data}: {wrong}")
+
+
+def _texts(config: Any, flag: str) -> tuple[str, ...]:
+    """The values of a flag that may have one, several or none."""
+    value = getattr(config, flag, None)
+    return value if isinstance(value, tuple) else () if value is None else (value,)
+
+
+def _numbers(config: Any, flag: str) -> list[int]:
+    """The whole numbers among them; a sweep may have ranges too."""
+    return [int(value) for value in _texts(config, flag) if str(value).isdigit()]
+
+
+def _check_grace(workload: Workload) -> Iterator[Problem]:
+    arch = workload.flag("arch", "baseline_cnn")
+    if "trainer" not in workload.command or arch not in CHECKPOINT_BYTES:
+        return
+    grace_s = workload.pod.get("terminationGracePeriodSeconds", 30)
+    spot = workload.node_selector.get(GKE_SPOT) == "true"
+    left_s = min(grace_s, SPOT_GRACE_S) if spot else grace_s
+    size = CHECKPOINT_BYTES[arch]
+    needed_s = size / WRITE_BYTES_PER_S
+    if needed_s > left_s:
+        what = f"a checkpoint of {arch} has up to {size / 1e6:.0f} MB, about {needed_s:.0f} s"
+        how = (
+            "no matter: it goes on from the last one, every half minute or so"
+            if spot
+            else (f"give --grace_seconds {round(2 * needed_s)}")
+        )
+        yield warning(
+            f"{workload.title}: {what}; a pod that is stopped has {left_s} s{' (spot)' if spot else ''}; {how}"
+        )

@@ -1,0 +1,1 @@
+"""Specs to Kubernetes API objects, as plain dicts."""

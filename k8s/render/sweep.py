@@ -1,0 +1,98 @@
+"""A sweep: a chief that hands out trials, workers that train them, and the wall around the chief.
+
+Chief and workers run the same command; who a pod is stands in KerasTuner's variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from beam_prep.console.command_line import Command, parse, to_flags
+from beam_prep.console.errors import UsageError
+from k8s.render.jobs import HOUR, job
+from k8s.render.objects import Object, headless_service, only_from
+from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
+from k8s.spec import SweepSpec
+from trainer.config.file import preset_in
+from trainer.config.file import to_flags as flags_of
+from trainer.config.train import TrainConfig
+
+COMMAND = ("python", "-m", "tuning", "search")
+PORT = 8000
+"""Where the chief listens. It believes whoever speaks to it."""
+CHIEF = ("1", "4Gi", "5Gi")
+"""CPU, memory and disk of a chief that trains nothing."""
+
+
+@dataclass(frozen=True)
+class TrialFlags(TrainConfig):
+    """The flags of `trainer train` that all trials share: whether they go together, the tuner tells for each trial."""
+
+    def __post_init__(self) -> None:
+        pass
+
+
+def render_sweep(spec: SweepSpec, train_flags: Sequence[str]) -> list[Object]:
+    """The objects of a sweep, in the order in which they are created.
+
+    Args:
+        spec: of the submission.
+        train_flags: flags of `trainer train` that all trials share.
+
+    Raises:
+        UsageError: there is no such flag.
+    """
+    _check(spec, train_flags)
+    chief = f"{spec.name}-chief"
+    return [
+        only_from(spec, chief, "chief", "worker", PORT),
+        headless_service(spec, chief, "chief", PORT),
+        _chief(spec, chief, train_flags),
+        _workers(spec, chief, train_flags),
+    ]
+
+
+def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
+    # It costs little and may wait long for its workers: they wait for nodes.
+    tuner = replace(spec.tuner, worker_timeout_s=max(spec.tuner.worker_timeout_s, spec.deadline_hours * HOUR))
+    template = pod_template(
+        spec,
+        "chief",
+        COMMAND,
+        literal([*to_flags(tuner), *train_flags]),
+        env=_identity("chief", "0.0.0.0"),
+        # The last training, of the best configuration, is its own.
+        resources=None if tuner.retrain_best or tuner.retrain_seeds else resources(*CHIEF),
+    )
+    return job(spec, name, "chief", template)
+
+
+def _workers(spec: SweepSpec, chief: str, train_flags: Sequence[str]) -> Object:
+    template = pod_template(
+        spec,
+        "worker",
+        COMMAND,
+        literal([*to_flags(spec.tuner), *train_flags]),
+        # Started again, a worker has its number again, and by it its trial.
+        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief)],
+    )
+    return job(spec, f"{spec.name}-worker", "worker", template, num_pods=spec.num_workers)
+
+
+def _identity(tuner_id: str, host: str) -> list[Object]:
+    """Who a pod is, and where the chief listens or is found."""
+    variables = {
+        "KERASTUNER_TUNER_ID": tuner_id,
+        "KERASTUNER_ORACLE_IP": host,
+        "KERASTUNER_ORACLE_PORT": str(PORT),
+    }
+    return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:
+    place = ["--data", spec.tuner.data[0], "--output", spec.tuner.output]
+    preset = flags_of(preset_in(train_flags))
+    flags, _ = parse(Command(TrialFlags, run=print), "python -m k8s render sweep", [*place, *preset, *train_flags])
+    if flags.config is not None:
+        raise UsageError("--config is nothing that a trial takes; give its flags")

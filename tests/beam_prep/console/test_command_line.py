@@ -1,0 +1,61 @@
+"""Commands of one word and of two, and flags there and back."""
+
+from dataclasses import dataclass
+
+import pytest
+
+from beam_prep.console.command_line import Command, parse, split_command, to_flags
+from beam_prep.console.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What a command is about."""
+
+    data: str
+    """A required one."""
+    sizes: tuple[int, ...] = (90, 224)
+    """Several."""
+    rate: float | None = None
+    """One that may be left out."""
+    augment: bool = True
+    """On if nothing is said."""
+    overwrite: bool = False
+    """Off if nothing is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outer:
+    """What goes around it."""
+
+    inner: Inner
+    name: str = "x"
+    """Its own."""
+
+
+@pytest.mark.parametrize(
+    ("config", "flags"),
+    [
+        (Inner("/d"), ["--data", "/d"]),
+        (Inner("/d", sizes=(32,), rate=1e-4), ["--data", "/d", "--sizes", "32", "--rate", "0.0001"]),
+        (Inner("/d", augment=False, overwrite=True), ["--data", "/d", "--no_augment", "--overwrite"]),
+    ],
+)
+def test_flags_there_and_back(config, flags):
+    assert to_flags(config) == flags
+    assert parse(Command(Inner, print), "test", flags) == (config, [])
+
+
+def test_a_config_within_a_config_has_its_flags_as_they_are():
+    flags = ["--name", "y", "--data", "/d", "--no_augment", "--other", "3"]
+    config, more = parse(Command(Outer, print, takes_more=True), "test", flags)
+    assert config == Outer(name="y", inner=Inner("/d", augment=False))
+    assert more == ["--other", "3"]
+
+
+def test_commands_of_one_word_and_of_two():
+    commands = ("render train", "render sweep", "status")
+    assert split_command(commands, ["render", "sweep", "--a", "b"]) == ("render sweep", ["--a", "b"])
+    assert split_command(commands, ["status", "sweep"]) == ("status", ["sweep"])
+    with pytest.raises(UsageError, match="unknown command render; expected one of: render train, render sweep, status"):
+        split_command(commands, ["render", "--a"])

@@ -1,0 +1,165 @@
+"""The same bytes and the same counts on every runner that this machine has."""
+
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.metrics import MetricsFilter
+from apache_beam.options.pipeline_options import PipelineOptions
+from dataset_files import files_of
+
+from beam_prep.config import PrepConfig
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.pipeline.graph import build
+from beam_prep.pipeline.local_job import prepare
+from beam_prep.pipeline.transforms import NAMESPACE
+from beam_prep.pipeline.work_folder import open_output
+from beam_prep.sources.discover import DEFAULT_SALT, find_sources
+from beam_prep.storage.locks import exclusive
+
+PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
+JOB_SERVER = Path(__file__).parents[2] / "fixtures" / "flink_job_server.xml"
+RESOLVE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
+WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+
+
+@pytest.fixture(scope="session")
+def prism() -> tuple[str, ...]:
+    """Options for Prism, which Beam's DirectRunner downloads where it can; here it is built from the Go package."""
+    binary = Path(__file__).parents[3] / "build" / "bin" / "prism"
+    if not binary.exists():
+        if shutil.which("go") is None:
+            pytest.skip("building Prism takes Go")
+        environment = {**os.environ, "GOBIN": str(binary.parent), "GOFLAGS": "-mod=mod"}
+        command = ["go", "install", f"{PRISM}@v{beam.__version__}"]
+        subprocess.run(command, env=environment, check=True, timeout=900, capture_output=True)
+    return ("--runner=PrismRunner", f"--prism_location={binary}")
+
+
+@pytest.fixture(scope="session")
+def flink() -> tuple[str, ...]:
+    """Options for Flink on this machine, whose job server Beam's FlinkRunner starts; Maven fetches its parts once.
+
+    The jar has nothing in it but where these are.
+    """
+    if shutil.which("java") is None or shutil.which("mvn") is None:
+        pytest.skip("Flink takes Java and Maven")
+    jar = Path(__file__).parents[3] / "build" / "flink" / "job-server.jar"
+    jar.parent.mkdir(parents=True, exist_ok=True)
+    classpath = jar.with_name("classpath.txt")
+    command = ["mvn", "--batch-mode", "--quiet", "--file", JOB_SERVER, f"-Dmdep.outputFile={classpath}", RESOLVE]
+    found = subprocess.run(command, check=False, timeout=900, capture_output=True, text=True)
+    if found.returncode:
+        pytest.skip(f"Maven can't get the job server: {found.stdout[-300:]}")
+    attributes = {
+        "Manifest-Version": "1.0",
+        "Main-Class": "org.apache.beam.runners.flink.FlinkJobServerDriver",
+        "Class-Path": " ".join(Path(part).as_uri() for part in classpath.read_text().strip().split(":")),
+    }
+    with zipfile.ZipFile(jar, "w") as archive:
+        archive.writestr("META-INF/MANIFEST.MF", "".join(map(manifest_lines, attributes, attributes.values())))
+    server = ("--flink_version=1.19", f"--flink_job_server_jar={jar}")
+    return ("--runner=FlinkRunner", *server, "--environment_type=LOOPBACK", "--parallelism=2")
+
+
+def manifest_lines(name: str, text: str) -> str:
+    """An attribute of a jar; no line has more than 72 bytes."""
+    line = f"{name}: {text}"
+    return "\n ".join((line[:70], *(line[start : start + 70] for start in range(70, len(line), 70)))) + "\n"
+
+
+@pytest.fixture
+def flawed(images) -> Path:
+    """80 images, a copy, a broken file, and one that stands under both classes."""
+    normal, pneumonia = (images / "chest_xray" / "train" / name for name in ("NORMAL", "PNEUMONIA"))
+    one, two, *_ = sorted(normal.glob("*.jpeg"))
+    shutil.copy(one, normal / "IM-9001-0001.jpeg")
+    shutil.copy(two, pneumonia / "person9002_virus_1.jpeg")
+    (normal / "IM-9003-0001.jpeg").write_bytes(b"broken")
+    return images
+
+
+def counters(config: PrepConfig, options: tuple[str, ...]) -> dict[str, int]:
+    """Prepares with a runner of the test's choice and reads Beam's own counters."""
+    with exclusive(config.output):
+        work = open_output(config.output, overwrite=False, job={})
+        Path(work.listing).write_text("".join(each.to_json() + "\n" for each in find_sources(config.input)))
+        Path(work.done).touch()
+        pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
+        build(pipeline, config, work, salt=DEFAULT_SALT, software={})
+        result = pipeline.run()
+        result.wait_until_finish()
+    found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
+    return {each.key.metric.name: each.result for each in found}
+
+
+def check_runner(flawed: Path, folder: Path, options: tuple[str, ...]) -> None:
+    config = PrepConfig(input=str(flawed), output=str(folder / "one"), image_sizes=(32, 96), num_shards=2)
+    assert counters(config, options) == {
+        "images_prepared": 82,
+        "images_unreadable": 1,
+        "inputs": 83,
+        "records": 79,
+        "duplicates": 1,
+        "rejected": 3,
+        "rejected_not_an_image": 1,
+        "rejected_two_classes": 2,
+    }
+    manifest = Manifest.read(config.output)
+    assert (manifest.num_inputs, manifest.num_records, manifest.num_duplicates, manifest.num_rejected) == (83, 79, 1, 3)
+    for name in ("two", "here"):
+        prepare(replace(config, output=str(folder / name)), options if name == "two" else ())
+    assert files_of(folder / "two") == files_of(folder / "here")
+
+
+def test_the_fn_api_runner(flawed, tmp_path):
+    check_runner(flawed, tmp_path, ("--runner=FnApiRunner",))
+
+
+def test_worker_processes(flawed, tmp_path):
+    check_runner(flawed, tmp_path, ("--runner=FnApiRunner", *WORKER_PROCESSES))
+
+
+MANY = """
+import apache_beam as beam
+from beam_prep.pipeline.runners import make_pipeline, pipeline_options
+
+
+def many(first):
+    for number in range(first, 300_000, 2):
+        yield number, "x" * 50
+
+
+options = pipeline_options(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
+with make_pipeline(options) as pipeline:
+    written = pipeline | beam.Create([0, 1]) | beam.FlatMap(many) | beam.Reshuffle()
+    _ = written | beam.combiners.Count.Globally() | beam.Map(print)
+"""
+
+
+def test_threads_lose_nothing_of_what_is_written_for_seconds_without_a_pause():
+    # In a process of its own: where Beam sends half an element, its reader takes all memory.
+    def bounded() -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (6 * 2**30,) * 2)
+
+    environment = {**os.environ, "MALLOC_ARENA_MAX": "2"}  # else each thread reserves addresses, more on more cores
+    process = {"preexec_fn": bounded, "env": environment, "timeout": 200, "capture_output": True, "text": True}
+    result = subprocess.run([sys.executable, "-c", MANY], check=False, **process)
+    assert result.stdout.split() == ["300000"], result.stderr[-300:]
+
+
+@pytest.mark.slow
+def test_prism(flawed, tmp_path, prism):
+    check_runner(flawed, tmp_path, prism)
+
+
+@pytest.mark.slow
+def test_flink(flawed, tmp_path, flink):
+    check_runner(flawed, tmp_path, flink)

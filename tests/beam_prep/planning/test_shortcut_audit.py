@@ -1,0 +1,153 @@
+"""What single numbers tell of the class, and what is told of that."""
+
+import json
+import random
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beam_prep import cli
+from beam_prep.config import PrepConfig
+from beam_prep.dataset.image_stats import FEATURES, Traits
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.planning.shortcut_audit import Audit, auroc, auroc_by_range, make_audit
+from beam_prep.sources.discover import rank
+
+
+def traits(**changed) -> Traits:
+    return Traits(800, 600, 75, 5000, 1000, 90_000)._replace(**changed)
+
+
+def patients(of_class: list[list[Traits]]) -> list[tuple[int, int, Traits]]:
+    """One image a patient, from the traits of each class."""
+    return [
+        (label, rank(f"{label}-{i}"), each) for label, members in enumerate(of_class) for i, each in enumerate(members)
+    ]
+
+
+def test_auroc_is_the_share_of_pairs_in_order_with_ties_half():
+    rng = random.Random(0)
+    one, other = ([rng.randrange(20) + shift for _ in range(40)] for shift in (0, 3))
+    pairs = [(low < high) + (low == high) / 2 for low in one for high in other]
+    assert auroc(one, other) == pytest.approx(np.mean(pairs))
+    assert auroc([1, 2], [3, 4]) == 1.0
+    assert auroc([3, 4], [1, 2]) == 0.0
+    assert auroc([5, 5], [5]) == 0.5
+
+
+def test_a_number_that_tells_all_is_found_whichever_way_round():
+    wide, narrow = [traits(width=800 + i) for i in range(30)], [traits(width=500 + i) for i in range(20)]
+    for of_class, higher_in in (([wide, narrow], "NORMAL"), ([narrow, wide], "PNEUMONIA")):
+        audit = make_audit(patients(of_class))
+        assert (audit.shortcuts["width"].auroc, audit.shortcuts["width"].higher_in) == (1.0, higher_in)
+        assert set(audit.telling(0.9)) == {"width", "aspect", "pixels", "bytes_per_pixel"}
+        height = audit.shortcuts["height"]
+        assert (height.auroc, height.higher_in, height.note) == (0.5, None, "all the same")
+
+
+def test_a_class_at_both_ends_of_the_other_is_found():
+    rng = random.Random(0)
+    middle = [traits(brightness=rng.randrange(4000, 6000)) for _ in range(200)]
+    ends = [traits(brightness=rng.choice([rng.randrange(4000), rng.randrange(6000, 9999)])) for _ in range(200)]
+    brightness = make_audit(patients([middle, ends])).shortcuts["brightness"]
+    assert brightness.auroc < 0.6
+    assert brightness.is_by_range
+    assert brightness.best == brightness.auroc_by_range > 0.9
+
+
+def test_what_is_learned_by_range_must_hold_for_other_patients():
+    rng = random.Random(0)
+    noise = [[traits(brightness=rng.randrange(9999)) for _ in range(60)] for _ in range(2)]
+    audit = make_audit(patients(noise))
+    assert 0.4 < audit.shortcuts["brightness"].auroc_by_range < 0.6
+    assert "brightness" not in audit.telling(0.5)
+    assert auroc_by_range([[(1, 0), (2, 1)], [(3, 0)]]) is None
+    assert auroc_by_range([[(1, 0), (2, 1)], [(1, 0), (2, 1)]]) == 0.5
+
+
+def test_the_order_of_the_images_does_not_matter():
+    rng = random.Random(0)
+    images = patients([[traits(brightness=rng.randrange(9999)) for _ in range(50)] for _ in range(2)])
+    assert make_audit(rng.sample(images, len(images))) == make_audit(images)
+
+
+def test_what_few_patients_tell_is_no_finding():
+    def of_patients(count: int) -> Audit:
+        """Of 24 images each class, that many patients."""
+        return make_audit(
+            (label, rank(f"{i % count}"), traits(height=600 + label)) for label in (0, 1) for i in range(24)
+        )
+
+    assert set(of_patients(24).telling(0.8)) == {"height", "aspect", "pixels", "bytes_per_pixel"}
+    assert of_patients(24).chance_auroc == pytest.approx(0.5 + 2.13 * (49 / (12 * 24 * 24)) ** 0.5, abs=1e-4)
+    assert not of_patients(2).telling(0.8)
+
+
+def test_files_that_are_no_jpeg_show_as_such_and_have_no_quality():
+    jpeg, other = traits(), traits(jpeg_quality=None)
+    audit = make_audit(patients([[jpeg] * 30, [jpeg] * 15 + [other] * 15]))
+    assert audit.shortcuts["jpeg"].auroc == 0.75
+    assert audit.shortcuts["jpeg"].higher_in == "NORMAL"
+    assert audit.shortcuts["jpeg_quality"].num_without == {"NORMAL": 0, "PNEUMONIA": 15}
+    undefined = make_audit(patients([[jpeg] * 30, [other] * 30])).shortcuts["jpeg_quality"]
+    assert (undefined.auroc, undefined.higher_in) == (None, None)
+    assert undefined.note == "no image of a class has one"
+
+
+def test_a_class_without_images_leaves_every_auroc_undefined():
+    audit = make_audit(patients([[traits()] * 3, []]))
+    assert {each.auroc for each in audit.shortcuts.values()} == {None}
+    assert audit.chance_auroc is None
+    assert not audit.telling(0.5)
+
+
+def test_histograms_hold_every_image_and_no_stray_value_rules_them():
+    widths = [[500 + i for i in range(200)], [650 + i for i in range(200)]]
+    widths[0][0] = 30_000
+    histogram = (
+        make_audit(patients([[traits(width=w) for w in of_class] for of_class in widths])).shortcuts["width"].histogram
+    )
+    assert {name: sum(counts) for name, counts in histogram.counts.items()} == {"NORMAL": 200, "PNEUMONIA": 200}
+    assert 500 <= histogram.start < 510
+    assert histogram.start + histogram.num_bins * histogram.step < 870
+    inside = sum(histogram.start + histogram.step <= w < histogram.start + 2 * histogram.step for w in widths[0])
+    assert histogram.counts["NORMAL"][1] == inside
+
+
+def test_the_file_is_read_back_and_a_broken_one_is_none(tmp_path):
+    audit = make_audit(patients([[traits(width=800 + i) for i in range(9)], [traits()] * 9]))
+    audit.write(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["audit.json"]
+    assert Audit.read(tmp_path) == audit
+    content = json.loads((tmp_path / "audit.json").read_text())
+    for broken in ("", "[]", json.dumps({**content, "shortcuts": {}}), json.dumps({**content, "more": 1})):
+        (tmp_path / "audit.json").write_text(broken)
+        assert Audit.read(tmp_path) is None
+    assert Audit.read(tmp_path / "absent") is None
+
+
+def test_a_dataset_is_audited_over_all_its_records(dataset):
+    audit, manifest = Audit.read(dataset), Manifest.read(dataset)
+    assert audit is not None
+    assert set(audit.shortcuts) == set(FEATURES)
+    for name, count in audit.num_images.items():
+        assert count == sum(split.class_counts[name] for split in manifest.splits.values())
+    assert sum(audit.num_groups.values()) == sum(split.num_groups for split in manifest.splits.values())
+    assert audit.shortcuts["width"].histogram.counts == {name: [count] for name, count in audit.num_images.items()}
+    assert audit.shortcuts["jpeg_quality"].histogram.start == 90
+
+
+def test_the_console_warns_of_what_tells_the_class(images, tmp_path, capsys):
+    folder = tmp_path / "in"
+    shutil.copytree(images, folder)
+    config = PrepConfig(input=str(folder), output=str(tmp_path / "plain"), image_sizes=(32,))
+    cli.prepare(config, [])
+    assert "shortcut:" not in capsys.readouterr().out
+    for path in folder.rglob("NORMAL/*.jpeg"):
+        Image.open(path).resize((120, 96)).save(path, quality=90)
+    cli.prepare(PrepConfig(input=str(folder), output=str(tmp_path / "wide"), image_sizes=(32,)), [])
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("shortcut:"))
+    assert "Width (AUROC 1.00), Aspect (AUROC 1.00)" in line
+    assert "see Shortcuts in the report" in line

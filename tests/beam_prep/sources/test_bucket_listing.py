@@ -1,0 +1,50 @@
+"""Parts of a folder: together all names, each once, and about as many in each."""
+
+import pytest
+
+from beam_prep.sources.bucket_listing import parts_of, sources_of
+from beam_prep.sources.discover import find_sources
+from beam_prep.storage.paths import path
+
+NAMES = [
+    *(f"train/NORMAL/IM-{number:04d}-0001.jpeg" for number in range(60)),
+    *(f"train/PNEUMONIA/person{number}_virus_{number}.jpeg" for number in range(200)),
+    "train/NORMAL/IM",  # a name that others begin with
+    "train/NORMAL/ä.jpeg",
+    "train/NORMAL/\U0001f600.png",
+    "train/NORMAL/.hidden.jpeg",
+    "test/NORMAL/IM-9000-0001.jpeg",
+    "notes.txt",
+]
+
+
+@pytest.fixture
+def folder(bucket) -> str:
+    for name in NAMES:
+        bucket.write(f"raw/{name}", b"x")
+    bucket.write("rawer/train/NORMAL/other.jpeg", b"x")
+    return f"{bucket.url}/raw"
+
+
+@pytest.mark.parametrize(("wanted", "small"), [(1, 1000), (8, 20), (24, 12)])
+def test_the_parts_are_all_images_once(folder, wanted, small):
+    parts = parts_of(path(folder), wanted, small)
+    listed = [source for part in parts for source in sources_of(part, root=folder, group_regex=None)]
+    assert sorted(listed, key=lambda each: each.filename) == find_sources(folder)
+
+
+def test_a_large_folder_is_many_parts_and_a_small_one_is_one(folder):
+    assert len(parts_of(path(folder))) == 1
+    parts = parts_of(path(folder), 16, 20)
+    sizes = [sum(1 for _ in path(folder).files(part.start, part.end)) for part in parts]
+    assert sum(sizes) == len(NAMES)
+    assert len(parts) >= 16
+    assert max(sizes) < len(NAMES) / 2
+
+
+def test_what_is_added_later_is_in_a_part_too(bucket, folder):
+    parts = parts_of(path(folder), 16, 20)
+    for name in ("a/PNEUMONIA/1.png", "zz/PNEUMONIA/2.png", "train/PNEUMONIA/person1_virus_7.jpeg"):
+        bucket.write(f"raw/{name}", b"x")
+    listed = [each.filename for part in parts for each in sources_of(part, root=folder, group_regex=None)]
+    assert sorted(listed) == [source.filename for source in find_sources(folder)]

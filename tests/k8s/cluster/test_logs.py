@@ -1,0 +1,154 @@
+"""Every line of every pod once, whatever restarts or breaks off in between."""
+
+import threading
+
+import pytest
+from api_http import Refusal
+from small_objects import job, service
+
+from beam_prep.console.errors import UsageError
+from k8s.cluster.errors import NotAllowed
+from k8s.cluster.logs import _sortable, read_logs
+from k8s.cluster.submit import submit
+
+COMPLETE = [{"type": "Complete", "status": "True"}]
+
+
+@pytest.fixture
+def running(server, cluster):
+    """A Job with a pod that runs and has written two lines."""
+    submit(cluster, [service(), job()])
+    server.objects.start_pod("jobs", "train", "train-a")
+    server.objects.write("train-a", "epoch 1", "epoch 2")
+    return server.objects
+
+
+def complete(objects, *pods):
+    for pod in pods:
+        objects.end_pod(pod)
+    objects.update("jobs", "train", conditions=COMPLETE)
+
+
+def followed(cluster, steps, tail=None):
+    """The lines with `follow`; each step is taken once the line with its name has come."""
+    lines = []
+    for line in read_logs(cluster, "train", follow=True, tail=tail):
+        lines.append(line)
+        if step := steps.pop(line.text, None):
+            step()
+    return lines
+
+
+def test_all_pods_are_read_one_after_the_other(running, cluster):
+    running.start_pod("jobs", "train", "train-b")
+    running.write("train-b", "epoch 1")
+    lines = list(read_logs(cluster, "train"))
+    assert [(line.pod, line.text) for line in lines] == [
+        ("train-a", "epoch 1"),
+        ("train-a", "epoch 2"),
+        ("train-b", "epoch 1"),
+    ]
+    assert lines[0].num_pods == 2, "so that each line gets its pod in front"
+    assert [line.text for line in read_logs(cluster, "train", tail=1)] == ["epoch 2", "epoch 1"]
+
+
+def test_follow_goes_on_until_the_work_is_done_and_its_log_is_read(running, cluster):
+    def end():
+        running.write("train-a", "the last line")
+        complete(running, "train-a")
+
+    lines = followed(cluster, {"epoch 2": end})
+    assert [line.text for line in lines] == ["epoch 1", "epoch 2", "the last line"]
+    assert {line.num_pods for line in lines} == {1}
+
+
+def test_a_connection_that_breaks_loses_and_repeats_no_line(server, running, cluster):
+    def break_off():
+        server.cut()
+        running.write("train-a", "epoch 3")
+
+    lines = followed(cluster, {"epoch 2": break_off, "epoch 3": lambda: complete(running, "train-a")})
+    assert [line.text for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
+
+
+def test_a_server_that_is_away_for_a_while_is_waited_for(server, running, cluster):
+    def go_away():
+        server.unavailable = 5
+        server.cut()
+        running.write("train-a", "epoch 3")
+
+    lines = followed(cluster, {"epoch 2": go_away, "epoch 3": lambda: complete(running, "train-a")})
+    assert [line.text for line in lines] == ["epoch 1", "epoch 2", "epoch 3"]
+
+
+def test_a_container_that_is_restarted_in_its_pod_is_followed_on(running, cluster):
+    def restart():
+        running.restart_container("train-a")
+        running.write("train-a", "going on")
+
+    lines = followed(cluster, {"epoch 2": restart, "going on": lambda: complete(running, "train-a")})
+    assert [line.text for line in lines] == ["epoch 1", "epoch 2", "going on"]
+
+
+def test_a_pod_that_takes_the_place_of_another_is_followed_too(running, cluster):
+    def evict():
+        running.end_pod("train-a", "Failed", exit_code=143)
+        running.start_pod("jobs", "train", "train-b")
+        running.write("train-b", "going on")
+
+    lines = followed(cluster, {"epoch 2": evict, "going on": lambda: complete(running, "train-b")})
+    assert [(line.pod, line.text) for line in lines][2:] == [("train-b", "going on")]
+    assert lines[-1].num_pods == 2
+
+
+def test_follow_waits_for_a_pod_that_has_not_started(server, cluster):
+    submit(cluster, [job()])
+    waiting = [{"name": "trainer", "state": {"waiting": {"reason": "ContainerCreating"}}}]
+    server.objects.start_pod("jobs", "train", "train-a", phase="Pending", containerStatuses=waiting)
+
+    def start():
+        server.objects.write("train-a", "hello")
+        server.objects.update(
+            "pods", "train-a", phase="Running", containerStatuses=[{"name": "trainer", "state": {"running": {}}}]
+        )
+
+    timer = threading.Timer(0.3, start)
+    timer.start()
+    lines = followed(cluster, {"hello": lambda: complete(server.objects, "train-a")})
+    assert [line.text for line in lines] == ["hello"]
+
+
+def test_follow_ends_when_the_submission_is_deleted(server, running, cluster):
+    lines = followed(cluster, {"epoch 2": lambda: server.objects.delete("jobs", "train", "Background")})
+    assert [line.text for line in lines] == ["epoch 1", "epoch 2"]
+
+
+def test_a_log_that_may_not_be_read_is_an_error_and_no_endless_wait(server, running, cluster):
+    server.forbidden.add(("get", "pods/log"))
+    for follow in (False, True):
+        with pytest.raises(NotAllowed, match="may not get pods/log"):
+            list(read_logs(cluster, "train", follow=follow))
+
+
+def test_a_pod_that_goes_while_it_is_read_is_left_out(running, cluster, server, monkeypatch):
+    answer = server._http.RequestHandlerClass._log
+
+    def gone(self, pod, query):
+        if pod == "train-a":
+            raise Refusal(404, 'pods "train-a" not found', name=pod, kind="pods")
+        return answer(self, pod, query)
+
+    monkeypatch.setattr(server._http.RequestHandlerClass, "_log", gone)
+    running.start_pod("jobs", "train", "train-b")
+    running.write("train-b", "epoch 1")
+    assert [line.pod for line in read_logs(cluster, "train")] == ["train-b"]
+
+
+def test_a_name_that_is_not_there(cluster):
+    with pytest.raises(UsageError, match=r"found nothing of that name in namespace team$"):
+        list(read_logs(cluster, "absent"))
+
+
+def test_times_are_ordered_also_where_zeros_are_left_out():
+    stamps = ["2026-11-23T03:00:00.512Z", "2026-11-23T03:00:00.5Z", "2026-11-23T03:00:00Z", "2026-11-23T03:00:01.1Z"]
+    assert sorted(stamps, key=_sortable) == [stamps[2], stamps[1], stamps[0], stamps[3]]

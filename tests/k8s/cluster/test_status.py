@@ -1,0 +1,153 @@
+"""`status` says what there is, how it is, and why it waits."""
+
+import pytest
+from small_objects import job, jobset, service
+
+from beam_prep.console.errors import UsageError
+from k8s.cluster.state import explanation, overall, pod_explanation, pod_state, state_of
+from k8s.cluster.status import read_status
+from k8s.cluster.submit import submit
+
+
+def pod(**status):
+    return {"metadata": {"name": "p", "uid": "u"}, "spec": {}, "status": {"phase": "Pending", **status}}
+
+
+def event(reason, message, kind="Warning", at="2026-11-23T03:00:00Z", about=None):
+    return {
+        "involvedObject": about or {"uid": "u"},
+        "reason": reason,
+        "message": message,
+        "type": kind,
+        "lastTimestamp": at,
+    }
+
+
+def waiting(reason, message=""):
+    return {"containerStatuses": [{"name": "c", "state": {"waiting": {"reason": reason, "message": message}}}]}
+
+
+UNSCHEDULABLE = {
+    "type": "PodScheduled",
+    "status": "False",
+    "reason": "Unschedulable",
+    "message": "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.",
+}
+
+
+@pytest.mark.parametrize(
+    ("status", "events", "said"),
+    [
+        ({"conditions": [UNSCHEDULABLE]}, [], "Unschedulable: 0/3 nodes are available: 3 Insufficient nvidia.com/gpu."),
+        (
+            {"conditions": [UNSCHEDULABLE]},
+            [
+                event("NotTriggerScaleUp", "old", at="2026-11-23T02:00:00Z"),
+                event("NotTriggerScaleUp", "pod didn't trigger scale-up: 1 max node group size reached"),
+            ],
+            "gpu.; NotTriggerScaleUp: pod didn't trigger scale-up: 1 max node group size reached",
+        ),
+        (
+            waiting("ImagePullBackOff", 'Back-off pulling image "x"'),
+            [event("Failed", 'Failed to pull image "x": not found'), event("BackOff", "Back-off pulling")],
+            'ImagePullBackOff: Failed to pull image "x": not found; check --image',
+        ),
+        (waiting("ErrImagePull", "denied"), [], "ErrImagePull: denied; check --image"),
+        (waiting("CreateContainerConfigError", 'secret "s"\n not found'), [], 'Error: secret "s" not found'),
+        (
+            waiting("ContainerCreating"),
+            [event("Scheduled", "ok", "Normal"), event("FailedMount", 'volume "claim-0": not found')],
+            'FailedMount: volume "claim-0": not found',
+        ),
+        (waiting("ContainerCreating"), [event("Pulling", "Pulling image", "Normal")], "Pulling: Pulling image"),
+        ({}, [], ""),
+    ],
+)
+def test_why_a_pod_waits(status, events, said):
+    waits = pod(**status)
+    assert pod_state(waits) == "waiting"
+    others = [event("FailedScheduling", "another pod", about={"uid": "other"}, at="2027-01-01T00:00:00Z")]
+    assert said in pod_explanation(waits, [*events, *others])
+    assert "another pod" not in pod_explanation(waits, [*events, *others])
+
+
+def test_how_a_pod_ended():
+    killed = {"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}
+    assert pod_explanation(pod(phase="Failed", **killed), []) == "OOMKilled: exit code 137"
+    evicted = pod(phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage.")
+    assert pod_explanation(evicted, []) == "Evicted: The node was low on resource: ephemeral-storage."
+    going = pod(phase="Running")
+    going["metadata"]["deletionTimestamp"] = "2026-11-23T03:00:00Z"
+    assert pod_state(going) == "terminating"
+    crashing = pod(phase="Running", **waiting("CrashLoopBackOff", "back-off 5m0s restarting"))
+    assert (pod_state(crashing), pod_explanation(crashing, [])) == (
+        "waiting",
+        "CrashLoopBackOff: back-off 5m0s restarting",
+    )
+
+
+def test_why_a_job_has_no_pods():
+    none = job()
+    none["metadata"]["uid"] = "u"
+    quota = event("FailedCreate", 'pods "train-a" is forbidden: exceeded quota: gpus, requested: 8, limited: 4')
+    assert explanation(none, [quota]).startswith("FailedCreate: pods")
+    assert "exceeded quota: gpus" in explanation(none, [quota])
+    queued = {**none, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}}
+    queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "gpus"
+    assert explanation(queued, []) == "waits in queue gpus"
+    workload = {"kind": "Workload", "name": "job-train-1a2b3", "uid": "w"}
+    pending = event("Pending", "couldn't assign flavors to pod set main: insufficient quota", about=workload)
+    assert explanation(queued, [pending]).startswith("Pending: couldn't assign flavors")
+
+
+def test_states_of_work():
+    def held(kind, obj=None):
+        return {**(obj or job()), "status": {"conditions": [{"type": kind, "status": "True"}]}}
+
+    running = {**job(), "status": {"ready": 1}}
+    assert [state_of(obj) for obj in (job(), running, held("Failed"), held("Complete"), held("Suspended"))] == [
+        "pending",
+        "running",
+        "failed",
+        "complete",
+        "suspended",
+    ]
+    assert state_of(held("Completed", jobset())) == "complete"
+    assert state_of({**jobset(), "status": {"replicatedJobsStatus": [{"name": "worker", "ready": 2}]}}) == "running"
+    assert overall([held("Complete"), running, service()]) == "running"
+    assert overall([held("Complete"), held("Failed"), running]) == "failed"
+    assert overall([held("Complete"), held("Complete")]) == "complete"
+    assert overall([service()]) is None
+
+
+def test_a_submission_as_it_is_in_the_cluster(server, cluster):
+    submit(cluster, [service(), job()])
+    server.objects.update("jobs", "train", active=2, ready=1)
+    server.objects.start_pod("jobs", "train", "train-a")
+    server.objects.start_pod(
+        "jobs", "train", "train-b", phase="Pending", conditions=[UNSCHEDULABLE], containerStatuses=[]
+    )
+    server.objects.say("pods", "train-b", "TriggeredScaleUp", "pod triggered scale-up: 0->1", "Normal")
+    found = read_status(cluster, "train")
+    assert (found.name, found.namespace, found.state) == ("train", "team", "running")
+    assert [(line.kind, line.name, line.state) for line in found.lines] == [
+        ("Job", "train", "running"),
+        ("pod", "train-a", "running"),
+        ("pod", "train-b", "waiting"),
+    ]
+    assert found.lines[0].detail == "2 active, 1 ready, 0 succeeded, 0 failed"
+    assert found.lines[2].why.endswith("TriggeredScaleUp: pod triggered scale-up: 0->1")
+
+
+def test_events_that_may_not_be_read_only_leave_reasons_out(server, cluster):
+    submit(cluster, [job()])
+    server.forbidden.add(("list", "events"))
+    assert read_status(cluster, "train").lines[0].state == "pending"
+
+
+def test_a_namespace_that_is_not_there_is_told_apart_from_a_name(server, cluster):
+    with pytest.raises(UsageError, match=r"found nothing of that name in namespace team$"):
+        read_status(cluster, "absent")
+    cluster.namespace = "tema"
+    with pytest.raises(UsageError, match="in namespace tema, which does not exist"):
+        read_status(cluster, "absent")

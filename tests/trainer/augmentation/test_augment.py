@@ -1,0 +1,85 @@
+"""The fused affine, in eager and in graph mode."""
+
+import math
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer.augmentation.augment import affine_matrix, random_affine
+from trainer.config.train import TrainConfig
+
+SIZE = 33
+
+
+def config(**flags) -> TrainConfig:
+    off = {"rotation_degrees": 0.0, "zoom": 0.0, "shift": 0.0, "horizontal_flip": False}
+    return TrainConfig(**{"data": "d", "output": "o", **off, **flags})
+
+
+@pytest.fixture
+def images() -> tf.Tensor:
+    rng = np.random.default_rng(0)
+    return tf.constant(rng.uniform(0, 255, (4, SIZE, SIZE, 1)), tf.float32)
+
+
+def warp(images: tf.Tensor, **changes: float) -> np.ndarray:
+    ones, zeros = tf.ones([images.shape[0]]), tf.zeros([images.shape[0]])
+    values = {"angle": zeros, "zoom_x": ones, "zoom_y": ones, "shift_x": zeros, "shift_y": zeros, "mirror": ones}
+    values |= {name: ones * value for name, value in changes.items()}
+    matrix = affine_matrix(**values, height=tf.constant(SIZE), width=tf.constant(SIZE))
+    return tf.raw_ops.ImageProjectiveTransformV3(
+        images=images,
+        transforms=matrix,
+        output_shape=[SIZE, SIZE],
+        interpolation="BILINEAR",
+        fill_mode="NEAREST",
+        fill_value=0.0,
+    ).numpy()
+
+
+def test_nothing_asked_for_changes_nothing(images):
+    np.testing.assert_allclose(random_affine(images, tf.constant([1, 2]), config()), images, atol=1e-3)
+
+
+def test_mirror_turn_and_shift_are_what_they_say(images):
+    np.testing.assert_allclose(warp(images, mirror=-1.0), images[:, :, ::-1], atol=1e-2)
+    quarter = warp(images, angle=math.pi / 2)
+    np.testing.assert_allclose(quarter, np.rot90(images, axes=(1, 2)), atol=0.1)
+    np.testing.assert_allclose(warp(images, shift_x=3.0)[:, :, :-3], images[:, :, 3:], atol=1e-2)
+    np.testing.assert_allclose(warp(images, shift_y=3.0)[:, :-3], images[:, 3:], atol=1e-2)
+
+
+def test_zoom_keeps_the_centre_and_takes_its_distance(images):
+    centre = SIZE // 2
+    zoomed = warp(images, zoom_x=2.0, zoom_y=2.0)
+    np.testing.assert_allclose(zoomed[:, centre, centre], images[:, centre, centre], atol=1e-2)
+    np.testing.assert_allclose(zoomed[:, centre, centre + 5], images[:, centre, centre + 10], atol=1e-2)
+
+
+def test_what_comes_from_outside_is_the_nearest_edge(images):
+    shifted = warp(images, shift_x=5.0)
+    np.testing.assert_allclose(shifted[:, :, -1], images[:, :, -1], atol=1e-2)
+
+
+def test_each_image_and_each_seed_has_its_own_transform(images):
+    settings = config(rotation_degrees=30.0, zoom=0.2, shift=0.1, horizontal_flip=True)
+    same = tf.repeat(images[:1], 4, axis=0)
+    one = random_affine(same, tf.constant([1, 2]), settings).numpy()
+    assert all(np.abs(one[0] - one[index]).max() > 1 for index in range(1, 4))
+    assert np.abs(one - random_affine(same, tf.constant([1, 3]), settings)).max() > 1
+    np.testing.assert_array_equal(one, random_affine(same, tf.constant([1, 2]), settings))
+
+
+def test_graph_mode_and_any_batch_give_the_same(images):
+    settings = config(rotation_degrees=30.0, zoom=0.2, shift=0.1, horizontal_flip=True)
+    compiled = tf.function(lambda batch, seed: random_affine(batch, seed, settings))
+    eager = random_affine(images, tf.constant([5, 6]), settings)
+    np.testing.assert_allclose(compiled(images, tf.constant([5, 6])), eager, atol=1e-3)
+
+
+def test_range_of_values_is_kept(images):
+    settings = config(rotation_degrees=30.0, zoom=0.2, shift=0.1)
+    out = random_affine(images, tf.constant([1, 2]), settings).numpy()
+    assert images.numpy().min() - 1e-3 <= out.min()
+    assert out.max() <= images.numpy().max() + 1e-3

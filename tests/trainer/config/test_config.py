@@ -1,0 +1,67 @@
+"""Flags, and what is wrong with them."""
+
+import json
+
+import pytest
+
+from beam_prep.console.errors import UsageError
+from trainer.config.file import flags_from_file
+from trainer.config.train import TrainConfig
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"batch_size": 0}, "--batch_size is 0"),
+        ({"epochs": 0}, "--epochs is 0"),
+        ({"zoom": 1.0}, "--zoom is 1.0"),
+        ({"learning_rate": 0.0}, "--learning_rate is 0.0"),
+        ({"learning_rate": -1e-3}, "--learning_rate"),
+        ({"arch": "inception_resnet_v2", "image_size": 74}, "needs at least 75 px"),
+        ({"arch": "vgg19", "image_size": 31}, "needs at least 32 px"),
+        ({"batch_size": 2, "num_replicas": 4}, "less than the 4 replicas"),
+        ({"batch_size": 18, "num_replicas": 4}, "4 replicas do not divide; try 16"),
+        ({"strategy": "none", "num_replicas": 2}, "--strategy none runs one replica"),
+        ({"dropout": 1.0}, "--dropout is 1.0; expected a rate from 0 to less than 1"),
+        ({"early_stopping_patience": -1}, "--early_stopping_patience is -1"),
+        ({"train_on_val": True, "threshold_rule": "youden"}, "no images to choose --threshold_rule youden on"),
+        ({"train_on_val": True, "early_stopping_patience": 2}, "needs validation images"),
+        ({"train_on_val": True, "evaluate_test": False}, "leaves nothing to evaluate on"),
+        ({"train_on_val": True, "fold": "1/5"}, "leaves nothing to validate --fold 1/5 on"),
+        ({"sampler": "balanced", "shard_files": True}, "draws from all shards"),
+    ],
+)
+def test_a_wrong_value_is_refused_with_its_flag(flags, said):
+    with pytest.raises(UsageError, match=said):
+        TrainConfig(data="d", output="o", **flags)
+
+
+def test_defaults_are_the_settings_of_the_study_but_for_a_gentler_augmentation():
+    config = TrainConfig(data="d", output="o")
+    assert (config.image_size, config.batch_size, config.epochs, config.fine_tune_epochs) == (90, 18, 17, 17)
+    assert (config.rotation_degrees, config.zoom, config.shift, config.horizontal_flip) == (10, 0.1, 0.05, True)
+    assert (config.unfreeze_layers, config.fine_tune_learning_rate, config.plateau_patience) == (10, 2e-6, 2)
+
+
+def test_a_saved_config_gives_its_flags_again(tmp_path):
+    config = TrainConfig(data="d", output="o", augment=False, learning_rate=3e-4)
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps(config.to_json()))
+    flags = flags_from_file(str(path))
+    assert "--no_augment" in flags
+    assert flags[flags.index("--learning_rate") + 1] == "0.0003"
+    assert "--config" not in flags
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("[]", "expected a JSON object"), ("{", "not JSON"), ('{"epoch": 3}', "unknown flag epoch")]
+)
+def test_a_broken_config_file_is_refused(tmp_path, text, said):
+    (tmp_path / "c.json").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        flags_from_file(str(tmp_path / "c.json"))
+
+
+def test_a_missing_config_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="No such file"):
+        flags_from_file(str(tmp_path / "absent.json"))

@@ -1,0 +1,107 @@
+"""Named recipes."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from beam_prep.console.command_line import parse
+from beam_prep.console.errors import UsageError
+from trainer.cli import COMMANDS
+from trainer.config.file import with_config_file
+from trainer.config.presets import preset_names, read_preset
+from trainer.config.train import TrainConfig
+from trainer.run.identity import WITHOUT_EFFECT
+
+PLACE = ("--data", "d", "--output", "o")
+OF_NO_RECIPE = {
+    *WITHOUT_EFFECT,
+    # of the machine
+    *("strategy", "num_replicas", "jit_compile", "mixed_precision", "shard_files", "deterministic", "skip_corrupt"),
+    # of what the run is for
+    *("prevalence", "train_on_val", "fold", "evaluate_test", "seed"),
+}
+STUDY = {
+    "arch": "baseline_cnn",
+    "image_size": 90,
+    "batch_size": 18,
+    "epochs": 17,
+    "fine_tune_epochs": 17,
+    "unfreeze_layers": 10,
+    "weights": "imagenet",
+    "learning_rate": None,
+    "fine_tune_learning_rate": 2e-6,
+    "dropout": None,
+    "early_stopping_patience": 0,
+    "optimizer": "auto",
+    "weight_decay": 0.0,
+    "clip_norm": None,
+    "schedule": "plateau",
+    "warmup_epochs": 0.0,
+    "plateau_patience": 2,
+    "label_smoothing": 0.0,
+    "ema_decay": 0.0,
+    "mixup_alpha": 0.0,
+    "cutout": 0.0,
+    "augment": True,
+    "rotation_degrees": 30.0,
+    "zoom": 0.2,
+    "shift": 0.1,
+    "horizontal_flip": True,
+    "class_weights": True,
+    "sampler": "natural",
+    "threshold_rule": "0.5",
+}
+
+
+def config_of(*arguments: str) -> TrainConfig:
+    config, _ = parse(COMMANDS["train"], "python -m trainer train", with_config_file([*PLACE, *arguments]))
+    return config
+
+
+@pytest.mark.parametrize("name", preset_names())
+def test_every_preset_is_taken_and_says_what_each_setting_does(name):
+    preset = read_preset(name)
+    config = config_of("--preset", name)
+    assert {flag: getattr(config, flag) for flag in preset.settings} == preset.values
+    assert not OF_NO_RECIPE & set(preset.settings)
+    for description in (preset.description, *(each.description for each in preset.settings.values())):
+        assert description
+        assert "\n" not in description
+
+
+def test_the_preset_of_the_study_says_all_that_shapes_a_model():
+    assert read_preset("study").values == STUDY
+    shaping = {field.name for field in fields(TrainConfig)} - OF_NO_RECIPE
+    assert set(STUDY) == shaping, "a new flag has to be set to what the study did, or to be none of a recipe's"
+
+
+def test_flags_win_over_the_config_file_and_that_over_the_preset(tmp_path):
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps({"epochs": 9, "optimizer": "sgd", "learning_rate": None, "augment": False}))
+    flags = ("--config", str(file), "--epochs", "5")
+    config = config_of("--preset=best", *flags)
+    assert config == config_of(*flags, "--preset", "best"), "in whatever order"
+    assert (config.epochs, config.optimizer, config.learning_rate, config.augment) == (5, "sgd", None, False)
+    assert (config.batch_size, config.schedule) == (32, "cosine")
+    assert "preset" not in config.to_json(), "the flags themselves are kept"
+
+
+def test_the_config_of_a_run_gives_it_again_whatever_the_preset(tmp_path):
+    file, config = tmp_path / "config.json", config_of("--dropout", "0.3")
+    file.write_text(json.dumps(config.to_json()))
+    assert config_of("--preset", "best", "--config", str(file)).to_json() == config.to_json()
+
+
+def test_a_preset_that_there_is_not_is_refused():
+    with pytest.raises(UsageError, match="--preset bst: there is none; expected one of: best, study"):
+        config_of("--preset", "bst")
+    with pytest.raises(UsageError, match="preset"):
+        config_of("--preset")
+
+
+def test_presets_are_shown(capsys):
+    COMMANDS["presets"].run(COMMANDS["presets"].config())
+    shown = capsys.readouterr().out
+    assert "study: What the study trained with" in shown
+    assert any(line.split()[:2] == ["--schedule", "cosine"] for line in shown.splitlines())

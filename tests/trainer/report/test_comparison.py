@@ -1,0 +1,152 @@
+"""Runs side by side: the paired difference against a known method, and what is not comparable."""
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+from sklearn import metrics as sk
+
+from beam_prep.console.errors import UsageError
+from trainer.evaluation import metrics
+from trainer.evaluation.predictions import SavedPredictions
+from trainer.report import comparison_page as comparison
+from trainer.report.comparison_page import compare, paired_difference, write_comparison
+from trainer.run.folder import RunFolder
+
+
+def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = None) -> SavedPredictions:
+    names = [f"image{index}.jpeg" for index in range(len(labels))]
+    return SavedPredictions(names, groups or names, labels, scores, (scores >= 0.5).astype(int))
+
+
+def delong(labels: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
+    """Standard error and two-sided p of an AUROC difference, for images of as many patients.
+
+    Source: DeLong et al., Comparing the areas under two or more correlated ROC curves, Biometrics 44, 1988.
+    """
+    areas, of_positives, of_negatives = [], [], []
+    for score in scores:
+        positives, negatives = score[labels == 1], score[labels == 0]
+        wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+        areas.append(wins.mean())
+        of_positives.append(wins.mean(axis=1))
+        of_negatives.append(wins.mean(axis=0))
+    covariance = np.cov(of_positives) / (labels == 1).sum() + np.cov(of_negatives) / (labels == 0).sum()
+    error = float(np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
+    return error, float(2 * stats.norm.sf(abs(areas[1] - areas[0]) / error))
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, 500)
+
+
+def scores_of(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, noise, len(labels)))))
+
+
+@pytest.mark.parametrize("noise", [1.0, 1.1, 1.3])
+def test_a_paired_difference_is_that_of_delong(labels, noise):
+    first, other = scores_of(labels, 1.0, 1), scores_of(labels, noise, 2)
+    error, p_value = delong(labels, [first, other])
+    found = paired_difference(saved(labels, first), saved(labels, other))
+    assert found.value == pytest.approx(sk.roc_auc_score(labels, other) - sk.roc_auc_score(labels, first))
+    assert found.ci95 == pytest.approx([found.value - 1.96 * error, found.value + 1.96 * error], abs=0.004)
+    assert found.p_value == pytest.approx(p_value, abs=0.03)
+    assert (found.p_value < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
+
+
+def test_equal_predictions_in_any_order_do_not_differ(labels):
+    first = saved(labels, scores_of(labels, 1.0, 1))
+    turned = SavedPredictions(*(column[::-1] for column in first))
+    found = paired_difference(first, turned)
+    assert found.value == pytest.approx(0)
+    assert found.p_value == 1
+
+
+def test_images_of_one_patient_count_as_one(labels):
+    first, other = scores_of(labels, 1.0, 1), scores_of(labels, 1.2, 2)
+    alone = paired_difference(saved(labels, first), saved(labels, other))
+    groups = [f"g{index}" for index in range(500)] * 4
+    tiled = [np.tile(each, 4) for each in (labels, first, other)]
+    fourfold = paired_difference(saved(tiled[0], tiled[1], groups), saved(tiled[0], tiled[2], groups))
+    assert fourfold.ci95 == pytest.approx(alone.ci95, abs=0.004)
+
+
+def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "image", fingerprint: str = "ab") -> str:
+    path.mkdir()
+    run = RunFolder(path)
+    names = [f"{prefix}{index}.jpeg" for index in range(len(labels))]
+    numbers = metrics.evaluate(labels, scores, names, 0.3)
+    columns = {
+        "filename": names,
+        "group": names,
+        "label": labels.tolist(),
+        "probability": scores.tolist(),
+        "calibrated_probability": scores.tolist(),
+        "prediction": (scores >= 0.5).astype(int).tolist(),
+    }
+    run.write_predictions("test", [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    run.write_json("metrics", {"test": numbers})
+    run.write_json("model", {"arch": "vgg19", "image_size": 90, "dataset_fingerprint": fingerprint * 32})
+    rows = ["phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"]
+    rows += [f"{phase},{epoch},0.5,0.8,0.4,0.8,0.9,1e-3,1" for phase in ("head", "fine_tune") for epoch in (1, 2)]
+    (path / "history.csv").write_text("\n".join(rows) + "\n")
+    return str(path)
+
+
+@pytest.fixture
+def runs(tmp_path, labels) -> list[str]:
+    return [make_run(tmp_path / f"run<{noise}>", labels, scores_of(labels, noise, 3)) for noise in (1.0, 1.5)]
+
+
+def test_the_page_has_all_runs_the_study_and_the_differences(runs, tmp_path):
+    compared = compare(runs, "test")
+    html = write_comparison(compared, "test", tmp_path / "new" / "page.html").read_text()
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+    assert "run&lt;1.0&gt; vgg19, 90 px" in text
+    assert "Inception V3, Kermany et al. 2018 0.968 – – – 0.928 0.932 0.901" in text
+    assert f"{compared[1].difference.value:+.3f}" in text
+    assert "paired bootstrap" in text
+    figures = re.findall(r"<svg[^>]*>", html)
+    assert len(figures) == 3
+    assert all('role="img" aria-label="' in tag for tag in figures)
+    assert all(target.startswith(("data:", "#")) for target in re.findall(r'(?:src|href|action)="([^"]*)"', html))
+    assert "<1.0>" not in html
+
+
+def test_other_images_and_other_datasets_are_refused_or_marked(runs, tmp_path, labels):
+    others = make_run(tmp_path / "others", labels[:400], scores_of(labels[:400], 1.0, 4))
+    with pytest.raises(UsageError, match="of 500 and 400 images, only 400 are the same ones"):
+        compare([runs[0], others], "test")
+    elsewhere = make_run(tmp_path / "elsewhere", labels, scores_of(labels, 1.0, 4), fingerprint="cd")
+    with pytest.raises(UsageError, match="their datasets differ"):
+        compare([runs[0], elsewhere], "test")
+    marked = compare([*runs, others, elsewhere], "test", allow_different=True)
+    assert [run.same_images for run in marked] == [True, True, False, False]
+    assert [run.difference is None for run in marked] == [True, False, True, True]
+    assert "evaluated on other images" in write_comparison(marked, "test", tmp_path / "page.html").read_text()
+
+
+def test_results_that_are_not_there_are_refused(runs, tmp_path):
+    with pytest.raises(UsageError, match="expected results on val, found test"):
+        compare(runs, "val")
+    with pytest.raises(UsageError, match="expected a finished run"):
+        compare([runs[0], str(tmp_path / "absent")], "test")
+
+
+def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, labels, monkeypatch):
+    monkeypatch.setattr(comparison, "PAIRED_SAMPLES", 20)
+    ill = np.ones(20, int)
+    runs = [make_run(tmp_path / name, ill, scores_of(ill, 1.0, seed)) for seed, name in enumerate("ab")]
+    numbers = json.loads(Path(runs[0], "metrics.json").read_text())
+    numbers["test"] = {name: value for name, value in numbers["test"].items() if not name.endswith("_ci95")}
+    Path(runs[0], "metrics.json").write_text(json.dumps(numbers))
+    Path(runs[0], "history.csv").unlink()
+    compared = compare(runs, "test")
+    assert compared[1].difference is None
+    assert "ROC curves are left out" in write_comparison(compared, "test", tmp_path / "page.html").read_text()

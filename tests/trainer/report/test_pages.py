@@ -1,0 +1,121 @@
+"""The run page and the comparison page in a real browser, as a reader meets them."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
+
+from trainer.evaluation import metrics
+from trainer.evaluation.thresholds import OperatingPoint
+from trainer.report.comparison_page import compare, write_comparison
+from trainer.report.run_page import write_report
+from trainer.report.samples import Sample
+from trainer.run.folder import RunFolder
+
+pytestmark = [pytest.mark.browser, needs_chromium]
+
+
+def make_run(path: Path, seed: int) -> Path:
+    """A finished run of 120 test and 120 validation images, named as in the Kaggle set."""
+    path.mkdir()
+    run, point, numbers = RunFolder(path), OperatingPoint(0.4, "youden", 1.5), {}
+    rng = np.random.default_rng(seed)
+    for split in ("test", "val"):
+        labels = np.arange(120) % 2
+        scores = 1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, 1.5, 120))))
+        kinds = ("bacteria", "virus")
+        names = [
+            f"{split}/PNEUMONIA/person{i}_{kinds[i // 2 % 2]}_{i}.jpeg"
+            if label
+            else f"{split}/NORMAL/IM-{i:04d}-0001.jpeg"
+            for i, label in enumerate(labels)
+        ]
+        numbers[split] = metrics.evaluate(labels, scores, names, 0.4, point=point, prevalence=0.1)
+        columns = (names, names, labels, scores, scores, (scores >= 0.4).astype(int))
+        with open(path / f"predictions-{split}.csv", "w", newline="") as file:
+            csv.writer(file).writerows(
+                [("filename", "group", "label", "probability", "calibrated_probability", "prediction")]
+            )
+            csv.writer(file).writerows(zip(*columns, strict=True))
+    run.write_json("metrics", numbers)
+    run.write_json("config", {"arch": "vgg19", "data": "/data/" + "long" * 40})
+    phases = [
+        {"name": name, "num_parameters": 9, "num_trainable": 3, "epochs": 2, "seconds": 5.0} for name in ("head",)
+    ]
+    described = {"arch": "vgg19", "image_size": 90, "equalization": "hist", "dataset_fingerprint": "ab12" * 16}
+    made_with = {"phases": phases, "best": None, "summary": "Model: " + "─" * 100, "software": {"keras": "3"}}
+    run.write_json("model", {**described, **made_with, **point.to_json(), "num_replicas": 1, "device": "CPU"})
+    rows = [
+        {"phase": "head", "epoch": e, "loss": 0.5, "val_loss": 0.5 / e, "accuracy": 0.8, "val_accuracy": 0.8,
+         "val_auroc": 0.9, "learning_rate": 1e-3, "seconds": 1} for e in (1, 2, 3)
+    ]  # fmt: skip
+    run.write_history(rows)
+    return path
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    runs = [make_run(folder / name, seed) for seed, name in enumerate(("first", "second"))]
+    pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
+    samples = [Sample(f"{i}.jpeg", i % 2, i / 20, "test", pixels) for i in range(20)]
+    compared = compare([str(run) for run in runs], "test")
+    comparison = write_comparison(compared, "test", folder / "comparison.html")
+    return {"run": write_report(runs[0], samples), "comparison": comparison}
+
+
+@pytest.mark.parametrize("name", ["run", "comparison"])
+def test_a_page_fits_a_phone_and_asks_for_nothing(pages, name):
+    with opened(pages[name], viewport=PHONE) as page:
+        assert_fits(page)
+        page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+        assert_fits(page)
+
+
+@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize("mode", ["light", "dark"])
+def test_all_text_of_a_page_is_legible_in_light_and_dark(pages, name, mode):
+    with opened(pages[name], color_scheme=mode) as page:
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        assert (max(map(int, paper[4:-1].split(","))) < 60) == (mode == "dark")
+        assert page.evaluate(CONTRAST) == []
+
+
+def test_the_wrong_predictions_filter_and_sort_with_the_keyboard_alone(pages):
+    with opened(pages["run"]) as page:
+        rows = page.locator("#wrong tbody tr:visible")
+        total = rows.count()
+        page.focus("#filter-name")
+        page.keyboard.type("BACTERIA")
+        assert 0 < rows.count() < total
+        assert all("bacteria" in text for text in rows.all_inner_texts())
+        assert page.locator("#num-shown").inner_text() == f"{rows.count()} of {total} shown"
+        page.keyboard.press("Control+A")
+        page.keyboard.press("Delete")
+        page.select_option(".filters select >> nth=1", "NORMAL")
+        assert {text.split("\t")[2] for text in rows.all_inner_texts()} == {"NORMAL"}
+        page.select_option(".filters select >> nth=1", "")
+        assert rows.count() == total
+
+        def column() -> list[float]:
+            return [float(text.split("\t")[5]) for text in rows.all_inner_texts()]
+
+        page.focus("#wrong th:nth-child(6) button")
+        page.keyboard.press("Enter")
+        assert column() == sorted(column())
+        page.keyboard.press("Space")
+        assert column() == sorted(column(), reverse=True)
+        assert page.get_attribute("#wrong th:nth-child(6)", "aria-sort") == "descending"
+
+
+def test_all_pictures_and_figures_are_described_and_printed(pages):
+    with opened(pages["run"]) as page:
+        assert page.locator("img").count() == 18
+        assert page.locator("img:not([alt])").count() == 0
+        assert page.locator("svg:not([aria-label])").count() == 0
+        assert page.evaluate("[...document.images].every((image) => image.complete && image.naturalWidth > 0)")
+        page.emulate_media(media="print")
+        assert page.locator(".filters").is_hidden()
+        assert page.locator("#wrong tbody tr:visible").count() > 0

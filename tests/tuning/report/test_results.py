@@ -1,0 +1,199 @@
+import csv
+import json
+import math
+import shlex
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from run_files import assert_same
+from sweep_files import done, failed, running, write_sweep
+
+from beam_prep.console.errors import RunError, UsageError
+from trainer.config.train import TrainConfig
+from trainer.run.folder import RunFolder
+from tuning.report.results import objective_interval, read_sweep, train_command, write_best_config, write_trials_csv
+
+
+def test_trials_are_read_in_the_order_they_were_given_out_with_the_best_of_them(tmp_path):
+    trials = [
+        done("9999", 0.7),
+        done("10000", 0.95),
+        failed("0002", "out of memory"),
+        running("0001"),
+        done("0000", 0.9),
+    ]
+    sweep = read_sweep(write_sweep(tmp_path, *trials))
+    assert [trial.trial_id for trial in sweep.trials] == ["0000", "0001", "0002", "9999", "10000"]
+    assert [trial.trial_id for trial in sweep.ranked] == ["10000", "0000", "9999"]
+    assert sweep.best == trials[1], "all that was written is read"
+    assert sweep.in_state("failed")[0].reason == "out of memory"
+
+
+def test_of_equal_objectives_the_earlier_trial_is_the_best(tmp_path):
+    for direction in ("max", "min"):
+        trials = [done("0002", 0.9), done("0001", 0.9), done("0000", 0.8 if direction == "max" else 0.95)]
+        sweep = read_sweep(write_sweep(tmp_path / direction, *trials, direction=direction))
+        assert [trial.trial_id for trial in sweep.ranked] == ["0001", "0002", "0000"]
+
+
+def test_of_an_objective_to_minimise_the_least_is_the_best(tmp_path):
+    trials = [done("0000", 0.4), done("0001", 0.2), done("0002", 0.3)]
+    sweep = read_sweep(write_sweep(tmp_path, *trials, objective="val_loss", direction="min"))
+    assert [trial.trial_id for trial in sweep.ranked] == ["0001", "0002", "0000"]
+
+
+def test_an_objective_that_is_no_number_is_never_the_best(tmp_path):
+    trials = [done("0000", math.nan), done("0001", None), done("0002", math.inf), done("0003", 0.6)]
+    sweep = read_sweep(write_sweep(tmp_path, *trials))
+    assert [trial.trial_id for trial in sweep.ranked] == ["0003"]
+
+
+def test_a_sweep_without_trials_has_no_best_and_writes_no_config(tmp_path):
+    sweep = read_sweep(write_sweep(tmp_path))
+    assert (sweep.trials, sweep.best) == ((), None)
+    assert write_best_config(sweep) is None
+    assert not (tmp_path / "best_config.json").exists()
+    assert write_trials_csv(sweep).read_text().startswith("trial_id,state,objective,image_size,seconds")
+
+
+def test_a_folder_that_is_no_sweep_is_told_from_one(tmp_path):
+    with pytest.raises(UsageError, match=r"expected a sweep, found no sweep\.json; make one with: python -m tuning"):
+        read_sweep(tmp_path)
+
+
+def test_a_trial_that_has_a_folder_but_no_file_yet_is_not_there_yet(tmp_path):
+    write_sweep(tmp_path, done("0000", 0.9))
+    (tmp_path / "trials" / "0001" / "checkpoints").mkdir(parents=True)
+    assert [trial.trial_id for trial in read_sweep(tmp_path).trials] == ["0000"]
+
+
+@pytest.mark.parametrize(
+    ("damage", "told"),
+    [
+        (lambda text: text[: len(text) // 2], "expected JSON, found something else"),
+        (lambda text: "", "expected JSON, found something else"),
+        (lambda text: "[1, 2]", "expected a JSON object, found a list"),
+        (lambda text: text.replace('"worker"', '"walker"'), "expected an entry worker, found none"),
+        (lambda text: text.replace('"done"', '"dnoe"'), "expected a state of running, done, failed, found 'dnoe'"),
+        (lambda text: text.replace("0.9", '"0.9"', 1), "expected objective as int or float or null, found '0.9'"),
+        (lambda text: text + "\udcff", "expected JSON, found something else"),
+    ],
+    ids=["cut", "empty", "a list", "no worker", "no such state", "text for a number", "no text"],
+)
+def test_a_damaged_trial_is_named_in_one_line(tmp_path, damage, told):
+    write_sweep(tmp_path, done("0000", 0.9), done("0001", 0.8))
+    path = tmp_path / "trials" / "0000" / "trial.json"
+    path.write_bytes(damage(path.read_text()).encode("utf-8", "surrogateescape"))
+    with pytest.raises(RunError) as error:
+        read_sweep(tmp_path)
+    assert str(path) in str(error.value)
+    assert told in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_damaged_description_of_the_sweep_is_named_in_one_line(tmp_path):
+    write_sweep(tmp_path, direction="up")
+    with pytest.raises(RunError, match=r"sweep\.json: damaged: expected a direction of max or min, found 'up'"):
+        read_sweep(tmp_path)
+
+
+def test_a_sweep_is_read_whole_while_others_write_to_it(tmp_path):
+    write_sweep(tmp_path, *(running(f"{index:04d}") for index in range(5)))
+    ended = threading.Event()
+
+    def write_all_the_time() -> None:
+        objective = 0.0
+        while not ended.is_set():
+            objective += 1e-3
+            for index in range(5):
+                trial = done(f"{index:04d}", objective)
+                RunFolder(tmp_path / "trials" / trial.trial_id).write_json("trial", vars(trial))
+
+    writer = threading.Thread(target=write_all_the_time)
+    writer.start()
+    try:
+        seen = [read_sweep(tmp_path) for _ in range(200)]
+    finally:
+        ended.set()
+        writer.join()
+    assert all(len(sweep.trials) == 5 for sweep in seen)
+    assert seen[-1].best is not None
+
+
+def test_the_csv_has_a_row_a_trial_with_all_that_is_known_of_it(tmp_path):
+    values = {"image_size": 90, "learning_rate": 1e-3, "arch": "vgg19"}
+    trials = [
+        done("0000", 0.91, values=values, seconds=12.25),
+        failed("0001", 'no memory, "really"', values={**values, "dropout": 0.5}),
+        running("0002", values=values),
+    ]
+    sweep = read_sweep(write_sweep(tmp_path, *trials, space={"learning_rate": [1e-3], "image_size": [90]}))
+    with open(write_trials_csv(sweep), encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    assert ",".join(header) == (
+        "trial_id,state,objective,learning_rate,image_size,arch,dropout,val_auroc,val_loss,"
+        "seconds,peak_memory_bytes,epochs,worker,reason"
+    )
+    known = [
+        {"trial_id": "0000", "state": "done", "objective": "0.91", "val_auroc": "0.91", "val_loss": str(1 - 0.91),
+         "seconds": "12.25", "peak_memory_bytes": "1000000000", "epochs": "4"},
+        {"trial_id": "0001", "state": "failed", "dropout": "0.5", "seconds": "50.0", "peak_memory_bytes": "1000000000",
+         "reason": 'no memory, "really"'},
+        {"trial_id": "0002", "state": "running"},
+    ]  # fmt: skip
+    all_have = {"learning_rate": "0.001", "image_size": "90", "arch": "vgg19", "worker": "worker-0"}
+    expected = [{**dict.fromkeys(header, ""), **all_have, **each} for each in known]
+    assert [dict(zip(header, row, strict=True)) for row in rows] == expected
+
+
+def test_a_hyperparameter_that_is_called_as_another_column_has_a_column_of_its_own(tmp_path):
+    sweep = read_sweep(
+        write_sweep(tmp_path, done("0000", 0.9, values={"epochs": 9}, epochs=7), space={"epochs": [3, 9]})
+    )
+    with open(write_trials_csv(sweep), encoding="utf-8", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["set_epochs"], row["epochs"]) == ("9", "7")
+
+
+def test_the_interval_of_the_objective_is_that_of_the_trials_own_numbers(tmp_path):
+    sweep = read_sweep(write_sweep(tmp_path, done("0000", 0.9), done("0001", 0.5), done("0002", 0.4)))
+    assert objective_interval(sweep, sweep.trials[0]) == pytest.approx((0.88, 0.92))
+    (sweep.folder(sweep.trials[1]) / "metrics.json").unlink()
+    (sweep.folder(sweep.trials[2]) / "metrics.json").write_text('{"val": {"auroc_ci95": null}}')
+    assert [objective_interval(sweep, trial) for trial in sweep.trials[1:]] == [None, None]
+
+
+def test_the_best_config_leads_no_training_into_the_trials_own_folder(tmp_path):
+    trial = done("0000", 0.9)
+    sweep = read_sweep(write_sweep(tmp_path, replace(trial, flags={**trial.flags, "overwrite": True})))
+    path = write_best_config(sweep)
+    assert path == tmp_path / "best_config.json"
+    assert json.loads(path.read_text()) == {"data": "/data", "seed": 3, "image_size": 64}
+
+
+@pytest.mark.slow
+def test_training_the_best_config_gives_the_metrics_of_the_trial_again(dataset: Path, tmp_path: Path, command):
+    sweep_path = write_sweep(tmp_path / "a sweep", space={"learning_rate": [1e-4, 1e-2]})
+    run = sweep_path / "trials" / "0000"
+    flags = TrainConfig(
+        data=str(dataset), output=str(run), image_size=32, batch_size=12, epochs=2, learning_rate=1e-3 * 1.1,
+        zoom=0.1, class_weights=False, threshold_rule="youden", seed=5, overwrite=True,
+    ).to_json()  # fmt: skip
+    (tmp_path / "trial-flags.json").write_text(json.dumps(flags))
+    trained = command("trainer", "train", "--config", tmp_path / "trial-flags.json")
+    assert trained.returncode == 0, trained.stderr
+    numbers = RunFolder(run).read_json("metrics")["val"]
+    values = {"learning_rate": flags["learning_rate"]}
+    trial = done("0000", numbers["auroc"], flags=RunFolder(run).read_json("config"), values=values)
+    RunFolder(run).write_json("trial", vars(trial))
+    sweep = read_sweep(sweep_path)
+    assert objective_interval(sweep, trial) == tuple(numbers["auroc_ci95"])
+    write_best_config(sweep)
+
+    words = shlex.split(train_command(sweep).replace("RUN", shlex.quote(str(tmp_path / "again"))))
+    assert words[:2] == ["python", "-m"]
+    again = command(*words[2:])
+    assert again.returncode == 0, again.stderr
+    assert_same(run, tmp_path / "again")

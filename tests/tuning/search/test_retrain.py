@@ -1,0 +1,85 @@
+"""The best configuration trained for use."""
+
+import json
+
+import pytest
+from search_processes import trials_of
+
+from beam_prep.console.errors import UsageError
+from tuning.config import SearchConfig
+from tuning.report.results import read_sweep
+from tuning.search.retrain import final_configs
+
+FLAGS = (
+    "--image_size",
+    32,
+    "--batch_size",
+    8,
+    "--learning_rate",
+    "1e-4",
+    "3e-3",
+    "--epochs",
+    4,
+    "--algorithm",
+    "grid",
+    "--no_warm_up",
+)
+
+
+@pytest.fixture(scope="module")
+def sweep(dataset, command, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("final") / "sweep"
+    result = command("tuning", "search", "--data", dataset, "--output", folder, *FLAGS, "--retrain_best")
+    assert result.returncode == 0, result.stderr
+    folder.with_suffix(".out").write_text(result.stdout)
+    return folder
+
+
+@pytest.mark.slow
+def test_the_best_is_trained_on_train_and_validation_and_looks_at_test_once(sweep, dataset, command):
+    run = sweep / "final" / "train-and-val"
+    best = read_sweep(sweep).best
+    described = json.loads((sweep / "trials" / best.trial_id / "model.json").read_text())
+    final = json.loads((run / "model.json").read_text())
+    assert final["trained_on"] == ["train", "val"]
+    assert (final["threshold"], final["best"]["epoch"]) == (described["threshold"], described["best"]["epoch"])
+    assert json.loads((run / "config.json").read_text())["learning_rate"] == best.values["learning_rate"]
+    numbers = json.loads((run / "metrics.json").read_text())
+    assert list(numbers) == ["test"]
+    assert f"test:      auroc {numbers['test']['auroc']:.4g}" in sweep.with_suffix(".out").read_text()
+    assert all("test" not in json.loads(p.read_text()) for p in sweep.glob("trials/*/metrics.json"))
+
+    before = (run / "metrics.json").stat().st_mtime_ns
+    again = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--retrain_best")
+    assert again.returncode == 0, again.stderr
+    assert (run / "metrics.json").stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_what_was_best_before_is_not_taken_for_what_is_best_now(sweep, dataset, command):
+    path = sweep / "trials" / "0000" / "trial.json"
+    saved = path.read_text()
+    other = next(name for name in ("0000", "0001") if name != read_sweep(sweep).best.trial_id)
+    path = sweep / "trials" / other / "trial.json"
+    saved = path.read_text()
+    path.write_text(json.dumps({**json.loads(saved), "objective": 1.5}))
+    try:
+        result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--retrain_best")
+    finally:
+        path.write_text(saved)
+    assert (result.returncode, "holds a run of what was best before" in result.stderr) == (1, True), result.stderr
+
+
+@pytest.mark.slow
+def test_seeds_are_those_from_the_seed_of_the_search_on(sweep):
+    config = SearchConfig(data=("D",), output=str(sweep), retrain_seeds=3)
+    best = read_sweep(sweep).best
+    configs = final_configs(config, best)
+    assert {name: each.seed for name, each in configs.items()} == {f"seed-{seed}": seed for seed in range(3)}
+    assert all(each.evaluate_test and not each.train_on_val for each in configs.values())
+    assert len(trials_of(sweep)) == 2
+
+
+def test_both_kinds_at_once_are_refused():
+    with pytest.raises(UsageError, match="both look at test"):
+        SearchConfig(data=("D",), output="S", retrain_best=True, retrain_seeds=2)

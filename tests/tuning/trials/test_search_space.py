@@ -1,0 +1,97 @@
+"""What is searched, and how a user narrows it."""
+
+import pytest
+from searches import make_job
+
+from beam_prep.console.errors import UsageError
+from tuning.config import SearchConfig
+from tuning.trials.search_space import Choice, Range, resolve
+
+SIZES = (64, 90, 128)
+
+
+def space(arch: str = "baseline_cnn", equalizations: tuple[str, ...] = ("hist",), **flags):
+    return resolve(SearchConfig(data=("D",), output="S", **flags), arch, SIZES, equalizations)
+
+
+def test_without_a_word_sizes_of_the_dataset_and_batches_are_searched():
+    assert space().parameters == (Choice("image_size", SIZES), Choice("batch_size", (16, 32, 64)))
+    assert [each.name for each in space("vgg19").varied] == ["image_size", "batch_size", "unfreeze_layers"]
+    assert space(equalizations=("hist", "clahe")).varied[-1] == Choice("equalization", ("hist", "clahe"))
+
+
+def test_the_command_line_narrows_fixes_and_adds():
+    found = space(image_size=("90",), batch_size=("18", "36"), learning_rate=("1e-5:1e-2",), dropout=("0.2:0.5",))
+    assert found.fixed == {"image_size": 90}
+    assert found.varied == (
+        Choice("batch_size", (18, 36)),
+        Range("learning_rate", 1e-5, 1e-2, "log"),
+        Range("dropout", 0.2, 0.5, "linear"),
+    )
+    assert space(learning_rate=("1e-4", "1e-3")).varied[-1] == Choice("learning_rate", (1e-4, 1e-3))
+
+
+def test_a_yaml_file_says_the_same_and_the_command_line_wins(tmp_path):
+    path = tmp_path / "space.yaml"
+    path.write_text("image_size: [64, 128]\nbatch_size: 18\nlearning_rate: 1e-5:1e-2\ndropout: 0:0.5\n")
+    found = space(space=str(path), image_size=("90", "128"))
+    assert found.parameters == (
+        Choice("image_size", (90, 128)),
+        Choice("batch_size", (18,)),
+        Range("learning_rate", 1e-5, 1e-2, "log"),
+        Range("dropout", 0.0, 0.5, "linear"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        ({"image_size": ("big",)}, "--image_size big: expected whole numbers"),
+        ({"image_size": ("64:128",)}, "--image_size 64:128: takes values, no range"),
+        ({"batch_size": ("16", "16")}, "expected values that differ"),
+        ({"learning_rate": ("1e-2:1e-5",)}, "LOW less than HIGH"),
+        ({"learning_rate": ("0:1e-2",)}, "above 0"),
+        ({"learning_rate": ("1e-5:1e-3", "1e-2")}, "or one range such as 1e-5:1e-2"),
+        ({"learning_rate": ("1e-5:1e-2",), "algorithm": "grid"}, "has no end of them; give values"),
+        ({"unfreeze_layers": ("5",)}, "of vgg19, inception_resnet_v2 only; found --arch baseline_cnn"),
+        ({"space": "absent.yaml"}, "--space absent.yaml: No such file"),
+    ],
+)
+def test_what_can_not_be_searched_is_refused(flags, said):
+    with pytest.raises(UsageError, match=said):
+        space(**flags)
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("[1]", "found no names"), ("a: {", "not YAML"), ("epochs: 3", "unknown epochs; expected some of")],
+)
+def test_a_wrong_yaml_file_is_refused(tmp_path, text, said):
+    (tmp_path / "s.yaml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        space(space=str(tmp_path / "s.yaml"))
+
+
+def test_what_can_not_be_trained_is_known_beforehand():
+    job = make_job(train={"arch": "inception_resnet_v2", "num_replicas": 4}, batch_size=("18", "32", "300"))
+    assert [values["batch_size"] for values in job.possible] == [32] * 6
+    assert {values["image_size"] for values in job.possible} == {90, 128}
+    reasons = {reason: len(bad) for reason, bad in job.impossible.items()}
+    assert reasons["--image_size is 64; inception_resnet_v2 needs at least 75 px"] == 9
+    assert reasons["--batch_size is 18, which 4 replicas do not divide; try 16"] == 6
+    assert reasons["--batch_size is 300, more than the 200 training images"] == 6
+
+
+def test_epochs_of_hyperband_are_those_that_a_training_in_two_phases_begins_with():
+    job = make_job(train={"arch": "vgg19", "epochs": 4, "fine_tune_epochs": 5})
+    assert job.max_epochs == 9
+    lengths = []
+    for epochs in (1, 4, 6, 9):
+        config = job.train_config({"tuner/epochs": epochs, "unfreeze_layers": 5}, "R")
+        lengths.append((config.epochs, config.fine_tune_epochs))
+    assert lengths == [(1, 0), (4, 0), (4, 2), (4, 5)]
+
+
+def test_chief_and_workers_do_not_write_to_a_bucket():
+    with pytest.raises(UsageError, match="chief and workers write it together"):
+        SearchConfig(data=("d",), output="gs://bucket/sweep").check_shared()

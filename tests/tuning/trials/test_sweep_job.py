@@ -1,0 +1,74 @@
+"""What the trials of a search share, from real datasets."""
+
+from pathlib import Path
+
+import pytest
+
+from beam_prep.config import PrepConfig
+from beam_prep.console.errors import UsageError
+from beam_prep.pipeline.local_job import prepare
+from tuning.config import SearchConfig
+from tuning.trials.sweep_job import Job
+
+
+def job(*data: Path, train: tuple[str, ...] = (), **flags) -> Job:
+    return Job.of(SearchConfig(data=tuple(map(str, data)), output="S", **{"batch_size": ("8",), **flags}), train)
+
+
+@pytest.fixture(scope="module")
+def clahe(phantoms, tmp_path_factory) -> Path:
+    """The phantoms once more, prepared otherwise and at other sizes."""
+    folder = tmp_path_factory.mktemp("clahe") / "dataset"
+    prepare(PrepConfig(input=str(phantoms), output=str(folder), image_sizes=(32, 64), equalization="clahe"))
+    return folder
+
+
+def test_several_datasets_are_an_equalization_to_choose(dataset, clahe):
+    found = job(dataset, clahe)
+    assert found.space.to_json() == {"equalization": ["hist", "clahe"]}
+    assert found.space.fixed == {"image_size": 32, "batch_size": 8}, "the size that both have"
+    assert found.train_config({"equalization": "clahe"}, "R").data == str(clahe)
+    assert found.train_config({"equalization": "hist"}, "R").data == str(dataset)
+    assert len(set(found.to_json()["dataset_fingerprints"].values())) == 2
+
+
+def test_datasets_that_are_no_choice_are_refused(dataset, clahe, phantoms, tmp_path):
+    with pytest.raises(UsageError, match="has the equalization hist as"):
+        job(dataset, dataset)
+    other = tmp_path / "other"
+    prepare(
+        PrepConfig(input=str(phantoms), output=str(other), image_sizes=(32,), equalization="none", val_fraction=0.5)
+    )
+    with pytest.raises(UsageError, match="not of the same images: train holds"):
+        job(dataset, other)
+    with pytest.raises(UsageError, match="image size 64 px is not in the dataset"):
+        job(dataset, clahe, image_size=("64",))
+
+
+def test_flags_of_trials_are_those_of_the_trainer_and_of_the_search(dataset):
+    found = job(dataset, train=("--epochs", "3", "--no_augment"), seed=7, early_stopping_patience=2, dropout=("0.3",))
+    config = found.train_config({"image_size": 96}, "R")
+    assert (config.epochs, config.augment, config.seed, config.early_stopping_patience) == (3, False, 7, 2)
+    assert (config.image_size, config.batch_size, config.dropout, config.output) == (96, 8, 0.3, "R")
+    assert not config.evaluate_test
+
+
+def test_a_preset_is_fixed_but_for_what_is_named(dataset):
+    flags = {"image_size": ("32", "96"), "batch_size": (), "learning_rate": ("1e-4:1e-2",)}
+    found = job(dataset, train=("--preset", "best", "--epochs", "7"), **flags)
+    assert list(found.space.to_json()) == ["image_size", "learning_rate"]
+    config = found.train_config({"image_size": 96, "learning_rate": 2e-3}, "R")
+    assert (config.batch_size, config.schedule, config.weight_decay, config.epochs) == (32, "cosine", 0.05, 7)
+    assert (config.learning_rate, config.early_stopping_patience) == (2e-3, 5)
+    assert "preset" not in found.to_json()["train"]
+    assert found.to_json()["train"]["arch"] == "se_resnet"
+    with pytest.raises(UsageError, match="there is none; expected one of: best, study"):
+        job(dataset, train=("--preset", "bst"))
+    with pytest.raises(UsageError, match="image size 64 px is not in the dataset"):
+        job(dataset, train=("--preset", "best"))
+
+
+@pytest.mark.parametrize("flag", ["--train_on_val", "--no_evaluate_test", "--keep_checkpoint"])
+def test_what_a_search_sets_itself_is_refused(dataset, flag):
+    with pytest.raises(UsageError, match="is nothing that a trial takes"):
+        job(dataset, train=(flag,))

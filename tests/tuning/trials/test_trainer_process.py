@@ -1,0 +1,91 @@
+"""A training in a process of its own: how it ended is told, and it never outlives the search."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from search_processes import wait_for
+
+from trainer.config.train import TrainConfig
+from tuning.trials.locks import Lock
+from tuning.trials.trainer_process import is_finished, run_trainer
+
+PARENT = """
+import json, os, sys
+from pathlib import Path
+from tuning.trials.locks import Lock
+from tuning.trials.trainer_process import run_trainer
+run = Path(sys.argv[1])
+with Lock(run / ".lock", "taken") as lock:
+    run_trainer(run, json.loads(sys.argv[2]), environ=os.environ, inherit=(lock.fd,))
+"""
+
+
+def flags(dataset: Path, run: Path, **changes) -> dict:
+    run.mkdir(exist_ok=True)
+    small = {"image_size": 32, "batch_size": 8, "epochs": 1, **changes}
+    return {**TrainConfig(data=str(dataset), output=str(run)).to_json(), **small}
+
+
+def test_a_training_that_ends_well(dataset, tmp_path):
+    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ)
+    assert (attempt.exit_code, attempt.reason) == (0, None)
+    assert 100e6 < attempt.peak_memory_bytes < 4e9
+    assert 0 < attempt.seconds < 120
+    assert is_finished(tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code", "said"),
+    [
+        ({"image_size": 64}, 2, "image size 64 px is not in the dataset"),
+        ({"image_size": 96}, 1, "reading the records failed"),
+    ],
+)
+def test_a_training_that_fails_says_why_in_one_line(dataset_broken_at_96, tmp_path, changes, code, said):
+    attempt = run_trainer(
+        tmp_path / "run", flags(dataset_broken_at_96, tmp_path / "run", **changes), environ=os.environ
+    )
+    assert attempt.exit_code == code, attempt.reason
+    assert said in attempt.reason
+    assert "\n" not in attempt.reason
+    assert not attempt.reason.startswith("error:")
+    assert not is_finished(tmp_path / "run")
+
+
+@pytest.mark.parametrize(("number", "said"), [(signal.SIGKILL, "want of memory"), (signal.SIGSEGV, "SIGSEGV")])
+def test_a_training_that_is_killed_has_a_reason_too(dataset, tmp_path, number, said):
+    def kill(pid: int) -> None:
+        threading.Timer(0.5, os.kill, (pid, number)).start()
+
+    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ, started=kill)
+    assert attempt.exit_code == -number
+    assert said in attempt.reason
+    assert not attempt.was_stopped
+
+
+def test_a_training_that_is_asked_to_stop_has_not_failed(dataset, tmp_path):
+    def stop(pid: int) -> None:
+        threading.Timer(0.5, os.kill, (pid, signal.SIGTERM)).start()
+
+    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ, started=stop)
+    assert (attempt.was_stopped, attempt.reason) == (True, None)
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_training_ends_with_the_search_however_that_ends(dataset, tmp_path, number):
+    run = tmp_path / "run"
+    arguments = [str(run), json.dumps(flags(dataset, run, epochs=1000))]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, *arguments], stderr=subprocess.DEVNULL)
+    wait_for(lambda: (run / "history.csv").exists())
+    parent.send_signal(number)
+    parent.wait(60)
+    with Lock(run / ".lock", "the training goes on", patience_s=60):  # which it holds for as long as it lives
+        newest = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
+        rows = len((run / "history.csv").read_text().splitlines()) - 1
+        assert newest["epoch"] >= rows, "nothing is lost: it has saved before it ended"

@@ -1,0 +1,5 @@
+"""Flags, types, defaults, units and help of all commands."""
+
+from trainer.config.train import FROM_SCRATCH, MIN_IMAGE_SIZE, Arch, TrainConfig
+
+__all__ = ["FROM_SCRATCH", "MIN_IMAGE_SIZE", "Arch", "TrainConfig"]

@@ -1,0 +1,80 @@
+"""Flags of `train` from a preset and from a JSON file, such as the config.json of a run. Standard library only."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+from beam_prep.console.errors import UsageError
+from beam_prep.storage import paths as storage
+from trainer.config.presets import read_preset
+from trainer.config.train import TrainConfig
+
+
+def with_config_file(arguments: list[str]) -> list[str]:
+    """Puts the flags of `--preset NAME`, then those of `--config FILE`, before those of the user: the last one wins.
+
+    Args:
+        arguments: the words of the command, then flags.
+
+    Raises:
+        UsageError: see `flags_from_file` and `read_preset`.
+    """
+    flags = to_flags(preset_in(arguments))
+    if path := value_of("config", arguments):
+        flags += flags_from_file(path)
+    first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
+    return [*arguments[:first], *flags, *arguments[first:]]
+
+
+def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
+    """Flag → value of the preset that a command line names; empty if it names none.
+
+    Raises:
+        UsageError: see `read_preset`.
+    """
+    name = value_of("preset", arguments)
+    return read_preset(name).values if name else {}
+
+
+def value_of(flag: str, arguments: Sequence[str]) -> str | None:
+    """The value of a flag on a command line; None if it is not there, or without a value, which the parser tells."""
+    for index, argument in enumerate(arguments):
+        name, _, value = argument.partition("=")
+        if name == f"--{flag}":
+            return value or next(iter(arguments[index + 1 :]), None)
+    return None
+
+
+def flags_from_file(path: str) -> list[str]:
+    """A JSON file of flags as a command line, to stand before what the user typed.
+
+    Raises:
+        UsageError: the file is absent, not a JSON object, or names a flag that there is not.
+    """
+    try:
+        content = json.loads(storage.path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"--config {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"--config {path}: not JSON: {error}") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
+    known = {field.name for field in fields(TrainConfig)} - {"config", "preset"}
+    for name in content:
+        if name not in known:
+            raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
+    return to_flags(content)
+
+
+def to_flags(values: Mapping[str, Any]) -> list[str]:
+    """Flag → value as a command line, in which those that are not set are said not to be: a preset may set them."""
+    flags: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no_{name}")
+        else:
+            flags += [f"--{name}", str(value)]
+    return flags

@@ -1,0 +1,1 @@
+"""Splits of a dataset, and their images as `tf.data`."""

@@ -1,0 +1,219 @@
+"""Which files a training reads: those of the dataset, copies on a local disk, or what is left of broken ones."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from beam_prep.console.errors import RunError, UsageError
+from beam_prep.dataset.manifest import Manifest, Shard
+from beam_prep.dataset.tfrecord import file_sha256, frame, scan_frames, write_shard
+from beam_prep.storage import paths as storage
+from beam_prep.storage.mirror import default_cache_dir
+from trainer.config.tf_config import Cluster
+from trainer.config.train import TrainConfig
+from trainer.data.splits import SplitSource, first_broken
+from trainer.report.progress import progress_bar
+
+AT_ONCE = 2 * storage.NUM_TRANSFERS  # shards that a break costs at most
+
+Sources = Mapping[str, SplitSource]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Where copies of shards are kept.
+
+    Attributes:
+        folder: of this machine.
+        flag: that asked for them, for messages.
+        other: flag that names another folder.
+        max_bytes: that all that is in the folder may come to; 0: as much as there is room for.
+        show_progress: a bar on stderr.
+    """
+
+    folder: str
+    flag: str = "--stage_dir"
+    other: str = "--stage_dir"
+    max_bytes: int = 0
+    show_progress: bool = True
+
+
+@contextmanager
+def staged(
+    config: TrainConfig, manifest: Manifest, sources: Sources, cluster: Cluster | None = None
+) -> Iterator[dict[str, SplitSource]]:
+    """The splits as the training reads them, for as long as the block runs.
+
+    Args:
+        config: `cache`, `cache_dir`, `stage_dir`, `stage_max_bytes`, `shard_files` and `skip_corrupt` of it.
+        manifest: of the dataset.
+        sources: its splits at the size of the config.
+        cluster: of the worker that asks, if there are several.
+
+    Raises:
+        UsageError: no room for the copies, or more corrupt records than are tolerated.
+        RunError: a shard can't be had.
+    """
+    result, is_chief = dict(sources), not (cluster and cluster.index)
+    if config.cache == "ram":
+        _check_memory(sources["train"])
+    if config.stage_dir is not None:
+        trains_on_train = config.fold is None and not config.train_on_val
+        if config.shard_files and cluster and config.cache != "ram" and trains_on_train:  # else it reads all of them
+            share = sources["train"].deal(range(len(sources["train"].paths)), cluster.index, len(cluster.workers))
+            result["train"] = replace(result["train"], kept=tuple(share))
+        result = copied(
+            result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes, show_progress=is_chief)
+        )
+    elif config.cache == "disk":
+        stage = Stage(config.cache_dir or default_cache_dir(), "--cache disk", "--cache_dir", show_progress=is_chief)
+        result = copied(result, manifest, stage)
+    with tempfile.TemporaryDirectory(prefix="cxrflow-") as rescued:
+        if config.skip_corrupt:
+            result = {split: _leave_out_broken(source, split, rescued) for split, source in result.items()}
+            _check_tolerated(sources, sum(source.num_corrupt for source in result.values()), config.skip_corrupt)
+        yield result
+
+
+def copied_to(folder: str | None, sources: Sources, manifest: Manifest) -> dict[str, SplitSource]:
+    """As `copied`, into a folder without a limit; without a folder, the sources as they are."""
+    return dict(sources) if folder is None else copied(sources, manifest, Stage(folder))
+
+
+def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, SplitSource]:
+    """Takes the copies of the shards that are there and makes the others; what there is no room for stays where it is.
+
+    A copy has its name only when it is whole and has the digest of the manifest, and its folder is that of one dataset:
+    what is there can be trusted, whichever job made it. A broken shard is not copied. One job at a time makes copies.
+
+    Raises:
+        UsageError: no room for the copies, or the folder can't be written.
+        RunError: a shard can't be had.
+    """
+    folder = Path(stage.folder, manifest.fingerprint[:16])
+    wanted = list(_wanted(sources, manifest))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _alone(folder):
+            missing = [(place, shard) for place, shard in wanted if not (folder / shard.path).exists()]
+            chosen = _chosen(missing, stage)
+            needed, free = sum(shard.size_bytes for _, shard in chosen), shutil.disk_usage(folder).free
+            if needed > free:
+                raise OSError(f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB free")
+            _copy(chosen, folder, stage.show_progress)
+    except RunError:  # of the bucket; one of them is an OSError too
+        raise
+    except OSError as error:
+        raise UsageError(
+            f"{stage.flag}: {folder}: {error.strerror or error}; name another folder with {stage.other}"
+        ) from None
+    copies = {place: str(folder / shard.path) for place, shard in wanted if (folder / shard.path).exists()}
+    return {
+        split: replace(source, paths=tuple(copies.get(place, place) for place in source.paths))
+        for split, source in sources.items()
+    }
+
+
+def _wanted(sources: Sources, manifest: Manifest) -> Iterator[tuple[str, Shard]]:
+    """The shards that this worker reads, with their place; those that are read most often first."""
+    for split in sorted(sources, key=("val", "train", "test").index):
+        source = sources[split]
+        shards = manifest.shards(source.image_size, split)
+        for index in source.kept if source.kept is not None else range(len(shards)):
+            yield source.paths[index], shards[index]
+
+
+def _chosen(missing: list[tuple[str, Shard]], stage: Stage) -> list[tuple[str, Shard]]:
+    """Those that the limit leaves room for, beside what is in the folder, of whatever dataset."""
+    if not stage.max_bytes:
+        return missing
+    room = stage.max_bytes - sum(file.size for file in storage.files(Path(stage.folder)))
+    chosen = []
+    for place, shard in missing:
+        if shard.size_bytes <= room:
+            room -= shard.size_bytes
+            chosen.append((place, shard))
+    if left := len(missing) - len(chosen):
+        logger.warning("--stage_max_bytes leaves no room for %d of %d shards; they are streamed", left, len(missing))
+    return chosen
+
+
+def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) -> None:
+    """Copies shards, a few at a time, each by rename when it is what the manifest says."""
+    with progress_bar("stage", len(shards), unit="shards", show=show_progress and bool(shards)) as bar:
+        for start in range(0, len(shards), AT_ONCE):
+            some = shards[start : start + AT_ONCE]
+            copies = [folder / shard.path for _, shard in some]
+            halves = [copy.with_name(f".{copy.name}") for copy in copies]
+            for half in halves:
+                half.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                storage.download(
+                    [(storage.readable(place), half) for (place, _), half in zip(some, halves, strict=True)]
+                )
+                for (_, shard), half, copy in zip(some, halves, copies, strict=True):
+                    if file_sha256(half) == shard.sha256:
+                        with open(half, "rb") as file:
+                            os.fsync(file.fileno())
+                        os.replace(half, copy)
+            finally:
+                for half in halves:
+                    half.unlink(missing_ok=True)
+            bar.update(len(some))
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Waits for other jobs that make copies in a folder, and clears what killed ones left half made."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        for half in folder.glob("size-*/.*"):
+            half.unlink()
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _leave_out_broken(source: SplitSource, split: str, folder: str) -> SplitSource:
+    """Reads all records once; a shard with broken ones is replaced by a file of those that are sound."""
+    paths, counts = list(source.paths), list(source.shard_records)
+    for index, (path, num_records) in enumerate(zip(source.paths, source.shard_records, strict=True)):
+        sound = sum(isinstance(record, bytes) for record in scan_frames(path))
+        if sound < num_records:
+            frames = (frame(record) for record in scan_frames(path) if isinstance(record, bytes))
+            rest = write_shard(folder, f"{split}-{index:05d}.tfrecord", frames)
+            paths[index], counts[index] = str(Path(folder, rest.path)), rest.num_records
+    return replace(
+        source, paths=tuple(paths), shard_records=tuple(counts), num_corrupt=source.num_records - sum(counts)
+    )
+
+
+def _check_tolerated(sources: Sources, num_corrupt: int, tolerated: int) -> None:
+    if num_corrupt > tolerated:
+        first = first_broken([path for source in sources.values() for path in source.paths])
+        raise UsageError(
+            f"{num_corrupt} records are corrupt or missing, --skip_corrupt tolerates {tolerated}"
+            f"{f'; the first: {first}' if first else ''}; prepare the dataset again"
+        )
+
+
+def _check_memory(source: SplitSource) -> None:
+    needed = source.num_records * source.image_size**2
+    there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if 2 * needed > there:
+        raise UsageError(
+            f"--cache ram: the training images are {needed / 1e9:.1f} GB, expected at most half of the memory, which "
+            f"is {there / 1e9:.1f} GB; try --cache disk"
+        )

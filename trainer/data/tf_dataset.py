@@ -1,0 +1,281 @@
+"""Shards to `tf.data`: batch first, then parse; the order is a function of seed and epoch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from beam_prep.dataset import schema
+from beam_prep.storage.cores import usable_cores
+from trainer.data.folds import RecordIndex
+from trainer.data.splits import SplitSource
+from trainer.data.untuned import untuned, untuned_devices
+from trainer.training.strategy import is_multiworker
+
+READERS = 4  # shards whose records are mixed as they are read
+BLOCK = 16  # records of one shard before it is the next one's turn
+PARALLEL_READS = 2  # reads ahead, which does not change the order
+PARSERS = min(usable_cores(), 16)  # batches parsed at once
+AHEAD = 4  # batches that are ready before they are asked for
+INDEX_BATCH = 256  # records parsed at once where no pixels are wanted
+SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
+
+
+@dataclass(frozen=True)
+class HeldImages:
+    """A split in memory, decoded, in the order of the manifest.
+
+    Attributes:
+        images: uint8 [num_records, S, S, 1].
+        labels: int64 [num_records].
+    """
+
+    images: tf.Tensor
+    labels: tf.Tensor
+
+
+def training_batches(
+    source: SplitSource,
+    *,
+    batch_size: int,
+    seed: int,
+    epoch: int,
+    first_step: int = 0,
+    worker: int = 0,
+    num_workers: int = 1,
+    shard_files: bool = False,
+    deterministic: bool = True,
+    held: HeldImages | None = None,
+    draws: np.ndarray | None = None,
+) -> tf.data.Dataset:
+    """The batches of one epoch, in an order of its own; the remainder is dropped.
+
+    Args:
+        source: what to read.
+        batch_size: global batch N; the workers divide it.
+        seed: with the epoch, it decides the order.
+        epoch: from 0.
+        first_step: how many global batches are left out at the start: those that were trained before a stop.
+        worker: which of the workers asks, from 0.
+        num_workers: each gets its slice of each global batch.
+        shard_files: each worker reads files of its own instead, others each epoch, or the same ones if the source says
+            so; the global batches are then others than those of one worker.
+        deterministic: off, records come as they are read, in an order that nobody knows.
+        held: the split in memory, from `hold`; the batches are the same.
+        draws: how often each record is read, int64 [num_records], batches enough in all; once if not given.
+
+    Returns:
+        `inputs.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
+        workers.
+    """
+    rng = np.random.default_rng((seed, epoch))
+    shards = rng.permutation(len(source.paths))
+    if shard_files:
+        dealt = source.deal(shards.tolist(), worker, num_workers)
+        shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
+    buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
+    elements = _read(source, shards, deterministic, draws) if held is None else _positions(source, shards, draws)
+    shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
+    batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
+    slices = 1 if shard_files else num_workers  # a global batch is this many elements, one after the other
+    num_steps = source.steps_per_epoch(batch_size, num_workers, shard_files=shard_files)
+    mine = batches.take(num_steps * slices).skip(first_step * slices).shard(slices, worker % slices)
+
+    def images_and_labels(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        if held is not None:
+            return tf.gather(held.images, batch), tf.gather(held.labels, batch)
+        images, labels, _ = _parse(batch, source)
+        return images, labels
+
+    pairs = mine.map(images_and_labels, num_parallel_calls=PARSERS, deterministic=deterministic)
+    return untuned(pairs.prefetch(AHEAD))
+
+
+def hold(source: SplitSource) -> HeldImages:
+    """Reads and decodes a split into memory: `num_records * S * S` bytes."""
+    images = np.empty((source.num_records, source.image_size, source.image_size, 1), np.uint8)
+    labels = np.empty(source.num_records, np.int64)
+    start = 0
+    for batch in evaluation_batches(source, batch_size=256).as_numpy_iterator():
+        end = start + len(batch["labels"])
+        images[start:end], labels[start:end] = batch["images"], batch["labels"]
+        start = end
+    with tf.device("/CPU:0"):
+        return HeldImages(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+
+
+def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Dataset:
+    """Every record once, in the order of the manifest; the last batch may be smaller.
+
+    Returns:
+        Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
+        "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
+    """
+    text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
+    wanted = {
+        schema.FILENAME: text,
+        schema.GROUP: text,
+        schema.SOURCE_HEIGHT: side,
+        schema.SOURCE_WIDTH: side,
+    }
+
+    def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
+        images, labels, more = _parse(batch, source, wanted)
+        return {
+            "images": images,
+            "labels": labels,
+            "filenames": more[schema.FILENAME],
+            "groups": more[schema.GROUP],
+            "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
+        }
+
+    return untuned(_records(source).batch(batch_size).map(parse, num_parallel_calls=PARSERS).prefetch(1))
+
+
+def read_index(source: SplitSource) -> RecordIndex:
+    """What is known of the records of a source without their pixels; reads the shards once, and decodes nothing."""
+    features = {
+        schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
+        schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
+        schema.FILENAME: tf.io.FixedLenFeature([], tf.string),
+    }
+    batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
+    labels: list[int] = []
+    groups: list[str] = []
+    filenames: list[str] = []
+    for batch in batches.as_numpy_iterator():
+        labels += batch[schema.LABEL].tolist()
+        groups += [group.decode() for group in batch[schema.GROUP]]
+        filenames += [name.decode() for name in batch[schema.FILENAME]]
+    return RecordIndex(labels, groups, filenames)
+
+
+def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:
+    """The batches on the devices of a strategy, copied there ahead of the step that takes them.
+
+    Args:
+        batches: of `training_batches`; the replicas of this worker divide them.
+        strategy: any.
+        device: where a strategy of one device wants them; its GPU if not given, if there is one.
+    """
+    if is_multiworker(strategy):
+        num_local = len(strategy.extended.worker_devices)
+
+        def of_replicas(*batch: tf.Tensor) -> tf.data.Dataset:
+            shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
+            return tf.data.Dataset.from_tensor_slices(shares)
+
+        mine = batches.flat_map(of_replicas).prefetch(AHEAD)
+        with untuned_devices():
+            return iter(strategy.distribute_datasets_from_function(lambda context: mine))
+    distributed = strategy.experimental_distribute_dataset(batches)
+    if not isinstance(distributed, tf.data.Dataset):
+        with untuned_devices():
+            return iter(distributed)  # tf.distribute copies ahead on its own
+    if device is None and tf.config.list_logical_devices("GPU"):
+        device = "/GPU:0"
+    return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
+
+
+def _records(source: SplitSource) -> tf.data.Dataset:
+    """The records of a source in the order of the manifest, string []."""
+    records, counts = tf.data.TFRecordDataset(list(source.paths)), _counts(source)
+    return records if counts is None else _repeated(records, np.concatenate(counts))
+
+
+def _read(
+    source: SplitSource, shards: np.ndarray, deterministic: bool, draws: np.ndarray | None = None
+) -> tf.data.Dataset:
+    """The records of some shards, string []."""
+    counts = _counts(source, draws)
+    columns: tuple = ([source.paths[shard] for shard in shards],)
+    if counts is not None:
+        columns += (_ragged([counts[shard] for shard in shards]),)
+
+    def read(path: tf.Tensor, *counts: tf.Tensor) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path)
+        return _repeated(records, *counts) if counts else records
+
+    return tf.data.Dataset.from_tensor_slices(columns).interleave(
+        read,
+        cycle_length=READERS,
+        block_length=BLOCK,
+        num_parallel_calls=PARALLEL_READS if deterministic else READERS,
+        deterministic=deterministic,
+    )
+
+
+def _positions(source: SplitSource, shards: np.ndarray, draws: np.ndarray | None = None) -> tf.data.Dataset:
+    """Where the records that `_read` gives stand in the split, in the same order: int64 []."""
+    rows = np.split(np.arange(source.num_records), np.cumsum(source.shard_records)[:-1])
+    if draws is not None:
+        rows = [np.repeat(row, draws[row]) for row in rows]
+    return tf.data.Dataset.from_tensor_slices(_ragged([rows[shard] for shard in shards])).interleave(
+        tf.data.Dataset.from_tensor_slices, cycle_length=READERS, block_length=BLOCK
+    )
+
+
+def _counts(source: SplitSource, draws: np.ndarray | None = None) -> list[np.ndarray] | None:
+    """By shard, how often each record that is stored in it is read; None: every one of them once."""
+    if source.selected is None and draws is None:
+        return None
+    each = np.ones(source.num_records, np.int64) if draws is None else draws
+    by_shard = np.split(each, np.cumsum(source.shard_records)[:-1])
+    if source.selected is None:
+        return by_shard
+    counts = [np.asarray(chosen, np.int64) for chosen in source.selected]
+    for stored, read in zip(counts, by_shard, strict=True):
+        stored[stored > 0] = read
+    return counts
+
+
+def _ragged(rows: list[np.ndarray]) -> tf.RaggedTensor:
+    return tf.RaggedTensor.from_row_lengths(np.concatenate(rows), [len(row) for row in rows])
+
+
+def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.data.Dataset:
+    """Each element as often as `counts`, int64 [N], says; 0 leaves it out."""
+    pairs = tf.data.Dataset.zip((elements, tf.data.Dataset.from_tensor_slices(counts)))
+    return pairs.batch(BLOCK).map(tf.repeat).unbatch()
+
+
+def _parse(
+    serialized: tf.Tensor, source: SplitSource, wanted: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
+    """tf.train.Example bytes [N] to tensors, the whole batch in one call.
+
+    Args:
+        serialized: string [N].
+        source: where they are from.
+        wanted: feature → its kind, of what else is wanted; what is not parsed costs nothing.
+
+    Returns:
+        Images uint8 [N, S, S, 1], labels int64 [N], and by feature what else is wanted, [N] each.
+    """
+    features = tf.io.parse_example(
+        serialized,
+        {
+            schema.ENCODED: tf.io.FixedLenFeature([], tf.string),
+            schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
+            **wanted,
+        },
+    )
+    return _decode(features[schema.ENCODED], source), features[schema.LABEL], features
+
+
+def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:
+    """Bytes of images [N] to uint8 [N, S, S, 1]."""
+    size = source.image_size
+    if source.encoding == "raw":
+        num_images = encoded.shape[0] or -1  # known where the remainder is dropped
+        return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [num_images, size, size, 1])
+    return tf.map_fn(
+        lambda image: tf.io.decode_png(image, channels=1),
+        encoded,
+        fn_output_signature=tf.TensorSpec([size, size, 1], tf.uint8),
+    )

@@ -1,0 +1,110 @@
+"""The images of a training: which they are, how much each counts, and the batches of every epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from beam_prep.dataset.manifest import Manifest
+from trainer.config.tf_config import find_cluster
+from trainer.config.train import TrainConfig
+from trainer.data.folds import POOLED, Divided, Fold, check_divided, divide, pool
+from trainer.data.sampling import balanced_draws
+from trainer.data.splits import SplitSource, join, pooled
+from trainer.data.tf_dataset import hold, read_index, training_batches
+from trainer.evaluation.evaluate import readable_records
+
+
+class Epochs:
+    """What a training reads.
+
+    Args:
+        config: its flags.
+        manifest: of the dataset.
+        sources: its splits at the size of the config.
+
+    Attributes:
+        sources: the splits, those of the fold if there is one.
+        source: the images that are trained on.
+        loss_weights: float [2], by label, of the loss in training.
+        class_weights: float [2], by label, of the loss on validation: what is trained for, be it by weights or draws.
+        num_steps: of an epoch.
+
+    Raises:
+        UsageError: the fold can't be trained or validated on.
+        RunError: the records can't be read.
+    """
+
+    def __init__(self, config: TrainConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> None:
+        self._config = config
+        self._fold = divided(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
+        if self._fold:
+            check_divided(self._fold, config.batch_size, config.threshold_rule)
+        self.sources = self._fold.sources if self._fold else dict(sources)
+        self._trained_on = POOLED if config.train_on_val else ("train",)
+        self.source = join([self.sources[split] for split in self._trained_on])
+        splits = self._fold.splits if self._fold else manifest.splits
+        weights = pooled([splits[split] for split in self._trained_on]).class_weights
+        balanced, even = config.sampler == "balanced", [1.0] * len(manifest.class_names)
+        weighed = [weights[name] or 0.0 for name in manifest.class_names]
+        self.class_weights = weighed if config.class_weights or balanced else even
+        self.loss_weights = even if balanced else self.class_weights
+        cluster = find_cluster(config.strategy)
+        self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
+        self.num_steps = self.source.steps_per_epoch(
+            config.batch_size, self._num_workers, shard_files=config.shard_files
+        )
+        self._labels = self._read_labels() if balanced else None
+        self._held = hold(self.source) if config.cache == "ram" else None
+
+    def batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
+        """Those of an epoch, from a step on; both from 0. See `training_batches`."""
+        return training_batches(
+            self.source,
+            batch_size=self._config.batch_size,
+            seed=self._config.seed,
+            epoch=epoch,
+            first_step=first_step,
+            worker=self._worker,
+            num_workers=self._num_workers,
+            shard_files=self._config.shard_files,
+            deterministic=self._config.deterministic,
+            held=self._held,
+            draws=self._draws(epoch),
+        )
+
+    def _draws(self, epoch: int) -> np.ndarray | None:
+        if self._labels is None:
+            return None
+        num_draws = self.num_steps * self._config.batch_size
+        return balanced_draws(self._labels, num_draws, seed=self._config.seed, epoch=epoch)
+
+    def _read_labels(self) -> Sequence[int]:
+        with readable_records(self.source):
+            return read_index(self.source).labels
+
+    def describe(self) -> dict[str, Any]:
+        """What `model.json` says of the images: of a fold, those of both splits were trained on, but for its own."""
+        return {
+            "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
+            "trained_on": list(POOLED if self._fold else self._trained_on),
+            "fold": self._fold and self._fold.to_json(),
+        }
+
+
+def divided(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> Divided:
+    """The splits of a fold, by what stands in the records.
+
+    Args:
+        fold: see `divide`, as for the others.
+
+    Raises:
+        UsageError: see `divide`.
+        RunError: the records can't be read.
+    """
+    whole = pool(sources)
+    with readable_records(whole):
+        return divide(fold, data, manifest, sources, read_index(whole))

@@ -1,0 +1,1 @@
+"""Predictions of a split, and numbers from them."""

@@ -1,0 +1,173 @@
+"""Labels and probabilities in, numbers out (numpy and scikit-learn). An undefined number is None, with its reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from beam_prep.dataset.schema import CLASS_NAMES
+from trainer.evaluation.bootstrap import Ranking, intervals
+from trainer.evaluation.calibration import calibrate, cross_entropy, expected_calibration_error, logits_of
+from trainer.evaluation.thresholds import OperatingPoint, best_at
+
+WITH_INTERVAL = ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
+"""What comes with `NAME_ci95`, its 95 % interval over patients."""
+
+
+def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
+    """What is followed epoch by epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None where there is one class only)."""
+    from sklearn.metrics import roc_auc_score
+
+    both = len(np.unique(labels)) == 2
+    return {
+        "loss": loss,
+        "accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),
+        "auroc": float(roc_auc_score(labels, probabilities)) if both else None,
+    }
+
+
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str],
+    loss: float,
+    *,
+    point: OperatingPoint | None = None,
+    prevalence: float | None = None,
+) -> dict[str, Any]:
+    """All numbers of one split.
+
+    Args:
+        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
+        probabilities: float [N] in 0..1, of PNEUMONIA.
+        groups: [N], the patient of each image.
+        loss: mean cross-entropy, worked out from the logits.
+        point: threshold and temperature that validation gave; 0.5 and 1 if not given.
+        prevalence: share of PNEUMONIA in 0..1 for which the predictive values are stated once more.
+
+    Returns:
+        The entry of the split in `metrics.json`, as DESIGN lays it down; `undefined` holds the reason of each None.
+    """
+    from sklearn import metrics
+
+    point = point or OperatingPoint()
+    predicted = (probabilities >= point.threshold).astype(int)
+    tn, fp, fn, tp = (int(n) for n in metrics.confusion_matrix(labels, predicted, labels=[0, 1]).ravel())
+    cells = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    undefined = _undefined(cells, labels)
+    values = {
+        "loss": loss,
+        **_ranked(labels, probabilities, both=bool(tp + fn and tn + fp)),
+        **_counted(cells),
+        **_calibrated(labels, probabilities, point.temperature),
+    }
+    bounds = intervals(labels, probabilities, groups, point.threshold)
+    for name in WITH_INTERVAL:
+        values[f"{name}_ci95"] = None if values[name] is None else bounds[name]
+        if name in undefined:
+            undefined[f"{name}_ci95"] = undefined[name]
+        elif bounds[name] is None:
+            undefined[f"{name}_ci95"] = "no resample of the patients defines it"
+    if prevalence is not None:
+        values |= predictive_values(values["sensitivity"], values["specificity"], prevalence)
+        for name in ("ppv_at_prevalence", "npv_at_prevalence"):
+            if values[name] is None:
+                undefined[name] = "it needs sensitivity and specificity, and an image that is called so"
+    return {
+        **values,
+        **point.to_json(),
+        "confusion_matrix": cells,
+        "classification_report": _plain(
+            metrics.classification_report(
+                labels, predicted, labels=[0, 1], target_names=list(CLASS_NAMES), output_dict=True, zero_division=0.0
+            )
+        ),
+        "num_images": len(labels),
+        "num_groups": len(set(groups)),
+        "undefined": undefined,
+    }
+
+
+def predictive_values(sensitivity: float | None, specificity: float | None, prevalence: float) -> dict[str, Any]:
+    """PPV and NPV where another share of the patients is ill than in the data.
+
+    Args:
+        sensitivity, specificity: in 0..1, or None.
+        prevalence: in 0..1.
+
+    Returns:
+        `prevalence`, `ppv_at_prevalence`, `npv_at_prevalence`; None where not defined.
+
+    Source: Altman and Bland, Diagnostic tests 2: predictive values, BMJ 309, 1994.
+    """
+    ppv = npv = None
+    if sensitivity is not None and specificity is not None:
+        ill, well = prevalence, 1 - prevalence
+        ppv = _share(sensitivity * ill, sensitivity * ill + (1 - specificity) * well)
+        npv = _share(specificity * well, specificity * well + (1 - sensitivity) * ill)
+    return {"prevalence": prevalence, "ppv_at_prevalence": ppv, "npv_at_prevalence": npv}
+
+
+def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:
+    """The reason of each number that these images do not define."""
+    undefined: dict[str, str] = {}
+    if len(np.unique(labels)) < 2:
+        only = f"all {len(labels)} images are {CLASS_NAMES[int(labels[0])]}"
+        undefined = dict.fromkeys(
+            ("auroc", "auprc", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90"), only
+        )
+    reasons = {
+        "sensitivity": (cells["tp"] + cells["fn"], "no image is PNEUMONIA"),
+        "specificity": (cells["tn"] + cells["fp"], "no image is NORMAL"),
+        "ppv": (cells["tp"] + cells["fp"], "no image is called PNEUMONIA"),
+        "npv": (cells["tn"] + cells["fn"], "no image is called NORMAL"),
+        "f1": (cells["tp"] + cells["fp"] + cells["fn"], "no image is PNEUMONIA or called so"),
+    }
+    return undefined | {name: reason for name, (count, reason) in reasons.items() if not count}
+
+
+def _ranked(labels: np.ndarray, probabilities: np.ndarray, *, both: bool) -> dict[str, Any]:
+    """What the order of the probabilities gives, whatever the threshold; None unless both classes are there."""
+    from sklearn import metrics
+
+    names = ("auroc", "auprc", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90")
+    if not both:
+        return dict.fromkeys(names)
+    areas = metrics.roc_auc_score(labels, probabilities), metrics.average_precision_score(labels, probabilities)
+    return dict(zip(names, (*map(float, areas), *best_at(Ranking(labels, probabilities), least=0.9)), strict=True))
+
+
+def _counted(cells: Mapping[str, int]) -> dict[str, Any]:
+    """What the four counts at the threshold give."""
+    tn, fp, fn, tp = (cells[name] for name in ("tn", "fp", "fn", "tp"))
+    return {
+        "accuracy": (tn + tp) / (tn + fp + fn + tp),
+        "sensitivity": _share(tp, tp + fn),
+        "specificity": _share(tn, tn + fp),
+        "ppv": _share(tp, tp + fp),
+        "npv": _share(tn, tn + fn),
+        "f1": _share(2 * tp, 2 * tp + fp + fn),
+    }
+
+
+def _calibrated(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:
+    """How far the probabilities can be trusted, as they are and at the temperature."""
+    calibrated = calibrate(probabilities, temperature)
+    return {
+        "brier": float(np.mean((probabilities - labels) ** 2)),
+        "ece": expected_calibration_error(labels, probabilities),
+        "loss_calibrated": cross_entropy(labels, logits_of(calibrated)),
+        "brier_calibrated": float(np.mean((calibrated - labels) ** 2)),
+        "ece_calibrated": expected_calibration_error(labels, calibrated),
+    }
+
+
+def _share(part: float, whole: float) -> float | None:
+    return part / whole if whole else None
+
+
+def _plain(report: dict[str, Any]) -> dict[str, Any]:
+    """numpy numbers to Python's, to be saved as JSON."""
+    return {name: _plain(value) if isinstance(value, dict) else float(value) for name, value in report.items()}

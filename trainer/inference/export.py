@@ -1,0 +1,94 @@
+"""A run as a model that needs nothing of this project: a SavedModel that takes encoded images, and a Keras file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import keras
+import tensorflow as tf
+
+from beam_prep.console.errors import RunError
+from trainer.inference.preprocessing_graph import model_input
+from trainer.models import logits_of
+from trainer.run.model_card import Description
+
+DESCRIPTION_NAME = "model.json"
+
+
+class ServedModel(tf.Module):
+    """A network with its preprocessing and its thresholds, as TensorFlow Serving and others load it.
+
+    Args:
+        model: of the run.
+        description: of the run.
+        asset: path of a file that goes along.
+    """
+
+    def __init__(self, model: keras.Model, description: Description, asset: Path) -> None:
+        super().__init__(name="cxrflow")
+        self.weights = [variable.value for variable in model.variables]  # a SavedModel keeps what it finds here
+        self.asset = tf.saved_model.Asset(str(asset))
+        self._logits = logits_of(model)
+        self._description = description
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        """JPEG or PNG files, string [N], to numbers of PNEUMONIA, [N] each."""
+        described = self._description
+        size = described.image_size
+        images = tf.map_fn(
+            lambda encoded: model_input(encoded, image_size=size, equalization=described.equalization),
+            image_bytes,
+            fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
+        )
+        logits = tf.cast(self._logits(images, training=False), tf.float32)[:, 0]
+        probability = tf.sigmoid(logits)
+        return {
+            "probability": probability,
+            "calibrated_probability": tf.sigmoid(logits / described.temperature),
+            "decision": tf.cast(probability >= described.threshold, tf.int32),
+        }
+
+    @tf.function(input_signature=[])
+    def metadata(self) -> dict[str, tf.Tensor]:
+        """What there is to know of the model, by name."""
+        known = self._description.to_json().items()
+        return {name: tf.constant(value, tf.float64 if isinstance(value, float) else None) for name, value in known}
+
+
+def export(model: keras.Model, keras_file: Path, description: Description, output: Path) -> None:
+    """Writes `saved_model/`, `model.keras` and `model.json` into a folder, which appears when all is there.
+
+    Args:
+        model: of the run.
+        keras_file: that it was loaded from.
+        description: of the run.
+        output: absent, or an empty folder.
+
+    Raises:
+        RunError: it can't be written.
+    """
+    temporary = output.with_name(f".{output.name}.{os.getpid()}")
+    try:
+        temporary.mkdir(parents=True)
+        described = temporary / DESCRIPTION_NAME
+        described.write_text(json.dumps(description.to_json(), indent=2) + "\n", encoding="utf-8")
+        shutil.copyfile(keras_file, temporary / "model.keras")
+        served = ServedModel(model, description, described)
+        signatures = {"serving_default": served.serve, "metadata": served.metadata}
+        tf.saved_model.save(served, str(temporary / "saved_model"), signatures=signatures)
+        _sync(temporary)
+        os.replace(temporary, output)
+    except OSError as error:
+        raise RunError(f"--output {output}: can't be written: {error.strerror or error}") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _sync(folder: Path) -> None:
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            os.fsync(file.fileno())

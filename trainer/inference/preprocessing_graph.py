@@ -1,0 +1,115 @@
+"""The preprocessing of the preparation as a TensorFlow graph: encoded JPEG or PNG to what a model takes.
+
+It gives what `beam_prep.images.decode`, `equalize` and `beam_prep.pyramid.Pyramid.resize` give to within 1/255, from
+the same formulas. Not in it: other formats, CLAHE, and the orientation that a camera notes in a file.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from beam_prep.images.pyramid import RESIZE_GAP
+
+_VALUES = 65536  # of 16 bits
+_PNG = b"\x89PNG\r\n\x1a\n"
+
+
+def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf.Tensor:
+    """One encoded image as a model takes it.
+
+    Args:
+        encoded: string [], a JPEG or PNG file.
+        image_size: px.
+        equalization: one of `description.SERVABLE_EQUALIZATIONS`.
+
+    Returns:
+        float32 [image_size, image_size, 1], whole numbers in 0..255.
+    """
+    pixels, is_deep = _decode(encoded)
+    if equalization == "hist":
+        pixels = tf.gather(_cumulative(pixels), pixels)
+    else:
+        pixels = tf.where(is_deep, _scaled(pixels), pixels)
+    return _resize(tf.cast(pixels, tf.float32), image_size)
+
+
+def _decode(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Grey values int32 [H, W], and whether they are of 16 bit."""
+    is_png = tf.strings.substr(encoded, 0, len(_PNG)) == _PNG
+    is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
+    # Tied to the bytes: else a decoder that runs at the same time may be the first to fail, in its own words.
+    with tf.control_dependencies([tf.debugging.Assert(is_png | is_jpeg, ["expected the bytes of a JPEG or PNG file"])]):
+        encoded = tf.identity(encoded)
+    is_deep = is_png & _is_grey_png(encoded, 16)
+    grey = tf.case(
+        [(is_jpeg, lambda: _decode_jpeg(encoded)), (is_deep, lambda: _decode_deep_png(encoded))],
+        default=lambda: _decode_png(encoded),
+    )
+    return grey, is_deep
+
+
+def _is_grey_png(encoded: tf.Tensor, bits: int) -> tf.Tensor:
+    """Whether the header of a PNG says so: at byte 24 how many bits a value has, at byte 25 that it is grey (0)."""
+    header = tf.strings.join([tf.strings.substr(encoded, 0, 26), bytes(26)])  # as long, however short the file
+    return tf.strings.substr(header, 24, 2) == bytes([bits, 0])
+
+
+def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    # One channel is the luma of the file, as Pillow takes it. By default TensorFlow takes the less exact of two
+    # cosine transforms, Pillow the exact one.
+    return tf.cast(tf.io.decode_jpeg(encoded, channels=1, dct_method="INTEGER_ACCURATE"), tf.int32)[..., 0]
+
+
+def _decode_deep_png(encoded: tf.Tensor) -> tf.Tensor:
+    return tf.cast(tf.io.decode_png(encoded, channels=1, dtype=tf.uint16), tf.int32)[..., 0]
+
+
+def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
+    """ITU-R 601 luma on black, with the whole numbers of Pillow: TensorFlow's own grey has other weights."""
+    rgba = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)  # [H, W, 4]
+    luma = (tf.tensordot(rgba[..., :3], tf.constant([19595, 38470, 7471]), 1) + 32768) // 65536
+    for bits in (1, 2, 4):  # which TensorFlow leaves as they are
+        luma *= tf.where(_is_grey_png(encoded, bits), 255 // (2**bits - 1), 1)
+    seen = luma * rgba[..., 3] + 128
+    return (seen // 256 + seen) // 256
+
+
+def _cumulative(pixels: tf.Tensor) -> tf.Tensor:
+    """Table int32 [_VALUES]: the share of pixels at or below each value, in 0..255."""
+    counts = tf.math.bincount(tf.reshape(pixels, [-1]), minlength=_VALUES, maxlength=_VALUES, dtype=tf.int32)
+    total = tf.cast(tf.size(pixels), tf.float64)
+    return tf.cast(tf.round(tf.cast(tf.cumsum(counts), tf.float64) * (255 / total)), tf.int32)
+
+
+def _scaled(pixels: tf.Tensor) -> tf.Tensor:
+    """The range of the image over 0..255."""
+    low, high = tf.reduce_min(pixels), tf.reduce_max(pixels)
+    factor = 255 / tf.cast(tf.maximum(high - low, 1), tf.float64)
+    return tf.cast(tf.round(tf.cast(pixels - low, tf.float64) * factor), tf.int32)
+
+
+def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
+    """[H, W] to [image_size, image_size, 1] as a `Pyramid` does: halved while large, then bilinear, anti-aliased."""
+    level = pixels[None, ..., None]  # [1, H, W, 1]
+    extent = tf.cast(tf.shape(pixels), tf.float32)  # of the image, in pixels of its level
+    gap = 2 * RESIZE_GAP * image_size
+
+    def halve(level: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return tf.floor(tf.nn.avg_pool2d(level, 2, 2, "SAME") + 0.5), extent / 2
+
+    level, extent = tf.while_loop(
+        lambda level, extent: tf.reduce_min(extent) >= gap,
+        halve,
+        [level, extent],
+        shape_invariants=[tf.TensorShape([1, None, None, 1]), tf.TensorShape([2])],
+    )
+    # `tf.image.resize` would stretch the last pixel of a level, which may stand for less than two of the one before.
+    resized = tf.raw_ops.ScaleAndTranslate(
+        images=level,
+        size=tf.constant([image_size, image_size]),
+        scale=image_size / extent,
+        translation=tf.zeros([2]),
+        kernel_type="triangle",
+        antialias=True,
+    )
+    return tf.clip_by_value(tf.round(resized[0]), 0, 255)

@@ -1,0 +1,209 @@
+"""A linear probe from end to end: a network as it is, a linear layer fitted on what it sees, a run of both."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.storage import paths as storage
+from beam_prep.storage.locks import exclusive
+from trainer.config.commands import ProbeConfig
+from trainer.config.quiet_start import quiet_start
+from trainer.config.train import FROM_SCRATCH
+from trainer.data.folds import Divided, Fold, check_divided, fold_in
+from trainer.data.splits import (
+    SplitSource,
+    check_held_out,
+    check_same_preprocessing,
+    check_threshold_rule,
+    check_trainable,
+    open_split,
+    read_manifest,
+)
+from trainer.data.staging import copied_to
+from trainer.evaluation.thresholds import OperatingPoint
+from trainer.jobs.train import MODEL, publish
+from trainer.run.folder import RunFolder, check_output, open_output, written
+from trainer.run.identity import job_of
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.evaluation.linear_probe import Probe
+
+
+def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
+    """Fits, evaluates and reports.
+
+    The strength is chosen on training images alone, threshold and temperature on those of validation. Of a run that was
+    trained on the same training images the network knows their classes, so that all strengths look good on them.
+
+    Returns:
+        The run folder and the content of `metrics.json`.
+
+    Raises:
+        UsageError: the run, the dataset, the output folder or the weights are not what they should be, or there are too
+            few images or patients; nothing was written.
+        RunError: the records can't be read, or another job writes to the folder.
+    """
+    manifest = read_manifest(config.data)
+    network, fold = _describe_network(config, manifest)
+    sources = {
+        split: open_split(config.data, manifest, network["image_size"], split)
+        for split in manifest.splits
+        if config.evaluate_test or split != "test"
+    }
+    if fold is None:  # a fold is looked at when its records are known
+        check_trainable(manifest.splits, batch_size=1)
+        check_threshold_rule(manifest.splits, config.threshold_rule)
+    job = job_of(asdict(config), manifest.fingerprint)
+    with exclusive(RunFolder.at(config.output).path):
+        check_output(config.output, job, overwrite=config.overwrite)
+        sources = copied_to(config.stage_dir, sources, manifest)
+        started = time.monotonic()
+        with quiet_start():
+            from trainer.models.linear_head import with_linear_head
+        in_fold = _divide(fold, config, manifest, sources) if fold else None
+        sources = {name: each for name, each in (in_fold.sources if in_fold else sources).items() if each.num_records}
+        extractor, fitted = _fit(config, sources["train"])
+        model = with_linear_head(extractor, *fitted.folded())
+        folder = open_output(config.output, job, overwrite=config.overwrite)
+        with written(folder.model) as temporary:
+            model.save(temporary)
+        seconds = round(time.monotonic() - started, 1)
+        point, evaluations = _evaluate(model, config, sources)
+        content = {
+            **network,
+            "fold": in_fold and in_fold.to_json(),
+            **_describe(config, manifest, model, fitted, seconds),
+            **point.to_json(),
+        }
+        folder.write_json("model", content)
+        numbers = publish(folder, evaluations)
+        folder.finish()
+        folder.push()
+        return folder, numbers
+
+
+def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Any], Fold | None]:
+    """`arch` and `image_size` of the network, and its fold, once it is clear that its run goes with the dataset."""
+    wanted = Fold.parse(config.fold) if config.fold else None
+    if config.run is None:
+        return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
+    model = RunFolder.at(config.run).fetch(*MODEL).read_json("model")
+    check_same_preprocessing(model, manifest, config.data)
+    fold = fold_in(model, manifest)
+    if model["dataset_fingerprint"] == manifest.fingerprint:
+        if fold is None:
+            check_held_out(model, "val", config.run)
+        if wanted not in (None, fold):
+            trained = f"in fold {fold}" if fold else "without --fold"
+            raise UsageError(
+                f"--fold {wanted}: --run {config.run} was trained {trained}, on some of the images of that fold; "
+                "leave --fold out, or give a run of the same fold"
+            )
+    described = {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}
+    return described, fold or wanted
+
+
+def _divide(fold: Fold, config: ProbeConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> Divided:
+    """The splits of a fold, once it is clear that they are enough."""
+    from trainer.data.training_data import divided
+
+    found = divided(fold, config.data, manifest, sources)
+    check_divided(found, batch_size=1, threshold_rule=config.threshold_rule)
+    return found
+
+
+def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
+    """The network without its head, and the probe of what it sees in the training images."""
+    import keras
+
+    from trainer import models
+    from trainer.evaluation.linear_probe import check_components, fit_probe
+    from trainer.models.linear_head import cut_before_head, features_of
+    from trainer.report.progress import progress_bar
+
+    keras.utils.set_random_seed(config.seed)
+    network = config.network()
+    model = models.load(RunFolder.at(config.run or "").model) if network is None else models.build(network)
+    extractor = cut_before_head(model, trained=network is None)
+    check_components(
+        config.pca_components, num_features=extractor.output.shape[-1], num_images=source.num_records
+    )  # before all images were looked at
+    seen = features_of(extractor, source, "train", batch_size=config.batch_size)
+    with progress_bar("probe", config.folds, unit="folds") as bar:
+        fitted = fit_probe(
+            seen.values,
+            seen.labels,
+            seen.groups,
+            pca_components=config.pca_components,
+            num_folds=config.folds,
+            class_weights=config.class_weights,
+            seed=config.seed,
+            on_fold=bar.update,
+        )
+    return extractor, fitted
+
+
+def _evaluate(
+    model: keras.Model, config: ProbeConfig, sources: Mapping[str, SplitSource]
+) -> tuple[OperatingPoint, list]:
+    """Threshold and temperature of validation, and the evaluations of test (where there is one) and validation."""
+    import tensorflow as tf
+
+    from trainer.evaluation.evaluate import explained_evaluation, predict_split
+    from trainer.training.train_step import Evaluator
+
+    evaluator = Evaluator(model, tf.distribute.get_strategy())
+    predicted = {
+        split: predict_split(evaluator, sources[split], split, batch_size=config.batch_size)
+        for split in ("test", "val")
+        if split in sources
+    }
+    val = predicted["val"]
+    point = OperatingPoint.fit(config.threshold_rule, val.labels, val.probabilities)
+    evaluations = [
+        explained_evaluation(model, predictions, sources[split], split, point=point, prevalence=config.prevalence)
+        for split, predictions in predicted.items()
+    ]
+    return point, evaluations
+
+
+def _describe(
+    config: ProbeConfig, manifest: Manifest, model: keras.Model, fitted: Probe, seconds: float
+) -> dict[str, Any]:
+    """What `model.json` says of any model, and of the probe."""
+    from trainer.run.provenance import origin_of
+    from trainer.training.phases import count_parameters
+
+    random = config.weights == "none" or config.arch in FROM_SCRATCH
+    num_features = fitted.pipeline.n_features_in_
+    phase = {"name": "probe", **count_parameters(model), "num_trainable": num_features + 1, "epochs": 1}
+    return {
+        "equalization": manifest.options["equalization"],
+        "class_names": list(manifest.class_names),
+        "dataset_fingerprint": manifest.fingerprint,
+        "num_corrupt": {},
+        "trained_on": ["train"],
+        "phases": [{**phase, "seconds": seconds}],
+        "best": None,
+        "probe": {
+            "features_of": str(storage.path(config.run).resolve())
+            if config.run
+            else f"{config.arch}, {'random' if random else config.weights} weights",
+            "num_features": num_features,
+            "pca_components": config.pca_components,
+            "explained_variance": fitted.explained_variance,
+            "folds": config.folds,
+            "strength": fitted.best.value,
+            "tried": [
+                {"strength": each.value, "auroc": each.auroc, "auroc_sd": each.auroc_sd} for each in fitted.tried
+            ],
+        },
+        **origin_of(model),
+    }

@@ -1,0 +1,230 @@
+"""Runs one training job, or one evaluation, from end to end. What can be wrong is checked before TensorFlow loads."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, replace
+from typing import Any
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.storage.locks import exclusive
+from trainer.config.commands import EvaluateConfig
+from trainer.config.quiet_start import quiet_start
+from trainer.config.tf_config import Cluster, find_cluster
+from trainer.config.train import TrainConfig
+from trainer.data.folds import POOLED, fold_in
+from trainer.data.splits import (
+    SplitSource,
+    check_filled,
+    check_held_out,
+    check_same_preprocessing,
+    check_threshold_rule,
+    check_trainable,
+    open_split,
+    read_manifest,
+)
+from trainer.data.staging import copied_to, staged
+from trainer.evaluation.thresholds import OperatingPoint, choose_threshold
+from trainer.jobs import together
+from trainer.run.continuation import check_continuation
+from trainer.run.folder import RunFolder, check_output
+from trainer.run.identity import job_of
+
+MODEL = ("model.keras", "model.json")
+"""What of a run is needed to use it."""
+
+RESULTS = ("*.json", "*.csv", "report.html", "evaluations/")
+"""What a run found out."""
+
+
+def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
+    """Trains, evaluates and reports; goes on with an unfinished run of the same job.
+
+    Returns:
+        The run folder and the content of `metrics.json`; None in a worker that is not the chief and writes nothing.
+
+    Raises:
+        UsageError: TF_CONFIG, the dataset, the output folder, the devices or the weights are not what they should be;
+            nothing was written.
+        RunError: the training failed, or another one writes to the folder.
+        Terminated: it was asked to stop, and has saved what it had.
+    """
+    cluster = find_cluster(config.strategy)
+    config.check_replicas(len(cluster.workers) if cluster else 1)
+    manifest = read_manifest(config.data)
+    sources = {
+        split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
+        for split in manifest.splits
+        if config.evaluate_test or split != "test"
+    }
+    if config.fold is None:  # a fold is looked at when its records are known
+        check_trainable(manifest.splits, config.batch_size)
+        check_threshold_rule(manifest.splits, config.threshold_rule)
+    with _sole_writer(config.output, cluster):
+        check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+        check_continuation(config, manifest.fingerprint)
+        with staged(config, manifest, sources, cluster) as staged_sources:
+            with quiet_start():
+                from trainer.training.tf_errors import explained
+                from trainer.training.trainer import Training
+            num_workers = len(cluster.workers) if cluster else 1
+            with explained(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
+                training = Training(config, manifest, staged_sources)
+                training.run()
+                evaluations = training.evaluate()
+        if not training.is_chief:
+            return None
+        numbers = publish(training.folder, evaluations)
+        training.folder.finish(keep_checkpoint=config.keep_checkpoint)
+        training.folder.push()
+        return training.folder, numbers
+
+
+def _sole_writer(output: str, cluster: Cluster | None) -> AbstractContextManager[None]:
+    """The chief keeps other jobs out of the run folder; other workers write nothing."""
+    return nullcontext() if cluster and cluster.index else exclusive(RunFolder.at(output).path)
+
+
+def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates a finished run, or several as one, on a split.
+
+    Returns:
+        The folder that was written (of the run, or `--output`; below its `evaluations/` if the dataset is another one
+        than was trained on), and the content of `metrics.json` there.
+
+    Raises:
+        UsageError: no run, no dataset, an empty split, or a dataset of another image size or equalization; runs that
+            do not belong together, or an output folder that holds something else.
+        RunError: the records can't be read.
+    """
+    runs = [RunFolder.at(run).fetch(*RESULTS, *MODEL) for run in config.run]
+    described = [run.read_json("model") for run in runs]
+    manifest = read_manifest(config.data)
+    for run, model in zip(config.run, described, strict=True):
+        check_same_preprocessing(model, manifest, config.data)
+        fold = fold_in(model, manifest)
+        if fold and config.split in POOLED:
+            continue  # it is evaluated on those of its fold
+        if fold is None and model["dataset_fingerprint"] == manifest.fingerprint:
+            check_held_out(model, "val" if config.output else config.split, run)
+        check_filled(manifest, config.split, config.data)
+    if config.output is not None:
+        return _evaluate_together(config, manifest, described)
+    source = _sources_of(described[0], config, manifest, [config.split])[config.split]
+    point = _operating_point(runs[0], described[0], config.threshold_rule)
+    with quiet_start():
+        from trainer.evaluation.evaluate import explained_evaluation, load_evaluator, predict_split
+    evaluator = load_evaluator(runs[0].model)
+    predictions = predict_split(evaluator, source, config.split, batch_size=config.batch_size)
+    evaluation = explained_evaluation(
+        evaluator.model, predictions, source, config.split, point=point, prevalence=config.prevalence
+    )
+    if config.robustness:
+        from trainer.evaluation.robustness import with_robustness
+
+        equalization = manifest.options["equalization"]
+        evaluation = with_robustness(
+            evaluation, evaluator, source, equalization=equalization, batch_size=config.batch_size
+        )
+    same = described[0]["dataset_fingerprint"] == manifest.fingerprint
+    folder = runs[0] if same else runs[0].aside(manifest.fingerprint)
+    numbers = publish(folder, [evaluation])
+    runs[0].push()
+    return folder, numbers
+
+
+def _sources_of(
+    model: dict[str, Any], config: EvaluateConfig, manifest: Manifest, splits: list[str]
+) -> dict[str, SplitSource]:
+    """Splits at the size of a run; those of the fold that it was trained in, if it was in one."""
+    fold = fold_in(model, manifest)
+    in_fold = fold is not None and not set(splits).isdisjoint(POOLED)
+    wanted = {*splits, *POOLED} if in_fold else splits
+    opened = {split: open_split(config.data, manifest, model["image_size"], split) for split in wanted}
+    sources = copied_to(config.stage_dir, opened, manifest)
+    if fold is None or not in_fold:
+        return sources
+    with quiet_start():
+        from trainer.data.training_data import divided
+    return divided(fold, config.data, manifest, sources).sources
+
+
+def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None) -> OperatingPoint:
+    """That of the run, its threshold chosen anew on the run's own validation images if a rule is given."""
+    point = OperatingPoint.of(described)
+    if rule is None:
+        return point
+    from trainer.evaluation.predictions import read_predictions
+
+    val = read_predictions(run.path, "val")
+    if val is None:
+        raise UsageError(f"--threshold_rule {rule}: {run} has no predictions-val.csv to choose on; evaluate val first")
+    return replace(point, threshold=choose_threshold(rule, val.labels, val.probabilities), threshold_rule=rule)
+
+
+def _evaluate_together(
+    config: EvaluateConfig, manifest: Manifest, described: list[dict[str, Any]]
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates runs as one model into `--output`.
+
+    On the dataset that they were trained on, threshold and temperature are fitted on its validation images; any other
+    dataset is evaluated with what was fitted so, which must be there already.
+    """
+    home = folder = RunFolder.at(config.output or "").fetch(*RESULTS)
+    known = together.open_output(folder, config, described)
+    own = described[0]["dataset_fingerprint"] == manifest.fingerprint
+    if not own and not known:
+        raise UsageError(
+            f"{config.data} is not the dataset that the runs were trained on, and --output {folder} holds no "
+            "threshold and temperature yet; evaluate them on their own dataset first, into the same --output"
+        )
+    splits: list[str] = sorted({"val", config.split}) if own else [config.split]
+    models = [
+        (RunFolder.at(run).model, {split: each for split, each in sources.items() if split in splits})
+        for run, model in zip(config.run, described, strict=True)
+        for sources in [_sources_of(model, config, manifest, splits)]
+    ]
+    with quiet_start():
+        from trainer.evaluation.ensemble import predict_together
+        from trainer.evaluation.evaluate import measure
+    found = predict_together(models, tta=config.tta, batch_size=config.batch_size)
+    if own:
+        val = found["val"]
+        rule = config.threshold_rule or known.get("threshold_rule", "0.5")
+        point = OperatingPoint.fit(rule, val.labels, val.probabilities)
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.write_json("config", asdict(config))
+        folder.write_json("model", together.describe(config, described, point))
+    else:
+        point = OperatingPoint.of(known)
+        folder = folder.aside(manifest.fingerprint)
+    shown = models[0][1]
+    evaluations = [
+        measure(predictions, shown[split], split, point=point, prevalence=config.prevalence)
+        for split, predictions in found.items()
+    ]
+    numbers = publish(folder, evaluations)
+    home.push()
+    return folder, numbers
+
+
+def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:
+    """Writes predictions, then numbers, then the page; the numbers of splits that are there already stay.
+
+    Args:
+        folder: of the run.
+        evaluations: `trainer.evaluation.Evaluation` of each split.
+
+    Returns:
+        The content of `metrics.json`.
+    """
+    from trainer.report.run_page import write_report
+
+    numbers = folder.read_json("metrics") if (folder.path / "metrics.json").exists() else {}
+    for evaluation in evaluations:
+        folder.write_predictions(evaluation.split, evaluation.rows())
+        numbers[evaluation.split] = evaluation.numbers
+    folder.write_json("metrics", numbers)
+    write_report(folder.path, [sample for evaluation in evaluations for sample in evaluation.samples])
+    return numbers

@@ -1,0 +1,89 @@
+"""A finished run in use: predictions, explanations, a model to serve. TensorFlow loads after the checks."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from beam_prep.console.errors import UsageError
+from beam_prep.storage.mirror import mirror_of
+from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
+from trainer.config.quiet_start import quiet_start
+from trainer.jobs.train import MODEL
+from trainer.run.folder import RunFolder, check_empty
+from trainer.run.model_card import SERVABLE_EQUALIZATIONS, Description
+
+if TYPE_CHECKING:
+    from trainer.inference.predict import Prediction
+    from trainer.report.saliency_pages import Explained
+
+
+def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
+    """Predicts image files with a finished run.
+
+    Returns:
+        How many files there are, and a prediction for each, made as they are taken.
+
+    Raises:
+        UsageError: no run, or a path that leads to no image.
+    """
+    from trainer.inference.image_files import find_files
+
+    run = RunFolder.at(config.run).fetch(*MODEL)
+    description = Description.read(run)
+    paths = find_files(config.files)
+    with quiet_start():
+        from trainer import models
+        from trainer.inference.predict import predict_files
+    found = predict_files(models.load(run.model), description, paths, tta=config.tta, batch_size=config.batch_size)
+    return len(paths), found
+
+
+def explain(config: ExplainConfig) -> list[Explained]:
+    """Writes Grad-CAM pictures of image files and a page of them.
+
+    Returns:
+        What came of each file.
+
+    Raises:
+        UsageError: no run, a path that leads to no image, or an output folder that is not empty.
+    """
+    from trainer.inference.image_files import find_files
+
+    run = RunFolder.at(config.run).fetch(*MODEL)
+    description = Description.read(run)
+    paths = find_files(config.files)
+    output = check_empty(config.output)
+    with quiet_start():
+        from trainer import models
+        from trainer.report.saliency_pages import explain_files
+    explained = explain_files(models.load(run.model), description, paths, output)
+    mirror_of(config.output).push()
+    return explained
+
+
+def export(config: ExportConfig) -> Path:
+    """Exports a finished run.
+
+    Returns:
+        The folder that was written.
+
+    Raises:
+        UsageError: no run, one of an equalization that can't be exported, or an output folder that is not empty.
+        RunError: the export can't be written.
+    """
+    run = RunFolder.at(config.run).fetch(*MODEL)
+    description = Description.read(run)
+    if description.equalization not in SERVABLE_EQUALIZATIONS:
+        raise UsageError(
+            f"--run {config.run}: its images went through {description.equalization}, of which there is no TensorFlow "
+            f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
+        )
+    output = check_empty(config.output)
+    with quiet_start():
+        from trainer import models
+        from trainer.inference.export import export as write
+    write(models.load(run.model), run.model, description, output)
+    mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
+    return output

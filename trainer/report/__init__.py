@@ -1,0 +1,1 @@
+"""The pages of runs, comparisons and heat maps."""

@@ -1,0 +1,185 @@
+"""Runs side by side on the same images: numbers, the paired difference to the first run, and a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beam_prep.console.errors import UsageError
+from beam_prep.pages.page import render, write_page
+from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import AnyPath
+from trainer.evaluation.bootstrap import Ranking, auroc, percentile_interval, resample_patients
+from trainer.evaluation.predictions import SavedPredictions, read_predictions
+from trainer.report import comparison_figures
+from trainer.report.figures import SPLIT_NAMES
+from trainer.report.published import STUDY
+from trainer.run.folder import RunFolder, read_history
+
+PAIRED_SAMPLES = 2000
+COLUMNS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "loss": "Loss",
+    "brier": "Brier score",
+    "ece": "ECE",
+}
+
+
+@dataclass(frozen=True)
+class Difference:
+    """AUROC of a run less that of the first, on the same images.
+
+    Attributes:
+        value: in -1..1.
+        ci95: [low, high] over patients.
+        p_value: that of no difference, two-sided.
+    """
+
+    value: float
+    ci95: list[float]
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One run in a comparison.
+
+    Attributes:
+        path: of the run.
+        name: of its folder, or the whole path where two folders have one name.
+        model: its `model.json`.
+        numbers: of the split, from its `metrics.json`.
+        predictions: of the split.
+        same_images: as the first run was evaluated on, prepared in the same dataset.
+        difference: None for the first run, where the images are others, or of one class.
+        place: of the run, as the user names it.
+    """
+
+    path: Path
+    name: str
+    model: dict[str, Any]
+    numbers: dict[str, Any]
+    predictions: SavedPredictions
+    same_images: bool = True
+    difference: Difference | None = None
+    place: str = ""
+
+
+def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
+    """Reads runs and compares each with the first.
+
+    Args:
+        paths: of two runs or more.
+        split: whose results.
+        allow_different: takes runs that were evaluated on other images, without a difference.
+
+    Raises:
+        UsageError: a folder holds no finished run or no results on the split, or other images were evaluated.
+    """
+    runs = [_read(path, split, paths) for path in paths]
+    first = runs[0]
+    compared = [first]
+    for run in runs[1:]:
+        differs = _what_differs(first, run)
+        if differs and not allow_different:
+            raise UsageError(
+                f"{first.place} and {run.place} can't be compared on {split}: {differs}; evaluate both on one dataset, "
+                "or add --allow_different to see them side by side without a difference"
+            )
+        difference = None if differs else paired_difference(first.predictions, run.predictions)
+        compared.append(replace(run, same_images=not differs, difference=difference))
+    return compared
+
+
+def paired_difference(first: SavedPredictions, other: SavedPredictions, seed: int = 0) -> Difference | None:
+    """How much better another model tells the same images apart.
+
+    Patients are resampled with replacement and both models are measured on each resample. The interval is that of the
+    percentiles; the p value is twice the share of resamples on the far side of zero, as the interval is inverted: it is
+    below 0.05 where the 95 % interval leaves zero out. With 2,000 resamples it can't be below 0.001.
+
+    Args:
+        first, other: predictions of the same images, in any order.
+        seed: of the resampling.
+
+    Returns:
+        None if the images are of one class.
+
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
+    """
+    if len(np.unique(first.labels)) < 2:
+        return None
+    place = {name: index for index, name in enumerate(other.filenames)}
+    scores = other.probabilities[[place[name] for name in first.filenames]]
+    rankings = Ranking(first.labels, first.probabilities), Ranking(first.labels, scores)
+
+    def differences(weights: np.ndarray) -> np.ndarray:
+        of_first, of_other = (auroc(*ranking.counts(weights)) for ranking in rankings)
+        return of_other - of_first
+
+    value = float(differences(np.ones((1, len(first.labels))))[0])
+    chunks = [differences(w) for w in resample_patients(first.groups, num_samples=PAIRED_SAMPLES, seed=seed)]
+    drawn = np.concatenate(chunks)
+    drawn = drawn[np.isfinite(drawn)]
+    # One is added so that no p value is 0; rounding must not make a difference of equal models.
+    tails = [int(np.sum(drawn <= 1e-12)), int(np.sum(drawn >= -1e-12))]
+    p_value = min(2 * (min(tails) + 1) / (len(drawn) + 1), 1.0)
+    return Difference(value, percentile_interval(drawn) or [-1.0, 1.0], p_value)
+
+
+def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> AnyPath:
+    """Writes the page of a comparison; the same runs give the same bytes.
+
+    Raises:
+        UsageError: the file can't be written.
+    """
+    html = render(
+        "trainer.report",
+        "compare.html.j2",
+        runs=runs,
+        split=split,
+        split_name=SPLIT_NAMES[split],
+        columns=COLUMNS,
+        study=STUDY,
+        num_resamples=PAIRED_SAMPLES,
+        roc=comparison_figures.roc_of_runs([(run.name, run.predictions, run.numbers) for run in runs]),
+        curves=comparison_figures.curves_of_runs([(run.name, read_history(run.path)) for run in runs]),
+    )
+    try:
+        write_page(path, html)
+    except OSError as error:
+        raise UsageError(f"--output {path}: can't be written: {error.strerror}") from None
+    return path
+
+
+def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
+    run = RunFolder.at(path).fetch("*.json", "*.csv")
+    model, numbers = run.read_json("model"), run.read_json("metrics")
+    predictions = read_predictions(run.path, split)
+    if split not in numbers or predictions is None:
+        known = ", ".join(numbers) or "none"
+        raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
+    names = [storage.path(other).resolve().name for other in paths]
+    name = run.path.resolve().name
+    name = name if names.count(name) == 1 else path
+    return Compared(run.path, name, model, numbers[split], predictions, place=path)
+
+
+def _what_differs(first: Compared, run: Compared) -> str:
+    """Why two runs were not evaluated on the same images; empty if they were."""
+    ours, theirs = (
+        set(zip(each.predictions.filenames, each.predictions.groups, each.predictions.labels.tolist(), strict=True))
+        for each in (first, run)
+    )
+    if ours != theirs:
+        return f"of {len(ours)} and {len(theirs)} images, only {len(ours & theirs)} are the same ones"
+    prints = [each.model["dataset_fingerprint"][:12] for each in (first, run)]
+    return f"their datasets differ (fingerprints {prints[0]}… and {prints[1]}…)" if prints[0] != prints[1] else ""

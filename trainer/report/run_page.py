@@ -1,0 +1,202 @@
+"""The run report: one self-contained HTML page with what a run measured, on what, and how it was trained."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.pages.page import render, write_page
+from trainer.evaluation import subgroups as slices
+from trainer.evaluation.bootstrap import curve_bands
+from trainer.evaluation.predictions import SavedPredictions, read_predictions
+from trainer.report import figures
+from trainer.report.figures import SPLIT_NAMES
+from trainer.report.published import STUDY, Published
+from trainer.report.samples import Sample, shown
+from trainer.run.folder import RunFolder, read_history
+
+METRICS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "Accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV (precision)",
+    "npv": "NPV",
+    "f1": "F1",
+    "sensitivity_at_specificity_90": "Sensitivity at 90 % specificity",
+    "specificity_at_sensitivity_90": "Specificity at 90 % sensitivity",
+    "ppv_at_prevalence": "PPV at the prevalence given",
+    "npv_at_prevalence": "NPV at the prevalence given",
+    "loss": "Loss",
+    "brier": "Brier score",
+    "ece": "Calibration error (ECE)",
+    "loss_calibrated": "Loss, calibrated",
+    "brier_calibrated": "Brier score, calibrated",
+    "ece_calibrated": "Calibration error (ECE), calibrated",
+    "prevalence": "Prevalence given",
+    "threshold": "Threshold",
+    "temperature": "Temperature",
+}
+HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
+KAGGLE_NAME = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)")
+
+
+def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
+    """Writes `report.html` into a finished run; the same files and samples give the same bytes.
+
+    Args:
+        run: folder with `config.json`, `model.json` and `metrics.json`; `history.csv` and `predictions-*.csv` are
+            shown where they are there.
+        samples: images to choose from, see `samples.shown`.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        UsageError: the folder holds no finished run.
+    """
+    folder = RunFolder(run)
+    config, model, all_metrics = (folder.read_json(name) for name in ("config", "model", "metrics"))
+    metrics = {split: all_metrics[split] for split in SPLIT_NAMES if split in all_metrics}
+    if not metrics:
+        raise UsageError(f"{run / 'metrics.json'}: expected numbers of a split ({', '.join(SPLIT_NAMES)}), found none")
+    lead = next(iter(metrics))  # the split that the page is about first of all: test, if there is one
+    predictions = {split: found for split in metrics if (found := read_predictions(run, split)) is not None}
+    html = render(
+        "trainer.report",
+        "run.html.j2",
+        name=run.resolve().name,
+        config={flag: _as_text(value) for flag, value in config.items()},
+        model=model,
+        members=model.get("members", ()),
+        kept_loss=_number(model.get("best") or {}, "val_loss", digits=4),
+        class_names=CLASS_NAMES,
+        split_names=SPLIT_NAMES,
+        lead=lead,
+        metrics=metrics,
+        headline=[_headline(key, metrics, lead) for key in HEADLINE],
+        numbers=_numbers(metrics),
+        undefined=[
+            (METRICS[key], split, values["undefined"][key])
+            for split, values in metrics.items()
+            for key in METRICS
+            if key in values.get("undefined", {})
+        ],
+        study=STUDY,
+        ours={key: _number(metrics.get("test", {}), key) for key in Published._fields},
+        our_intervals={key: _interval(metrics.get("test", {}), key) for key in Published._fields},
+        curves=_learning_curves(read_history(run), model.get("best")),
+        **_figures(predictions, metrics, lead),
+        matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
+        subtypes={split: parts for split, each in predictions.items() if (parts := slices.subtypes(each))},
+        sizes={split: parts for split, each in predictions.items() if (parts := slices.sizes(each))},
+        robustness={
+            split: (values["robustness"], figures.robustness(values["robustness"], values["auroc"]))
+            for split, values in metrics.items()
+            if "robustness" in values
+        },
+        samples=shown(samples, metrics),
+        wrong_predictions=_wrong_predictions(predictions) if predictions else None,
+        kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),
+    )
+    path = folder.report
+    write_page(path, html)
+    return path
+
+
+def _figures(predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
+    """The figures of how the classes are told apart; None where there is nothing to draw."""
+    both = next((each for each in predictions.values() if len(np.unique(each.labels)) == 2), None)
+    bands = curve_bands(both.labels, both.probabilities, both.groups, figures.BAND_GRID) if both else {}
+    found = predictions.get(lead)
+    numbers = metrics[lead]
+    return {
+        "roc": figures.roc_curve(predictions, metrics, bands.get("roc")),
+        "precision_recall": figures.precision_recall_curve(predictions, metrics, bands.get("precision_recall")),
+        "scores": found and figures.score_histogram(found.labels, found.probabilities, numbers["threshold"]),
+        "reliability": found
+        and figures.reliability_diagram(found.labels, found.probabilities, numbers.get("temperature", 1.0)),
+    }
+
+
+def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | None, str | None]]]]:
+    """Name and, by split, value and interval of every number that some split has."""
+    present = [key for key in METRICS if any(key in values for values in metrics.values())]
+    return [
+        (METRICS[key], [(_number(values, key), _interval(values, key)) for values in metrics.values()])
+        for key in present
+    ]
+
+
+def _number(values: Mapping[str, Any], key: str, digits: int = 3) -> str | None:
+    """A metric as text; None where it is absent or not defined."""
+    value = values.get(key)
+    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else None
+
+
+def _interval(values: Mapping[str, Any], key: str) -> str | None:
+    """The interval of a metric as text; None where there is none."""
+    bounds = values.get(f"{key}_ci95")
+    return f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else None
+
+
+def _headline(key: str, metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
+    """One number of the head of the page, with its interval or the reason why there is none."""
+    values = metrics[lead]
+    return {
+        "name": METRICS[key],
+        "value": _number(values, key),
+        "reason": values.get("undefined", {}).get(key, "not defined"),
+        "interval": _interval(values, key),
+        "others": [(split, _number(others, key)) for split, others in metrics.items() if split != lead],
+    }
+
+
+def _learning_curves(history: list[dict[str, Any]], best: Mapping[str, Any] | None) -> list[Any]:
+    if not history:
+        return []
+    return [
+        figures.learning_curves(history, best, metric="loss", title="loss", strip="learning_rate"),
+        figures.learning_curves(history, best, metric="accuracy", title="accuracy", strip="val_auroc"),
+    ]
+
+
+def _matrix(cells: Mapping[str, int]) -> list[list[dict[str, Any]]]:
+    """Rows are the truth, columns the prediction: count, share of the row and of all images."""
+    counts = [[cells["tn"], cells["fp"]], [cells["fn"], cells["tp"]]]
+    total = max(sum(map(sum, counts)), 1)
+    return [
+        [{"count": count, "of_row": count / max(sum(row), 1), "of_all": count / total} for count in row]
+        for row in counts
+    ]
+
+
+def _wrong_predictions(predictions: Mapping[str, SavedPredictions]) -> list[dict[str, Any]]:
+    """Every wrong prediction, the most wrong first."""
+    rows = [
+        {
+            "split": split,
+            "filename": filename,
+            "label": int(label),
+            "subtype": slices.subtype_of(filename, int(label)),
+            "probability": f"{probability:.4f}",
+            "error": abs(probability - label),
+        }
+        for split, found in predictions.items()
+        for filename, _, label, probability, predicted in zip(*found[:5], strict=True)
+        if predicted != label
+    ]
+    return sorted(rows, key=lambda row: (-row["error"], row["split"], row["filename"]))
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else "not set" if value is None else json.dumps(value)

@@ -1,0 +1,1 @@
+"""The run folder: its files, its identity, what it was made with."""

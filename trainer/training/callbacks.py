@@ -1,0 +1,137 @@
+"""Keras callbacks around the own loop: the schedule, the logs of TensorBoard, and those of the user."""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import keras
+
+from beam_prep.console.errors import UsageError
+from trainer.config.train import TrainConfig
+
+
+class Callbacks:
+    """The callbacks of one phase.
+
+    Epochs are counted from 0 over all phases. `on_train_begin` and `on_train_end` come once a phase, and
+    `on_train_begin` again where a training goes on. Logs hold `loss`, `accuracy`, `val_loss`, `val_accuracy`,
+    `val_auroc` (if it is defined); after a batch, `loss` and `accuracy` of the epoch so far.
+
+    Args:
+        own: those of the engine; they get no batches.
+        users: those of the user; those that look at batches make the loop wait for each call of the device.
+        model: its `optimizer` is that of the phase.
+        num_epochs: of the phase.
+        num_steps: of an epoch.
+    """
+
+    def __init__(
+        self,
+        own: Sequence[keras.callbacks.Callback],
+        users: Sequence[keras.callbacks.Callback],
+        *,
+        model: keras.Model,
+        num_epochs: int,
+        num_steps: int,
+    ) -> None:
+        self._model = model
+        self._list = keras.callbacks.CallbackList([*own, *users], model=model, epochs=num_epochs, steps=num_steps)
+        # TensorBoard has no state, and of several workers only the chief has it.
+        self._stateful = [c for c in [*own, *users] if not isinstance(c, keras.callbacks.TensorBoard)]
+        self._of_batches = [callback for callback in users if _looks_at_batches(callback)]
+
+    @property
+    def want_batches(self) -> bool:
+        """Whether some callback looks at batches."""
+        return bool(self._of_batches)
+
+    def begin(self, state: Sequence[dict[str, Any]] = ()) -> None:
+        """Starts the phase, or goes on with the numbers that the callbacks had in it.
+
+        Raises:
+            UsageError: they are other callbacks than those that the state is of.
+        """
+        self._model.stop_training = False
+        self._list.on_train_begin()
+        if not state:
+            return
+        found, expected = [[entry["class"] for entry in entries] for entries in (self.state(), state)]
+        if found != expected:
+            raise UsageError(f"the training was started with the callbacks {expected}, found {found}")
+        for callback, entry in zip(self._stateful, state, strict=True):
+            vars(callback).update(entry["numbers"])
+
+    def begin_epoch(self, epoch: int) -> None:
+        """`epoch` from 0, over all phases."""
+        self._list.on_epoch_begin(epoch)
+
+    def begin_batch(self, step: int) -> None:
+        """`step` of the epoch, from 0."""
+        for callback in self._of_batches:
+            callback.on_train_batch_begin(step, {})
+
+    def end_batch(self, step: int, logs: dict[str, float]) -> None:
+        """`step`, from 0: the last that the call of the loop did."""
+        for callback in self._of_batches:
+            callback.on_train_batch_end(step, dict(logs))
+
+    def end_epoch(self, epoch: int, logs: dict[str, Any]) -> bool:
+        """Whether a callback asks to end the phase."""
+        self._list.on_epoch_end(epoch, {name: value for name, value in logs.items() if value is not None})
+        return bool(self._model.stop_training)
+
+    def end(self) -> None:
+        """Ends the phase."""
+        self._list.on_train_end()
+
+    def state(self) -> list[dict[str, Any]]:
+        """What a checkpoint keeps of each callback: its class, and its public attributes that are plain numbers.
+
+        What it was made with is left out: that comes again with the callback.
+        """
+        return [
+            {
+                "class": type(callback).__name__,
+                "numbers": {
+                    name: value if isinstance(value, int) else float(value)
+                    for name, value in vars(callback).items()
+                    if not name.startswith("_") and name not in _made_with(callback) and _is_number(value)
+                },
+            }
+            for callback in self._stateful
+        ]
+
+
+def own_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
+    """Those that a configuration asks for, fresh for a phase; with logs for TensorBoard in the folder, if given."""
+    own: list[keras.callbacks.Callback] = []
+    if config.schedule == "plateau":
+        accuracy = "accuracy" if config.train_on_val else "val_accuracy"
+        own.append(
+            keras.callbacks.ReduceLROnPlateau(
+                monitor=accuracy, mode="max", factor=0.2, patience=config.plateau_patience, min_lr=1e-6
+            )
+        )
+    if config.early_stopping_patience:
+        own.append(keras.callbacks.EarlyStopping("val_loss", mode="min", patience=config.early_stopping_patience))
+    if tensorboard:
+        own.append(keras.callbacks.TensorBoard(str(tensorboard), write_graph=False))
+    return own
+
+
+def _made_with(callback: keras.callbacks.Callback) -> set[str]:
+    return set(inspect.signature(type(callback).__init__).parameters)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
+
+
+def _looks_at_batches(callback: keras.callbacks.Callback) -> bool:
+    plain = keras.callbacks.Callback
+    names = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+    return any(getattr(type(callback), name) is not getattr(plain, name) for name in names)

@@ -1,0 +1,146 @@
+"""The sweep page: one self-contained HTML page with what the trials found out, as far as they have got."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from beam_prep.pages.page import render, write_page
+from tuning.report import figures
+from tuning.report.analysis import pareto_front
+from tuning.report.format import duration, memory, number, setting
+from tuning.report.hparams import write_hparams
+from tuning.report.results import (
+    Sweep,
+    objective_interval,
+    objective_of,
+    train_command,
+    write_best_config,
+    write_trials_csv,
+)
+from tuning.trials.trial import Trial
+
+METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
+"""Numbers of the validation split in the table of trials, beside the objective."""
+
+
+def publish(sweep: Sweep) -> Path:
+    """Writes all that is made of a sweep: `trials.csv`, `best_config.json`, `tensorboard/`, and last the page.
+
+    Returns:
+        Where the page is.
+
+    Raises:
+        RunError: something can't be written.
+    """
+    write_trials_csv(sweep)
+    write_best_config(sweep)
+    write_hparams(sweep)
+    return write_report(sweep)
+
+
+def write_report(sweep: Sweep) -> Path:
+    """Writes `report.html` into the folder of a sweep; the same trials give the same bytes.
+
+    Returns:
+        Where the page is.
+    """
+    columns = [name for name in METRICS if name != sweep.objective.removeprefix("val_")]
+    columns = [name for name in columns if any(name in trial.metrics for trial in sweep.trials)]
+    fronts = {
+        "time": pareto_front(sweep, lambda trial: trial.seconds),
+        "memory": pareto_front(sweep, lambda trial: trial.peak_memory_bytes),
+    }
+    html = render(
+        "tuning.report",
+        "sweep.html.j2",
+        name=sweep.path.resolve().name,
+        sweep=sweep,
+        best=_best(sweep),
+        counts={state: len(sweep.in_state(state)) for state in ("done", "failed", "running")},
+        undefined=[trial.trial_id for trial in sweep.in_state("done") if trial not in sweep.ranked],
+        total_time=duration(sum(trial.seconds or 0.0 for trial in sweep.trials)),
+        command=train_command(sweep),
+        columns=columns,
+        rows=[_row(sweep, trial, columns) for trial in (*sweep.ranked, *sweep.in_state("running"))],
+        failed=[_failed(sweep, trial) for trial in sweep.in_state("failed")],
+        reasons=Counter(trial.reason or "no reason given" for trial in sweep.in_state("failed")).most_common(),
+        words={name for trial in sweep.trials for name, value in trial.values.items() if isinstance(value, str)},
+        fronts=fronts,
+        space={name: setting(value) for name, value in sweep.space.items()},
+        **_figures(sweep),
+    )
+    path = sweep.path / "report.html"
+    write_page(path, html)
+    return path
+
+
+def _figures(sweep: Sweep) -> dict[str, Any]:
+    """None, or nothing, where no trial has an objective."""
+    if not sweep.ranked:
+        return {"progress": None, "parallel": None, "effects": {}, "time": None, "memory": None}
+    cost = figures.cost_against_objective
+    return {
+        "progress": figures.progress(sweep),
+        "parallel": figures.parallel_coordinates(sweep),
+        "effects": figures.effects(sweep),
+        "time": cost(sweep, lambda trial: trial.seconds, figures.time_axis),
+        "memory": cost(sweep, lambda trial: trial.peak_memory_bytes, figures.memory_axis),
+    }
+
+
+def _best(sweep: Sweep) -> dict[str, Any] | None:
+    """The head of the page: the best trial, its interval and how many trials lie in it."""
+    if (best := sweep.best) is None:
+        return None
+    interval = objective_interval(sweep, best)
+    within = sum(interval[0] <= objective_of(trial) <= interval[1] for trial in sweep.ranked) if interval else None
+    flags = {name: value for name, value in best.flags.items() if name not in best.values}
+    return {
+        "trial_id": best.trial_id,
+        "link": _link(sweep, best),
+        "objective": number(best.objective),
+        "interval": f"{interval[0]:.4f}–{interval[1]:.4f}" if interval else None,
+        "num_within": within,
+        "values": {name: setting(value) for name, value in best.values.items()},
+        "flags": {name: setting(value) for name, value in flags.items()},
+        "time": duration(best.seconds),
+        "memory": memory(best.peak_memory_bytes),
+        "epochs": best.epochs,
+    }
+
+
+def _row(sweep: Sweep, trial: Trial, columns: list[str]) -> dict[str, Any]:
+    return {
+        "trial_id": trial.trial_id,
+        "link": _link(sweep, trial),
+        "state": trial.state,
+        "objective": number(trial.objective),
+        "values": _values(sweep, trial),
+        "metrics": [number(trial.metrics.get(name)) for name in columns],
+        "seconds": trial.seconds,
+        "time": duration(trial.seconds),
+        "memory": memory(trial.peak_memory_bytes),
+        "epochs": trial.epochs,
+        "worker": trial.worker,
+    }
+
+
+def _failed(sweep: Sweep, trial: Trial) -> dict[str, Any]:
+    return {"trial_id": trial.trial_id, "reason": trial.reason, "values": _values(sweep, trial), "worker": trial.worker}
+
+
+def _values(sweep: Sweep, trial: Trial) -> list[tuple[str, str, str]]:
+    """Each hyperparameter, with what to sort by and what to show; empty where a trial has none."""
+    return [
+        (name, json.dumps(trial.values[name]), setting(trial.values[name])) if name in trial.values else (name, "", "")
+        for name in sweep.hyperparameters
+    ]
+
+
+def _link(sweep: Sweep, trial: Trial) -> str | None:
+    """From the page to that of the trial; None where there is none."""
+    is_there = (sweep.folder(trial) / "report.html").is_file()
+    return f"trials/{trial.trial_id}/report.html" if is_there else None

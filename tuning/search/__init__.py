@@ -1,0 +1,1 @@
+"""The search: oracle, chief, workers, retraining."""

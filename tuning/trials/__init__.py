@@ -1,0 +1,1 @@
+"""One trial: search space, process, files."""
