@@ -12,10 +12,10 @@ from beam_prep.dataset.manifest import Manifest
 from trainer.config.tf_config import find_cluster
 from trainer.config.train import TrainConfig
 from trainer.data.folds import POOLED, Divided, Fold, check_divided, divide, pool
+from trainer.data.read_errors import readable_records
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import SplitSource, join, pooled
 from trainer.data.tf_dataset import hold, read_index, training_batches
-from trainer.evaluation.evaluate import readable_records
 
 
 class Epochs:

@@ -14,8 +14,9 @@ import numpy as np
 
 from beam_prep.console.errors import RunError
 from trainer.data.splits import SplitSource
-from trainer.evaluation.evaluate import load_evaluator, predict_split
-from trainer.training.train_step import Predictions
+from trainer.evaluation.evaluate import predict_split
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictor import load_predictor
 
 
 def predict_together(
@@ -37,10 +38,10 @@ def predict_together(
     """
     votes: dict[str, list[Predictions]] = {}
     for path, sources in models:
-        evaluator = load_evaluator(path)
+        predictor = load_predictor(path)
         for split, source in sources.items():
             for mirror in (False, True) if tta else (False,):
-                found = predict_split(evaluator, source, split, batch_size=batch_size, mirror=mirror)
+                found = predict_split(predictor, source, split, batch_size=batch_size, mirror=mirror)
                 votes.setdefault(split, []).append(found)
     return {split: _mean(members, split) for split, members in votes.items()}
 

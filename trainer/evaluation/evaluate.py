@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,16 +11,17 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
-from trainer import models
-from trainer.data.splits import SplitSource, first_broken
+from trainer.data.read_errors import readable_records
+from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import calibrate
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import OperatingPoint
 from trainer.models.gradcam import heat_maps, overlay
 from trainer.report.progress import progress_bar
 from trainer.report.samples import Sample, telling
-from trainer.training.train_step import Evaluator, Predictions
 
 BATCH_SIZE = 64
 
@@ -57,7 +55,7 @@ class Evaluation:
 
 
 def predict_split(
-    evaluator: Evaluator,
+    predictor: Predictor,
     source: SplitSource,
     split: str,
     *,
@@ -69,7 +67,7 @@ def predict_split(
     """Predicts every image of a split, each once.
 
     Args:
-        evaluator: of the model.
+        predictor: of the model.
         source: not empty.
         split: its name.
         batch_size: images a step; does not change the result.
@@ -88,7 +86,7 @@ def predict_split(
         if mirror:
             batches = batches.map(lambda batch: {**batch, "images": tf.reverse(batch["images"], axis=[2])})
         changed = batches if change is None else map(change, batches)
-        predictions = evaluator.predict(changed, on_batch=bar.update)
+        predictions = predictor.predict(changed, on_batch=bar.update)
     if not np.isfinite(predictions.logits).all():
         raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
     return predictions
@@ -131,27 +129,6 @@ def explained_evaluation(
         for sample, heat in zip(evaluation.samples, heats, strict=True)
     ]
     return replace(evaluation, samples=explained)
-
-
-def load_evaluator(path: Path) -> Evaluator:
-    """A saved model, to predict with.
-
-    Raises:
-        UsageError: the file is missing or not a Keras model.
-    """
-    return Evaluator(models.load(path), tf.distribute.get_strategy())
-
-
-@contextmanager
-def readable_records(source: SplitSource) -> Iterator[None]:
-    """Turns what TensorFlow says of a broken record into one line that names the shard and the record."""
-    try:
-        yield
-    except (tf.errors.DataLossError, tf.errors.InvalidArgumentError, tf.errors.OutOfRangeError) as error:
-        # Around what is wrong, TensorFlow says which node of which graph met it, and never which file.
-        said = re.sub(r"\{\{.*?\}\}|\[(Op|\[).*", "", error.message.splitlines()[0]).strip()
-        broken = first_broken(source.paths) or said
-        raise RunError(f"reading the records failed: {broken}; see: python -m beam_prep verify DATASET") from error
 
 
 def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:

@@ -3,10 +3,43 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+
+from trainer.evaluation.calibration import sigmoid
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of a split, in the order of the manifest.
+
+    Attributes:
+        filenames: [N].
+        groups: [N].
+        labels: int64 [N].
+        logits: float64 [N].
+        source_pixels: int64 [N], of each image before its resize; 0 where it was not kept.
+    """
+
+    filenames: list[str]
+    groups: list[str]
+    labels: np.ndarray
+    logits: np.ndarray
+    source_pixels: np.ndarray
+
+    @property
+    def probabilities(self) -> np.ndarray:
+        """Of PNEUMONIA, float64 [N] in 0..1."""
+        return sigmoid(self.logits)
+
+    def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
+        """Mean binary cross-entropy, each image weighed by its class."""
+        losses = np.logaddexp(0, self.logits) - self.labels * self.logits  # [N]
+        return float(np.mean(np.asarray(class_weights)[self.labels] * losses))
 
 
 class SavedPredictions(NamedTuple):

@@ -13,16 +13,16 @@ from trainer.data.splits import SplitSource
 from trainer.evaluation import metrics
 from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
-from trainer.evaluation.predictions import SavedPredictions
+from trainer.evaluation.predictions import Predictions, SavedPredictions
+from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import OperatingPoint
 from trainer.report.comparison_page import paired_difference
 from trainer.report.progress import progress_bar
-from trainer.training.train_step import Evaluator, Predictions
 
 
 def with_robustness(
     evaluation: Evaluation,
-    evaluator: Evaluator,
+    predictor: Predictor,
     source: SplitSource,
     *,
     equalization: str,
@@ -33,7 +33,7 @@ def with_robustness(
 
     Args:
         evaluation: of the images as they are.
-        evaluator: of the same model.
+        predictor: of the same model.
         source: of the same split.
         equalization: that of the records.
         batch_size: images a step; does not change the result.
@@ -48,7 +48,7 @@ def with_robustness(
         for perturbation in perturbations:
             change = partial(_changed, perturbation=perturbation, equalization=equalization, seed=seed)
             spoilt = predict_split(
-                evaluator, source, evaluation.split, batch_size=batch_size, change=change, show_progress=False
+                predictor, source, evaluation.split, batch_size=batch_size, change=change, show_progress=False
             )
             rows.append(_measured(perturbation, spoilt, evaluation))
             bar.update()

@@ -14,9 +14,9 @@ from beam_prep.console.errors import RunError
 from beam_prep.images.limits import ImageError
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits
+from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.run.model_card import Description
-from trainer.training.train_step import Evaluator
 
 
 class Prediction(NamedTuple):
@@ -49,13 +49,13 @@ def predict_files(
         tta: test-time augmentation, see `ensemble.predict_together`.
         batch_size: images a step; does not change the result.
     """
-    evaluator = Evaluator(model, tf.distribute.get_strategy())
+    predictor = Predictor(model, tf.distribute.get_strategy())
     read = partial(read_input, description=description)
     for batch in read_batches(paths, read, batch_size):
         images = [content for _, content in batch if not isinstance(content, ImageError)]
-        logits = finite_logits(evaluator, images)
+        logits = finite_logits(predictor, images)
         if tta:
-            mirrored = finite_logits(evaluator, [image[:, ::-1] for image in images])
+            mirrored = finite_logits(predictor, [image[:, ::-1] for image in images])
             logits = mean_logits(np.stack([logits, mirrored]))
         yield from _rows(logits, description, batch)
 
@@ -69,13 +69,13 @@ def read_input(path: str, description: Description) -> np.ndarray:
     return as_input(decode_file(path), image_size=description.image_size, equalization=description.equalization)
 
 
-def finite_logits(evaluator: Evaluator, images: Sequence[np.ndarray]) -> np.ndarray:
+def finite_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:
     """Logits float64 [N] of images uint8 [S, S]; N may be 0.
 
     Raises:
         RunError: some are not finite.
     """
-    logits = evaluator.logits(np.stack(images)[..., None]) if images else np.empty(0)
+    logits = predictor.logits(np.stack(images)[..., None]) if images else np.empty(0)
     if not np.isfinite(logits).all():
         raise RunError("the model gives no finite number for some images; its weights are broken")
     return logits

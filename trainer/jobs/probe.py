@@ -125,7 +125,8 @@ def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
 
     from trainer import models
     from trainer.evaluation.linear_probe import check_components, fit_probe
-    from trainer.models.linear_head import cut_before_head, features_of
+    from trainer.evaluation.predictor import features_of
+    from trainer.models.linear_head import cut_before_head
     from trainer.report.progress import progress_bar
 
     keras.utils.set_random_seed(config.seed)
@@ -157,11 +158,11 @@ def _evaluate(
     import tensorflow as tf
 
     from trainer.evaluation.evaluate import explained_evaluation, predict_split
-    from trainer.training.train_step import Evaluator
+    from trainer.evaluation.predictor import Predictor
 
-    evaluator = Evaluator(model, tf.distribute.get_strategy())
+    predictor = Predictor(model, tf.distribute.get_strategy())
     predicted = {
-        split: predict_split(evaluator, sources[split], split, batch_size=config.batch_size)
+        split: predict_split(predictor, sources[split], split, batch_size=config.batch_size)
         for split in ("test", "val")
         if split in sources
     }

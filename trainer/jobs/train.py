@@ -114,18 +114,19 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     source = _sources_of(described[0], config, manifest, [config.split])[config.split]
     point = _operating_point(runs[0], described[0], config.threshold_rule)
     with quiet_start():
-        from trainer.evaluation.evaluate import explained_evaluation, load_evaluator, predict_split
-    evaluator = load_evaluator(runs[0].model)
-    predictions = predict_split(evaluator, source, config.split, batch_size=config.batch_size)
+        from trainer.evaluation.evaluate import explained_evaluation, predict_split
+        from trainer.evaluation.predictor import load_predictor
+    predictor = load_predictor(runs[0].model)
+    predictions = predict_split(predictor, source, config.split, batch_size=config.batch_size)
     evaluation = explained_evaluation(
-        evaluator.model, predictions, source, config.split, point=point, prevalence=config.prevalence
+        predictor.model, predictions, source, config.split, point=point, prevalence=config.prevalence
     )
     if config.robustness:
         from trainer.evaluation.robustness import with_robustness
 
         equalization = manifest.options["equalization"]
         evaluation = with_robustness(
-            evaluation, evaluator, source, equalization=equalization, batch_size=config.batch_size
+            evaluation, predictor, source, equalization=equalization, batch_size=config.batch_size
         )
     same = described[0]["dataset_fingerprint"] == manifest.fingerprint
     folder = runs[0] if same else runs[0].aside(manifest.fingerprint)

@@ -19,12 +19,12 @@ from beam_prep.images.decode import equalize
 from beam_prep.images.limits import ImageError
 from beam_prep.pages.page import image_uri, render, write_page
 from trainer.evaluation.calibration import sigmoid
+from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.inference.predict import finite_logits
 from trainer.models.gradcam import heat_maps, side_by_side
 from trainer.report.progress import progress_bar
 from trainer.run.model_card import Description
-from trainer.training.train_step import Evaluator
 
 BATCH_SIZE = 32
 MAX_SIDE_PX = 1024  # of each half of a picture
@@ -74,7 +74,7 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
         RunError: the folder can't be written, or the model gives no finite number.
     """
     done: list[Explained] = []
-    evaluator = Evaluator(model, tf.distribute.get_strategy())
+    predictor = Predictor(model, tf.distribute.get_strategy())
     names = picture_names(paths)
     read = partial(_read, description=description)
     try:
@@ -82,7 +82,7 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
         with progress_bar("explain", len(paths), unit="images") as bar:
             for batch in read_batches(paths, read, BATCH_SIZE):
                 inputs = [content.model_input for _, content in batch if isinstance(content, Readable)]
-                logits = iter(finite_logits(evaluator, inputs))
+                logits = iter(finite_logits(predictor, inputs))
                 heats = iter(heat_maps(model, np.stack(inputs)) if inputs else ())
                 for path, content in batch:
                     filename = path.encode("utf-8", "backslashreplace").decode()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from trainer.augmentation.augment import augment, mix
 from trainer.config.train import TrainConfig
-from trainer.evaluation.calibration import sigmoid
 from trainer.models import logits_of
 from trainer.training.ema import WeightAverage
 from trainer.training.optimizer import make_optimizer
@@ -20,35 +17,6 @@ from trainer.training.phases import Phase, freeze
 
 Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 """images float32 [N, H, W, 1] and seed int32 [2] to images of the same shape."""
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """What a model says of a split, in the order of the manifest.
-
-    Attributes:
-        filenames: [N].
-        groups: [N].
-        labels: int64 [N].
-        logits: float64 [N].
-        source_pixels: int64 [N], of each image before its resize; 0 where it was not kept.
-    """
-
-    filenames: list[str]
-    groups: list[str]
-    labels: np.ndarray
-    logits: np.ndarray
-    source_pixels: np.ndarray
-
-    @property
-    def probabilities(self) -> np.ndarray:
-        """Of PNEUMONIA, float64 [N] in 0..1."""
-        return sigmoid(self.logits)
-
-    def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
-        """Mean binary cross-entropy, each image weighed by its class."""
-        losses = np.logaddexp(0, self.logits) - self.labels * self.logits  # [N]
-        return float(np.mean(np.asarray(class_weights)[self.labels] * losses))
 
 
 def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
@@ -231,67 +199,3 @@ class Loop:
             loss = tf.reduce_sum(losses) / self._batch_size
         correct = tf.reduce_sum(tf.cast((logits > 0) == (targets > 0.5), tf.float32))
         return loss, correct, tape.gradient(loss, self.model.trainable_variables)
-
-
-class Evaluator:
-    """Runs a model over every image of a split just once, on all replicas.
-
-    Args:
-        model: built or loaded under `strategy.scope()`.
-        strategy: any.
-    """
-
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
-        self.model = model
-        self._strategy = strategy
-        with strategy.scope():
-            self._logits = logits_of(model)
-        # One trace for all batches, whatever their size: a large network takes half a minute for each.
-        shape = (None, *model.input.shape[1:])
-        self._predict = tf.function(self._predict_batch, input_signature=[tf.TensorSpec(shape, tf.uint8)])
-
-    def predict(
-        self, batches: Iterable[dict[str, tf.Tensor]], on_batch: Callable[[int], object] = lambda count: None
-    ) -> Predictions:
-        """Predicts all of `dataset.evaluation_batches`."""
-        filenames: list[str] = []
-        groups: list[str] = []
-        labels: list[np.ndarray] = []
-        logits: list[np.ndarray] = []
-        source_pixels: list[np.ndarray] = []
-        for batch in batches:
-            logits.append(self.logits(batch["images"]))
-            labels.append(batch["labels"].numpy())
-            source_pixels.append(batch["source_pixels"].numpy())
-            filenames += [name.decode() for name in batch["filenames"].numpy()]
-            groups += [group.decode() for group in batch["groups"].numpy()]
-            on_batch(len(logits[-1]))
-        return Predictions(
-            filenames,
-            groups,
-            np.concatenate(labels),
-            np.concatenate(logits),
-            np.concatenate(source_pixels),
-        )
-
-    def logits(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
-        """Images uint8 [N, S, S, 1] to the logits of PNEUMONIA, float64 [N].
-
-        They are filled up with zeros to a number that the replicas divide, and what comes of those is dropped.
-        """
-        count = int(images.shape[0])
-        padded = tf.pad(images, [[0, -count % self._strategy.num_replicas_in_sync], [0, 0], [0, 0], [0, 0]])
-        return self._predict(padded).numpy()[:count, 0].astype(np.float64)
-
-    def _predict_batch(self, images: tf.Tensor) -> tf.Tensor:
-        """uint8 [N, H, W, 1], N a multiple of the replicas, to logits float32 [N, 1] in the same order."""
-        share = tf.shape(images)[0] // self._strategy.num_replicas_in_sync
-
-        def replica_predict() -> tf.Tensor:
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            first, end = replica * share, (replica + 1) * share
-            logits = self._logits(tf.cast(images[first:end], tf.float32), training=False)
-            return tf.pad(tf.cast(logits, tf.float32), [[first, tf.shape(images)[0] - end], [0, 0]])
-
-        # Each share is in its place among zeros: the sum is the whole, and every worker has it.
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(replica_predict), axis=None)

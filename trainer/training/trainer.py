@@ -14,11 +14,14 @@ from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
 from trainer.config.train import TrainConfig
+from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import distribute
 from trainer.data.training_data import Epochs
 from trainer.evaluation import metrics
-from trainer.evaluation.evaluate import Evaluation, explained_evaluation, predict_split, readable_records
+from trainer.evaluation.evaluate import Evaluation, explained_evaluation, predict_split
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import OperatingPoint, parse_rule
 from trainer.report.progress import progress_bar
 from trainer.run.continuation import link_checkpoint
@@ -31,7 +34,7 @@ from trainer.training.phases import Phase, count_parameters, phases_of
 from trainer.training.state import TrainingState
 from trainer.training.strategy import check_alike, is_chief, make_strategy
 from trainer.training.sums import EpochSums, NotFiniteError
-from trainer.training.train_step import Evaluator, Loop, Predictions
+from trainer.training.train_step import Loop
 
 MAX_ROLLBACKS = 3
 
@@ -69,7 +72,7 @@ class Training:
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)
-        self._evaluator = Evaluator(self.model, self.strategy)
+        self._predictor = Predictor(self.model, self.strategy)
         self.is_chief = is_chief(self.strategy)
         self.folder = RunFolder.at(config.output)
         if self.is_chief:
@@ -116,7 +119,7 @@ class Training:
             predicted["val"] = self._val
         return [
             explained_evaluation(
-                self._evaluator.model,
+                self._predictor.model,
                 predictions,
                 self.sources[split],
                 split,
@@ -127,7 +130,7 @@ class Training:
         ]
 
     def _predict(self, split: str) -> Predictions:
-        return predict_split(self._evaluator, self.sources[split], split, show_progress=self.is_chief)
+        return predict_split(self._predictor, self.sources[split], split, show_progress=self.is_chief)
 
     def _fix_operating_point(self) -> tuple[Predictions | None, OperatingPoint]:
         """Predictions for validation and what they fix; where it was trained on, there is but the threshold given."""
@@ -205,7 +208,7 @@ class Training:
         """What is followed on validation. The loss is weighed as in training: the best model is best at just that."""
         if self.config.train_on_val:
             return {}
-        val = predict_split(self._evaluator, self.sources["val"], "val", show_progress=False)
+        val = predict_split(self._predictor, self.sources["val"], "val", show_progress=False)
         numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._images.class_weights))
         return {f"val_{name}": value for name, value in numbers.items()}
 

@@ -64,9 +64,10 @@ def _measure(config: TrainConfig, started: float) -> WarmUp:
     from trainer import models
     from trainer.data.splits import open_split, read_manifest
     from trainer.data.tf_dataset import distribute, evaluation_batches, training_batches
+    from trainer.evaluation.predictor import Predictor
     from trainer.training.phases import phases_of
     from trainer.training.strategy import make_strategy
-    from trainer.training.train_step import Evaluator, Loop
+    from trainer.training.train_step import Loop
 
     manifest = read_manifest(config.data)
     train, val = (open_split(config.data, manifest, config.image_size, split) for split in ("train", "val"))
@@ -86,10 +87,10 @@ def _measure(config: TrainConfig, started: float) -> WarmUp:
         timed += count
     step_s = (time.monotonic() - begun) / timed if timed else start_s / first
     images = next(iter(evaluation_batches(val, batch_size=64)))["images"]
-    evaluator = Evaluator(model, strategy)
-    evaluator.logits(images)
+    predictor = Predictor(model, strategy)
+    predictor.logits(images)
     begun = time.monotonic()
-    evaluator.logits(images)
+    predictor.logits(images)
     image_s = (time.monotonic() - begun) / len(images)
     weights_bytes = sum(array.nbytes for array in model.get_weights())
     return WarmUp(config.image_size, start_s, step_s * num_steps, image_s * val.num_records, weights_bytes, timed)

@@ -10,10 +10,10 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import BrokenRecord, read_frames, scan_frames
 from trainer.config.train import TrainConfig
+from trainer.data.read_errors import readable_records
 from trainer.data.splits import open_split
 from trainer.data.staging import default_cache_dir, staged
 from trainer.data.tf_dataset import training_batches
-from trainer.evaluation.evaluate import readable_records
 
 
 @pytest.fixture

@@ -15,11 +15,11 @@ from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits, predict_together
 from trainer.evaluation.evaluate import predict_split
+from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import OperatingPoint
 from trainer.jobs import together
 from trainer.models import build, logits_of
 from trainer.run.folder import RunFolder
-from trainer.training.train_step import Evaluator
 
 
 @pytest.fixture(scope="module")
@@ -55,9 +55,9 @@ def test_the_mean_is_that_of_the_probabilities_of_all_models_and_both_sides(mode
 
 
 def test_a_mirrored_image_has_left_and_right_exchanged(models, sources):
-    evaluator = Evaluator(models[32][1], tf.distribute.get_strategy())
+    predictor = Predictor(models[32][1], tf.distribute.get_strategy())
     for mirror in (False, True):
-        found = predict_split(evaluator, sources[32]["test"], "test", mirror=mirror)
+        found = predict_split(predictor, sources[32]["test"], "test", mirror=mirror)
         assert found.probabilities == pytest.approx(
             expected(models[32][1], sources[32]["test"], mirror=mirror), abs=1e-5
         )

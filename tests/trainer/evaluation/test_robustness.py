@@ -13,8 +13,9 @@ from beam_prep.dataset.manifest import Manifest
 from trainer.config.commands import EvaluateConfig, ProbeConfig
 from trainer.data.splits import open_split
 from trainer.evaluation import robustness
-from trainer.evaluation.evaluate import load_evaluator, measure, predict_split
+from trainer.evaluation.evaluate import measure, predict_split
 from trainer.evaluation.perturbations import Perturbation
+from trainer.evaluation.predictor import load_predictor
 from trainer.jobs.probe import probe
 from trainer.jobs.train import evaluate
 from trainer.report.run_page import write_report
@@ -51,10 +52,10 @@ def noise(sd):
 def test_images_that_are_not_changed_give_the_same_auroc_and_noise_a_lower_one(knowing, dataset, monkeypatch):
     unchanged = Perturbation("Nothing", "", lambda image, rng: image, equalized_again=False)
     monkeypatch.setattr(robustness, "perturbations_for", lambda equalization: [unchanged, noise(30), noise(300)])
-    evaluator = load_evaluator(knowing / "model.keras")
+    predictor = load_predictor(knowing / "model.keras")
     source = open_split(str(dataset), Manifest.read(dataset), 32, "train")
-    clean = measure(predict_split(evaluator, source, "train"), source, "train")
-    found = robustness.with_robustness(clean, evaluator, source, equalization="hist").numbers
+    clean = measure(predict_split(predictor, source, "train"), source, "train")
+    found = robustness.with_robustness(clean, predictor, source, equalization="hist").numbers
     nothing, some, much = found["robustness"]
     for name in ("auroc", "auroc_ci95", "sensitivity", "specificity"):
         assert nothing[name] == clean.numbers[name]
@@ -101,9 +102,9 @@ def test_it_is_measured_of_one_run_as_it_is():
 
 def test_tensorflow_hands_on_the_changed_images(knowing, dataset):
     source = open_split(str(dataset), Manifest.read(dataset), 32, "val")
-    evaluator = load_evaluator(knowing / "model.keras")
+    predictor = load_predictor(knowing / "model.keras")
     black = predict_split(
-        evaluator, source, "val", change=lambda batch: {**batch, "images": tf.zeros_like(batch["images"])}
+        predictor, source, "val", change=lambda batch: {**batch, "images": tf.zeros_like(batch["images"])}
     )
     assert len(set(black.probabilities)) == 1
-    assert black.filenames == predict_split(evaluator, source, "val").filenames
+    assert black.filenames == predict_split(predictor, source, "val").filenames

@@ -21,11 +21,11 @@ from beam_prep.images.limits import ImageError
 from beam_prep.pipeline.local_job import prepare
 from trainer.config.commands import PredictConfig
 from trainer.evaluation.calibration import sigmoid
+from trainer.evaluation.predictions import Predictions
 from trainer.inference.image_files import as_input, decode_file, find_files, read_all
 from trainer.jobs.use_model import predict
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import Description
-from trainer.training.train_step import Predictions
 
 
 @pytest.fixture(scope="module")

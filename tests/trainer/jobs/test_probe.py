@@ -16,13 +16,13 @@ from trainer.data.splits import open_split
 from trainer.evaluation.evaluate import predict_split
 from trainer.evaluation.linear_probe import fit_probe
 from trainer.evaluation.predictions import read_predictions
+from trainer.evaluation.predictor import Predictor, features_of
 from trainer.jobs.probe import probe
 from trainer.jobs.train import evaluate
 from trainer.jobs.use_model import explain, export, predict
 from trainer.models import build, load
-from trainer.models.linear_head import cut_before_head, features_of, with_linear_head
+from trainer.models.linear_head import cut_before_head, with_linear_head
 from trainer.report.comparison_page import compare
-from trainer.training.train_step import Evaluator
 
 FEW = {"pca_components": 8, "folds": 3}
 
@@ -54,7 +54,7 @@ def test_the_model_says_what_scikit_learn_says(arch, mixed_precision, dataset):
     seen, unseen = (features_of(extractor, source, "", batch_size=7) for source in (train, val))
     fitted = fit_probe(seen.values, seen.labels, seen.groups, pca_components=8, num_folds=3, class_weights=True, seed=0)
     model = with_linear_head(extractor, *fitted.folded())
-    found = predict_split(Evaluator(model, tf.distribute.get_strategy()), val, "val")
+    found = predict_split(Predictor(model, tf.distribute.get_strategy()), val, "val")
     assert found.groups == [group.decode() for group in unseen.groups]
     assert found.probabilities == pytest.approx(fitted.pipeline.predict_proba(unseen.values)[:, 1], abs=1e-4)
 

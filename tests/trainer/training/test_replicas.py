@@ -13,8 +13,9 @@ from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
+from trainer.evaluation.predictor import Predictor
 from trainer.models import transfer
-from trainer.training.train_step import Evaluator, step_seed
+from trainer.training.train_step import step_seed
 
 
 @pytest.fixture
@@ -138,7 +139,7 @@ def test_numbers_are_over_every_image_once_whatever_batch_and_replicas(train, re
     keras.utils.set_random_seed(3)
     with strategy.scope():
         model = models.build(TrainConfig(data="d", output="o", image_size=32))
-    predictions = Evaluator(model, strategy).predict(evaluation_batches(train, batch_size=batch_size))
+    predictions = Predictor(model, strategy).predict(evaluation_batches(train, batch_size=batch_size))
     assert train.num_records % batch_size % 4, "the last batch is one that the replicas do not divide"
     whole = next(iter(evaluation_batches(train, batch_size=1000)))
     assert predictions.filenames == [name.decode() for name in whole["filenames"].numpy()]

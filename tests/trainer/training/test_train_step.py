@@ -12,7 +12,7 @@ from trainer import models
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import distribute, evaluation_batches, training_batches
-from trainer.training.train_step import Evaluator
+from trainer.evaluation.predictor import Predictor
 
 
 @pytest.fixture
@@ -77,7 +77,7 @@ def test_bfloat16_learns_as_float32_does(train, replicas):
         losses, weights = fit(loop, train, epochs=12)
         assert losses[-1] < losses[0]
         assert {weight.dtype for weight in weights} == {np.dtype("float32")}
-        predictions = Evaluator(loop.model, loop.strategy).predict(evaluation_batches(train, batch_size=64))
+        predictions = Predictor(loop.model, loop.strategy).predict(evaluation_batches(train, batch_size=64))
         aurocs[mixed_precision] = roc_auc_score(predictions.labels, predictions.logits)
     assert aurocs[True] == pytest.approx(aurocs[False], abs=0.05)
 
