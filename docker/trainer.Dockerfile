@@ -7,7 +7,7 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Who the pods run as (k8s/pods.py). On their read-only root, only /tmp, the home folder and volumes can be written.
+# Who the pods run as (k8s/render/pods.py). On their read-only root, only /tmp, the home folder and volumes can be written.
 RUN useradd --uid 10001 --user-group --create-home cxrflow
 
 # Gigabytes that change with the pinned versions only: a layer before that of the code.

@@ -28,7 +28,7 @@ RENDERING = {
 }
 COMMANDS = {
     **{f"render {name}": command for name, command in RENDERING.items()},
-    **{f"submit {name}": commands.submitting(command) for name, command in RENDERING.items()},
+    **{f"submit {name}": commands.submit_command(command) for name, command in RENDERING.items()},
     **commands.COMMANDS,
 }
 

@@ -12,19 +12,19 @@ from beam_prep.console.errors import UsageError
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClusterConfig:
+class ContextConfig:
     """Which cluster."""
 
     context: str | None = None
     """Context of the kubeconfig; the current one if not given, or the cluster that this runs in."""
-    namespace: str | None = None
-    """Namespace; that of the context if not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class NameConfig(ClusterConfig):
+class NameConfig(ContextConfig):
     """Which submission."""
 
+    namespace: str | None = None
+    """Namespace; that of the context if not given."""
     name: str
     """Of the submission."""
 
@@ -73,11 +73,9 @@ class DeleteConfig(NameConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class SubmitConfig:
+class SubmitConfig(ContextConfig):
     """How it is sent to the cluster."""
 
-    context: str | None = None
-    """Context of the kubeconfig; the current one if not given, or the cluster that this runs in."""
     dry_run: bool = False
     """Print what would be sent, and what is wrong with it as far as that can be told without a cluster."""
     replace: bool = False

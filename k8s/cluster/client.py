@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from beam_prep.console.errors import UsageError
-from k8s.cluster.errors import NotThere, explained
-from k8s.cluster.kinds import EVENT, INSTANCE, KINDS, POD, Kind, Object, kind_of
+from k8s.cluster.errors import NotThere, one_line, translate_errors
+from k8s.cluster.kinds import EVENT, KINDS, POD, Kind, kind_of
+from k8s.render.objects import INSTANCE, Object
 
 CONNECT_S = 10.0
 READ_S = 60.0
@@ -61,7 +62,7 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
 
 def _no_kubeconfig(path: str, why: Exception) -> NoReturn:
     raise UsageError(
-        f"found no cluster: {path}: {' '.join(str(why).split())}; name a kubeconfig by KUBECONFIG, or on GKE: "
+        f"found no cluster: {path}: {one_line(str(why))}; name a kubeconfig by KUBECONFIG, or on GKE: "
         "gcloud container clusters get-credentials CLUSTER"
     ) from None
 
@@ -145,7 +146,7 @@ class Cluster:
         function, place = self._function("list", kind)
         seconds = max(1, round(timeout_s))
         options = {"label_selector": selector, "resource_version": version, "timeout_seconds": seconds}
-        with explained(f"watch {kind.resource} in namespace {self.namespace}", self.host):
+        with translate_errors(f"watch {kind.resource} in namespace {self.namespace}", self.host):
             try:
                 # As plain objects, too: the client's models refuse what they do not know.
                 for event in Watch(return_type="object").stream(
@@ -174,7 +175,7 @@ class Cluster:
 
         limits = {"since_seconds": since_s, "tail_lines": tail}
         given = {name: value for name, value in limits.items() if value is not None}
-        with explained(f"read pods/log {pod} in namespace {self.namespace}", self.host):
+        with translate_errors(f"read pods/log {pod} in namespace {self.namespace}", self.host):
             answer = self._core.read_namespaced_pod_log(
                 pod,
                 self.namespace,
@@ -257,7 +258,7 @@ class Cluster:
 
     def _answer(self, what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Object:
         """The server's JSON as it is: fields that this client's models do not know are not lost."""
-        with explained(what, self.host):
+        with translate_errors(what, self.host):
             answer = function(*arguments, **options, **TIMEOUT, _preload_content=False)
             return json.loads(answer.data)
 

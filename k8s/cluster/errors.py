@@ -52,8 +52,13 @@ class Unreachable(RunError):
     """The cluster does not answer, or says that it can't just now."""
 
 
+def one_line(text: str) -> str:
+    """Returns a text with each run of spaces and line breaks as one space."""
+    return " ".join(text.split())
+
+
 @contextmanager
-def explained(what: str, host: str) -> Iterator[None]:
+def translate_errors(what: str, host: str) -> Iterator[None]:
     """Turns what the client throws within the block into one of the errors above.
 
     Args:
@@ -66,15 +71,15 @@ def explained(what: str, host: str) -> Iterator[None]:
     try:
         yield
     except ApiException as error:
-        raise explain(error, what, host) from None
+        raise _translate(error, what, host) from None
     except (HTTPError, OSError) as error:
         raise _unreachable(host, str(error)) from None
 
 
-def explain(error: ApiException, what: str, host: str) -> CxrflowError:
-    """One answer of the API server to the error that a user meets; see `explained`."""
+def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
+    """One answer of the API server to the error that a user meets; see `translate_errors`."""
     status = _status_of(error)
-    said = _one_line(str(status.get("message") or error.reason or error.status))
+    said = one_line(str(status.get("message") or error.reason or error.status))
     if not error.status:  # the client's way to say that TLS failed
         return _unreachable(host, said)
     if error.status == 400 and "waiting to start" in said:
@@ -133,10 +138,6 @@ def _unreachable(host: str, why: str) -> Unreachable:
     errno = re.search(r"\[Errno -?\d+\] ([\w ]+)", why)
     late = "no answer in time" if "timed out" in why else None
     return Unreachable(
-        f"the cluster at {host} does not answer: {errno[1] if errno else late or _one_line(why)}; "
+        f"the cluster at {host} does not answer: {errno[1] if errno else late or one_line(why)}; "
         "is it up, and is this the right --context?"
     )
-
-
-def _one_line(text: str) -> str:
-    return " ".join(text.split())

@@ -7,9 +7,6 @@ from dataclasses import dataclass
 from beam_prep.console.errors import UsageError
 from k8s.render.objects import Object
 
-INSTANCE = "app.kubernetes.io/instance"
-"""The label that all objects of a submission carry, pods too, with its name as the value."""
-
 
 @dataclass(frozen=True)
 class Kind:
@@ -63,27 +60,3 @@ def kind_of(obj: Object) -> Kind:
 def title(obj: Object) -> str:
     """An object for people, such as `Job train`."""
     return f"{obj['kind']} {obj['metadata']['name']}"
-
-
-def instance(objects: list[Object]) -> str:
-    """The name of the submission that objects belong to.
-
-    Raises:
-        UsageError: there are no objects, or they do not carry one name.
-    """
-    names = {(obj["metadata"].get("labels") or {}).get(INSTANCE) for obj in objects}
-    (name,) = names if len(names) == 1 else (None,)
-    if not name:
-        raise UsageError(f"expected objects with one and the same label {INSTANCE}; found {sorted(map(str, names))}")
-    return str(name)
-
-
-def conditions(obj: Object) -> dict[str, Object]:
-    """The conditions of an object that hold, by type."""
-    listed = (obj.get("status") or {}).get("conditions") or []
-    return {each["type"]: each for each in listed if each.get("status") == "True"}
-
-
-def has_owner(obj: Object) -> bool:
-    """Whether another object made this one, as a JobSet makes Jobs."""
-    return any(owner.get("controller") for owner in obj["metadata"].get("ownerReferences") or [])

@@ -14,10 +14,9 @@ from dataclasses import dataclass
 from beam_prep.console.errors import CxrflowError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import NotStarted, NotThere, Unreachable
-from k8s.cluster.kinds import Object
-from k8s.cluster.state import overall, pod_state
-from k8s.cluster.status import find_objects
+from k8s.cluster.status import find_objects, overall_state, pod_state
 from k8s.cluster.waiting import PATIENCE_S, RETRY_S
+from k8s.render.objects import Object
 
 FINAL_TRIES = 5  # of the log of a pod that has ended, whose node may be gone
 CLOCK_SKEW_S = 60  # between this machine and the cluster
@@ -50,7 +49,7 @@ def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | 
 
     Raises:
         UsageError: there is no submission of that name.
-        CxrflowError: see `k8s.failures`.
+        CxrflowError: see `k8s.cluster.errors`.
     """
     find_objects(cluster, name)
     if follow:
@@ -119,7 +118,7 @@ class _Following:
 
     def _look_for_pods(self) -> bool:
         """Starts to read pods that have started; whether all work has ended and all logs are read."""
-        work_ended = overall(self._cluster.objects(self._name)) in (None, "complete", "failed")
+        work_ended = overall_state(self._cluster.objects(self._name)) in (None, "complete", "failed")
         pods = {pod["metadata"]["name"]: pod for pod in self._cluster.pods(self._name)}
         for name, pod in pods.items():
             if name not in self._logs and _has_started(pod):

@@ -9,9 +9,9 @@ from typing import TypeVar
 from beam_prep.console.errors import RunError, UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import Unreachable
-from k8s.cluster.kinds import INSTANCE, KINDS, POD, Kind, Object, kind_of, title
-from k8s.cluster.state import State, overall, state_of, work_of
-from k8s.cluster.status import find_objects
+from k8s.cluster.kinds import KINDS, POD, Kind, kind_of, title
+from k8s.cluster.status import State, find_objects, overall_state, state_of, work_of
+from k8s.render.objects import INSTANCE, Object
 
 PATIENCE_S = 300.0
 """How long a cluster may be unreachable: a control plane that is upgraded is back within minutes."""
@@ -54,7 +54,7 @@ def wait_until_done(
             if told.get(title(obj)) != state_of(obj):
                 told[title(obj)] = state_of(obj)
                 tell(f"{title(obj)}: {state_of(obj)}")
-        state = overall(objects)
+        state = overall_state(objects)
         return state if state in ("complete", "failed") else None
 
     return _until(cluster, name, look, timeout_s, f"{name} is not done")

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import JOBSET_INSTALL, NotAllowed
-from k8s.cluster.kinds import CLAIM, KINDS, POD, SERVICE_ACCOUNT, Kind, Object, kind_of
+from k8s.cluster.kinds import CLAIM, KINDS, POD, SERVICE_ACCOUNT, Kind, kind_of
 from k8s.preflight.problem import Problem, error, warning
-from k8s.preflight.workload import GPU, Workload
-from k8s.render.objects import QUEUE_LABEL
-from k8s.render.pods import GKE_GPU
+from k8s.preflight.workload import Workload
+from k8s.render.objects import QUEUE_LABEL, Object
+from k8s.render.pods import GKE_GPU, GPU
 
 KUEUE = "kueue.x-k8s.io"
 KUEUE_INSTALL = "https://kueue.sigs.k8s.io/docs/installation"

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from k8s.cluster.client import Cluster
-from k8s.cluster.kinds import Object
 from k8s.preflight.cluster_checks import check_cluster
 from k8s.preflight.offline_checks import check_offline
 from k8s.preflight.problem import Problem
 from k8s.preflight.workload import workloads
+from k8s.render.objects import Object
 
 
-def preflight(objects: Sequence[Object], cluster: Cluster | None) -> list[Problem]:
+def find_problems(objects: Sequence[Object], cluster: Cluster | None) -> list[Problem]:
     """What will or may go wrong with a submission, errors first.
 
     Args:

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_prep.console.command_line import parse
-from k8s.cluster.kinds import Object, title
+from k8s.cluster.kinds import title
+from k8s.render.objects import Object
+from k8s.render.pods import GPU
 
-GPU = "nvidia.com/gpu"
 DURABLE = ("persistentVolumeClaim", "csi", "nfs")
 
 
@@ -24,14 +25,12 @@ class Workload:
         pod: the template's spec.
         num_pods: how many of them run at once.
         num_gpus: of each.
-        component: what they are, such as `trainer`.
     """
 
     title: str
     pod: Object
     num_pods: int
     num_gpus: int
-    component: str
 
     @property
     def command(self) -> list[str]:
@@ -109,12 +108,10 @@ def _workloads_of(obj: Object) -> Iterator[Workload]:
 
 
 def _workload(obj: Object, template: Object, num_pods: int) -> Workload:
-    labels = (template.get("metadata") or {}).get("labels") or {}
     limits = (template["spec"]["containers"][0].get("resources") or {}).get("limits") or {}
     return Workload(
         title=title(obj),
         pod=template["spec"],
         num_pods=num_pods,
         num_gpus=int(limits.get(GPU, 0)),
-        component=labels.get("app.kubernetes.io/component", ""),
     )

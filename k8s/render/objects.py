@@ -10,16 +10,18 @@ from k8s.spec import CommonSpec
 Object = dict[str, Any]
 Component = Literal["trainer", "chief", "worker", "prep", "tensorboard"]
 
+INSTANCE = "app.kubernetes.io/instance"
+"""The label of all objects and pods of a submission; its value is the name of the submission."""
+COMPONENT = "app.kubernetes.io/component"
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-SELECTING = ("instance", "component")
 
 
 def labels(spec: CommonSpec, component: Component) -> dict[str, str]:
     """The labels that Kubernetes recommends, the same on objects and pods; `instance` is the submission."""
     return {
         "app.kubernetes.io/name": "cxrflow",
-        "app.kubernetes.io/instance": spec.name,
-        "app.kubernetes.io/component": component,
+        INSTANCE: spec.name,
+        COMPONENT: component,
         "app.kubernetes.io/version": version("cxrflow"),
         "app.kubernetes.io/managed-by": "cxrflow",
     }
@@ -27,7 +29,7 @@ def labels(spec: CommonSpec, component: Component) -> dict[str, str]:
 
 def selector(spec: CommonSpec, component: Component) -> dict[str, str]:
     """Which labels tell the pods of a component from all others."""
-    return {f"app.kubernetes.io/{key}": labels(spec, component)[f"app.kubernetes.io/{key}"] for key in SELECTING}
+    return {INSTANCE: spec.name, COMPONENT: component}
 
 
 def metadata(spec: CommonSpec, name: str, component: Component, *, queued: bool = False) -> Object:

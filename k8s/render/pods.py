@@ -20,6 +20,7 @@ HOME = "/home/cxrflow"
 INDEX = "JOB_COMPLETION_INDEX"
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 
+GPU = "nvidia.com/gpu"
 GKE_GPU = "cloud.google.com/gke-accelerator"
 GKE_SPOT = "cloud.google.com/gke-spot"
 GKE_FUSE = "gcsfuse.csi.storage.gke.io"
@@ -107,7 +108,7 @@ def pod_template(
 
 def resources(cpu: str, memory: str, disk: str, num_gpus: int = 0) -> Object:
     """The same requests and limits: such pods are the last that a node evicts."""
-    gpus = {"nvidia.com/gpu": str(num_gpus)} if num_gpus else {}
+    gpus = {GPU: str(num_gpus)} if num_gpus else {}
     amounts = {"cpu": cpu, "memory": memory, "ephemeral-storage": disk, **gpus}
     return {"requests": amounts, "limits": dict(amounts)}
 
@@ -121,7 +122,7 @@ def _placement(spec: CommonSpec) -> Object:
     nodes: dict[str, str] = {}
     tolerations: list[Object] = []
     if isinstance(spec, GpuSpec) and spec.num_gpus:
-        tolerations.append({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"})
+        tolerations.append({"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
         if spec.gpu_type:
             nodes[GKE_GPU] = spec.gpu_type
     if spec.spot:

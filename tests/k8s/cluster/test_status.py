@@ -4,8 +4,7 @@ import pytest
 from small_objects import job, jobset, service
 
 from beam_prep.console.errors import UsageError
-from k8s.cluster.state import explanation, overall, pod_explanation, pod_state, state_of
-from k8s.cluster.status import read_status
+from k8s.cluster.status import explain_object, explain_pod, overall_state, pod_state, read_status, state_of
 from k8s.cluster.submit import submit
 
 
@@ -67,20 +66,20 @@ def test_why_a_pod_waits(status, events, said):
     waits = pod(**status)
     assert pod_state(waits) == "waiting"
     others = [event("FailedScheduling", "another pod", about={"uid": "other"}, at="2027-01-01T00:00:00Z")]
-    assert said in pod_explanation(waits, [*events, *others])
-    assert "another pod" not in pod_explanation(waits, [*events, *others])
+    assert said in explain_pod(waits, [*events, *others])
+    assert "another pod" not in explain_pod(waits, [*events, *others])
 
 
 def test_how_a_pod_ended():
     killed = {"containerStatuses": [{"state": {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}}]}
-    assert pod_explanation(pod(phase="Failed", **killed), []) == "OOMKilled: exit code 137"
+    assert explain_pod(pod(phase="Failed", **killed), []) == "OOMKilled: exit code 137"
     evicted = pod(phase="Failed", reason="Evicted", message="The node was low on resource: ephemeral-storage.")
-    assert pod_explanation(evicted, []) == "Evicted: The node was low on resource: ephemeral-storage."
+    assert explain_pod(evicted, []) == "Evicted: The node was low on resource: ephemeral-storage."
     going = pod(phase="Running")
     going["metadata"]["deletionTimestamp"] = "2026-11-23T03:00:00Z"
     assert pod_state(going) == "terminating"
     crashing = pod(phase="Running", **waiting("CrashLoopBackOff", "back-off 5m0s restarting"))
-    assert (pod_state(crashing), pod_explanation(crashing, [])) == (
+    assert (pod_state(crashing), explain_pod(crashing, [])) == (
         "waiting",
         "CrashLoopBackOff: back-off 5m0s restarting",
     )
@@ -90,14 +89,14 @@ def test_why_a_job_has_no_pods():
     none = job()
     none["metadata"]["uid"] = "u"
     quota = event("FailedCreate", 'pods "train-a" is forbidden: exceeded quota: gpus, requested: 8, limited: 4')
-    assert explanation(none, [quota]).startswith("FailedCreate: pods")
-    assert "exceeded quota: gpus" in explanation(none, [quota])
+    assert explain_object(none, [quota]).startswith("FailedCreate: pods")
+    assert "exceeded quota: gpus" in explain_object(none, [quota])
     queued = {**none, "status": {"conditions": [{"type": "Suspended", "status": "True"}]}}
     queued["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] = "gpus"
-    assert explanation(queued, []) == "waits in queue gpus"
+    assert explain_object(queued, []) == "waits in queue gpus"
     workload = {"kind": "Workload", "name": "job-train-1a2b3", "uid": "w"}
     pending = event("Pending", "couldn't assign flavors to pod set main: insufficient quota", about=workload)
-    assert explanation(queued, [pending]).startswith("Pending: couldn't assign flavors")
+    assert explain_object(queued, [pending]).startswith("Pending: couldn't assign flavors")
 
 
 def test_states_of_work():
@@ -114,10 +113,10 @@ def test_states_of_work():
     ]
     assert state_of(held("Completed", jobset())) == "complete"
     assert state_of({**jobset(), "status": {"replicatedJobsStatus": [{"name": "worker", "ready": 2}]}}) == "running"
-    assert overall([held("Complete"), running, service()]) == "running"
-    assert overall([held("Complete"), held("Failed"), running]) == "failed"
-    assert overall([held("Complete"), held("Complete")]) == "complete"
-    assert overall([service()]) is None
+    assert overall_state([held("Complete"), running, service()]) == "running"
+    assert overall_state([held("Complete"), held("Failed"), running]) == "failed"
+    assert overall_state([held("Complete"), held("Complete")]) == "complete"
+    assert overall_state([service()]) is None
 
 
 def test_a_submission_as_it_is_in_the_cluster(server, cluster):
@@ -136,7 +135,7 @@ def test_a_submission_as_it_is_in_the_cluster(server, cluster):
         ("pod", "train-b", "waiting"),
     ]
     assert found.lines[0].detail == "2 active, 1 ready, 0 succeeded, 0 failed"
-    assert found.lines[2].why.endswith("TriggeredScaleUp: pod triggered scale-up: 0->1")
+    assert found.lines[2].reason.endswith("TriggeredScaleUp: pod triggered scale-up: 0->1")
 
 
 def test_events_that_may_not_be_read_only_leave_reasons_out(server, cluster):

@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from beam_prep.config import PrepConfig
-from k8s.preflight.preflight import preflight
+from k8s.preflight.preflight import find_problems
 from k8s.render.render import render
 from k8s.spec import PrepSpec, SweepSpec, TrainSpec
 from trainer.config.train import TrainConfig
@@ -22,7 +22,7 @@ def train(*, data="gs://b/dataset", output="gs://b/runs/t", flags=None, **spec):
 
 
 def told(objects, cluster=None):
-    return [f"{problem.severity}: {problem.text}" for problem in preflight(objects, cluster)]
+    return [f"{problem.severity}: {problem.text}" for problem in find_problems(objects, cluster)]
 
 
 def add_node(server, num_gpus, labels=L4):
@@ -201,5 +201,5 @@ def test_a_claim_for_one_node_that_several_share(server, cluster):
 def test_what_is_looked_at_is_not_changed():
     objects = train(num_nodes=2)
     before = copy.deepcopy(objects)
-    preflight(objects, None)
+    find_problems(objects, None)
     assert objects == before

@@ -10,12 +10,10 @@ import jsonschema
 import pytest
 import yaml
 from crd_shapes import KUSTOMIZATION
-from submissions import prepares_in_the_cloud
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "k8s" / "manifests"
 FOLDERS = sorted(path.name for path in MANIFESTS.iterdir())
-GS = pytest.mark.skipif(not prepares_in_the_cloud(), reason="the preparation takes no gs:// paths yet")
 
 
 def command_of(manifest: Path) -> list[str]:
@@ -29,7 +27,7 @@ def test_there_is_one_of_each_kind():
     assert {"train", "train-multi", "sweep", "prep", "prep-dataflow"} <= set(FOLDERS)
 
 
-@pytest.mark.parametrize("folder", [pytest.param(name, marks=GS if "dataflow" in name else ()) for name in FOLDERS])
+@pytest.mark.parametrize("folder", FOLDERS)
 def test_a_manifest_is_what_its_command_prints(folder):
     manifest = MANIFESTS / folder / "manifest.yaml"
     command = command_of(manifest)

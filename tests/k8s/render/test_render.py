@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from submissions import DATAFLOW, GKE, IMAGE, PREP, SWEEP, TRAIN, only, pod_templates, prepares_in_the_cloud, rendered
+from submissions import DATAFLOW, GKE, IMAGE, PREP, SWEEP, TRAIN, only, pod_templates, rendered
 
 from beam_prep.console.command_line import Command, parse, to_flags
 from trainer.config.train import TrainConfig
@@ -184,7 +184,6 @@ def test_a_preparation_runs_in_its_pod():
     assert "nvidia" not in json.dumps(objects)
 
 
-@pytest.mark.skipif(not prepares_in_the_cloud(), reason="the preparation takes no gs:// paths yet")
 @pytest.mark.parametrize("runner", ["DataflowRunner", "dataflowrunner"])
 def test_dataflow_runs_our_image_under_our_name(runner):
     arguments = container_of(rendered("prep", *DATAFLOW, "--runner", runner), "prep")["args"]
