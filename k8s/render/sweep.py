@@ -6,31 +6,21 @@ Chief and workers run the same command; who a pod is stands in KerasTuner's vari
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from beam_prep.console.command_line import Command, parse, to_flags
+from beam_prep.console.command_line import to_flags
 from beam_prep.console.errors import UsageError
 from k8s.render.jobs import HOUR, job
 from k8s.render.objects import Object, headless_service, only_from
 from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
 from k8s.spec import SweepSpec
-from trainer.config.file import preset_in
-from trainer.config.file import to_flags as flags_of
-from trainer.config.train import TrainConfig
+from trainer.config.file import shared_flags
 
 COMMAND = ("python", "-m", "tuning", "search")
 PORT = 8000
 """Where the chief listens. It believes whoever speaks to it."""
 CHIEF = ("1", "4Gi", "5Gi")
 """CPU, memory and disk of a chief that trains nothing."""
-
-
-@dataclass(frozen=True)
-class TrialFlags(TrainConfig):
-    """The flags of `trainer train` that all trials share: whether they go together, the tuner tells for each trial."""
-
-    def __post_init__(self) -> None:
-        pass
 
 
 def render_sweep(spec: SweepSpec, train_flags: Sequence[str]) -> list[Object]:
@@ -91,8 +81,6 @@ def _identity(tuner_id: str, host: str) -> list[Object]:
 
 
 def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:
-    place = ["--data", spec.tuner.data[0], "--output", spec.tuner.output]
-    preset = flags_of(preset_in(train_flags))
-    flags, _ = parse(Command(TrialFlags, run=print), "python -m k8s render sweep", [*place, *preset, *train_flags])
+    flags = shared_flags("python -m k8s render sweep", spec.tuner.data[0], spec.tuner.output, train_flags)
     if flags.config is not None:
         raise UsageError("--config is nothing that a trial takes; give its flags")

@@ -1,5 +1,6 @@
 """Flags, types, defaults, units and help of all commands."""
 
-from trainer.config.train import FROM_SCRATCH, MIN_IMAGE_SIZE, Arch, TrainConfig
+from trainer.config.train import FROM_SCRATCH, MIN_IMAGE_SIZE, TrainConfig
+from trainer.config.train_flags import Arch
 
 __all__ = ["FROM_SCRATCH", "MIN_IMAGE_SIZE", "Arch", "TrainConfig"]

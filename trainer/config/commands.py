@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from beam_prep.console.errors import UsageError
-from trainer.config.train import Arch, TrainConfig, check_prevalence
-from trainer.data.folds import Fold
-from trainer.evaluation.thresholds import parse_rule
+from trainer.config.fold import Fold
+from trainer.config.threshold_rule import parse_rule
+from trainer.config.train import TrainConfig, check_prevalence
+from trainer.config.train_flags import Arch
 
 
 @dataclass(frozen=True)

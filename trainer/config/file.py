@@ -7,10 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any
 
+from beam_prep.console.command_line import Command, parse
 from beam_prep.console.errors import UsageError
 from beam_prep.storage import paths as storage
 from trainer.config.presets import read_preset
-from trainer.config.train import TrainConfig
+from trainer.config.train_flags import TrainFlags
 
 
 def with_config_file(arguments: list[str]) -> list[str]:
@@ -39,6 +40,24 @@ def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
     return read_preset(name).values if name else {}
 
 
+def shared_flags(program: str, data: str, output: str, arguments: Sequence[str]) -> TrainFlags:
+    """Parses the flags of `train` that all trials of a sweep share; whether they go together shows in each trial.
+
+    Args:
+        program: the command of the sweep, for messages.
+        data: dataset folder of the sweep.
+        output: folder of the sweep.
+        arguments: flags of `train` on the command line of the sweep; those of their --preset come before them.
+
+    Raises:
+        UsageError: a flag is unknown, missing or has a wrong value; see also `read_preset`.
+    """
+    places = ["--data", data, "--output", output]
+    flags: TrainFlags
+    flags, _ = parse(Command(TrainFlags, run=print), program, [*places, *to_flags(preset_in(arguments)), *arguments])
+    return flags
+
+
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
     """The value of a flag on a command line; None if it is not there, or without a value, which the parser tells."""
     for index, argument in enumerate(arguments):
@@ -62,7 +81,7 @@ def flags_from_file(path: str) -> list[str]:
         raise UsageError(f"--config {path}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
-    known = {field.name for field in fields(TrainConfig)} - {"config", "preset"}
+    known = {field.name for field in fields(TrainFlags)} - {"config", "preset"}
     for name in content:
         if name not in known:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")

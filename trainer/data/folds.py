@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,38 +14,11 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
 from beam_prep.planning.duplicates import Components
 from beam_prep.storage import paths as storage
+from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, check_threshold_rule, check_trainable, join
 
 POOLED = ("train", "val")
 """The splits that are divided; test stays what it is."""
-
-
-@dataclass(frozen=True)
-class Fold:
-    """One of several parts of the patients: it is validated on, all others are trained on.
-
-    Attributes:
-        number: which, from 1.
-        num_folds: how many there are, at least 2.
-    """
-
-    number: int
-    num_folds: int
-
-    @classmethod
-    def parse(cls, text: str) -> Fold:
-        """Reads k/K.
-
-        Raises:
-            UsageError: it is no such, or there is no such fold.
-        """
-        match = re.fullmatch(r"(\d+)/(\d+)", text)
-        if not match or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
-            raise UsageError(f"--fold is {text}; expected k/K with k from 1 to K, and K at least 2, such as 1/5")
-        return cls(int(match[1]), int(match[2]))
-
-    def __str__(self) -> str:
-        return f"{self.number}/{self.num_folds}"
 
 
 @dataclass(frozen=True)

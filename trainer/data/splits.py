@@ -13,7 +13,7 @@ from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import ReadablePath
 from beam_prep.storage.tfio import CREDENTIALS, StreamedPath
 from trainer.config.quiet_start import quiet_start
-from trainer.evaluation.thresholds import parse_rule
+from trainer.config.threshold_rule import parse_rule
 
 
 @dataclass(frozen=True)

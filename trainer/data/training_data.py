@@ -9,9 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.dataset.manifest import Manifest
+from trainer.config.fold import Fold
 from trainer.config.tf_config import find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.folds import POOLED, Divided, Fold, check_divided, divide, pool
+from trainer.data.folds import POOLED, Divided, check_divided, divide, pool
 from trainer.data.read_errors import readable_records
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import SplitSource, join, pooled

@@ -18,10 +18,10 @@ from trainer.evaluation import metrics
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
-from trainer.evaluation.thresholds import OperatingPoint
 from trainer.models.gradcam import heat_maps, overlay
 from trainer.report.progress import progress_bar
 from trainer.report.samples import Sample, telling
+from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64
 

@@ -10,7 +10,8 @@ import numpy as np
 from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation.bootstrap import Ranking, intervals
 from trainer.evaluation.calibration import calibrate, cross_entropy, expected_calibration_error, logits_of
-from trainer.evaluation.thresholds import OperatingPoint, best_at
+from trainer.evaluation.thresholds import best_at
+from trainer.run.model_card import OperatingPoint
 
 WITH_INTERVAL = ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
 """What comes with `NAME_ci95`, its 95 % interval over patients."""

@@ -15,9 +15,9 @@ from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions, SavedPredictions
 from trainer.evaluation.predictor import Predictor
-from trainer.evaluation.thresholds import OperatingPoint
 from trainer.report.comparison_page import paired_difference
 from trainer.report.progress import progress_bar
+from trainer.run.model_card import OperatingPoint
 
 
 def with_robustness(

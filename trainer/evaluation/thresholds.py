@@ -1,86 +1,32 @@
-"""From which probability an image is called PNEUMONIA: the rule, and what validation says. Loads nothing heavy."""
+"""Chooses the threshold from which an image is called PNEUMONIA, on the validation images. Loads nothing heavy."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
+from trainer.config.threshold_rule import parse_rule
+from trainer.run.model_card import OperatingPoint
 
 if TYPE_CHECKING:
     import numpy as np
 
-RATES = ("sensitivity", "specificity")
-EXPECTED = "expected youden, sensitivity=0.95, specificity=0.95 or a probability such as 0.5"
 
-
-@dataclass(frozen=True)
-class OperatingPoint:
-    """What is fixed on validation and then used on every other split; saved in `model.json`.
-
-    Attributes:
-        threshold: an image whose probability of PNEUMONIA is at or above it is called PNEUMONIA.
-        threshold_rule: how it was chosen.
-        temperature: what logits are divided by to be calibrated.
-    """
-
-    threshold: float = 0.5
-    threshold_rule: str = "0.5"
-    temperature: float = 1.0
-
-    @classmethod
-    def fit(cls, rule: str, labels: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:
-        """Chooses threshold and temperature on validation.
-
-        Args:
-            rule: see `parse_rule`.
-            labels: int [N].
-            probabilities: float [N], of PNEUMONIA, in 0..1.
-
-        Raises:
-            UsageError: as `choose_threshold`.
-        """
-        from trainer.evaluation.calibration import fit_temperature
-
-        return cls(choose_threshold(rule, labels, probabilities), rule, fit_temperature(labels, probabilities))
-
-    @classmethod
-    def of(cls, described: Mapping[str, Any]) -> OperatingPoint:
-        """That of a run, from its `model.json`."""
-        return cls(**{name: described[name] for name in asdict(cls()) if name in described})
-
-    def to_json(self) -> dict[str, Any]:
-        """Its entries in `model.json`."""
-        return asdict(self)
-
-
-def parse_rule(rule: str) -> tuple[str, float]:
-    """A rule as its kind and its number.
+def fit_operating_point(rule: str, labels: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:
+    """Chooses the threshold and the temperature on the validation images.
 
     Args:
-        rule: `youden` (sensitivity + specificity is largest), `sensitivity=X` (the highest threshold with at least that
-            sensitivity), `specificity=X` (the lowest with at least that specificity), or the threshold itself.
-
-    Returns:
-        ("youden", nan), ("sensitivity" or "specificity", X), or ("fixed", the threshold).
+        rule: see `parse_rule`.
+        labels: int [N].
+        probabilities: float [N], of PNEUMONIA, in 0..1.
 
     Raises:
-        UsageError: it is none of these.
-
-    Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
+        UsageError: as `choose_threshold`.
     """
-    if rule == "youden":
-        return rule, math.nan
-    kind, equals, text = rule.rpartition("=")
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < 1 or (equals and kind not in RATES):
-        raise UsageError(f"--threshold_rule is {rule}; {EXPECTED}")
-    return kind or "fixed", number
+    from trainer.evaluation.calibration import fit_temperature
+
+    threshold = choose_threshold(rule, labels, probabilities)
+    return OperatingPoint(threshold, rule, fit_temperature(labels, probabilities))
 
 
 def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -> float:

@@ -12,9 +12,10 @@ from beam_prep.dataset.manifest import Manifest
 from beam_prep.storage import paths as storage
 from beam_prep.storage.locks import exclusive
 from trainer.config.commands import ProbeConfig
+from trainer.config.fold import Fold
 from trainer.config.quiet_start import quiet_start
 from trainer.config.train import FROM_SCRATCH
-from trainer.data.folds import Divided, Fold, check_divided, fold_in
+from trainer.data.folds import Divided, check_divided, fold_in
 from trainer.data.splits import (
     SplitSource,
     check_held_out,
@@ -25,10 +26,11 @@ from trainer.data.splits import (
     read_manifest,
 )
 from trainer.data.staging import copied_to
-from trainer.evaluation.thresholds import OperatingPoint
+from trainer.evaluation.thresholds import fit_operating_point
 from trainer.jobs.train import MODEL, publish
 from trainer.run.folder import RunFolder, check_output, open_output, written
 from trainer.run.identity import job_of
+from trainer.run.model_card import OperatingPoint
 
 if TYPE_CHECKING:
     import keras
@@ -167,7 +169,7 @@ def _evaluate(
         if split in sources
     }
     val = predicted["val"]
-    point = OperatingPoint.fit(config.threshold_rule, val.labels, val.probabilities)
+    point = fit_operating_point(config.threshold_rule, val.labels, val.probabilities)
     evaluations = [
         explained_evaluation(model, predictions, sources[split], split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()

@@ -7,8 +7,8 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.storage import paths as storage
 from trainer.config.commands import EvaluateConfig
-from trainer.evaluation.thresholds import OperatingPoint
 from trainer.run.folder import RunFolder
+from trainer.run.model_card import OperatingPoint
 
 
 def open_output(folder: RunFolder, config: EvaluateConfig, described: list[dict[str, Any]]) -> dict[str, Any]:

@@ -25,11 +25,12 @@ from trainer.data.splits import (
     read_manifest,
 )
 from trainer.data.staging import copied_to, staged
-from trainer.evaluation.thresholds import OperatingPoint, choose_threshold
+from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
 from trainer.jobs import together
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder, check_output
 from trainer.run.identity import job_of
+from trainer.run.model_card import OperatingPoint
 
 MODEL = ("model.keras", "model.json")
 """What of a run is needed to use it."""
@@ -193,7 +194,7 @@ def _evaluate_together(
     if own:
         val = found["val"]
         rule = config.threshold_rule or known.get("threshold_rule", "0.5")
-        point = OperatingPoint.fit(rule, val.labels, val.probabilities)
+        point = fit_operating_point(rule, val.labels, val.probabilities)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_json("config", asdict(config))
         folder.write_json("model", together.describe(config, described, point))

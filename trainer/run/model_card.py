@@ -14,6 +14,30 @@ SERVABLE_EQUALIZATIONS = ("hist", "none")
 
 
 @dataclass(frozen=True)
+class OperatingPoint:
+    """What is fixed on validation and then used on every other split; saved in `model.json`.
+
+    Attributes:
+        threshold: an image whose probability of PNEUMONIA is at or above it is called PNEUMONIA.
+        threshold_rule: how it was chosen.
+        temperature: what logits are divided by to be calibrated.
+    """
+
+    threshold: float = 0.5
+    threshold_rule: str = "0.5"
+    temperature: float = 1.0
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> OperatingPoint:
+        """That of a run, from its `model.json`."""
+        return cls(**{name: described[name] for name in asdict(cls()) if name in described})
+
+    def to_json(self) -> dict[str, Any]:
+        """Its entries in `model.json`."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
 class Description:
     """A trained model, but for its weights.
 

@@ -13,6 +13,7 @@ import keras
 from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
+from trainer.config.threshold_rule import parse_rule
 from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
@@ -22,11 +23,12 @@ from trainer.evaluation import metrics
 from trainer.evaluation.evaluate import Evaluation, explained_evaluation, predict_split
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
-from trainer.evaluation.thresholds import OperatingPoint, parse_rule
+from trainer.evaluation.thresholds import fit_operating_point
 from trainer.report.progress import progress_bar
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, open_output, written
 from trainer.run.identity import OWN_OF_A_WORKER, job_of
+from trainer.run.model_card import OperatingPoint
 from trainer.run.provenance import origin_of
 from trainer.training.callbacks import Callbacks, own_callbacks
 from trainer.training.checkpoint_manager import Saver
@@ -138,7 +140,7 @@ class Training:
         if self.config.train_on_val:
             return None, OperatingPoint(parse_rule(rule)[1], rule)
         val = self._predict("val")
-        return val, OperatingPoint.fit(rule, val.labels, val.probabilities)
+        return val, fit_operating_point(rule, val.labels, val.probabilities)
 
     def _run_phase(self, phase: Phase) -> None:
         state = self.state

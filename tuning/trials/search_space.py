@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from beam_prep.console.errors import UsageError
-from trainer.config.train import FROM_SCRATCH, Arch
+from trainer.config.train import FROM_SCRATCH
+from trainer.config.train_flags import Arch
 from tuning.config import SearchConfig
 
 if TYPE_CHECKING:

@@ -8,11 +8,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from beam_prep.console import command_line
-from beam_prep.console.command_line import Command
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
-from trainer.config.file import preset_in, to_flags
+from trainer.config.file import preset_in, shared_flags
 from trainer.config.train import FROM_SCRATCH, TrainConfig
 from trainer.data.splits import check_threshold_rule, check_trainable, open_split, read_manifest
 from tuning.config import SearchConfig
@@ -27,13 +25,6 @@ BOTH_CLASSES = ("val_auroc", "val_auprc", "val_sensitivity", "val_specificity")
 Values = Mapping[str, Any]
 """Hyperparameter → value. Hyperband's own are among them: `tuner/epochs` to train in all, `tuner/trial_id` to go on
 from."""
-
-
-class _Flags(TrainConfig):
-    """The flags of `trainer train` as they stand: only with the values of a trial can they be told right or wrong."""
-
-    def __post_init__(self) -> None:
-        pass
 
 
 @dataclass(frozen=True)
@@ -78,7 +69,7 @@ class Job:
             manifests[equalization], datasets[equalization] = manifest, data
         sizes = _common_sizes(manifests, datasets)
         preset = preset_in(train_flags)
-        shared = _parse([*to_flags(preset), *train_flags], config)
+        shared = _parse(train_flags, config)
         space = resolve(config, shared["arch"], sizes, list(datasets), preset)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)
         job._check()
@@ -174,10 +165,7 @@ class Job:
 
 def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
     """The flags that all trials share, as the command line and the search have them."""
-    command = Command(_Flags, run=lambda flags: None)
-    arguments = ["--data", config.data[0], "--output", config.output, *train_flags]
-    parsed, _ = command_line.parse(command, "python -m tuning search", arguments)
-    flags = {field.name: getattr(parsed, field.name) for field in fields(TrainConfig)}
+    flags = asdict(shared_flags("python -m tuning search", config.data[0], config.output, train_flags))
     for field in fields(TrainConfig):
         if field.name in NOT_OF_TRIALS and flags[field.name] != field.default:
             raise UsageError(f"--{field.name} is nothing that a trial takes; leave it out")

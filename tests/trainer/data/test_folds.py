@@ -12,8 +12,9 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.example_proto import from_example
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.tfrecord import read_frames
+from trainer.config.fold import Fold
 from trainer.config.train import TrainConfig
-from trainer.data.folds import Fold, RecordIndex, divide, fold_numbers, pool
+from trainer.data.folds import RecordIndex, divide, fold_numbers, pool
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
 from trainer.data.training_data import Epochs

@@ -16,10 +16,10 @@ from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits, predict_together
 from trainer.evaluation.evaluate import predict_split
 from trainer.evaluation.predictor import Predictor
-from trainer.evaluation.thresholds import OperatingPoint
 from trainer.jobs import together
 from trainer.models import build, logits_of
 from trainer.run.folder import RunFolder
+from trainer.run.model_card import OperatingPoint
 
 
 @pytest.fixture(scope="module")

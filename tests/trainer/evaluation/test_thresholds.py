@@ -5,7 +5,9 @@ import pytest
 from sklearn import metrics as sk
 
 from beam_prep.console.errors import UsageError
-from trainer.evaluation.thresholds import OperatingPoint, choose_threshold, parse_rule
+from trainer.config.threshold_rule import parse_rule
+from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
+from trainer.run.model_card import OperatingPoint
 
 
 @pytest.fixture
@@ -56,6 +58,6 @@ def test_an_unknown_rule_is_refused(rule):
 
 
 def test_an_operating_point_survives_its_file_and_old_runs_have_the_default(val):
-    point = OperatingPoint.fit("youden", *val)
+    point = fit_operating_point("youden", *val)
     assert OperatingPoint.of({"arch": "vgg19", **point.to_json()}) == point
     assert OperatingPoint.of({"arch": "vgg19"}) == OperatingPoint(0.5, "0.5", 1.0)

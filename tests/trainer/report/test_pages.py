@@ -8,11 +8,11 @@ import pytest
 from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
 
 from trainer.evaluation import metrics
-from trainer.evaluation.thresholds import OperatingPoint
 from trainer.report.comparison_page import compare, write_comparison
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
 from trainer.run.folder import RunFolder
+from trainer.run.model_card import OperatingPoint
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 

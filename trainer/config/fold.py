@@ -1,0 +1,36 @@
+"""Defines the fold of a cross-validation by patient, as `--fold` names it. Standard library only."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from beam_prep.console.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One of several parts of the patients: it is validated on, all others are trained on.
+
+    Attributes:
+        number: which, from 1.
+        num_folds: how many there are, at least 2.
+    """
+
+    number: int
+    num_folds: int
+
+    @classmethod
+    def parse(cls, text: str) -> Fold:
+        """Reads k/K.
+
+        Raises:
+            UsageError: it is no such, or there is no such fold.
+        """
+        match = re.fullmatch(r"(\d+)/(\d+)", text)
+        if not match or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:
+            raise UsageError(f"--fold is {text}; expected k/K with k from 1 to K, and K at least 2, such as 1/5")
+        return cls(int(match[1]), int(match[2]))
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.num_folds}"
