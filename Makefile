@@ -16,7 +16,7 @@ EXTRAS := prep dataflow tune gpu k8s kaggle bench dev
 # The tests of the trainer with TensorFlow 2.17, of s3:// (and of az:// where Azurite is installed), and of DICOM against tensorflow-io.
 TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfio.py data/test_tf_dataset.py \
 	data/test_staging.py inference/test_export.py inference/test_predict.py models/test_models.py training/test_trainer.py) \
-	beam_prep/images/test_dicom.py beam_prep/images/test_dicom_peer.py)
+	beam_prep/images/dicom)
 # The interpreter, if it is one that tensorflow-io 0.37 has wheels for, else nothing.
 TFIO_PYTHON := $(shell $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' 2>/dev/null && echo $(PYTHON))
 DEMO := build/demo

@@ -20,11 +20,13 @@ from skimage.exposure import equalize_hist
 from skimage.transform import resize
 
 from beam_prep.config import PrepConfig
-from beam_prep.images import decode as images
+from beam_prep.dataset.patient_groups import DEFAULT_SALT
+from beam_prep.images.decode import decode
+from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pipeline.transforms import PrepareImage
 from beam_prep.pipeline.work_folder import open_output
-from beam_prep.sources.discover import DEFAULT_SALT, find_sources
+from beam_prep.sources.discover import find_sources
 
 NUM_IMAGES = 48
 ROUNDS = 7
@@ -78,13 +80,13 @@ def main() -> None:
 def _compare(paths: list[Path]) -> None:
     """How far our pixels are from the study's."""
     for path in paths[:1]:
-        decoded = images.decode(path.read_bytes())
-        ours = np.asarray(images.equalize(decoded, "hist"), float)
+        decoded = decode(path.read_bytes())
+        ours = np.asarray(equalize(decoded, "hist"), float)
         print(f"equalized: within {np.abs(ours - 255 * equalize_hist(np.asarray(decoded))).max():.2f}/255 of the study")
     for index, size in enumerate(SIZES):
         differences = []
         for path in paths:
-            resized = Pyramid(images.decode(path.read_bytes()), "hist").resize(size)
+            resized = Pyramid(decode(path.read_bytes()), "hist").resize(size)
             differences.append(np.abs(np.asarray(resized, float) - 255 * study(path)[index]))
         print(f"{size} px: {np.mean(differences):.2f}/255 from the study on average, {np.max(differences):.1f} at most")
 

@@ -17,14 +17,12 @@ import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
-from beam_prep.images import kernels
-from beam_prep.images.clahe import clahe
-from beam_prep.images.dicom import reader as dicom
-from beam_prep.images.limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
+from beam_prep.dataset.image_limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
+from beam_prep.images.dicom.reader import decode_dicom, is_dicom
 
 # Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
 # threads, and `warnings.catch_warnings` is for one thread only.
-warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam_prep\.(images|dicom)")
+warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam_prep\.images")
 
 # Pillow hands the pixels of an image out in pieces of this many bytes and joins them: one piece needs no second copy.
 ImageFile.MAXBLOCK = 2 * 2**20
@@ -54,8 +52,8 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError("empty_file", "0 bytes")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
-    if dicom.is_dicom(data):
-        return dicom.decode(data)
+    if is_dicom(data):
+        return decode_dicom(data)
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         check_size(*image.size)
@@ -125,45 +123,6 @@ def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
 def digest(pixels: bytes) -> str:
     """SHA-256 (hex) of the decoded pixels, row by row, 16-bit ones little-endian: `image/source_id`."""
     return hashlib.sha256(pixels).hexdigest()
-
-
-def equalize(image: Image.Image, equalization: str) -> Image.Image:
-    """Spreads the contrast at full size and depth.
-
-    Args:
-        image: `L` or `I;16`, as `decode` gives it.
-        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; `clahe`, the same
-            for `skimage.exposure.equalize_adapthist`; or `none`, which keeps 8-bit values and scales the range of a
-            16-bit image to 0..255.
-
-    Returns:
-        `L`, the same size.
-
-    Source: Gonzalez and Woods, Digital Image Processing, 3.3 (each grey value becomes its cumulative frequency).
-    """
-    if equalization == "clahe":
-        return Image.fromarray(clahe(np.asarray(image)))
-    if image.mode == "L":
-        if equalization == "none":
-            return image
-        return image.point(hist_table(image.tobytes()))
-    pixels = np.asarray(image)
-    if equalization == "none":
-        low, high = int(pixels.min()), int(pixels.max())
-        table = np.clip((np.arange(65536) - low) * (255.0 / max(high - low, 1)), 0, 255).round().astype(np.uint8)
-    else:
-        table = _cumulative(np.bincount(pixels.ravel(), minlength=65536))
-    return Image.fromarray(table[pixels])
-
-
-def hist_table(pixels: bytes) -> bytes:
-    """What equalization by `hist` makes of each value of an image of 8 bit: uint8 [256]."""
-    return _cumulative(kernels.histogram(pixels)).tobytes()
-
-
-def _cumulative(counts: np.ndarray) -> np.ndarray:
-    """Histogram int64 [V] to a table uint8 [V]: the share of pixels at or below each value, in 0..255."""
-    return (counts.cumsum() * (255.0 / counts.sum())).round().astype(np.uint8)
 
 
 def pixel_sums(image: Image.Image) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from beam_prep.images.decode import equalize, hist_table
+from beam_prep.images.equalize import equalize, hist_table
 from beam_prep.images.kernels import halve, shrink
 
 HASH_SIDE = 16

@@ -15,13 +15,14 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import watch
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
+from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import Submitted, complete, is_dataflow
 from beam_prep.pipeline.resume import sort_out
 from beam_prep.pipeline.runners import make_pipeline, pipeline_options
 from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_output, open_output
 from beam_prep.planning.plan import TEST_SET_TWICE
-from beam_prep.sources.discover import DEFAULT_SALT, Source, find_sources
+from beam_prep.sources.discover import Source, find_sources
 from beam_prep.storage import paths as storage
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import kept_mirror_of

@@ -11,11 +11,12 @@ from apache_beam.metrics import Metrics
 from beam_prep.config import PrepConfig
 from beam_prep.console.progress import Ticker
 from beam_prep.dataset.example_proto import Record, to_example
+from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
+from beam_prep.dataset.patient_groups import hash_text, rank
 from beam_prep.dataset.tfrecord import frame, is_whole, write_shard
-from beam_prep.images import decode as images
-from beam_prep.images.dicom import reader as dicom
-from beam_prep.images.limits import MAX_FILE_BYTES, ImageError
+from beam_prep.images.decode import decode, digest, encode, pixel_sums
+from beam_prep.images.dicom.reader import patient_id
 from beam_prep.images.measure_stats import measure
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pipeline.resume import Stamp, finished_shard, keep_receipt, note_of
@@ -24,7 +25,7 @@ from beam_prep.pipeline.work_folder import WorkFolder, open_bucket, remove_stran
 from beam_prep.planning.plan import TEST_SET_TWICE, Plan, ShardTask, has_test_set, make_plan
 from beam_prep.planning.splits import Fractions, Prepared, Rejected
 from beam_prep.sources.bucket_listing import Part, sources_of
-from beam_prep.sources.discover import Source, hash_text, rank
+from beam_prep.sources.discover import Source
 from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import AnyPath
 
@@ -83,10 +84,10 @@ class PrepareImage(beam.DoFn):
         if source.label is None:
             raise ImageError("no_class", "no folder of its path is named after a class")
         stamp, data = _read(storage.path(self._config.input) / source.filename)
-        image = images.decode(data)
+        image = decode(data)
         patient = _group(source, data)
         raw = image.tobytes()  # one copy for all that reads every pixel
-        source_id = images.digest(raw)
+        source_id = digest(raw)
         # Near duplicates are told on the histogram-equalized image, whatever the records are to hold.
         spread = Pyramid(image, "hist", raw)
         wanted = self._config.equalization
@@ -95,9 +96,9 @@ class PrepareImage(beam.DoFn):
         spans, sums = [], []
         for size in self._config.image_sizes:
             pixels = equalized.resize(size)
-            sums.append(images.pixel_sums(pixels))
+            sums.append(pixel_sums(pixels))
             record = Record(
-                encoded=images.encode(pixels, self._config.encoding),
+                encoded=encode(pixels, self._config.encoding),
                 encoding=self._config.encoding,
                 height=size,
                 width=size,
@@ -136,7 +137,7 @@ class PrepareImage(beam.DoFn):
 
 def _group(source: Source, data: bytes) -> str:
     """The patient as the metadata file or the path says, else as a DICOM file does itself, else the file alone."""
-    return source.group if source.has_patient else dicom.patient_id(data) or source.group
+    return source.group if source.has_patient else patient_id(data) or source.group
 
 
 def _read(path: AnyPath) -> tuple[Stamp, bytes]:

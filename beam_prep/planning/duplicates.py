@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 # Of the 5,190 different training X-rays of the Kaggle set the closest two differ in 11 bits, the next in 12. Of 209 of
@@ -50,21 +50,3 @@ def near_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[
                     first, second = sorted((equal[one][0], equal[other][0]))
                     pairs.add((first, second, distance))
     return sorted(pairs)
-
-
-class Components:
-    """Union-find: which groups are linked, directly or through others."""
-
-    def __init__(self, groups: Iterable[str]) -> None:
-        self._parent = {group: group for group in groups}
-
-    def link(self, one: str, other: str) -> None:
-        """Joins two groups; both were given at the start or linked before."""
-        self._parent[self.find(other)] = self.find(one)
-
-    def find(self, group: str) -> str:
-        """The representative of all that are linked with a group."""
-        while self._parent[group] != group:
-            self._parent[group] = self._parent[self._parent[group]]
-            group = self._parent[group]
-        return group

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.patient_groups import LinkedGroups
 from beam_prep.pipeline.spool import Span
-from beam_prep.planning.duplicates import Components, near_pairs
+from beam_prep.planning.duplicates import near_pairs
 
 RANKS = 2**64
 _PRECEDENCE = ("train", "val", "test")  # of patients whose images are said to be in several
@@ -105,21 +106,21 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
         fractions: `test` must be 0 where images say that they are of the test set.
     """
     kept, duplicates, rejected = _exact_duplicates(images)
-    components = Components({image.group for image in [*kept, *(image for image, _ in duplicates)]})
+    linked = LinkedGroups({image.group for image in [*kept, *(image for image, _ in duplicates)]})
     for image, original in duplicates:
-        components.link(original.group, image.group)
+        linked.link(original.group, image.group)
     pairs = near_pairs([image.perceptual_hash for image in kept])
     for one, other, _ in pairs:
-        components.link(kept[one].group, kept[other].group)
+        linked.link(kept[one].group, kept[other].group)
 
     members: dict[str, list[Prepared]] = defaultdict(list)
     for image in kept:
-        members[components.find(image.group)].append(image)
+        members[linked.find(image.group)].append(image)
     split_of = _split_groups(members, fractions)
 
     splits: dict[str, list[Prepared]] = {"train": [], "val": [], "test": []}
     for image in sorted(kept, key=lambda image: (image.order, image.filename)):
-        split = split_of[components.find(image.group)]
+        split = split_of[linked.find(image.group)]
         # An image that was not said to be of the test set may be in it only where the whole set is drawn by hash.
         joins = image.split == split or (image.split is None and (split != "test" or fractions.test > 0))
         if not joins:

@@ -11,10 +11,11 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.dataset.example_proto import Record, from_example
+from beam_prep.dataset.image_limits import ImageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import read_frames
-from beam_prep.images import decode as images
-from beam_prep.images.limits import ImageError
+from beam_prep.images.decode import decode, decode_record, digest
+from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri
 from beam_prep.report.figures import grey_histogram
@@ -130,9 +131,9 @@ def _copies(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> Iterato
 
 def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pair | None:
     raw = _decode(input_dir, record.filename)
-    if raw is None or images.digest(raw.tobytes()) != record.source_id:
+    if raw is None or digest(raw.tobytes()) != record.source_id:
         return None
-    before, after = np.asarray(images.equalize(raw, "none")), _pixels(record)
+    before, after = np.asarray(equalize(raw, "none")), _pixels(record)
     return Pair(
         filename=record.filename,
         label=record.label,
@@ -151,16 +152,16 @@ def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pai
 def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
     """None where the file is gone or can't be decoded."""
     try:
-        return images.decode((input_dir / filename).read_bytes())
+        return decode((input_dir / filename).read_bytes())
     except (OSError, ImageError):
         return None
 
 
 def _small(filename: str, image: Image.Image) -> Picture:
-    return Picture(filename, image_uri(np.asarray(images.equalize(image, "none")), SMALL_PX))
+    return Picture(filename, image_uri(np.asarray(equalize(image, "none")), SMALL_PX))
 
 
 def _pixels(record: Record) -> np.ndarray:
-    return images.decode_record(
+    return decode_record(
         record.encoded, encoding=record.encoding, height=record.height, width=record.width
     )  # uint8 [H, W]

@@ -10,7 +10,8 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from beam_prep.sources.discover import Source, describe, is_image
+from beam_prep.images.formats import is_image
+from beam_prep.sources.discover import Source, describe
 from beam_prep.storage import paths as storage
 from beam_prep.storage.gcs import ObjectPath
 

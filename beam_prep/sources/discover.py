@@ -5,20 +5,17 @@ Of a DICOM file, the patient that its header names goes before that of its path 
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.images.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, image_files
 from beam_prep.sources.metadata_csv import read_metadata
 from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import AnyPath
 
-DICOM_SUFFIXES = (".dcm", ".dicom")
-IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
 TEST_FOLDER = "test"
 
 # The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each
@@ -27,10 +24,6 @@ PATIENT_PATTERNS = (
     re.compile(r"(person\d+_(?:bacteria|virus))_"),
     re.compile(r"((?:NORMAL\d*-)?IM-\d+)-"),
 )
-
-# A fixed salt keeps rebuilds identical. It hides nothing from somebody who can guess the name of a patient: that takes
-# a secret one, from --salt_file.
-DEFAULT_SALT = b"cxrflow patient group 1"
 
 
 @dataclass(frozen=True)
@@ -121,34 +114,3 @@ def find_sources(
                 f"expected class folders {expected}"
             )
     return sources
-
-
-def image_files(root: AnyPath) -> Iterator[str]:
-    """The paths, relative to a folder, of all files in it that have the suffix of an image, in any order.
-
-    Skipped: hidden files and folders, `._*` files and `__MACOSX` trees of macOS archives.
-    """
-    return (name for name, *_ in storage.files(root) if is_image(name))
-
-
-def is_image(name: str) -> bool:
-    """Whether a path, relative to the input folder, is that of an image; see `image_files`."""
-    hidden = any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
-    return name.lower().endswith(IMAGE_SUFFIXES) and not hidden
-
-
-def hash_text(text: str, salt: bytes) -> str:
-    """Salted hash of a patient group or a file name: 16 hex digits, as records hold it."""
-    # A key is limited to 64 bytes; a salt file may hold more.
-    key = hashlib.blake2b(salt).digest()
-    return hashlib.blake2b(_bytes(text), key=key, digest_size=8).hexdigest()
-
-
-def rank(text: str) -> int:
-    """Where a text falls among all texts: uniform in [0, 2**64), the same on every machine and in every run."""
-    return int.from_bytes(hashlib.blake2b(_bytes(text), digest_size=8).digest(), "big")
-
-
-def _bytes(text: str) -> bytes:
-    # A file name that is not valid UTF-8 comes from the file system with surrogates in it.
-    return text.encode("utf-8", "surrogateescape")

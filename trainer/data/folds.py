@@ -12,7 +12,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
-from beam_prep.planning.duplicates import Components
+from beam_prep.dataset.patient_groups import LinkedGroups
 from beam_prep.storage import paths as storage
 from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, check_threshold_rule, check_trainable, join
@@ -121,16 +121,16 @@ def fold_numbers(index: RecordIndex, num_folds: int, linked: Sequence[tuple[str,
     Returns:
         [N].
     """
-    components = Components(set(index.groups))
+    linked_groups = LinkedGroups(set(index.groups))
     group_of = dict(zip(index.filenames, index.groups, strict=True))
     for one, other in linked:
         if one in group_of and other in group_of:
-            components.link(group_of[one], group_of[other])
+            linked_groups.link(group_of[one], group_of[other])
     rank_of: dict[str, int] = {}
     for group in set(index.groups):
-        root, rank = components.find(group), _rank(group)
+        root, rank = linked_groups.find(group), _rank(group)
         rank_of[root] = min(rank, rank_of.get(root, rank))
-    return [rank_of[components.find(group)] % num_folds + 1 for group in index.groups]
+    return [rank_of[linked_groups.find(group)] % num_folds + 1 for group in index.groups]
 
 
 def check_divided(divided: Divided, batch_size: int, threshold_rule: str) -> None:

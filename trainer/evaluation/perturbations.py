@@ -22,7 +22,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from beam_prep.images.decode import equalize
+from beam_prep.images.equalize import equalize
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 """A grey image of 8 bit to one of the same size."""

@@ -12,10 +12,10 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.console.errors import UsageError
-from beam_prep.images import decode as images
-from beam_prep.images.limits import MAX_FILE_BYTES, ImageError
+from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
+from beam_prep.images.decode import decode
+from beam_prep.images.formats import IMAGE_SUFFIXES, image_files
 from beam_prep.images.pyramid import Pyramid
-from beam_prep.sources.discover import IMAGE_SUFFIXES, image_files
 from beam_prep.storage import paths as storage
 from beam_prep.storage.cores import usable_cores
 
@@ -54,7 +54,7 @@ def decode_file(path: str) -> Image.Image:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
-    return images.decode(data)
+    return decode(data)
 
 
 def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:

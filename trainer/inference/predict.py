@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
-from beam_prep.images.limits import ImageError
+from beam_prep.dataset.image_limits import ImageError
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits
 from trainer.evaluation.predictor import Predictor

@@ -1,7 +1,7 @@
 """The preprocessing of the preparation as a TensorFlow graph: encoded JPEG or PNG to what a model takes.
 
-It gives what `beam_prep.images.decode`, `equalize` and `beam_prep.pyramid.Pyramid.resize` give to within 1/255, from
-the same formulas. Not in it: other formats, CLAHE, and the orientation that a camera notes in a file.
+It gives what `decode`, `equalize` and `Pyramid.resize` of `beam_prep.images` give to within 1/255, from the same
+formulas. Not in it: other formats, CLAHE, and the orientation that a camera notes in a file.
 """
 
 from __future__ import annotations

@@ -15,8 +15,8 @@ import tensorflow as tf
 from PIL import Image
 
 from beam_prep.console.errors import RunError
-from beam_prep.images.decode import equalize
-from beam_prep.images.limits import ImageError
+from beam_prep.dataset.image_limits import ImageError
+from beam_prep.images.equalize import equalize
 from beam_prep.pages.page import image_uri, render, write_page
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.predictor import Predictor

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from beam_prep.images.limits import ImageError
+from beam_prep.dataset.image_limits import ImageError
 
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG SOFn, and SOF55 of JPEG-LS
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError, check_size
 from beam_prep.images.dicom.codestream import check_end, decode_jpeg, decode_rle, frame_size, jpeg_bits
 from beam_prep.images.dicom.voi_lut import grey_table
-from beam_prep.images.limits import MAX_FILE_BYTES, ImageError, check_size
 
 PATIENT_ID = 0x00100020
 SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # PS3.5 A.4
@@ -51,7 +51,7 @@ def is_dicom(data: bytes) -> bool:
     return data[128:132] == b"DICM"
 
 
-def decode(data: bytes) -> Image.Image:
+def decode_dicom(data: bytes) -> Image.Image:
     """Decodes a DICOM file of one frame.
 
     Modality LUT (or slope and intercept), then the first VOI LUT, else the first window of a valid width, then

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_prep.images.limits import ImageError
+from beam_prep.dataset.image_limits import ImageError
 
 
 def grey_table(dataset: Any) -> np.ndarray:

@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from skimage import exposure
 
-from beam_prep.images import decode as images
 from beam_prep.images.clahe import clahe
+from beam_prep.images.equalize import equalize
 from beam_prep.sources.phantom import phantom
 
 
@@ -52,6 +52,6 @@ def test_a_flat_image_stays_flat(value):
 @pytest.mark.parametrize("largest", [255, 65535])
 def test_equalize_takes_it_by_name(largest):
     pixels = radiograph(120, 90, largest)
-    equalized = images.equalize(Image.fromarray(pixels), "clahe")
+    equalized = equalize(Image.fromarray(pixels), "clahe")
     assert (equalized.mode, equalized.size) == ("L", (90, 120))
     assert np.array_equal(np.asarray(equalized), clahe(pixels))

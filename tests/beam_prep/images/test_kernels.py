@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from beam_prep.images import decode as images
 from beam_prep.images import kernels
+from beam_prep.images.decode import decode
+from beam_prep.images.equalize import _cumulative, equalize
 from beam_prep.images.pyramid import Pyramid
 
 SIZES = [(1, 1), (2, 1), (1, 2), (1, 9), (8, 1), (2, 2), (3, 3), (7, 10), (10, 7), (64, 48), (255, 257)]
@@ -53,7 +54,7 @@ def test_halving_is_that_of_pillow_at_odd_edges_too(size):
 def test_a_pyramid_is_that_of_the_equalized_image(mode):
     values = np.random.default_rng(2).normal(90, 25, (403, 501)).clip(0, 255)
     image = Image.fromarray(values.astype(np.uint8) if mode == "L" else (values * 200).astype(np.uint16))
-    equalized = images.equalize(image, "hist")
+    equalized = equalize(image, "hist")
     for pixels in (None, image.tobytes()):
         of_image, of_equalized = Pyramid(image, "hist", pixels), Pyramid(equalized)
         assert of_image.perceptual_hash() == of_equalized.perceptual_hash()
@@ -66,9 +67,9 @@ def test_a_pyramid_is_that_of_the_equalized_image(mode):
 def test_a_file_gives_the_same_bytes_with_and_without_a_compiler():
     buffer = io.BytesIO()
     drawn((401, 303)).save(buffer, "JPEG", quality=90)
-    image = images.decode(buffer.getvalue())
-    expected = image.point(images._cumulative(np.array(image.histogram())).tolist())
-    assert images.equalize(image, "hist").tobytes() == expected.tobytes()
+    image = decode(buffer.getvalue())
+    expected = image.point(_cumulative(np.array(image.histogram())).tolist())
+    assert equalize(image, "hist").tobytes() == expected.tobytes()
     rows = expected.reduce(2).resize((201, 48), Image.Resampling.BILINEAR, box=(0, 0, 201, 151.5))
     halved = rows.resize((48, 48), Image.Resampling.BILINEAR, box=(0, 0, 200.5, 48))
     assert Pyramid(image, "hist").resize(48).tobytes() == halved.tobytes()

@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 from skimage.transform import resize as study_resize
 
-from beam_prep.images import decode as images
+from beam_prep.images.decode import decode
+from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.planning.duplicates import MAX_DISTANCE
 from beam_prep.sources.phantom import phantom
@@ -22,7 +23,7 @@ def radiograph(seed: int, image_px: int = 256) -> Image.Image:
 @pytest.fixture(scope="module")
 def large() -> Image.Image:
     """Of a size that is odd either way, on several levels."""
-    return images.equalize(radiograph(1, 1025).resize((1399, 1101)), "hist")
+    return equalize(radiograph(1, 1025).resize((1399, 1101)), "hist")
 
 
 def difference(one, other) -> float:
@@ -79,4 +80,4 @@ def test_perceptual_hash_is_alike_for_near_duplicates_only():
 def saved_again(picture: Image.Image) -> Image.Image:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG", quality=90)
-    return images.decode(buffer.getvalue())
+    return decode(buffer.getvalue())

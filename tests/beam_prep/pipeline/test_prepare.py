@@ -14,10 +14,11 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.verify import verify
-from beam_prep.images.decode import decode, decode_record, digest, equalize
+from beam_prep.images.decode import decode, decode_record, digest
+from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pipeline.local_job import prepare
-from beam_prep.sources import discover as sources
+from beam_prep.sources.discover import find_sources
 
 
 def test_every_image_becomes_the_record_that_its_pixels_make(dataset, phantoms):
@@ -62,7 +63,7 @@ def test_no_patient_is_in_two_splits_and_no_name_of_one_is_in_a_group(dataset):
 
 
 def test_the_order_of_the_listing_does_not_matter(phantoms, dataset, tmp_path, monkeypatch):
-    listed = sources.find_sources(phantoms)
+    listed = find_sources(phantoms)
     monkeypatch.setattr("beam_prep.pipeline.local_job.find_sources", lambda root, **options: listed[::-1])
     prepare(PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2))
     assert files_of(tmp_path / "other") == files_of(dataset)

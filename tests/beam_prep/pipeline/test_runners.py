@@ -17,11 +17,12 @@ from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.graph import build
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.pipeline.transforms import NAMESPACE
 from beam_prep.pipeline.work_folder import open_output
-from beam_prep.sources.discover import DEFAULT_SALT, find_sources
+from beam_prep.sources.discover import find_sources
 from beam_prep.storage.locks import exclusive
 
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"

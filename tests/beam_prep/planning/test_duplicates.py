@@ -3,7 +3,7 @@
 import random
 from itertools import combinations
 
-from beam_prep.planning.duplicates import Components, near_pairs
+from beam_prep.planning.duplicates import near_pairs
 
 
 def test_all_pairs_within_the_distance_are_found_and_no_other():
@@ -28,12 +28,3 @@ def test_equal_hashes_are_paired_with_the_first():
 
 def test_many_equal_hashes_cost_no_square_of_their_number():
     assert len(near_pairs([0] * 200_000)) == 199_999  # by squares, more than pytest's timeout
-
-
-def test_components_join_what_is_linked_through_others():
-    components = Components("abcdef")
-    components.link("a", "b")
-    components.link("c", "d")
-    components.link("b", "c")
-    assert len({components.find(group) for group in "abcd"}) == 1
-    assert components.find("e") != components.find("f") != components.find("a")

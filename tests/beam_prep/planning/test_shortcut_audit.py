@@ -12,8 +12,8 @@ from beam_prep import cli
 from beam_prep.config import PrepConfig
 from beam_prep.dataset.image_stats import FEATURES, Traits
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.shortcut_audit import Audit, auroc, auroc_by_range, make_audit
-from beam_prep.sources.discover import rank
 
 
 def traits(**changed) -> Traits:

@@ -5,8 +5,8 @@ import random
 import pytest
 
 from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.splits import Fractions, Prepared, assign
-from beam_prep.sources.discover import rank
 
 
 def image(

@@ -12,14 +12,14 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.image_stats import Traits
 from beam_prep.dataset.manifest import Manifest, Split
+from beam_prep.dataset.patient_groups import rank
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
 from beam_prep.dataset.tfrecord import frame, write_shard
-from beam_prep.images import decode as images
+from beam_prep.images.decode import decode, digest
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import NORMAL, figure_svg, image_uri
 from beam_prep.planning.shortcut_audit import make_audit
 from beam_prep.report.dataset_page import write_report
-from beam_prep.sources.discover import rank
 
 SIZE_PX = 32
 HOSTILE = "train/NORMAL/<script>alert('x')&.png"
@@ -30,7 +30,7 @@ def _write_raw(root: Path, filename: str, seed: int) -> Image.Image:
     path = root / filename
     path.parent.mkdir(parents=True, exist_ok=True)
     Image.fromarray(pixels).save(path)
-    return images.decode(path.read_bytes())
+    return decode(path.read_bytes())
 
 
 def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
@@ -57,7 +57,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
                 SIZE_PX,
                 label,
                 filename,
-                images.digest(image.tobytes()),
+                digest(image.tobytes()),
                 f"g{len(frames)}",
             )
             frames.append(frame(to_example(record)))

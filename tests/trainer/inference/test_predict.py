@@ -17,7 +17,7 @@ from PIL import Image
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
-from beam_prep.images.limits import ImageError
+from beam_prep.dataset.image_limits import ImageError
 from beam_prep.pipeline.local_job import prepare
 from trainer.config.commands import PredictConfig
 from trainer.evaluation.calibration import sigmoid

@@ -1,0 +1,52 @@
+"""Defines how patient groups are hashed, ranked and linked. Standard library only.
+
+A patient group is the set of images that must stay in one split: those of one patient, or of several patients that
+share an image.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+
+DEFAULT_SALT = b"cxrflow patient group 1"
+"""The salt without --salt_file: it keeps rebuilds identical, but hides nothing from somebody who can guess a name."""
+
+
+def hash_text(text: str, salt: bytes) -> str:
+    """Returns the salted hash of a patient group or a file name: 16 hex digits, as records hold it."""
+    # A key is limited to 64 bytes; a salt file may hold more.
+    key = hashlib.blake2b(salt).digest()
+    return hashlib.blake2b(_bytes(text), key=key, digest_size=8).hexdigest()
+
+
+def rank(text: str) -> int:
+    """Returns the place of a text among all texts: uniform in [0, 2**64), the same on every machine."""
+    return int.from_bytes(hashlib.blake2b(_bytes(text), digest_size=8).digest(), "big")
+
+
+def _bytes(text: str) -> bytes:
+    # A file name that is not valid UTF-8 comes from the file system with surrogates in it.
+    return text.encode("utf-8", "surrogateescape")
+
+
+class LinkedGroups:
+    """A union-find structure that tells which groups are linked, directly or through other groups.
+
+    Args:
+        groups: the names of all groups; at first none of them are linked.
+    """
+
+    def __init__(self, groups: Iterable[str]) -> None:
+        self._parent = {group: group for group in groups}
+
+    def link(self, one: str, other: str) -> None:
+        """Links two groups, and with them all groups that are linked to either."""
+        self._parent[self.find(other)] = self.find(one)
+
+    def find(self, group: str) -> str:
+        """Returns the representative of all groups that are linked to a group; it is the same for all of them."""
+        while self._parent[group] != group:
+            self._parent[group] = self._parent[self._parent[group]]
+            group = self._parent[group]
+        return group

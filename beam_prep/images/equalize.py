@@ -1,0 +1,48 @@
+"""Spreads the grey values of an image over the whole range, by histogram equalization or CLAHE."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from beam_prep.images.clahe import clahe
+from beam_prep.images.kernels import histogram
+
+
+def equalize(image: Image.Image, equalization: str) -> Image.Image:
+    """Equalizes an image at full size and depth.
+
+    Args:
+        image: `L` or `I;16`, as `decode` returns it.
+        equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; `clahe`, which gives
+            255 * `skimage.exposure.equalize_adapthist`, rounded; or `none`, which keeps 8-bit values and scales the
+            range of a 16-bit image to 0..255.
+
+    Returns:
+        An `L` image of the same size.
+
+    Source: Gonzalez and Woods, Digital Image Processing, 3.3 (each grey value becomes its cumulative frequency).
+    """
+    if equalization == "clahe":
+        return Image.fromarray(clahe(np.asarray(image)))
+    if image.mode == "L":
+        if equalization == "none":
+            return image
+        return image.point(hist_table(image.tobytes()))
+    pixels = np.asarray(image)
+    if equalization == "none":
+        low, high = int(pixels.min()), int(pixels.max())
+        table = np.clip((np.arange(65536) - low) * (255.0 / max(high - low, 1)), 0, 255).round().astype(np.uint8)
+    else:
+        table = _cumulative(np.bincount(pixels.ravel(), minlength=65536))
+    return Image.fromarray(table[pixels])
+
+
+def hist_table(pixels: bytes) -> bytes:
+    """Returns the look-up table of histogram equalization for the pixels of an 8-bit image: uint8 [256]."""
+    return _cumulative(histogram(pixels)).tobytes()
+
+
+def _cumulative(counts: np.ndarray) -> np.ndarray:
+    """Turns a histogram, int64 [V], into a table, uint8 [V]: the share of pixels at or below each value, in 0..255."""
+    return (counts.cumsum() * (255.0 / counts.sum())).round().astype(np.uint8)
