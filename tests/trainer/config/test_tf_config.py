@@ -70,7 +70,7 @@ def test_a_batch_that_the_workers_do_not_divide_is_refused_at_once(command, data
 def test_a_worker_does_not_wait_for_ever_for_the_others(dataset, tmp_path):
     code = (
         "import sys\n"
-        "from trainer import strategy\n"
+        "from trainer.training import strategy\n"
         "from trainer.cli import main\n"
         "strategy.START_SECONDS = 3.0\n"
         f"sys.argv = ['trainer', 'train', '--data', {str(dataset)!r}, '--output', {str(tmp_path / 'run')!r},"

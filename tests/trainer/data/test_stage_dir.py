@@ -64,7 +64,7 @@ def test_staged_shards_give_the_same_batches_and_are_fetched_once(bucket, data, 
 def test_a_stage_that_was_killed_is_gone_on_with(bucket, data, tmp_path, monkeypatch):
     hold = bucket.fail("GET .*train-00001", kind="stall", stall_s=300)
     program = (
-        "import sys\nfrom trainer import staging\nfrom trainer.cli import main\nstaging.AT_ONCE = 1\n"
+        "import sys\nfrom trainer.data import staging\nfrom trainer.cli import main\nstaging.AT_ONCE = 1\n"
         "sys.argv = ['trainer', *sys.argv[1:]]\nmain()"
     )
     flags = ["train", "--data", data, "--output", tmp_path / "run", "--image_size", 32, "--batch_size", 8]

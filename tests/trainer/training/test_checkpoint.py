@@ -94,7 +94,7 @@ def test_a_group_that_is_the_same_is_not_written_again(tmp_path):
 def test_a_kill_at_any_moment_of_a_save_leaves_a_good_one(tmp_path, moment):
     code = (
         "import os, signal, sys, numpy as np\n"
-        "from trainer import checkpoint\n"
+        "from trainer.training import checkpoint\n"
         "folder = checkpoint.CheckpointFolder(checkpoint.Path(sys.argv[1]))\n"
         "folder.save({'step': 1}, {'model': [np.ones(9)]})\n"
         "count, fsync = 0, os.fsync\n"

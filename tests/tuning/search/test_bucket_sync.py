@@ -113,7 +113,7 @@ def test_only_what_is_shown_is_fetched(bucket):
 @pytest.mark.slow
 def test_a_killed_search_goes_on_from_the_bucket_alone(bucket, dataset, command, tmp_path, monkeypatch):
     flags = ("--algorithm", "grid", *SMALL, "--epochs", 6)
-    program = "from tuning import bucket, cli; bucket.HAND_OVER_S = 0.2; cli.main()"
+    program = "from tuning import cli; from tuning.search import bucket_sync; bucket_sync.HAND_OVER_S = 0.2; cli.main()"
     search = [sys.executable, "-c", program, "search", "--data", str(dataset)]
     search += ["--output", f"{bucket.url}/sweep", *map(str, flags)]
     killed = subprocess.Popen(search)
