@@ -15,7 +15,7 @@ from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
 from beam_prep.dataset.patient_groups import LinkedGroups
 from beam_prep.storage import paths as storage
 from trainer.config.fold import Fold
-from trainer.data.splits import SplitSource, check_threshold_rule, check_trainable, join
+from trainer.data.splits import SplitSource, join
 
 POOLED = ("train", "val")
 """The splits that are divided; test stays what it is."""
@@ -37,7 +37,7 @@ class RecordIndex:
 
 
 @dataclass(frozen=True)
-class Divided:
+class FoldSplits:
     """The splits of a fold.
 
     Attributes:
@@ -78,7 +78,7 @@ def fold_in(model: Mapping[str, Any], manifest: Manifest) -> Fold | None:
 
 def divide(
     fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource], index: RecordIndex
-) -> Divided:
+) -> FoldSplits:
     """Divides the images of train and validation by patient, see `fold_numbers`.
 
     Args:
@@ -101,7 +101,7 @@ def divide(
     validated = [number == fold.number for number in numbers]
     parts = {"train": [not each for each in validated], "val": validated}
     pooled = pool(sources)
-    divided = Divided(
+    divided = FoldSplits(
         fold,
         {**sources, **{name: replace(pooled.select(part), num_corrupt=0) for name, part in parts.items()}},
         {**manifest.splits, **{name: _count(index, part, manifest.class_names) for name, part in parts.items()}},
@@ -131,15 +131,6 @@ def fold_numbers(index: RecordIndex, num_folds: int, linked: Sequence[tuple[str,
         root, rank = linked_groups.find(group), _rank(group)
         rank_of[root] = min(rank, rank_of.get(root, rank))
     return [rank_of[linked_groups.find(group)] % num_folds + 1 for group in index.groups]
-
-
-def check_divided(divided: Divided, batch_size: int, threshold_rule: str) -> None:
-    """Raises a `UsageError` that names the fold, unless it can be trained and validated on."""
-    try:
-        check_trainable(divided.splits, batch_size)
-        check_threshold_rule(divided.splits, threshold_rule)
-    except UsageError as error:
-        raise UsageError(f"--fold {divided.fold}: {error}") from None
 
 
 def _rank(group: str) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 
@@ -13,7 +13,6 @@ from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import ReadablePath
 from beam_prep.storage.tfio import CREDENTIALS, StreamedPath
 from trainer.config.quiet_start import quiet_start
-from trainer.config.threshold_rule import parse_rule
 
 
 @dataclass(frozen=True)
@@ -143,68 +142,3 @@ def pooled(splits: Sequence[Split]) -> Split:
 def first_broken(paths: Iterable[str | ReadablePath]) -> BrokenRecord | None:
     """The first record of some shards that can't be trusted; None if all are sound."""
     return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)
-
-
-def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
-    """Raises a `UsageError` unless there are both classes to train on, images to validate on, and a batch."""
-    train, val = splits["train"], splits["val"]
-    for name, count in train.class_counts.items():
-        if not count:
-            raise UsageError(f"the training split has no image of class {name}; it holds {train.class_counts}")
-    if not val.num_records:
-        raise UsageError(
-            f"the validation split is empty ({train.num_groups} patients are in train); "
-            "prepare more images, or with a larger --val_fraction"
-        )
-    if train.num_records < batch_size:
-        raise UsageError(f"--batch_size is {batch_size}, more than the {train.num_records} training images")
-
-
-def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
-    """Raises a `UsageError` if a rule has to look at validation images of both classes and there are none of one."""
-    counts = splits["val"].class_counts
-    if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
-        raise UsageError(
-            f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
-            "give a probability such as 0.5, or prepare with a larger --val_fraction"
-        )
-
-
-def check_filled(manifest: Manifest, split: str, data: str) -> None:
-    """Raises a `UsageError` if a split of a dataset (in the folder `data`) has no records."""
-    if not manifest.splits[split].num_records:
-        filled = [name for name, each in manifest.splits.items() if each.num_records]
-        raise UsageError(f"{data}: its {split} split is empty; choose --split from: {', '.join(filled)}")
-
-
-def check_held_out(model: dict, split: str, run: str) -> None:
-    """Raises a `UsageError` if a run was trained on the images of a split other than train, which it is to be tried on.
-
-    Args:
-        model: content of the run's `model.json`.
-        split: that is to be evaluated.
-        run: its folder, for the message.
-    """
-    if split != "train" and split in model.get("trained_on", ()):
-        raise UsageError(
-            f"--run {run}: was trained on the images of {split} too (--train_on_val), so that its numbers there would "
-            "say nothing; evaluate it on test"
-        )
-
-
-def check_same_preprocessing(model: dict, manifest: Manifest, data: str) -> None:
-    """Raises a `UsageError` unless a dataset was prepared as the one that a model was trained on.
-
-    Args:
-        model: content of the run's `model.json`.
-        manifest: of the dataset.
-        data: its folder, for the message.
-    """
-    if tuple(model["class_names"]) != tuple(manifest.class_names):
-        raise UsageError(f"the run knows the classes {model['class_names']}, {data} holds {list(manifest.class_names)}")
-    trained, prepared = model["equalization"], manifest.options["equalization"]
-    if trained != prepared:
-        raise UsageError(
-            f"the run was trained on images with equalization {trained}, {data} was prepared with {prepared}; "
-            f"prepare it with --equalization {trained}"
-        )

@@ -12,14 +12,15 @@ from beam_prep.dataset.manifest import Manifest
 from trainer.config.fold import Fold
 from trainer.config.tf_config import find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.folds import POOLED, Divided, check_divided, divide, pool
+from trainer.data.checks import check_fold
+from trainer.data.folds import POOLED, FoldSplits, divide, pool
 from trainer.data.read_errors import readable_records
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import SplitSource, join, pooled
 from trainer.data.tf_dataset import hold, read_index, training_batches
 
 
-class Epochs:
+class TrainingData:
     """What a training reads.
 
     Args:
@@ -41,9 +42,9 @@ class Epochs:
 
     def __init__(self, config: TrainConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> None:
         self._config = config
-        self._fold = divided(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
+        self._fold = open_fold(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
         if self._fold:
-            check_divided(self._fold, config.batch_size, config.threshold_rule)
+            check_fold(self._fold, config.batch_size, config.threshold_rule)
         self.sources = self._fold.sources if self._fold else dict(sources)
         self._trained_on = POOLED if config.train_on_val else ("train",)
         self.source = join([self.sources[split] for split in self._trained_on])
@@ -96,7 +97,7 @@ class Epochs:
         }
 
 
-def divided(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> Divided:
+def open_fold(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:
     """The splits of a fold, by what stands in the records.
 
     Args:

@@ -15,16 +15,15 @@ from trainer.config.commands import ProbeConfig
 from trainer.config.fold import Fold
 from trainer.config.quiet_start import quiet_start
 from trainer.config.train import FROM_SCRATCH
-from trainer.data.folds import Divided, check_divided, fold_in
-from trainer.data.splits import (
-    SplitSource,
+from trainer.data.checks import (
+    check_fold,
     check_held_out,
     check_same_preprocessing,
     check_threshold_rule,
     check_trainable,
-    open_split,
-    read_manifest,
 )
+from trainer.data.folds import FoldSplits, fold_in
+from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to
 from trainer.evaluation.thresholds import fit_operating_point
 from trainer.jobs.train import MODEL, publish
@@ -112,12 +111,12 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
     return described, fold or wanted
 
 
-def _divide(fold: Fold, config: ProbeConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> Divided:
+def _divide(fold: Fold, config: ProbeConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:
     """The splits of a fold, once it is clear that they are enough."""
-    from trainer.data.training_data import divided
+    from trainer.data.training_data import open_fold
 
-    found = divided(fold, config.data, manifest, sources)
-    check_divided(found, batch_size=1, threshold_rule=config.threshold_rule)
+    found = open_fold(fold, config.data, manifest, sources)
+    check_fold(found, batch_size=1, threshold_rule=config.threshold_rule)
     return found
 
 

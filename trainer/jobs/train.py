@@ -13,17 +13,15 @@ from trainer.config.commands import EvaluateConfig
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.folds import POOLED, fold_in
-from trainer.data.splits import (
-    SplitSource,
+from trainer.data.checks import (
     check_filled,
     check_held_out,
     check_same_preprocessing,
     check_threshold_rule,
     check_trainable,
-    open_split,
-    read_manifest,
 )
+from trainer.data.folds import POOLED, fold_in
+from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to, staged
 from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
 from trainer.jobs import together
@@ -148,8 +146,8 @@ def _sources_of(
     if fold is None or not in_fold:
         return sources
     with quiet_start():
-        from trainer.data.training_data import divided
-    return divided(fold, config.data, manifest, sources).sources
+        from trainer.data.training_data import open_fold
+    return open_fold(fold, config.data, manifest, sources).sources
 
 
 def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None) -> OperatingPoint:

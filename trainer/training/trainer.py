@@ -18,7 +18,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import distribute
-from trainer.data.training_data import Epochs
+from trainer.data.training_data import TrainingData
 from trainer.evaluation import metrics
 from trainer.evaluation.evaluate import Evaluation, explained_evaluation, predict_split
 from trainer.evaluation.predictions import Predictions
@@ -69,7 +69,7 @@ class Training:
         self.strategy = make_strategy(config)
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
         check_alike(self.strategy, {**shared, "data": manifest.fingerprint})
-        self._images = Epochs(config, manifest, sources)
+        self._images = TrainingData(config, manifest, sources)
         self.sources = self._images.sources
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():

@@ -12,7 +12,8 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.file import preset_in, shared_flags
 from trainer.config.train import FROM_SCRATCH, TrainConfig
-from trainer.data.splits import check_threshold_rule, check_trainable, open_split, read_manifest
+from trainer.data.checks import check_threshold_rule, check_trainable
+from trainer.data.splits import open_split, read_manifest
 from tuning.config import SearchConfig
 from tuning.trials.search_space import EQUALIZATION, Space, resolve
 

@@ -17,7 +17,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.folds import RecordIndex, divide, fold_numbers, pool
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
-from trainer.data.training_data import Epochs
+from trainer.data.training_data import TrainingData
 
 K = 4
 
@@ -27,9 +27,9 @@ def sources_of(data):
     return manifest, {split: open_split(str(data), manifest, 32, split) for split in manifest.splits}
 
 
-def epochs_of(data, fold, **flags) -> Epochs:
+def epochs_of(data, fold, **flags) -> TrainingData:
     config = TrainConfig(data=str(data), output="o", image_size=32, batch_size=8, fold=fold, **flags)
-    return Epochs(config, *sources_of(data))
+    return TrainingData(config, *sources_of(data))
 
 
 def records_of(source) -> list:
@@ -149,7 +149,7 @@ def test_a_fold_without_patients_or_without_groups_is_refused(dataset):
     with pytest.raises(UsageError, match="expected at least 1000 patients, found"):
         epochs_of(dataset, "1/1000")
     with pytest.raises(UsageError, match=f"--fold 1/{K}: --batch_size is 80"):
-        Epochs(
+        TrainingData(
             TrainConfig(data=str(dataset), output="o", image_size=32, batch_size=80, fold=f"1/{K}"),
             *sources_of(dataset),
         )

@@ -9,17 +9,19 @@ from trainer.config.train import TrainConfig
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import hold, read_index, training_batches
-from trainer.data.training_data import Epochs
+from trainer.data.training_data import TrainingData
 
 LABELS = [1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0]
 
 
-def epochs_of(dataset, **flags) -> Epochs:
+def epochs_of(dataset, **flags) -> TrainingData:
     config = TrainConfig(
         data=str(dataset), output="o", **{"image_size": 32, "batch_size": 8, "sampler": "balanced", **flags}
     )
     manifest = Manifest.read(dataset)
-    return Epochs(config, manifest, {split: open_split(str(dataset), manifest, 32, split) for split in manifest.splits})
+    return TrainingData(
+        config, manifest, {split: open_split(str(dataset), manifest, 32, split) for split in manifest.splits}
+    )
 
 
 def read(batches) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,8 @@ from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import read_frames
 from beam_prep.images.decode import decode_record
 from beam_prep.pipeline.local_job import prepare
-from trainer.data.splits import check_trainable, open_split
+from trainer.data.checks import check_trainable
+from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, training_batches
 
 
