@@ -26,6 +26,8 @@ NORMAL = "#010206"
 PNEUMONIA = "#010207"
 PAPER = "#010208"
 CLASS_COLOURS = (NORMAL, PNEUMONIA)  # by label
+# Each stands out by 3:1 at least from the paper of the page, in light and dark mode.
+SERIES_COLOURS = ("#2f7fc1", "#c4621a", "#2c8f5a", "#a55bb5", "#8a7a1e", "#c24a6e")
 _PAGE_COLOURS = {
     INK: "currentColor",
     MUTED: "var(--muted)",

@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from trainer.data.splits import SplitSource
 from trainer.evaluation import metrics
+from trainer.evaluation.bootstrap import paired_difference
 from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions, SavedPredictions
 from trainer.evaluation.predictor import Predictor
-from trainer.report.comparison_page import paired_difference
 from trainer.report.progress import progress_bar
 from trainer.run.model_card import OperatingPoint
 

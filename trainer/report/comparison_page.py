@@ -7,20 +7,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from beam_prep.console.errors import UsageError
 from beam_prep.pages.page import render, write_page
 from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import AnyPath
-from trainer.evaluation.bootstrap import Ranking, auroc, percentile_interval, resample_patients
+from trainer.evaluation.bootstrap import PAIRED_SAMPLES, Difference, paired_difference
 from trainer.evaluation.predictions import SavedPredictions, read_predictions
-from trainer.report import comparison_figures
-from trainer.report.figures import SPLIT_NAMES
+from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
 from trainer.report.published import STUDY
 from trainer.run.folder import RunFolder, read_history
 
-PAIRED_SAMPLES = 2000
 COLUMNS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -31,21 +27,6 @@ COLUMNS = {
     "brier": "Brier score",
     "ece": "ECE",
 }
-
-
-@dataclass(frozen=True)
-class Difference:
-    """AUROC of a run less that of the first, on the same images.
-
-    Attributes:
-        value: in -1..1.
-        ci95: [low, high] over patients.
-        p_value: that of no difference, two-sided.
-    """
-
-    value: float
-    ci95: list[float]
-    p_value: float
 
 
 @dataclass(frozen=True)
@@ -99,42 +80,6 @@ def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) 
     return compared
 
 
-def paired_difference(first: SavedPredictions, other: SavedPredictions, seed: int = 0) -> Difference | None:
-    """How much better another model tells the same images apart.
-
-    Patients are resampled with replacement and both models are measured on each resample. The interval is that of the
-    percentiles; the p value is twice the share of resamples on the far side of zero, as the interval is inverted: it is
-    below 0.05 where the 95 % interval leaves zero out. With 2,000 resamples it can't be below 0.001.
-
-    Args:
-        first, other: predictions of the same images, in any order.
-        seed: of the resampling.
-
-    Returns:
-        None if the images are of one class.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
-    """
-    if len(np.unique(first.labels)) < 2:
-        return None
-    place = {name: index for index, name in enumerate(other.filenames)}
-    scores = other.probabilities[[place[name] for name in first.filenames]]
-    rankings = Ranking(first.labels, first.probabilities), Ranking(first.labels, scores)
-
-    def differences(weights: np.ndarray) -> np.ndarray:
-        of_first, of_other = (auroc(*ranking.counts(weights)) for ranking in rankings)
-        return of_other - of_first
-
-    value = float(differences(np.ones((1, len(first.labels))))[0])
-    chunks = [differences(w) for w in resample_patients(first.groups, num_samples=PAIRED_SAMPLES, seed=seed)]
-    drawn = np.concatenate(chunks)
-    drawn = drawn[np.isfinite(drawn)]
-    # One is added so that no p value is 0; rounding must not make a difference of equal models.
-    tails = [int(np.sum(drawn <= 1e-12)), int(np.sum(drawn >= -1e-12))]
-    p_value = min(2 * (min(tails) + 1) / (len(drawn) + 1), 1.0)
-    return Difference(value, percentile_interval(drawn) or [-1.0, 1.0], p_value)
-
-
 def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> AnyPath:
     """Writes the page of a comparison; the same runs give the same bytes.
 
@@ -150,8 +95,8 @@ def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> Any
         columns=COLUMNS,
         study=STUDY,
         num_resamples=PAIRED_SAMPLES,
-        roc=comparison_figures.roc_of_runs([(run.name, run.predictions, run.numbers) for run in runs]),
-        curves=comparison_figures.curves_of_runs([(run.name, read_history(run.path)) for run in runs]),
+        roc=roc_of_runs([(run.name, run.predictions, run.numbers) for run in runs]),
+        curves=curves_of_runs([(run.name, read_history(run.path)) for run in runs]),
     )
     try:
         write_page(path, html)

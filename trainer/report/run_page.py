@@ -17,8 +17,8 @@ from beam_prep.pages.page import render, write_page
 from trainer.evaluation import subgroups as slices
 from trainer.evaluation.bootstrap import curve_bands
 from trainer.evaluation.predictions import SavedPredictions, read_predictions
-from trainer.report import figures
-from trainer.report.figures import SPLIT_NAMES
+from trainer.report import curves, figures
+from trainer.report.curves import SPLIT_NAMES
 from trainer.report.published import STUDY, Published
 from trainer.report.samples import Sample, shown
 from trainer.run.folder import RunFolder, read_history
@@ -116,12 +116,12 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
 def _figures(predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
     """The figures of how the classes are told apart; None where there is nothing to draw."""
     both = next((each for each in predictions.values() if len(np.unique(each.labels)) == 2), None)
-    bands = curve_bands(both.labels, both.probabilities, both.groups, figures.BAND_GRID) if both else {}
+    bands = curve_bands(both.labels, both.probabilities, both.groups, curves.BAND_GRID) if both else {}
     found = predictions.get(lead)
     numbers = metrics[lead]
     return {
-        "roc": figures.roc_curve(predictions, metrics, bands.get("roc")),
-        "precision_recall": figures.precision_recall_curve(predictions, metrics, bands.get("precision_recall")),
+        "roc": curves.roc_curve(predictions, metrics, bands.get("roc")),
+        "precision_recall": curves.precision_recall_curve(predictions, metrics, bands.get("precision_recall")),
         "scores": found and figures.score_histogram(found.labels, found.probabilities, numbers["threshold"]),
         "reliability": found
         and figures.reliability_diagram(found.labels, found.probabilities, numbers.get("temperature", 1.0)),
@@ -165,8 +165,8 @@ def _learning_curves(history: list[dict[str, Any]], best: Mapping[str, Any] | No
     if not history:
         return []
     return [
-        figures.learning_curves(history, best, metric="loss", title="loss", strip="learning_rate"),
-        figures.learning_curves(history, best, metric="accuracy", title="accuracy", strip="val_auroc"),
+        curves.learning_curves(history, best, metric="loss", title="loss", strip="learning_rate"),
+        curves.learning_curves(history, best, metric="accuracy", title="accuracy", strip="val_auroc"),
     ]
 
 

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from beam_prep.pages.page import INK, MUTED, PAPER, RULE, figure_svg
-from trainer.report.comparison_figures import COLOURS
+from beam_prep.pages.page import INK, MUTED, PAPER, RULE, SERIES_COLOURS, figure_svg
 from tuning.report.analysis import Axis, axis_of, pareto_front, spread
 from tuning.report.format import number, settings
 from tuning.report.results import Sweep, objective_of
@@ -19,7 +18,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-TRIAL, BEST = COLOURS[:2]
+TRIAL, BEST = SERIES_COLOURS[:2]
 JITTER = 0.035
 """Trials of one value are drawn this far to either side of it, so that none hides another."""
 

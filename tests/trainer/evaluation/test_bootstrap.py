@@ -1,4 +1,4 @@
-"""Intervals over patients: the same numbers as scikit-learn's on each resample, and as wide as they should be."""
+"""Intervals over patients and paired differences agree with scikit-learn, the binomial interval and DeLong."""
 
 import time
 
@@ -13,9 +13,11 @@ from trainer.evaluation.bootstrap import (
     auroc,
     average_precision,
     intervals,
+    paired_difference,
     percentile_interval,
     resample_patients,
 )
+from trainer.evaluation.predictions import SavedPredictions
 
 
 def draw(num_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -105,3 +107,63 @@ def test_thousand_resamples_take_less_than_one_by_one():
     for _ in range(100):
         sk.roc_auc_score(labels, scores)
     assert ours < 10 * (time.perf_counter() - started), "eight intervals against the AUROC alone, 1000 times"
+
+
+def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = None) -> SavedPredictions:
+    names = [f"image{index}.jpeg" for index in range(len(labels))]
+    return SavedPredictions(names, groups or names, labels, scores, (scores >= 0.5).astype(int))
+
+
+def delong(labels: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
+    """Standard error and two-sided p of an AUROC difference, for images of as many patients.
+
+    Source: DeLong et al., Comparing the areas under two or more correlated ROC curves, Biometrics 44, 1988.
+    """
+    areas, of_positives, of_negatives = [], [], []
+    for score in scores:
+        positives, negatives = score[labels == 1], score[labels == 0]
+        wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
+        areas.append(wins.mean())
+        of_positives.append(wins.mean(axis=1))
+        of_negatives.append(wins.mean(axis=0))
+    covariance = np.cov(of_positives) / (labels == 1).sum() + np.cov(of_negatives) / (labels == 0).sum()
+    error = float(np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
+    return error, float(2 * stats.norm.sf(abs(areas[1] - areas[0]) / error))
+
+
+@pytest.fixture
+def labels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 2, 500)
+
+
+def scores_of(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    return 1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, noise, len(labels)))))
+
+
+@pytest.mark.parametrize("noise", [1.0, 1.1, 1.3])
+def test_a_paired_difference_is_that_of_delong(labels, noise):
+    first, other = scores_of(labels, 1.0, 1), scores_of(labels, noise, 2)
+    error, p_value = delong(labels, [first, other])
+    found = paired_difference(saved(labels, first), saved(labels, other))
+    assert found.value == pytest.approx(sk.roc_auc_score(labels, other) - sk.roc_auc_score(labels, first))
+    assert found.ci95 == pytest.approx([found.value - 1.96 * error, found.value + 1.96 * error], abs=0.004)
+    assert found.p_value == pytest.approx(p_value, abs=0.03)
+    assert (found.p_value < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
+
+
+def test_equal_predictions_in_any_order_do_not_differ(labels):
+    first = saved(labels, scores_of(labels, 1.0, 1))
+    turned = SavedPredictions(*(column[::-1] for column in first))
+    found = paired_difference(first, turned)
+    assert found.value == pytest.approx(0)
+    assert found.p_value == 1
+
+
+def test_images_of_one_patient_count_as_one(labels):
+    first, other = scores_of(labels, 1.0, 1), scores_of(labels, 1.2, 2)
+    alone = paired_difference(saved(labels, first), saved(labels, other))
+    groups = [f"g{index}" for index in range(500)] * 4
+    tiled = [np.tile(each, 4) for each in (labels, first, other)]
+    fourfold = paired_difference(saved(tiled[0], tiled[1], groups), saved(tiled[0], tiled[2], groups))
+    assert fourfold.ci95 == pytest.approx(alone.ci95, abs=0.004)

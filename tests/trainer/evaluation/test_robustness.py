@@ -74,7 +74,7 @@ def test_the_same_command_measures_the_same(measured):
 
 def test_the_report_has_figure_and_table(measured):
     (numbers, _), html = measured
-    assert 'aria-label="AUROC of spoilt images by kind and level' in html
+    assert 'aria-label="AUROC of perturbed images by kind and level' in html
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html[html.index("Spoilt by") :]))
     for row in numbers["robustness"]:
         low, high = row["auroc_ci95"]
@@ -92,7 +92,7 @@ def test_images_of_one_class_have_no_auroc_to_fall(knowing, measured, tmp_path):
     (folder / "metrics.json").write_text(json.dumps({"train": {**numbers, **nothing, "robustness": rows}}))
     html = write_report(folder).read_text()
     assert "Spoilt by" in html
-    assert "AUROC of spoilt images by kind" not in html
+    assert "AUROC of perturbed images by kind" not in html
 
 
 def test_it_is_measured_of_one_run_as_it_is():

@@ -1,4 +1,4 @@
-"""Runs side by side: the paired difference against a known method, and what is not comparable."""
+"""Runs side by side: the numbers and differences on the page, and runs that can't be compared."""
 
 import json
 import re
@@ -6,37 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy import stats
-from sklearn import metrics as sk
 
 from beam_prep.console.errors import UsageError
-from trainer.evaluation import metrics
-from trainer.evaluation.predictions import SavedPredictions
-from trainer.report import comparison_page as comparison
-from trainer.report.comparison_page import compare, paired_difference, write_comparison
+from trainer.evaluation import bootstrap, metrics
+from trainer.report.comparison_page import compare, write_comparison
 from trainer.run.folder import RunFolder
-
-
-def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = None) -> SavedPredictions:
-    names = [f"image{index}.jpeg" for index in range(len(labels))]
-    return SavedPredictions(names, groups or names, labels, scores, (scores >= 0.5).astype(int))
-
-
-def delong(labels: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
-    """Standard error and two-sided p of an AUROC difference, for images of as many patients.
-
-    Source: DeLong et al., Comparing the areas under two or more correlated ROC curves, Biometrics 44, 1988.
-    """
-    areas, of_positives, of_negatives = [], [], []
-    for score in scores:
-        positives, negatives = score[labels == 1], score[labels == 0]
-        wins = (positives[:, None] > negatives) + 0.5 * (positives[:, None] == negatives)
-        areas.append(wins.mean())
-        of_positives.append(wins.mean(axis=1))
-        of_negatives.append(wins.mean(axis=0))
-    covariance = np.cov(of_positives) / (labels == 1).sum() + np.cov(of_negatives) / (labels == 0).sum()
-    error = float(np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]))
-    return error, float(2 * stats.norm.sf(abs(areas[1] - areas[0]) / error))
 
 
 @pytest.fixture
@@ -47,34 +21,6 @@ def labels() -> np.ndarray:
 def scores_of(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return 1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, noise, len(labels)))))
-
-
-@pytest.mark.parametrize("noise", [1.0, 1.1, 1.3])
-def test_a_paired_difference_is_that_of_delong(labels, noise):
-    first, other = scores_of(labels, 1.0, 1), scores_of(labels, noise, 2)
-    error, p_value = delong(labels, [first, other])
-    found = paired_difference(saved(labels, first), saved(labels, other))
-    assert found.value == pytest.approx(sk.roc_auc_score(labels, other) - sk.roc_auc_score(labels, first))
-    assert found.ci95 == pytest.approx([found.value - 1.96 * error, found.value + 1.96 * error], abs=0.004)
-    assert found.p_value == pytest.approx(p_value, abs=0.03)
-    assert (found.p_value < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
-
-
-def test_equal_predictions_in_any_order_do_not_differ(labels):
-    first = saved(labels, scores_of(labels, 1.0, 1))
-    turned = SavedPredictions(*(column[::-1] for column in first))
-    found = paired_difference(first, turned)
-    assert found.value == pytest.approx(0)
-    assert found.p_value == 1
-
-
-def test_images_of_one_patient_count_as_one(labels):
-    first, other = scores_of(labels, 1.0, 1), scores_of(labels, 1.2, 2)
-    alone = paired_difference(saved(labels, first), saved(labels, other))
-    groups = [f"g{index}" for index in range(500)] * 4
-    tiled = [np.tile(each, 4) for each in (labels, first, other)]
-    fourfold = paired_difference(saved(tiled[0], tiled[1], groups), saved(tiled[0], tiled[2], groups))
-    assert fourfold.ci95 == pytest.approx(alone.ci95, abs=0.004)
 
 
 def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "image", fingerprint: str = "ab") -> str:
@@ -140,7 +86,7 @@ def test_results_that_are_not_there_are_refused(runs, tmp_path):
 
 
 def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, labels, monkeypatch):
-    monkeypatch.setattr(comparison, "PAIRED_SAMPLES", 20)
+    monkeypatch.setattr(bootstrap, "PAIRED_SAMPLES", 20)
     ill = np.ones(20, int)
     runs = [make_run(tmp_path / name, ill, scores_of(ill, 1.0, seed)) for seed, name in enumerate("ab")]
     numbers = json.loads(Path(runs[0], "metrics.json").read_text())
