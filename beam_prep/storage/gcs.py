@@ -11,7 +11,7 @@ import functools
 import io
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import IO, Any, NamedTuple
@@ -130,8 +130,16 @@ class ObjectPath:
     def writing(self) -> Iterator[IO[bytes]]:
         """A stream to the object, which appears at the end of the block; see `storage.writing`."""
         options = {"chunk_size": CHUNK_BYTES, "checksum": "crc32c", **patience()}
-        with explained(self), self.blob().open("wb", **options) as file:
-            yield file
+        with explained(self):
+            file = self.blob().open("wb", **options)
+            try:
+                yield file
+                file.close()
+            except BaseException:
+                # The garbage collector closes a writer that is still open, which would upload the object after all.
+                with suppress(*_errors()):
+                    file.terminate()
+                raise
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
