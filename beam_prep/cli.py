@@ -48,17 +48,17 @@ def synthesize(config: SynthesizeConfig) -> None:
 
 def download(config: DownloadConfig) -> None:
     """Downloads a data set and says where it is."""
-    from beam_prep.sources.kaggle import download as run
+    from beam_prep.sources import kaggle
 
-    print(f"files:     {run(config)} in {config.output}")
+    print(f"files:     {kaggle.download(config.dataset, config.output)} in {config.output}")
     print(f"next:      python -m beam_prep prepare --input {config.output} --output DATASET")
 
 
 def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     """Prepares a dataset and says what came of every input."""
-    from beam_prep.pipeline.local_job import prepare as run
+    from beam_prep.pipeline import local_job
 
-    manifest = run(config, beam_args, _tell)
+    manifest = local_job.prepare(config, beam_args, _tell)
     if manifest is None:
         print(f"next:      python -m beam_prep report {config.output} --input {config.input} (when the job is done)")
         return
@@ -112,10 +112,10 @@ def verify(config: VerifyConfig) -> int:
     """Checks a dataset; 1 if anything differs."""
     from tqdm import tqdm
 
-    from beam_prep.dataset.verify import verify as run
+    from beam_prep.dataset.verify import find_differences
 
     dataset = storage.path(config.dataset)
-    differences = run(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
+    differences = find_differences(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
     for difference in differences:
         print(f"differs: {difference}", file=sys.stderr)
     if differences:

@@ -16,10 +16,10 @@ from collections.abc import Iterator
 
 from beam_prep.dataset.image_stats import STEPS, Traits
 from beam_prep.dataset.patient_groups import DEFAULT_SALT, hash_text, rank
-from beam_prep.pipeline.spool import Span
 from beam_prep.planning.duplicates import HASH_BITS
+from beam_prep.planning.outcomes import Prepared, Span
 from beam_prep.planning.plan import make_plan
-from beam_prep.planning.splits import Fractions, Prepared
+from beam_prep.planning.splits import Fractions
 from beam_prep.sources.discover import describe
 
 NUM_IMAGES = (125_000, 250_000, 500_000, 1_000_000)

@@ -15,7 +15,7 @@ from beam_prep.storage.mirror import local_copy
 from beam_prep.storage.paths import AnyPath
 
 
-def verify(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
+def find_differences(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
     """Reads all shards: present, digest, record count, both checksums, each record parsed, size and label in range, the
     counts of each class, and no patient in two splits.
 

@@ -12,7 +12,7 @@ from beam_prep.console.errors import CxrflowError, RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline import dataflow_options as dataflow
 from beam_prep.pipeline.work_folder import WORK_NAME, WorkFolder
-from beam_prep.sources.bucket_listing import parts_of
+from beam_prep.sources.bucket_listing import split_into_ranges
 from beam_prep.sources.discover import find_sources
 from beam_prep.storage import paths as storage
 from beam_prep.storage.background import repeatedly
@@ -87,7 +87,7 @@ def _list(config: PrepConfig, work: WorkFolder) -> list:
     assert isinstance(root, ObjectPath)
     if not root.is_dir():
         raise UsageError(f"--input {root}: expected a folder with images, found nothing; check the path")
-    return parts_of(root)
+    return split_into_ranges(root)
 
 
 def _run(pipeline: beam.Pipeline, config: PrepConfig) -> PipelineResult:

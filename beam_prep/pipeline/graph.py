@@ -20,7 +20,7 @@ from beam_prep.pipeline.transforms import (
     write_task,
 )
 from beam_prep.pipeline.work_folder import WorkFolder
-from beam_prep.sources.bucket_listing import Part
+from beam_prep.sources.bucket_listing import KeyRange
 from beam_prep.sources.discover import Source
 
 # Of a worker of Dataflow Prime, which takes a machine for each step.
@@ -61,7 +61,7 @@ def build_in_bucket(
     *,
     salt: bytes,
     software: dict[str, str],
-    parts: Sequence[Part],
+    parts: Sequence[KeyRange],
     hints: bool,
 ) -> beam.PCollection:
     """The same for workers that share nothing but a bucket, which holds the spool and the shards.

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 from beam_prep.dataset.image_stats import Traits
 from beam_prep.dataset.manifest import Shard
-from beam_prep.pipeline.spool import Span, read_notes
+from beam_prep.pipeline.spool import read_notes
 from beam_prep.pipeline.work_folder import WorkFolder
+from beam_prep.planning.outcomes import Prepared, Span
 from beam_prep.planning.plan import ShardTask
-from beam_prep.planning.splits import Prepared
 from beam_prep.sources.discover import Source
 from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import AnyPath

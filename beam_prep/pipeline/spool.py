@@ -13,21 +13,14 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, BinaryIO, NamedTuple
+from typing import IO, BinaryIO
 
+from beam_prep.planning.outcomes import Span
 from beam_prep.storage import paths as storage
 from beam_prep.storage.gcs import ObjectPath
 
 NOTES_AT_ONCE = 8  # a killed job loses no more than these of each of its threads
 SPANS_AT_ONCE = 64  # read ahead from a bucket
-
-
-class Span(NamedTuple):
-    """Where a framed record lies: file name in the spool, offset and length in bytes."""
-
-    file: str
-    offset: int
-    length: int
 
 
 class SpoolWriter:

@@ -22,9 +22,10 @@ from beam_prep.images.pyramid import Pyramid
 from beam_prep.pipeline.resume import Stamp, finished_shard, keep_receipt, note_of
 from beam_prep.pipeline.spool import open_spool, read_spans
 from beam_prep.pipeline.work_folder import WorkFolder, open_bucket, remove_strangers, write_json_lines
+from beam_prep.planning.outcomes import Prepared, Rejected
 from beam_prep.planning.plan import TEST_SET_TWICE, Plan, ShardTask, has_test_set, make_plan
-from beam_prep.planning.splits import Fractions, Prepared, Rejected
-from beam_prep.sources.bucket_listing import Part, sources_of
+from beam_prep.planning.splits import Fractions
+from beam_prep.sources.bucket_listing import KeyRange, list_range
 from beam_prep.sources.discover import Source
 from beam_prep.storage import paths as storage
 from beam_prep.storage.paths import AnyPath
@@ -32,15 +33,15 @@ from beam_prep.storage.paths import AnyPath
 NAMESPACE = "beam_prep"
 
 
-def open_output(parts: Sequence[Part], *, config: PrepConfig) -> Sequence[Part]:
+def open_output(parts: Sequence[KeyRange], *, config: PrepConfig) -> Sequence[KeyRange]:
     """Clears the output folder; hands on what there is to list."""
     open_bucket(config.output, overwrite=config.overwrite)
     return parts
 
 
-def list_part(part: Part, *, config: PrepConfig) -> Iterator[Source]:
+def list_part(part: KeyRange, *, config: PrepConfig) -> Iterator[Source]:
     """The images of a part of the input."""
-    return sources_of(part, root=config.input, group_regex=config.group_regex)
+    return list_range(part, root=config.input, group_regex=config.group_regex)
 
 
 def read_listing(work: WorkFolder, *, config: PrepConfig) -> Iterator[Source]:

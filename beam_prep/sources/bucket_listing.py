@@ -15,18 +15,18 @@ from beam_prep.sources.discover import Source, describe
 from beam_prep.storage import paths as storage
 from beam_prep.storage.gcs import ObjectPath
 
-NUM_PARTS = 256
+NUM_RANGES = 256
 SMALL = 1000  # names; a page of a listing, one request
 
 
-class Part(NamedTuple):
+class KeyRange(NamedTuple):
     """The names from `start` on to before `end`, relative to the folder; an empty `end` is none."""
 
     start: str
     end: str
 
 
-def parts_of(root: ObjectPath, wanted: int = NUM_PARTS, small: int = SMALL) -> list[Part]:
+def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = SMALL) -> list[KeyRange]:
     """Parts of a folder: it is cut before names with other first letters, then second ones, until there are enough.
 
     Args:
@@ -45,14 +45,14 @@ def parts_of(root: ObjectPath, wanted: int = NUM_PARTS, small: int = SMALL) -> l
                 longer += _one_letter_more(root, prefix)
         open_ = longer
     cuts = sorted({"", *whole, *open_})
-    return [Part(start, end) for start, end in zip(cuts, [*cuts[1:], ""], strict=True)]
+    return [KeyRange(start, end) for start, end in zip(cuts, [*cuts[1:], ""], strict=True)]
 
 
-def sources_of(part: Part, *, root: str, group_regex: str | None) -> Iterator[Source]:
+def list_range(key_range: KeyRange, *, root: str, group_regex: str | None) -> Iterator[Source]:
     """The images of a part; see `sources.describe`."""
     folder = storage.path(root)
     assert isinstance(folder, ObjectPath)
-    for found in folder.files(part.start, part.end):
+    for found in folder.files(key_range.start, key_range.end):
         if is_image(found.name):
             yield describe(found.name, group_regex)
 

@@ -11,7 +11,6 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from beam_prep.config import DownloadConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.sources.unzip import unpack, unpacked_bytes
 from beam_prep.storage.locks import exclusive
@@ -23,30 +22,34 @@ DATASETS = {"chest-xray-pneumonia": "paultimothymooney/chest-xray-pneumonia"}
 """Short names; others are given as Kaggle writes them, OWNER/NAME."""
 
 
-def download(config: DownloadConfig) -> int:
-    """Downloads and unpacks a data set; a download that was cut short goes on where it was.
+def download(dataset: str, output: str) -> int:
+    """Downloads and unpacks a data set; resumes an interrupted download.
 
-    All happens in a folder beside the output, which becomes the output by rename: there is never half a data set.
+    The work happens in a folder beside the output, which becomes the output by rename: there is never half a data set.
+
+    Args:
+        dataset: a key of `DATASETS`, or OWNER/NAME as Kaggle writes it.
+        output: the folder for the files of the data set; it must be empty or absent.
 
     Returns:
-        How many files it has.
+        The number of files of the data set.
 
     Raises:
-        UsageError: an unknown name, no client, no credentials, or an output folder that is not empty.
+        UsageError: the name is unknown, there is no client or no credentials, or the output folder is not empty.
         RunError: Kaggle refuses, can't be reached, or sent a broken archive.
     """
-    dataset = DATASETS.get(config.dataset, config.dataset)
-    if dataset.count("/") != 1:
+    full_name = DATASETS.get(dataset, dataset)
+    if full_name.count("/") != 1:
         known = ", ".join(DATASETS)
-        raise UsageError(f"--dataset {config.dataset}: expected one of {known}, or OWNER/NAME as Kaggle writes it")
-    output = Path(config.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"--output {output}: expected an empty or absent folder; name another one")
-    partial = output.with_name(f"{output.name}.partial")
+        raise UsageError(f"--dataset {dataset}: expected one of {known}, or OWNER/NAME as Kaggle writes it")
+    folder = Path(output)
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise UsageError(f"--output {folder}: expected an empty or absent folder; name another one")
+    partial = folder.with_name(f"{folder.name}.partial")
     with exclusive(partial):
-        archive = _fetch(dataset, partial)
+        archive = _fetch(full_name, partial)
         num_files = _unpack(archive, partial / "files")
-        os.replace(partial / "files", output)
+        os.replace(partial / "files", folder)
         shutil.rmtree(partial)
     return num_files
 

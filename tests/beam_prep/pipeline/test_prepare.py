@@ -13,7 +13,7 @@ from PIL import Image
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.dataset.verify import verify
+from beam_prep.dataset.verify import find_differences
 from beam_prep.images.decode import decode, decode_record, digest
 from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
@@ -212,4 +212,4 @@ def test_overwrite_leaves_nothing_of_the_old_dataset(phantoms, tmp_path):
     prepare(PrepConfig(input=str(phantoms), output=str(output), image_sizes=(32, 40), num_shards=3))
     prepare(PrepConfig(input=str(phantoms), output=str(output), image_sizes=(32,), num_shards=2, overwrite=True))
     assert not (output / "size-40").exists()
-    assert verify(output) == []
+    assert find_differences(output) == []

@@ -16,7 +16,7 @@ from PIL import Image
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.dataset.verify import verify
+from beam_prep.dataset.verify import find_differences
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.storage.locks import exclusive
 
@@ -90,7 +90,7 @@ def test_other_splits_and_shards_take_over_the_images(cut_short, caplog, tmp_pat
     prepare(other)
     assert done_before(caplog) == 80
     assert files_of(Path(other.output)) == fresh(other, tmp_path / "fresh")
-    assert verify(Path(other.output)) == []
+    assert find_differences(Path(other.output)) == []
 
 
 def test_a_changed_image_is_prepared_again(cut_short, caplog, tmp_path):

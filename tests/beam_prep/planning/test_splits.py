@@ -6,7 +6,8 @@ import pytest
 
 from beam_prep.dataset.image_stats import Traits
 from beam_prep.dataset.patient_groups import rank
-from beam_prep.planning.splits import Fractions, Prepared, assign
+from beam_prep.planning.outcomes import Prepared
+from beam_prep.planning.splits import Fractions, assign
 
 
 def image(

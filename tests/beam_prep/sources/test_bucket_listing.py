@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_prep.sources.bucket_listing import parts_of, sources_of
+from beam_prep.sources.bucket_listing import list_range, split_into_ranges
 from beam_prep.sources.discover import find_sources
 from beam_prep.storage.paths import path
 
@@ -28,23 +28,23 @@ def folder(bucket) -> str:
 
 @pytest.mark.parametrize(("wanted", "small"), [(1, 1000), (8, 20), (24, 12)])
 def test_the_parts_are_all_images_once(folder, wanted, small):
-    parts = parts_of(path(folder), wanted, small)
-    listed = [source for part in parts for source in sources_of(part, root=folder, group_regex=None)]
+    ranges = split_into_ranges(path(folder), wanted, small)
+    listed = [source for key_range in ranges for source in list_range(key_range, root=folder, group_regex=None)]
     assert sorted(listed, key=lambda each: each.filename) == find_sources(folder)
 
 
 def test_a_large_folder_is_many_parts_and_a_small_one_is_one(folder):
-    assert len(parts_of(path(folder))) == 1
-    parts = parts_of(path(folder), 16, 20)
-    sizes = [sum(1 for _ in path(folder).files(part.start, part.end)) for part in parts]
+    assert len(split_into_ranges(path(folder))) == 1
+    ranges = split_into_ranges(path(folder), 16, 20)
+    sizes = [sum(1 for _ in path(folder).files(key_range.start, key_range.end)) for key_range in ranges]
     assert sum(sizes) == len(NAMES)
-    assert len(parts) >= 16
+    assert len(ranges) >= 16
     assert max(sizes) < len(NAMES) / 2
 
 
 def test_what_is_added_later_is_in_a_part_too(bucket, folder):
-    parts = parts_of(path(folder), 16, 20)
+    ranges = split_into_ranges(path(folder), 16, 20)
     for name in ("a/PNEUMONIA/1.png", "zz/PNEUMONIA/2.png", "train/PNEUMONIA/person1_virus_7.jpeg"):
         bucket.write(f"raw/{name}", b"x")
-    listed = [each.filename for part in parts for each in sources_of(part, root=folder, group_regex=None)]
+    listed = [each.filename for key_range in ranges for each in list_range(key_range, root=folder, group_regex=None)]
     assert sorted(listed) == [source.filename for source in find_sources(folder)]

@@ -8,7 +8,6 @@ from pathlib import Path
 import pytest
 from kaggle_server import kaggle_server
 
-from beam_prep.config import DownloadConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.sources.kaggle import download
 from beam_prep.sources.unzip import unpack
@@ -19,6 +18,7 @@ FILES = {
     "chest_xray/train/NORMAL/one.jpeg": b"x" * 3_000_000,
     "chest_xray/test/PNEUMONIA/two.jpeg": bytes(range(256)) * 800,
 }
+DATASET = "chest-xray-pneumonia"
 GO_ON = f"bytes={2**20}-"  # the client writes a MiB at a time
 
 
@@ -45,33 +45,32 @@ def server(monkeypatch, tmp_path):
 
 
 @pytest.fixture
-def config(tmp_path) -> DownloadConfig:
-    return DownloadConfig(output=str(tmp_path / "raw"))
+def output(tmp_path) -> Path:
+    return tmp_path / "raw"
 
 
-def assert_whole(config: DownloadConfig) -> None:
-    output = Path(config.output)
+def assert_whole(output: Path) -> None:
     found = {path.relative_to(output).as_posix(): path.read_bytes() for path in output.rglob("*") if path.is_file()}
     assert found == FILES
     assert [path.name for path in output.parent.iterdir()] == [output.name], "nothing else is left"
 
 
-def test_it_gets_the_files_and_nothing_else(server, config, capsys):
-    assert download(config) == len(FILES)
-    assert_whole(config)
+def test_it_gets_the_files_and_nothing_else(server, output, capsys):
+    assert download(DATASET, str(output)) == len(FILES)
+    assert_whole(output)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert "secret" not in printed.err
 
 
-def test_a_broken_connection_is_gone_on_with(server, config):
+def test_a_broken_connection_is_gone_on_with(server, output):
     server.break_after = [1_500_000]
-    download(config)
-    assert_whole(config)
+    download(DATASET, str(output))
+    assert_whole(output)
     assert server.ranges == [None, GO_ON]
 
 
-def test_the_next_command_goes_on_where_a_killed_one_was(server, config, monkeypatch):
+def test_the_next_command_goes_on_where_a_killed_one_was(server, output, monkeypatch):
     def killed(*_args, **_kwargs):
         raise KeyboardInterrupt
 
@@ -79,37 +78,37 @@ def test_the_next_command_goes_on_where_a_killed_one_was(server, config, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(client.time, "sleep", killed)
         with pytest.raises(KeyboardInterrupt):
-            download(config)
-    assert not Path(config.output).exists()
-    download(config)
-    assert_whole(config)
+            download(DATASET, str(output))
+    assert not output.exists()
+    download(DATASET, str(output))
+    assert_whole(output)
     assert server.ranges[-1] == GO_ON
 
 
 @pytest.mark.parametrize(("status", "said"), [(401, "credentials"), (403, "terms"), (404, "no such data set")])
-def test_what_kaggle_refuses_is_one_line(server, config, status, said):
+def test_what_kaggle_refuses_is_one_line(server, output, status, said):
     server.status = status
     with pytest.raises(RunError, match=said):
-        download(config)
-    assert not Path(config.output).exists()
+        download(DATASET, str(output))
+    assert not output.exists()
 
 
-def test_no_credentials_is_one_line_that_says_where_they_go(config, monkeypatch, tmp_path):
+def test_no_credentials_is_one_line_that_says_where_they_go(output, monkeypatch, tmp_path):
     for name in ("KAGGLE_USERNAME", "KAGGLE_KEY", "KAGGLE_API_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(client.KaggleApi, "config", str(tmp_path / "none.json"))
     monkeypatch.setattr(client.KaggleApi, "_authenticate_with_oauth_creds", lambda self: False)
     with pytest.raises(UsageError, match=r"kaggle\.json"):
-        download(config)
+        download(DATASET, str(output))
 
 
-def test_an_unknown_name_and_a_full_folder_are_refused(config, tmp_path):
+def test_an_unknown_name_and_a_full_folder_are_refused(output, tmp_path):
     with pytest.raises(UsageError, match="chest-xray-pneumonia, or OWNER/NAME"):
-        download(DownloadConfig(output=config.output, dataset="nonsense"))
+        download("nonsense", str(output))
     (tmp_path / "raw").mkdir()
     (tmp_path / "raw" / "mine.txt").touch()
     with pytest.raises(UsageError, match="empty or absent"):
-        download(config)
+        download(DATASET, str(output))
 
 
 def write(path: Path, content: bytes) -> Path:

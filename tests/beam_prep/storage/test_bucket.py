@@ -13,7 +13,7 @@ from dataset_files import files_of
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.dataset.verify import verify
+from beam_prep.dataset.verify import find_differences
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.storage import mirror
 from beam_prep.storage import paths as storage
@@ -75,8 +75,8 @@ def test_salt_and_metadata_come_from_a_bucket_too(bucket, raw, tmp_path):
     more = {"salt_file": f"{bucket.url}/etc/salt", "metadata_csv": f"{bucket.url}/etc/who.csv"}
     manifest = prepare(PrepConfig(input=raw, output=str(tmp_path / "out"), image_sizes=(32,), **more))
     assert manifest.num_records == 80
-    assert verify(tmp_path / "out") == []
-    assert verify(storage.path(bucket.put(tmp_path / "out", "out"))) == []
+    assert find_differences(tmp_path / "out") == []
+    assert find_differences(storage.path(bucket.put(tmp_path / "out", "out"))) == []
 
 
 def test_phantoms_are_drawn_into_a_bucket(command, bucket, phantoms):
