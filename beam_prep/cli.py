@@ -13,7 +13,7 @@ from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline.dataflow_options import Submitted
 from beam_prep.planning.shortcut_audit import Audit
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 
 SHORTCUT_AUROC = 0.8  # from here on one number tells so much of the class that the console says so
 
@@ -25,7 +25,7 @@ def synthesize(config: SynthesizeConfig) -> None:
     from beam_prep.sources import synthetic
     from beam_prep.storage.mirror import mirror_of
 
-    output = storage.path(config.output)
+    output = to_path(config.output)
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise UsageError(f"--output {output}: expected an empty or absent folder; name another one")
     try:
@@ -80,9 +80,9 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print("note:      with --stratify a patient may change its split when images are added")
     if manifest.rejected_by_reason:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
-        print(f"rejected:  {reasons} (each in {storage.path(config.output) / 'rejected.jsonl'})")
+        print(f"rejected:  {reasons} (each in {to_path(config.output) / 'rejected.jsonl'})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
-    print(f"report:    {storage.path(config.output) / 'report.html'}")
+    print(f"report:    {to_path(config.output) / 'report.html'}")
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
 
 
@@ -114,7 +114,7 @@ def verify(config: VerifyConfig) -> int:
 
     from beam_prep.dataset.verify import find_differences
 
-    dataset = storage.path(config.dataset)
+    dataset = to_path(config.dataset)
     differences = find_differences(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
     for difference in differences:
         print(f"differs: {difference}", file=sys.stderr)
@@ -130,8 +130,8 @@ def report(config: ReportConfig) -> None:
     """Writes the dataset report and says where."""
     from beam_prep.report.dataset_page import write_report
 
-    raw = storage.path(config.input) if config.input else None
-    print(f"report: {write_report(storage.path(config.dataset), raw)}")
+    raw = to_path(config.input) if config.input else None
+    print(f"report: {write_report(to_path(config.dataset), raw)}")
 
 
 COMMANDS = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class PrepConfig:
 
     def __post_init__(self) -> None:
         for place in (self.input, self.output):
-            storage.path(place)
+            to_path(place)
         if not self.image_sizes:
             raise UsageError("--image_sizes is empty; give at least one size in px, e.g. --image_sizes 90")
         for size in self.image_sizes:

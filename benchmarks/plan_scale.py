@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 
-from beam_prep.dataset.image_stats import STEPS, Traits
+from beam_prep.dataset.image_stats import STEPS, ImageStats
 from beam_prep.dataset.patient_groups import DEFAULT_SALT, hash_text, rank
 from beam_prep.planning.duplicates import HASH_BITS
 from beam_prep.planning.outcomes import Prepared, Span
@@ -51,7 +51,7 @@ def listed(num_images: int) -> Iterator[Prepared]:
             perceptual_hash=look,
             sums=tuple((rng.randrange(size * size * 255), rng.randrange(size * size * 255**2)) for size in IMAGE_SIZES),
             spans=tuple(Span(f"{spool:032x}.spool", place * 60_000 + size, size * size + 300) for size in IMAGE_SIZES),
-            traits=Traits(
+            traits=ImageStats(
                 width=rng.randrange(900, 2000),
                 height=rng.randrange(700, 1800),
                 jpeg_quality=90,

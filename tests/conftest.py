@@ -81,11 +81,11 @@ def command() -> Command:
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
     """An empty bucket of the storage emulator, which the project takes for Google's; it gives up after seconds."""
-    from beam_prep.storage import gcs as objects
+    from beam_prep.storage import gcs
 
-    monkeypatch.setattr(objects, "RETRY_S", 4.0)
-    monkeypatch.setattr(objects, "TIMEOUT_S", 1.0)
+    monkeypatch.setattr(gcs, "RETRY_S", 4.0)
+    monkeypatch.setattr(gcs, "TIMEOUT_S", 1.0)
     with served() as bucket:
         yield bucket
-    objects.client.cache_clear()
+    gcs.client.cache_clear()
     forget_mirrors()

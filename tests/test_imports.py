@@ -211,12 +211,12 @@ def test_help_loads_nothing_heavy(arguments):
 
 def test_a_path_of_this_machine_loads_nothing_of_googles(tmp_path):
     modules = loaded(
-        "from beam_prep import mirror, storage\n"
-        f"place = storage.path({str(tmp_path)!r})\n"
-        "storage.write_text(place / 'folder' / 'x', 'x')\n"
-        "storage.download([(file, place / 'y') for file in (place / 'folder').iterdir()])\n"
+        "from beam_prep.storage import atomic, mirror, paths, transfer\n"
+        f"place = paths.to_path({str(tmp_path)!r})\n"
+        "atomic.write_text(place / 'folder' / 'x', 'x')\n"
+        "transfer.download([(file, place / 'y') for file in (place / 'folder').iterdir()])\n"
         "home = mirror.mirror_of(str(place))\n"
-        "home.fetch(), home.push(), home.snapshot(''), list(storage.files(place))"
+        "home.fetch(), home.push(), home.snapshot(''), list(paths.list_files(place))"
     )
     assert (tmp_path / "y").read_text() == "x"
     assert not modules & {*HEAVY, "numpy", "requests", "urllib3"}

@@ -12,7 +12,7 @@ from typing import Any
 
 from beam_prep.console import command_line
 from beam_prep.console.command_line import Command
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 from trainer.config.commands import (
     CompareConfig,
     EvaluateConfig,
@@ -90,7 +90,7 @@ def evaluate(config: EvaluateConfig) -> None:
 
     folder, numbers = run(config)
     _print_numbers({config.split: numbers[config.split]})
-    if storage.path(str(folder)) != storage.path(config.output or config.run[0]):
+    if to_path(str(folder)) != to_path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
     _print_robustness(numbers[config.split].get("robustness", ()))
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
@@ -130,7 +130,7 @@ def explain(config: ExplainConfig) -> int:
     for one in broken:
         print(f"error: {one.filename}: {one.error}", file=sys.stderr)
     print(f"pictures:  {len(explained) - len(broken)} in {config.output}")
-    print(f"page:      {storage.path(config.output) / 'index.html'}")
+    print(f"page:      {to_path(config.output) / 'index.html'}")
     return 1 if broken else 0
 
 
@@ -139,7 +139,7 @@ def export(config: ExportConfig) -> None:
     from trainer.jobs.use_model import export as run
 
     run(config)
-    output = storage.path(config.output)
+    output = to_path(config.output)
     print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out)")
     print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
     print(f"look:      saved_model_cli show --dir {output / 'saved_model'} --all")
@@ -172,7 +172,7 @@ def compare(config: CompareConfig) -> None:
         print(f"{found.p_value:8.3f}" if found else "")
     print("intervals: 95 %, over patients; p: paired bootstrap over patients against the first run, two-sided")
     if config.output:
-        print(f"report:    {write_comparison(compared, config.split, storage.path(config.output))}")
+        print(f"report:    {write_comparison(compared, config.split, to_path(config.output))}")
 
 
 def _with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:

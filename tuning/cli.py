@@ -14,9 +14,9 @@ from tuning.trials.trial import Trial
 
 def search(config: SearchConfig, train_flags: list[str]) -> int:
     """Searches, showing how it goes, and says what came of it; 1 if no trial is done."""
-    from tuning.search.bucket_sync import worked_at_here
+    from tuning.search.bucket_sync import synced_locally
 
-    with worked_at_here(config) as here:
+    with synced_locally(config) as here:
         return _search(here, train_flags, config.output)
 
 

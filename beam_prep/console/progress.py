@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from beam_prep.storage import paths as storage
-from beam_prep.storage.background import repeatedly
+from beam_prep.console.background import repeatedly
+from beam_prep.storage.paths import to_path
 
 _NAME = "progress"
 _REFRESH_S = 0.5
@@ -26,7 +26,7 @@ class Ticker:
     """
 
     def __init__(self, work: str) -> None:
-        place = storage.path(work)
+        place = to_path(work)
         file = place / _NAME if isinstance(place, Path) else os.devnull
         self._file = open(file, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 

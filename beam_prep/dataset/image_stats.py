@@ -8,7 +8,7 @@ from typing import NamedTuple
 STEPS = 10_000  # to one, of fractions: whole numbers add up alike in any order
 
 
-class Traits(NamedTuple):
+class ImageStats(NamedTuple):
     """What is measured of one file and its decoded image, before equalization; see `shortcuts.measure`.
 
     Attributes:
@@ -41,7 +41,7 @@ class Feature(NamedTuple):
     title: str
     axis: str
     steps: int
-    of: Callable[[Traits], int | None]
+    of: Callable[[ImageStats], int | None]
 
 
 FEATURES: dict[str, Feature] = {

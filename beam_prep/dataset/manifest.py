@@ -13,8 +13,8 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES, SCHEMA_VERSION
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath, ReadablePath
+from beam_prep.storage.atomic import write_text
+from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
 MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
@@ -116,7 +116,7 @@ class Manifest:
     def write(self, dataset: str | AnyPath) -> None:
         """Writes `manifest.json`, whole: from here on the folder is a dataset."""
         content = {"schema_version": self.schema_version, "fingerprint": self.fingerprint, **asdict(self)}
-        storage.write_text(storage.path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
+        write_text(to_path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
 
     @classmethod
     def read(cls, dataset: str | ReadablePath) -> Manifest:
@@ -125,7 +125,7 @@ class Manifest:
         Raises:
             UsageError: there is none, it is not one of this schema, or its fingerprint does not match its content.
         """
-        folder = storage.readable(dataset)
+        folder = to_readable(dataset)
         path = folder / MANIFEST_NAME
         try:
             content = json.loads(path.read_text(encoding="utf-8"))

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator
 from itertools import pairwise
 
 from beam_prep.dataset.manifest import Shard
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath, ReadablePath
+from beam_prep.storage.atomic import open_atomic
+from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
 MAX_SHARD_BYTES = 128 * 2**20  # large enough to stream, small enough for one worker to hold
 WANTED_SHARDS = 8  # enough files for as many readers as one machine has
@@ -94,7 +94,7 @@ def scan_frames(path: str | ReadablePath) -> Iterator[bytes | BrokenRecord]:
     Broken data leave the frame intact, so that the next record is found; after a broken length, or where the file is
     cut, nothing is.
     """
-    with storage.readable(path).open("rb") as file:
+    with to_readable(path).open("rb") as file:
         index = 0
         while header := file.read(12):
             if len(header) < 12 or _masked_crc(header[:8]) != header[8:]:
@@ -114,7 +114,7 @@ def scan_frames(path: str | ReadablePath) -> Iterator[bytes | BrokenRecord]:
 def file_sha256(path: str | ReadablePath) -> str:
     """SHA-256 (hex) of a file's bytes."""
     digest = hashlib.sha256()
-    with storage.readable(path).open("rb") as file:
+    with to_readable(path).open("rb") as file:
         while block := file.read(2**20):
             digest.update(block)
     return digest.hexdigest()
@@ -132,7 +132,7 @@ def write_shard(dataset: str | AnyPath, relative_path: str, frames: Iterable[byt
         The shard's entry in the manifest.
     """
     sha256, num_records, size_bytes = hashlib.sha256(), 0, 0
-    with storage.writing(storage.path(dataset) / relative_path) as file:
+    with open_atomic(to_path(dataset) / relative_path) as file:
         for data in frames:
             file.write(data)
             sha256.update(data)

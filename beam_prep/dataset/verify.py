@@ -10,9 +10,8 @@ from pathlib import Path
 from beam_prep.dataset.example_proto import from_example
 from beam_prep.dataset.manifest import Manifest, Shard
 from beam_prep.dataset.tfrecord import file_sha256, read_frames
-from beam_prep.storage import paths as storage
 from beam_prep.storage.mirror import local_copy
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.paths import AnyPath, list_files
 
 
 def find_differences(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
@@ -91,6 +90,6 @@ def _check_file(
 
 
 def _foreign(dataset: AnyPath, listed: set[str]) -> Iterator[str]:
-    for name in sorted(name for name, *_ in storage.files(dataset)):
+    for name in sorted(name for name, *_ in list_files(dataset)):
         if fnmatch(name, "size-*/*") and name not in listed:
             yield f"{name}: not in the manifest"

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.paths import AnyPath, list_files
 
 DICOM_SUFFIXES = (".dcm", ".dicom")
 IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", *DICOM_SUFFIXES)
@@ -16,7 +15,7 @@ IMAGE_SUFFIXES = (".jpeg", ".jpg", ".png", ".tif", ".tiff", ".bmp", *DICOM_SUFFI
 
 def image_files(root: AnyPath) -> Iterator[str]:
     """Returns the paths, relative to a folder, of all image files in it and its subfolders, in any order."""
-    return (name for name, *_ in storage.files(root) if is_image(name))
+    return (name for name, *_ in list_files(root) if is_image(name))
 
 
 def is_image(name: str) -> bool:

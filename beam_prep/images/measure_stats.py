@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from beam_prep.dataset.image_stats import STEPS, Traits
+from beam_prep.dataset.image_stats import STEPS, ImageStats
 
 GRID = 256  # points a side, at most
 BORDER = 0.02  # of a side
@@ -30,7 +30,7 @@ _LUMINANCE = (
 )
 
 
-def measure(image: Image.Image, data: bytes) -> Traits:
+def measure(image: Image.Image, data: bytes) -> ImageStats:
     """Measures one image.
 
     Args:
@@ -52,7 +52,7 @@ def measure(image: Image.Image, data: bytes) -> Traits:
         total, count = sum(int(part.sum(dtype=np.int64)) for part in parts), sum(part.size for part in parts)
         return STEPS * (total - black * count) // (max(white - black, 1) * count)
 
-    return Traits(
+    return ImageStats(
         width=image.width,
         height=image.height,
         jpeg_quality=jpeg_quality(image if isinstance(image, JpegImageFile) else data),

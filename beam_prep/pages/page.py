@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from beam_prep.storage import paths as storage
+from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def render(room: str, template: str, **values: object) -> str:
 
 def write_page(path: AnyPath, html: str) -> None:
     """Writes a page whole, so that a reader finds the old page or the new one, never half of one."""
-    with storage.writing(path) as file:
+    with open_atomic(path) as file:
         # A file name that is not valid UTF-8 carries surrogates, which no encoding takes as they are.
         file.write(html.encode("utf-8", "backslashreplace"))
 

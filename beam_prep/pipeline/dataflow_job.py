@@ -8,15 +8,16 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from beam_prep.config import PrepConfig
+from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline import dataflow_options as dataflow
 from beam_prep.pipeline.work_folder import WORK_NAME, WorkFolder
 from beam_prep.sources.bucket_listing import split_into_ranges
 from beam_prep.sources.discover import find_sources
-from beam_prep.storage import paths as storage
-from beam_prep.storage.background import repeatedly
+from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.paths import to_path
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -53,7 +54,7 @@ def submit(
     """
     from beam_prep.pipeline.graph import build_in_bucket
 
-    work = WorkFolder(f"{storage.path(config.output)}/{WORK_NAME}")
+    work = WorkFolder(f"{to_path(config.output)}/{WORK_NAME}")
     options, parts = pipeline.options, _list(config, work)
     build_in_bucket(pipeline, config, work, salt=salt, software=software, parts=parts, hints=dataflow.is_prime(options))
     result = _run(pipeline, config)
@@ -72,16 +73,16 @@ def submit(
 
     from beam_prep.report.dataset_page import write_report
 
-    write_report(storage.path(config.output), storage.path(config.input))
+    write_report(to_path(config.output), to_path(config.input))
     return manifest
 
 
 def _list(config: PrepConfig, work: WorkFolder) -> list:
     """Parts of the input for the workers to list; none where a metadata file is to be held against all of it."""
-    root = storage.path(config.input)
+    root = to_path(config.input)
     if config.metadata_csv:
         sources = find_sources(root, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
-        with storage.writing(storage.path(work.listing)) as file:
+        with open_atomic(to_path(work.listing)) as file:
             file.writelines(f"{source.to_json()}\n".encode() for source in sources)
         return []
     assert isinstance(root, ObjectPath)

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
-from beam_prep.storage import paths as storage
 from beam_prep.storage.gcs import SCHEME
+from beam_prep.storage.paths import is_inside, to_path
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -106,7 +106,7 @@ def complete(options: PipelineOptions, config: PrepConfig) -> None:
 
 def job_name(output: str) -> str:
     """The same for the same output folder: Dataflow runs no two jobs of one name, so that none write to one folder."""
-    place = str(storage.path(output))
+    place = str(to_path(output))
     readable = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].lower()).strip("-")[:30]
     digest = hashlib.sha256(place.encode()).hexdigest()[:8]
     return "-".join(filter(None, ("cxrflow-prepare", readable, digest)))
@@ -152,7 +152,7 @@ def _problems_of_places(given: dict, config: PrepConfig) -> Iterator[str]:
         place = given[flag]
         if place and not re.match(r"gs://[a-z0-9]", place):
             yield f"--{flag} {place}: expected gs://BUCKET/NAME"
-        elif place and storage.is_inside(storage.path(place), storage.path(config.output)):
+        elif place and is_inside(to_path(place), to_path(config.output)):
             yield f"--{flag} {place}: lies inside --output, which is cleared; name another folder"
     if given["template_location"] and config.metadata_csv:
         yield "--template_location: --metadata_csv lists the images when the template is made; leave one out"

@@ -23,9 +23,9 @@ from beam_prep.pipeline.runners import make_pipeline, pipeline_options
 from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_output, open_output
 from beam_prep.planning.plan import TEST_SET_TWICE
 from beam_prep.sources.discover import Source, find_sources
-from beam_prep.storage import paths as storage
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import kept_mirror_of
+from beam_prep.storage.paths import is_inside, to_path
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -51,8 +51,8 @@ def prepare(
         UsageError: the input or output folder or an option is wrong; nothing was written.
         RunError: the pipeline failed or nothing to train on was left; there is no dataset.
     """
-    place, raw = storage.path(config.output), storage.path(config.input)
-    if storage.is_inside(place, raw):
+    place, raw = to_path(config.output), to_path(config.input)
+    if is_inside(place, raw):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
     options = pipeline_options(beam_args)
     elsewhere = is_dataflow(options)
@@ -131,7 +131,7 @@ def _run(
 def _job(config: PrepConfig, salt: bytes, software: dict[str, str]) -> dict[str, Any]:
     """All that decides what an image becomes, beside the image: with the same, what was done once holds."""
     return {
-        "input": str(storage.path(config.input).absolute()),
+        "input": str(to_path(config.input).absolute()),
         "image_sizes": list(config.image_sizes),
         "equalization": config.equalization,
         "encoding": config.encoding,
@@ -150,7 +150,7 @@ def _read_salt(path: str | None) -> bytes:
     if path is None:
         return DEFAULT_SALT
     try:
-        salt = storage.path(path).read_bytes()
+        salt = to_path(path).read_bytes()
     except OSError as error:
         raise UsageError(f"--salt_file {path}: {error.strerror}") from None
     if len(salt) < MIN_SALT_BYTES:

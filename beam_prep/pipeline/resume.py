@@ -10,38 +10,22 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
 
-from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.image_stats import ImageStats
 from beam_prep.dataset.manifest import Shard
 from beam_prep.pipeline.spool import read_notes
 from beam_prep.pipeline.work_folder import WorkFolder
 from beam_prep.planning.outcomes import Prepared, Span
 from beam_prep.planning.plan import ShardTask
 from beam_prep.sources.discover import Source
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.atomic import write_text
+from beam_prep.storage.file_info import FileInfo
+from beam_prep.storage.paths import AnyPath, file_info, list_files, to_path
 
 
-class Stamp(NamedTuple):
-    """A file as it was when it was read: another size (bytes) or time of change (ns) means that it has changed.
-
-    Of an object in a bucket, its generation stands in the place of the time.
-    """
-
-    size: int
-    mtime_ns: int
-
-    @classmethod
-    def of(cls, path: AnyPath) -> Stamp:
-        """Raises OSError where the file can't be looked at."""
-        status = path.stat()
-        return cls(status.st_size, status.st_mtime_ns)
-
-
-def note_of(source: Source, stamp: Stamp, prepared: Prepared) -> str:
+def note_of(source: Source, info: FileInfo, prepared: Prepared) -> str:
     """One line of the spool's notes: an image that is done."""
-    return json.dumps({"source": source.to_json(), "stamp": stamp, "prepared": prepared._asdict()})
+    return json.dumps({"source": source.to_json(), "stamp": info.stamp, "prepared": prepared._asdict()})
 
 
 def prepared_of(note: str) -> Prepared:
@@ -49,7 +33,7 @@ def prepared_of(note: str) -> Prepared:
     fields = json.loads(note)["prepared"]
     fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
-    fields["traits"] = Traits(*fields["traits"])
+    fields["traits"] = ImageStats(*fields["traits"])
     return Prepared(**fields)
 
 
@@ -64,7 +48,7 @@ def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[li
         content = json.loads(note)
         if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
             notes[content["source"]] = content["stamp"], note
-    found = {file.name: Stamp(file.size, file.stamp) for file in storage.files(storage.path(root))} if notes else {}
+    found = {file.name: file.stamp for file in list_files(to_path(root))} if notes else {}
     fresh, done = [], []
     for source in sources:
         stamp, note = notes.get(source.to_json(), (None, ""))
@@ -80,7 +64,7 @@ def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | N
     try:
         receipt = json.loads(_receipt(work, task).read_text(encoding="utf-8"))
         shard = Shard(**receipt["shard"])
-        size_bytes = (storage.path(dataset) / shard.path).stat().st_size
+        size_bytes = file_info(to_path(dataset) / shard.path).size_bytes
         if receipt["spans"] == _digest(task.spans) and size_bytes == shard.size_bytes:
             return shard
     except (OSError, ValueError):  # no receipt, or no shard
@@ -91,11 +75,11 @@ def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | N
 def keep_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
     """Notes that the shard of a task is written."""
     receipt = {"spans": _digest(task.spans), "shard": asdict(shard)}
-    storage.write_text(_receipt(work, task), json.dumps(receipt))
+    write_text(_receipt(work, task), json.dumps(receipt))
 
 
 def _receipt(work: WorkFolder, task: ShardTask) -> AnyPath:
-    return storage.path(work.receipts) / (task.path.replace("/", "--") + ".json")
+    return to_path(work.receipts) / (task.path.replace("/", "--") + ".json")
 
 
 def _digest(spans: Sequence[Span]) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING
 
+from beam_prep.console.background import usable_cores
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.cores import usable_cores
 
 if TYPE_CHECKING:
     import apache_beam as beam

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO, BinaryIO
 
 from beam_prep.planning.outcomes import Span
-from beam_prep.storage import paths as storage
+from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.paths import NUM_TRANSFERS, to_path
 
 NOTES_AT_ONCE = 8  # a killed job loses no more than these of each of its threads
 SPANS_AT_ONCE = 64  # read ahead from a bucket
@@ -83,7 +84,7 @@ class ObjectSpoolWriter:
     def append(self, data: bytes) -> Span:
         """See `SpoolWriter`."""
         if self._stream is None:
-            self._stream = self._upload.enter_context(storage.writing(self._folder / self._name))
+            self._stream = self._upload.enter_context(open_atomic(self._folder / self._name))
         self._stream.write(data)
         span = Span(self._name, self._offset, len(data))
         self._offset += len(data)
@@ -102,7 +103,7 @@ class ObjectSpoolWriter:
 
 def open_spool(folder: str) -> SpoolWriter | ObjectSpoolWriter:
     """A new file of the spool."""
-    place = storage.path(folder)
+    place = to_path(folder)
     return SpoolWriter(place) if isinstance(place, Path) else ObjectSpoolWriter(place)
 
 
@@ -119,7 +120,7 @@ def read_spans(folder: str | os.PathLike[str], spans: Sequence[Span]) -> Iterato
     Raises:
         OSError: one is not whole.
     """
-    place = storage.path(folder)
+    place = to_path(folder)
     read = _read_files(place, spans) if isinstance(place, Path) else _read_objects(place, spans)
     for span, data in zip(spans, read, strict=True):
         if len(data) != span.length:
@@ -129,7 +130,7 @@ def read_spans(folder: str | os.PathLike[str], spans: Sequence[Span]) -> Iterato
 
 def _read_objects(folder: ObjectPath, spans: Sequence[Span]) -> Iterator[bytes]:
     """A request each, some at once: the records of a shard lie anywhere in the spool."""
-    with ThreadPoolExecutor(storage.NUM_TRANSFERS) as pool:
+    with ThreadPoolExecutor(NUM_TRANSFERS) as pool:
         for start in range(0, len(spans), SPANS_AT_ONCE):
             some = spans[start : start + SPANS_AT_ONCE]
             yield from pool.map(lambda span: (folder / span.file).read_range(span.offset, span.length), some)

@@ -19,7 +19,7 @@ from beam_prep.images.decode import decode, digest, encode, pixel_sums
 from beam_prep.images.dicom.reader import patient_id
 from beam_prep.images.measure_stats import measure
 from beam_prep.images.pyramid import Pyramid
-from beam_prep.pipeline.resume import Stamp, finished_shard, keep_receipt, note_of
+from beam_prep.pipeline.resume import finished_shard, keep_receipt, note_of
 from beam_prep.pipeline.spool import open_spool, read_spans
 from beam_prep.pipeline.work_folder import WorkFolder, open_bucket, remove_strangers, write_json_lines
 from beam_prep.planning.outcomes import Prepared, Rejected
@@ -27,8 +27,8 @@ from beam_prep.planning.plan import TEST_SET_TWICE, Plan, ShardTask, has_test_se
 from beam_prep.planning.splits import Fractions
 from beam_prep.sources.bucket_listing import KeyRange, list_range
 from beam_prep.sources.discover import Source
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.file_info import FileInfo
+from beam_prep.storage.paths import AnyPath, file_info, to_path
 
 NAMESPACE = "beam_prep"
 
@@ -47,7 +47,7 @@ def list_part(part: KeyRange, *, config: PrepConfig) -> Iterator[Source]:
 def read_listing(work: WorkFolder, *, config: PrepConfig) -> Iterator[Source]:
     """Clears the output folder but for the listing, and reads that."""
     open_bucket(config.output, overwrite=config.overwrite)
-    with storage.path(work.listing).open("rb") as lines:
+    with to_path(work.listing).open("rb") as lines:
         yield from map(Source.from_json, map(bytes.decode, lines))
 
 
@@ -84,7 +84,7 @@ class PrepareImage(beam.DoFn):
     def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
             raise ImageError("no_class", "no folder of its path is named after a class")
-        stamp, data = _read(storage.path(self._config.input) / source.filename)
+        info, data = _read(to_path(self._config.input) / source.filename)
         image = decode(data)
         patient = _group(source, data)
         raw = image.tobytes()  # one copy for all that reads every pixel
@@ -124,7 +124,7 @@ class PrepareImage(beam.DoFn):
             spans=tuple(spans),
             traits=measure(image, data),
         )
-        self._spool.note(note_of(source, stamp, prepared))
+        self._spool.note(note_of(source, info, prepared))
         return prepared
 
     def finish_bundle(self) -> None:
@@ -141,12 +141,12 @@ def _group(source: Source, data: bytes) -> str:
     return source.group if source.has_patient else patient_id(data) or source.group
 
 
-def _read(path: AnyPath) -> tuple[Stamp, bytes]:
+def _read(path: AnyPath) -> tuple[FileInfo, bytes]:
     try:
-        stamp = Stamp.of(path)
-        if stamp.size > MAX_FILE_BYTES:
+        info = file_info(path)
+        if info.size_bytes > MAX_FILE_BYTES:
             raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes are read")
-        return stamp, path.read_bytes()
+        return info, path.read_bytes()
     except OSError as error:
         raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
 
@@ -229,7 +229,7 @@ def publish(shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str
         (DUPLICATES_NAME, plan.duplicates),
         (NEAR_DUPLICATES_NAME, plan.near_duplicates),
     ):
-        write_json_lines(storage.path(dataset) / name, [row._asdict() for row in rows])
+        write_json_lines(to_path(dataset) / name, [row._asdict() for row in rows])
     plan.audit.write(dataset)
     manifest = plan.manifest(shards, software)
     remove_strangers(dataset, {shard.path for shard in shards})

@@ -13,8 +13,8 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.atomic import write_text
+from beam_prep.storage.paths import AnyPath, list_files, remove_files, to_path
 
 WORK_NAME = "_work"
 JOB_NAME = "job.json"
@@ -58,21 +58,21 @@ class WorkFolder:
 
     def report_problem(self, problem: str) -> None:
         """Leaves word of why no dataset may come of the job."""
-        storage.write_text(storage.path(self.path) / "problem.txt", problem)
+        write_text(to_path(self.path) / "problem.txt", problem)
 
     @property
     def problem(self) -> str | None:
         """What `report_problem` left; None without."""
-        path = storage.path(self.path) / "problem.txt"
+        path = to_path(self.path) / "problem.txt"
         return path.read_text(encoding="utf-8") if path.exists() else None
 
     def remove(self) -> None:
         """Deletes the folder."""
-        place = storage.path(self.path)
+        place = to_path(self.path)
         if isinstance(place, Path):
             shutil.rmtree(place)
         else:
-            storage.remove_all(place / found.name for found in place.files())
+            remove_files(place / found.name for found in place.files())
 
 
 def check_output(folder: AnyPath, *, overwrite: bool) -> None:
@@ -113,7 +113,7 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
             os.makedirs(subfolder, exist_ok=True)
         for name in ("problem.txt", "progress"):
             Path(work.path, name).unlink(missing_ok=True)
-        storage.write_text(Path(work.path, JOB_NAME), json.dumps(job))
+        write_text(Path(work.path, JOB_NAME), json.dumps(job))
     except OSError as error:
         raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
     return work
@@ -127,13 +127,13 @@ def open_bucket(output: str, *, overwrite: bool) -> WorkFolder:
     Raises:
         UsageError: see `check_output`.
     """
-    place, work = storage.path(output), WorkFolder(f"{storage.path(output)}/{WORK_NAME}")
+    place, work = to_path(output), WorkFolder(f"{to_path(output)}/{WORK_NAME}")
     check_output(place, overwrite=overwrite)
     # While there is a job, the folder is an unfinished dataset; the manifest of an old one goes first.
-    storage.write_text(place / WORK_NAME / JOB_NAME, "")
+    write_text(place / WORK_NAME / JOB_NAME, "")
     (place / MANIFEST_NAME).unlink(missing_ok=True)
     kept = (f"{WORK_NAME}/{JOB_NAME}", f"{WORK_NAME}/{LISTING_NAME}")
-    storage.remove_all(place / found.name for found in storage.files(place) if not found.name.startswith(kept))
+    remove_files(place / found.name for found in list_files(place) if not found.name.startswith(kept))
     return work
 
 
@@ -147,11 +147,9 @@ def _job_of(work: WorkFolder) -> Any:
 
 def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
     """Deletes what a job that was cut short left in the folders of the shards, all but `paths`."""
-    place = storage.path(dataset)
-    storage.remove_all(
-        place / found.name
-        for found in storage.files(place)
-        if found.name.startswith("size-") and found.name not in paths
+    place = to_path(dataset)
+    remove_files(
+        place / found.name for found in list_files(place) if found.name.startswith("size-") and found.name not in paths
     )
     if not isinstance(place, Path):
         return
@@ -162,4 +160,4 @@ def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
 
 def write_json_lines(path: AnyPath, rows: Iterable[Mapping[str, Any]]) -> None:
     """Writes one JSON object a line, the file whole."""
-    storage.write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.image_stats import ImageStats
 
 
 class Span(NamedTuple):
@@ -42,7 +42,7 @@ class Prepared(NamedTuple):
     perceptual_hash: int
     sums: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
-    traits: Traits
+    traits: ImageStats
 
 
 class Rejected(NamedTuple):

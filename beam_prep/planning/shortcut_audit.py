@@ -13,11 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TypeVar
 
-from beam_prep.dataset.image_stats import FEATURES, Traits
+from beam_prep.dataset.image_stats import FEATURES, ImageStats
 from beam_prep.dataset.manifest import AUDIT_NAME
 from beam_prep.dataset.schema import CLASS_NAMES
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.atomic import write_text
+from beam_prep.storage.paths import AnyPath, to_path
 
 NUM_BINS = 30
 NUM_RANGES = 10
@@ -106,13 +106,13 @@ class Audit:
 
     def write(self, dataset: str | AnyPath) -> None:
         """Writes `audit.json`, whole."""
-        storage.write_text(storage.path(dataset) / AUDIT_NAME, json.dumps(asdict(self)) + "\n")
+        write_text(to_path(dataset) / AUDIT_NAME, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, dataset: str | AnyPath) -> Audit | None:
         """Reads `audit.json`; None if it is not there or not what it should be."""
         try:
-            content = json.loads((storage.path(dataset) / AUDIT_NAME).read_text(encoding="utf-8"))
+            content = json.loads((to_path(dataset) / AUDIT_NAME).read_text(encoding="utf-8"))
             shortcuts = {
                 name: Shortcut(**{**shortcut, "histogram": Histogram(**shortcut["histogram"])})
                 for name, shortcut in content.pop("shortcuts").items()
@@ -122,13 +122,13 @@ class Audit:
             return None
 
 
-def make_audit(images: Iterable[tuple[int, int, Traits]]) -> Audit:
+def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
     """Audits the records of a dataset.
 
     Args:
         images: label, rank of the patient (`sources.rank`) and traits of each, in any order.
     """
-    of_class: list[list[tuple[int, Traits]]] = [[] for _ in CLASS_NAMES]
+    of_class: list[list[tuple[int, ImageStats]]] = [[] for _ in CLASS_NAMES]
     groups: list[set[int]] = [set() for _ in CLASS_NAMES]
     for label, group_rank, traits in images:
         of_class[label].append((group_rank % 2, traits))

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from beam_prep.images.formats import is_image
 from beam_prep.sources.discover import Source, describe
-from beam_prep.storage import paths as storage
 from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.paths import to_path
 
 NUM_RANGES = 256
 SMALL = 1000  # names; a page of a listing, one request
@@ -50,7 +50,7 @@ def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = S
 
 def list_range(key_range: KeyRange, *, root: str, group_regex: str | None) -> Iterator[Source]:
     """The images of a part; see `sources.describe`."""
-    folder = storage.path(root)
+    folder = to_path(root)
     assert isinstance(folder, ObjectPath)
     for found in folder.files(key_range.start, key_range.end):
         if is_image(found.name):

@@ -13,8 +13,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.images.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, image_files
 from beam_prep.sources.metadata_csv import read_metadata
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.paths import AnyPath, to_path
 
 TEST_FOLDER = "test"
 
@@ -95,7 +94,7 @@ def find_sources(
     Raises:
         UsageError: the folder is absent, holds no image, no class folder, or images of one class only.
     """
-    root = storage.path(root)
+    root = to_path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")

@@ -10,7 +10,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 
 COLUMNS = ("path", "label", "group", "split")
 
@@ -30,7 +30,7 @@ def read_metadata(path: str, filenames: Set[str]) -> dict[str, dict[str, Any]]:
         UsageError: the file can't be read, a column or a value is not known, a path names no image or comes twice.
     """
     try:
-        reader = csv.DictReader(io.StringIO(storage.path(path).read_bytes().decode("utf-8-sig"), newline=""))
+        reader = csv.DictReader(io.StringIO(to_path(path).read_bytes().decode("utf-8-sig"), newline=""))
         rows = list(reader)
     except OSError as error:
         raise UsageError(f"--metadata_csv {path}: {error.strerror}") from None

@@ -14,9 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 from beam_prep.console.errors import RunError
+from beam_prep.storage.file_info import FileInfo
 
 SCHEME = "gs://"
 RETRY_S = 120.0  # how long a request that may be repeated is
@@ -31,29 +32,6 @@ class MissingObjectError(RunError, FileNotFoundError):
 
 class ConflictError(RunError):
     """Somebody else has written an object since it was looked at."""
-
-
-class Found(NamedTuple):
-    """A file in a listing.
-
-    Attributes:
-        name: relative to what was listed, "/" between parts.
-        size: bytes.
-        stamp: changes with the content: time of change (ns), or the generation of an object.
-        crc32c: base64, of an object.
-    """
-
-    name: str
-    size: int
-    stamp: int
-    crc32c: str = ""
-
-
-class Status(NamedTuple):
-    """What `os.stat` says that an object has too: bytes, and its generation in the place of the time of change."""
-
-    st_size: int
-    st_mtime_ns: int
 
 
 @dataclass(frozen=True, order=True)
@@ -90,7 +68,7 @@ class ObjectPath:
         return self.is_file() or self.is_dir()
 
     def is_file(self) -> bool:
-        return bool(self.key) and self._request(lambda: self.blob().exists(**patience()))
+        return bool(self.key) and self._request(lambda: self.blob().exists(**retry_options()))
 
     def is_dir(self) -> bool:
         try:
@@ -105,12 +83,12 @@ class ObjectPath:
         names += [prefix.rstrip("/") for prefix in listed.prefixes]
         yield from (ObjectPath(self.bucket, name) for name in sorted(names) if not name.endswith("/"))
 
-    def stat(self) -> Status:
+    def info(self) -> FileInfo:
         blob = self.loaded()
-        return Status(blob.size, blob.generation)
+        return FileInfo(self.name, blob.size, blob.generation, blob.crc32c)
 
     def read_bytes(self) -> bytes:
-        return self._request(lambda: self.blob().download_as_bytes(checksum="crc32c", **patience()))
+        return self._request(lambda: self.blob().download_as_bytes(checksum="crc32c", **retry_options()))
 
     def read_text(self, encoding: str = "utf-8") -> str:
         return self.read_bytes().decode(encoding)
@@ -118,19 +96,19 @@ class ObjectPath:
     def read_range(self, offset: int, length: int, generation: int | None = None) -> bytes:
         """`length` bytes from `offset` on, fewer at the end; nothing checks them, so records bring their checksums."""
         span = {"start": offset, "end": offset + length - 1, "checksum": None}
-        return self._request(lambda: self.blob(generation).download_as_bytes(**span, **patience()))
+        return self._request(lambda: self.blob(generation).download_as_bytes(**span, **retry_options()))
 
     def open(self, mode: str = "rb") -> IO[bytes]:
         """Reads the object as a stream, of which no more than `READ_AHEAD_BYTES` are held."""
         if mode != "rb":
-            raise ValueError(f"mode {mode!r}; to write, see storage.writing")
+            raise ValueError(f"mode {mode!r}; to write, see atomic.open_atomic")
         return io.BufferedReader(_Reader(self), READ_AHEAD_BYTES)
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:
-        """A stream to the object, which appears at the end of the block; see `storage.writing`."""
-        options = {"chunk_size": CHUNK_BYTES, "checksum": "crc32c", **patience()}
-        with explained(self):
+        """A stream to the object, which appears at the end of the block; see `atomic.open_atomic`."""
+        options = {"chunk_size": CHUNK_BYTES, "checksum": "crc32c", **retry_options()}
+        with translate_errors(self):
             file = self.blob().open("wb", **options)
             try:
                 yield file
@@ -143,12 +121,12 @@ class ObjectPath:
 
     def unlink(self, missing_ok: bool = False) -> None:
         try:
-            self._request(lambda: self.blob().delete(**patience()))
+            self._request(lambda: self.blob().delete(**retry_options()))
         except FileNotFoundError:
             if not missing_ok:
                 raise
 
-    def files(self, start: str = "", end: str = "", limit: int | None = None) -> Iterator[Found]:
+    def files(self, start: str = "", end: str = "", limit: int | None = None) -> Iterator[FileInfo]:
         """All objects below; none with a name that is none for a file.
 
         Args:
@@ -161,27 +139,27 @@ class ObjectPath:
         for blob in self._blobs(max_results=limit, **bounds):
             name = blob.name[len(folder) :]
             if not {"", ".", ".."} & set(name.split("/")):
-                yield Found(name, blob.size, blob.generation, blob.crc32c)
+                yield FileInfo(name, blob.size, blob.generation, blob.crc32c)
 
     def blob(self, generation: int | None = None) -> Any:
         """The client's handle, of what the object is now or of one generation of it."""
-        with explained(self):  # the credentials are looked for here
+        with translate_errors(self):  # the credentials are looked for here
             return client().bucket(self.bucket).blob(self.key, generation=generation)
 
     def loaded(self) -> Any:
         """The same, with what the service knows of it."""
         blob = self.blob()
-        self._request(lambda: blob.reload(**patience()))
+        self._request(lambda: blob.reload(**retry_options()))
         return blob
 
     def _blobs(self, **options: Any) -> Any:
         """The pages of a listing; asked for ahead of the first object so that its errors come from here."""
         prefix = f"{self.key}/" if self.key else None
-        listed = self._request(lambda: client().list_blobs(self.bucket, prefix=prefix, **options, **patience()))
+        listed = self._request(lambda: client().list_blobs(self.bucket, prefix=prefix, **options, **retry_options()))
         return _Listing(self, listed)
 
     def _request(self, ask: Callable[[], Any]) -> Any:
-        with explained(self):
+        with translate_errors(self):
             return ask()
 
 
@@ -192,7 +170,7 @@ class _Listing:
         self._folder, self._listed = folder, listed
 
     def __iter__(self) -> Iterator[Any]:
-        with explained(self._folder):
+        with translate_errors(self._folder):
             yield from self._listed
 
     @property
@@ -206,7 +184,7 @@ class _Reader(io.RawIOBase):
 
     def __init__(self, path: ObjectPath) -> None:
         self._path, self._offset = path, 0
-        self._size, self._generation = path.stat()
+        self._size, self._generation = path.info().stamp
 
     def readable(self) -> bool:
         return True
@@ -222,7 +200,7 @@ class _Reader(io.RawIOBase):
 
 
 @contextmanager
-def explained(target: ObjectPath) -> Iterator[None]:
+def translate_errors(target: ObjectPath) -> Iterator[None]:
     """Turns what the client throws into a `RunError` that names the object and what to do."""
     try:
         yield
@@ -275,7 +253,7 @@ def client() -> Any:
     return _library().Client()
 
 
-def patience() -> dict[str, Any]:
+def retry_options() -> dict[str, Any]:
     """How often and how long each request is tried."""
     retry = _library().retry.DEFAULT_RETRY.with_delay(initial=0.5, maximum=15.0).with_timeout(RETRY_S)
     return {"timeout": TIMEOUT_S, "retry": retry}

@@ -1,4 +1,4 @@
-"""A folder on this machine in the place of one in a bucket: fetched, worked in, and what has changed handed back.
+"""Stands a folder on this machine in for one in a bucket: fetched, worked in, and its changes uploaded.
 
 An object is whole or absent, and those that make a folder what it is come last, as the caller orders it. A folder of
 this machine is its own mirror, for which nothing is ever copied. Standard library only.
@@ -19,85 +19,121 @@ from itertools import groupby
 from pathlib import Path
 
 from beam_prep.console.errors import RunError
-from beam_prep.storage import paths as storage
-from beam_prep.storage.gcs import Found, ObjectPath
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.atomic import write_text
+from beam_prep.storage.file_info import FileInfo
+from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.paths import AnyPath, list_files, to_path
+from beam_prep.storage.transfer import crc32c, download, upload
 
 Rank = Callable[[str], int]
-"""From the name of a file to when it is handed back: low ones first, equal ones in parallel."""
+"""A function from the name of a file to its turn in an upload: low turns first, equal ones in parallel."""
+
+
+def _no_rank(name: str) -> int:
+    return 0
 
 
 class Mirror:
-    """See the module.
+    """A folder on this machine, which is its own mirror.
 
     Args:
-        place: the folder that is meant.
-        local: where it is on this machine; `place` itself if that is.
+        local: the folder.
 
     Attributes:
         local: as above.
     """
 
-    def __init__(self, place: AnyPath, local: Path) -> None:
+    def __init__(self, local: Path) -> None:
         self.local = local
-        self._place = place
-        self._known: dict[str, Found] = {}  # the objects that this mirror has read or written
 
     def fetch(self, *patterns: str) -> Path:
-        """Brings all that is in the bucket, or what has a name of one of some patterns, anew.
+        """Downloads the files of the bucket anew: all of them, or those with a name of one of some patterns.
 
         Args:
-            patterns: as `fnmatch` has them but for "/", which they have as many of as the name; `folder/` is all below.
+            patterns: as `fnmatch` takes them, but with as many "/" as the name has; `folder/` is all below.
 
         Returns:
             The folder on this machine.
 
         Raises:
-            RunError: it can't be had.
+            RunError: a file can't be downloaded.
         """
-        if isinstance(self._place, ObjectPath):
-            wanted = [
-                found
-                for found in self._place.files()
-                if not patterns or any(_matches(found.name, pattern) for pattern in patterns)
-            ]
-            with _writable(self.local):
-                self.local.mkdir(parents=True, exist_ok=True)
-                for folder in {(self.local / found.name).parent for found in wanted}:
-                    folder.mkdir(parents=True, exist_ok=True)
-                storage.download([(self._place / found.name, self.local / found.name) for found in wanted])
-            self._known |= {found.name: found for found in wanted}
         return self.local
 
-    def push(self, rank: Rank = lambda name: 0, folder: Path | None = None) -> None:
-        """Hands back the files that are new or have changed; those that were here and are gone go there too, last.
+    def push(self, rank: Rank = _no_rank, folder: Path | None = None) -> None:
+        """Uploads the files that are new or have changed, then deletes the objects whose files were here and are gone.
 
         Args:
-            rank: when each is.
-            folder: a snapshot of the local one to take them from.
+            rank: the turn of a file.
+            folder: a snapshot of the local folder to take the files from.
 
         Raises:
             ConflictError: somebody else has written to the bucket since.
-            RunError: it can't be reached.
+            RunError: the bucket can't be reached.
         """
-        if not isinstance(self._place, ObjectPath):
-            return
+
+    def snapshot(self, *growing: str) -> Path | None:
+        """Links the files as they are now into a new folder, and returns that; None for a folder of this machine.
+
+        Args:
+            growing: patterns of the files that are appended to; others are replaced as a whole, and need no copy.
+        """
+        return None
+
+    def replace(self, last: str, mark: str) -> None:
+        """Makes the bucket hold what the local folder holds, and nothing else.
+
+        Args:
+            last: name of the file without which the rest is nothing: it goes first and comes last.
+            mark: name of an object that says so until all is done; what is beside it here is not uploaded.
+        """
+
+    def clear(self, rank: Rank = _no_rank) -> None:
+        """Empties the folder, here and in the bucket, in the opposite of the order of an upload."""
+        for entry in self.local.iterdir() if self.local.exists() else ():  # the folder itself stays: it may be locked
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+    def forget(self, name: str = "") -> None:
+        """Removes the local copy of a folder in a bucket, or one file of the copy."""
+
+
+class BucketMirror(Mirror):
+    """A folder on this machine with the content of one in a bucket; see `Mirror` for the methods.
+
+    Args:
+        folder: the folder in the bucket.
+        local: the folder on this machine.
+    """
+
+    def __init__(self, folder: ObjectPath, local: Path) -> None:
+        super().__init__(local)
+        self._folder = folder
+        self._known: dict[str, FileInfo] = {}  # the objects that this mirror has read or written
+
+    def fetch(self, *patterns: str) -> Path:
+        wanted = [
+            file
+            for file in self._folder.files()
+            if not patterns or any(_matches(file.name, pattern) for pattern in patterns)
+        ]
+        with _writable(self.local):
+            self.local.mkdir(parents=True, exist_ok=True)
+            for folder in {(self.local / file.name).parent for file in wanted}:
+                folder.mkdir(parents=True, exist_ok=True)
+            download([(self._folder / file.name, self.local / file.name) for file in wanted])
+        self._known |= {file.name: file for file in wanted}
+        return self.local
+
+    def push(self, rank: Rank = _no_rank, folder: Path | None = None) -> None:
         source = folder or self.local
         names = sorted(_names(source), key=rank)
         for _, group in groupby(names, key=rank):
-            self._upload(source, self._place, [name for name in group if self._differs(source, name)])
+            self._upload(source, [name for name in group if self._differs(source, name)])
         for name in sorted(self._known.keys() - set(names), key=rank):
-            (self._place / name).unlink(missing_ok=True)
+            (self._folder / name).unlink(missing_ok=True)
             del self._known[name]
 
     def snapshot(self, *growing: str) -> Path | None:
-        """The files as they are now, in a folder of their own; None for a folder of this machine.
-
-        Args:
-            growing: patterns of those that are appended to; others are replaced as a whole, and need no copy.
-        """
-        if not isinstance(self._place, ObjectPath):
-            return None
         folder = Path(tempfile.mkdtemp(dir=_temporary()))
         for name in _names(self.local):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -107,85 +143,73 @@ class Mirror:
         return folder
 
     def replace(self, last: str, mark: str) -> None:
-        """Makes the bucket hold what the local folder holds, and nothing else.
-
-        Args:
-            last: name of the file without which the rest is nothing: it goes first and comes last.
-            mark: name of an object that says so until all is done; what is beside it here is not handed over.
-        """
-        if not isinstance(self._place, ObjectPath):
-            return
-        storage.write_text(self._place / mark, "")
-        (self._place / last).unlink(missing_ok=True)
-        self._known = {found.name: found for found in self._place.files()}
+        write_text(self._folder / mark, "")
+        (self._folder / last).unlink(missing_ok=True)
+        self._known = {file.name: file for file in self._folder.files()}
         order = {last: 1, mark: 2}
         self.push(lambda name: order.get(name, 0))
 
-    def clear(self, rank: Rank = lambda name: 0) -> None:
-        """Empties the folder, here and there, in the opposite of the order in which it is handed back."""
-        if isinstance(self._place, ObjectPath):
-            for name in sorted((found.name for found in self._place.files()), key=rank, reverse=True):
-                (self._place / name).unlink(missing_ok=True)
-            self._known = {}
-        for entry in self.local.iterdir() if self.local.exists() else ():  # the folder itself stays: it may be locked
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    def clear(self, rank: Rank = _no_rank) -> None:
+        for name in sorted((file.name for file in self._folder.files()), key=rank, reverse=True):
+            (self._folder / name).unlink(missing_ok=True)
+        self._known = {}
+        super().clear(rank)
 
     def forget(self, name: str = "") -> None:
-        """Removes the local copy of a folder in a bucket, or one file of it."""
-        if isinstance(self._place, ObjectPath):
-            if name:
-                (self.local / name).unlink(missing_ok=True)
-            else:
-                shutil.rmtree(self.local.parent, ignore_errors=True)  # which is nobody else's
+        if name:
+            (self.local / name).unlink(missing_ok=True)
+        else:
+            shutil.rmtree(self.local.parent, ignore_errors=True)  # which is nobody else's
 
     def _differs(self, folder: Path, name: str) -> bool:
         known, file = self._known.get(name), folder / name
-        return known is None or known.size != file.stat().st_size or known.crc32c != storage.crc32c(file)
+        return known is None or known.size_bytes != file.stat().st_size or known.crc32c != crc32c(file)
 
-    def _upload(self, folder: Path, place: ObjectPath, names: Iterable[str]) -> None:
-        """Each over the object that is known of it, those that are new all at once."""
+    def _upload(self, folder: Path, names: Iterable[str]) -> None:
+        """Uploads files over the generations that are known of their objects; the new ones all at once."""
 
         def generation(name: str) -> int:
-            return self._known[name].stamp if name in self._known else 0
+            return self._known[name].version if name in self._known else 0
 
         for known, group in groupby(sorted(names, key=generation), key=generation):
-            each = list(group)
-            done = storage.upload([(folder / name, place / name) for name in each], known)
-            self._known |= dict(zip(each, done, strict=True))
+            some = list(group)
+            done = upload([(folder / name, self._folder / name) for name in some], known)
+            self._known |= dict(zip(some, done, strict=True))
 
 
 @functools.cache
 def mirror_of(place: str) -> Mirror:
-    """The one mirror of a folder in this process; it goes with the process."""
-    found = storage.path(place)
-    local = found if isinstance(found, Path) else _temporary() / _digest(place) / found.name
-    return Mirror(found, local)
+    """Returns the one mirror of a folder in this process; what it has fetched goes with the process."""
+    folder = to_path(place)
+    if isinstance(folder, Path):
+        return Mirror(folder)
+    return BucketMirror(folder, _temporary() / _digest(place) / folder.name)
 
 
 def kept_mirror_of(place: str) -> Mirror:
-    """As `mirror_of`, in the user's folder for caches: what a process that is killed has done is there for the next."""
-    found = storage.path(place)
-    return Mirror(
-        found, found if isinstance(found, Path) else Path(default_cache_dir(), "work", _digest(place), found.name)
-    )
+    """Returns a mirror in the user's folder for caches, where the next process finds the work of a killed one."""
+    folder = to_path(place)
+    if isinstance(folder, Path):
+        return Mirror(folder)
+    return BucketMirror(folder, Path(default_cache_dir(), "work", _digest(place), folder.name))
 
 
 @contextmanager
 def local_copy(place: str | AnyPath) -> Iterator[Path]:
-    """A file on this machine with the content of one that may be in a bucket, for as long as the block runs."""
-    found = storage.path(place)
-    if isinstance(found, Path):
-        yield found
+    """Gives a file on this machine with the content of one that may be in a bucket, for as long as the block runs."""
+    source = to_path(place)
+    if isinstance(source, Path):
+        yield source
         return
     with tempfile.TemporaryDirectory(dir=_temporary()) as folder:
-        copy = Path(folder, found.name)
+        copy = Path(folder, source.name)
         with _writable(copy):
-            storage.download([(found, copy)])
+            download([(source, copy)])
         yield copy
 
 
 def default_cache_dir() -> str:
-    """`cxrflow` in the user's folder for caches."""
+    """Returns `cxrflow` in the user's folder for caches."""
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cxrflow"))
 
 
@@ -196,9 +220,9 @@ def _matches(name: str, pattern: str) -> bool:
 
 
 def _names(folder: Path) -> list[str]:
-    """All files but those that are hidden (not yet renamed into place) or at work."""
-    found = (file.name for file in storage.files(folder))
-    return [name for name in found if not name.startswith("_work/") and "/." not in f"/{name}"]
+    """Returns the names of all files but the hidden ones (not yet renamed into place) and those of the work folder."""
+    names = (file.name for file in list_files(folder))
+    return [name for name in names if not name.startswith("_work/") and "/." not in f"/{name}"]
 
 
 @contextmanager

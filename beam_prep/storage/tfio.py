@@ -17,7 +17,8 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.storage.gcs import READ_AHEAD_BYTES, MissingObjectError, Status
+from beam_prep.storage.file_info import FileInfo
+from beam_prep.storage.gcs import READ_AHEAD_BYTES, MissingObjectError
 
 SCHEMES = ("s3", "az")
 
@@ -73,9 +74,9 @@ class StreamedPath:
             return
         yield from (self / name.rstrip("/") for name in sorted(names))
 
-    def stat(self) -> Status:
+    def info(self) -> FileInfo:
         with self._files() as gfile:
-            return Status(gfile.stat(self.place).length, 0)
+            return FileInfo(self.name, gfile.stat(self.place).length, 0)
 
     def read_bytes(self) -> bytes:
         with self.open() as file:

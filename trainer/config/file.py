@@ -9,7 +9,7 @@ from typing import Any
 
 from beam_prep.console.command_line import Command, parse
 from beam_prep.console.errors import UsageError
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 from trainer.config.presets import read_preset
 from trainer.config.train_flags import TrainFlags
 
@@ -74,7 +74,7 @@ def flags_from_file(path: str) -> list[str]:
         UsageError: the file is absent, not a JSON object, or names a flag that there is not.
     """
     try:
-        content = json.loads(storage.path(path).read_text(encoding="utf-8"))
+        content = json.loads(to_path(path).read_text(encoding="utf-8"))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
     except ValueError as error:

@@ -13,7 +13,7 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
 from beam_prep.dataset.patient_groups import LinkedGroups
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, join
 
@@ -143,7 +143,7 @@ def _near_duplicates(data: str, manifest: Manifest) -> list[tuple[str, str]]:
     """The pairs of records that look the same, by file name."""
     if not manifest.num_near_duplicates:
         return []
-    path = storage.path(data) / NEAR_DUPLICATES_NAME
+    path = to_path(data) / NEAR_DUPLICATES_NAME
     try:
         rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         return [(row["filename"], row["near_duplicate_of"]) for row in rows]

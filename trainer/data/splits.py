@@ -9,8 +9,7 @@ from itertools import accumulate, pairwise
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest, Split
 from beam_prep.dataset.tfrecord import BrokenRecord, scan_frames, size_folder
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import ReadablePath
+from beam_prep.storage.paths import ReadablePath, list_files, to_readable
 from beam_prep.storage.tfio import CREDENTIALS, StreamedPath
 from trainer.config.quiet_start import quiet_start
 
@@ -78,7 +77,7 @@ class SplitSource:
 
 def read_manifest(data: str) -> Manifest:
     """As `Manifest.read`; where TensorFlow is what reads the dataset, it loads quietly."""
-    place = storage.readable(data)
+    place = to_readable(data)
     if isinstance(place, StreamedPath):
         with quiet_start():
             place.load()
@@ -104,8 +103,8 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
         UsageError: the size is not in the dataset, or a shard is missing or has another length than the manifest says.
     """
     shards = manifest.shards(image_size, split)
-    place = storage.readable(data)
-    sizes = {file.name: file.size for file in storage.files(place / size_folder(image_size))}
+    place = to_readable(data)
+    sizes = {file.name: file.size_bytes for file in list_files(place / size_folder(image_size))}
     for shard in shards:
         path, size = place / shard.path, sizes.get(shard.path.rpartition("/")[2])
         if size != shard.size_bytes and not (allow_cut and size is not None):

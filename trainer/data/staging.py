@@ -15,14 +15,15 @@ from pathlib import Path
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest, Shard
 from beam_prep.dataset.tfrecord import file_sha256, frame, scan_frames, write_shard
-from beam_prep.storage import paths as storage
 from beam_prep.storage.mirror import default_cache_dir
+from beam_prep.storage.paths import NUM_TRANSFERS, list_files, to_readable
+from beam_prep.storage.transfer import download
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource, first_broken
 from trainer.report.progress import progress_bar
 
-AT_ONCE = 2 * storage.NUM_TRANSFERS  # shards that a break costs at most
+AT_ONCE = 2 * NUM_TRANSFERS  # shards that a break costs at most
 
 Sources = Mapping[str, SplitSource]
 
@@ -137,7 +138,7 @@ def _chosen(missing: list[tuple[str, Shard]], stage: Stage) -> list[tuple[str, S
     """Those that the limit leaves room for, beside what is in the folder, of whatever dataset."""
     if not stage.max_bytes:
         return missing
-    room = stage.max_bytes - sum(file.size for file in storage.files(Path(stage.folder)))
+    room = stage.max_bytes - sum(file.size_bytes for file in list_files(Path(stage.folder)))
     chosen = []
     for place, shard in missing:
         if shard.size_bytes <= room:
@@ -158,9 +159,7 @@ def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) ->
             for half in halves:
                 half.parent.mkdir(parents=True, exist_ok=True)
             try:
-                storage.download(
-                    [(storage.readable(place), half) for (place, _), half in zip(some, halves, strict=True)]
-                )
+                download([(to_readable(place), half) for (place, _), half in zip(some, halves, strict=True)])
                 for (_, shard), half, copy in zip(some, halves, copies, strict=True):
                     if file_sha256(half) == shard.sha256:
                         with open(half, "rb") as file:

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from beam_prep.console.background import usable_cores
 from beam_prep.dataset import schema
-from beam_prep.storage.cores import usable_cores
 from trainer.data.folds import RecordIndex
 from trainer.data.splits import SplitSource
 from trainer.data.untuned import untuned, untuned_devices

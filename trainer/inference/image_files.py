@@ -11,13 +11,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from beam_prep.console.background import usable_cores
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
 from beam_prep.images.decode import decode
 from beam_prep.images.formats import IMAGE_SUFFIXES, image_files
 from beam_prep.images.pyramid import Pyramid
-from beam_prep.storage import paths as storage
-from beam_prep.storage.cores import usable_cores
+from beam_prep.storage.paths import to_path
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ def find_files(paths: Iterable[str]) -> list[str]:
     """
     found: list[str] = []
     for path in paths:
-        place = storage.path(path)
+        place = to_path(path)
         if not place.exists():
             raise UsageError(f"{path}: expected an image file or a folder of them, found nothing; check the path")
         if not place.is_dir():
@@ -50,7 +50,7 @@ def decode_file(path: str) -> Image.Image:
         ImageError: it can't be read or decoded.
     """
     try:
-        with storage.path(path).open("rb") as file:
+        with to_path(path).open("rb") as file:
             data = file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.storage import paths as storage
 from beam_prep.storage.locks import exclusive
+from beam_prep.storage.paths import to_path
 from trainer.config.commands import ProbeConfig
 from trainer.config.fold import Fold
 from trainer.config.quiet_start import quiet_start
@@ -195,7 +195,7 @@ def _describe(
         "phases": [{**phase, "seconds": seconds}],
         "best": None,
         "probe": {
-            "features_of": str(storage.path(config.run).resolve())
+            "features_of": str(to_path(config.run).resolve())
             if config.run
             else f"{config.arch}, {'random' if random else config.weights} weights",
             "num_features": num_features,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 from trainer.config.commands import EvaluateConfig
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import OperatingPoint
@@ -38,7 +38,7 @@ def open_output(folder: RunFolder, config: EvaluateConfig, described: list[dict[
             f"--run: expected runs of one fold, found {', '.join(sorted(folds))}; what one of them validates on, "
             "another has learnt from"
         )
-    place = storage.path(config.output or "")
+    place = to_path(config.output or "")
     if not place.exists() or (place.is_dir() and not any(place.iterdir())):
         return {}
     try:
@@ -73,6 +73,6 @@ def describe(config: EvaluateConfig, described: list[dict[str, Any]], point: Ope
 
 def _members(config: EvaluateConfig, described: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [
-        {"run": str(storage.path(run).resolve()), "arch": model["arch"], "image_size": model["image_size"]}
+        {"run": str(to_path(run).resolve()), "arch": model["arch"], "image_size": model["image_size"]}
         for run, model in zip(config.run, described, strict=True)
     ]

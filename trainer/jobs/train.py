@@ -65,10 +65,10 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         check_continuation(config, manifest.fingerprint)
         with staged(config, manifest, sources, cluster) as staged_sources:
             with quiet_start():
-                from trainer.training.tf_errors import explained
+                from trainer.training.tf_errors import translate_errors
                 from trainer.training.trainer import Training
             num_workers = len(cluster.workers) if cluster else 1
-            with explained(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
+            with translate_errors(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
                 training = Training(config, manifest, staged_sources)
                 training.run()
                 evaluations = training.evaluate()

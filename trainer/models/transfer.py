@@ -9,8 +9,8 @@ from contextlib import nullcontext
 import keras
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage import paths as storage
 from beam_prep.storage.mirror import local_copy
+from beam_prep.storage.paths import to_path
 
 
 def build(
@@ -53,7 +53,7 @@ def load_base(application: Callable[..., keras.Model], *, image_size: int, weigh
     """
     source = None if weights == "none" else weights
     named = source not in (None, "imagenet")
-    if named and not storage.path(str(source)).is_file():
+    if named and not to_path(str(source)).is_file():
         raise UsageError(f"--weights {source}: expected imagenet, none or the path of a weights file, found no file")
     shape = (image_size, image_size, 3)
     with local_copy(weights) if named else nullcontext() as file:

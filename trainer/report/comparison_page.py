@@ -9,8 +9,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.pages.page import render, write_page
-from beam_prep.storage import paths as storage
-from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.paths import AnyPath, to_path
 from trainer.evaluation.bootstrap import PAIRED_SAMPLES, Difference, paired_difference
 from trainer.evaluation.predictions import SavedPredictions, read_predictions
 from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
@@ -112,7 +111,7 @@ def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
     if split not in numbers or predictions is None:
         known = ", ".join(numbers) or "none"
         raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
-    names = [storage.path(other).resolve().name for other in paths]
+    names = [to_path(other).resolve().name for other in paths]
     name = run.path.resolve().name
     name = name if names.count(name) == 1 else path
     return Compared(run.path, name, model, numbers[split], predictions, place=path)

@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.storage import paths as storage
 from beam_prep.storage.mirror import mirror_of
+from beam_prep.storage.paths import to_path
 from trainer.run.identity import differences
 
 HISTORY_COLUMNS = (
@@ -218,7 +218,7 @@ def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found
         UsageError: it holds a finished run, or an unfinished one of another job, and `overwrite` is off; or it holds
             anything else, or can't be read.
     """
-    folder = storage.path(path)
+    folder = to_path(path)
     job_file = folder / "checkpoints" / "job.json"
     try:
         names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
@@ -274,7 +274,7 @@ def check_empty(output: str) -> Path:
     Raises:
         UsageError: there is something at `output` other than an empty folder.
     """
-    folder = storage.path(output)
+    folder = to_path(output)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise UsageError(f"--output {folder}: expected an empty or absent folder; name another one")
     return mirror_of(output).local

@@ -14,7 +14,7 @@ LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledE
 
 
 @contextmanager
-def explained(batch_size: int, num_replicas: int, cluster: Cluster | None) -> Iterator[None]:
+def translate_errors(batch_size: int, num_replicas: int, cluster: Cluster | None) -> Iterator[None]:
     """Turns failures of the machine into a `RunError` that says what to do.
 
     Args:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import CxrflowError
-from beam_prep.storage.background import repeatedly
 from tuning.report.format import duration, number, settings
 from tuning.report.results import Sweep
 from tuning.report.table import summary, trials_table

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import RunError
-from beam_prep.storage.background import repeatedly
 from beam_prep.storage.mirror import Mirror, mirror_of
 from trainer.run.folder import upload_rank
 from trainer.run.uploads import Uploads
@@ -52,7 +52,7 @@ def _rank(name: str) -> int:
 
 
 @contextmanager
-def worked_at_here(config: SearchConfig) -> Iterator[SearchConfig]:
+def synced_locally(config: SearchConfig) -> Iterator[SearchConfig]:
     """The flags with an output folder of this machine, which is that of the sweep as the bucket has it.
 
     Where the output is on this machine anyway, nothing is done. Else what changes is handed over about once a minute,

@@ -10,17 +10,17 @@ from PIL import Image
 
 from beam_prep import cli
 from beam_prep.config import PrepConfig
-from beam_prep.dataset.image_stats import FEATURES, Traits
+from beam_prep.dataset.image_stats import FEATURES, ImageStats
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.shortcut_audit import Audit, auroc, auroc_by_range, make_audit
 
 
-def traits(**changed) -> Traits:
-    return Traits(800, 600, 75, 5000, 1000, 90_000)._replace(**changed)
+def traits(**changed) -> ImageStats:
+    return ImageStats(800, 600, 75, 5000, 1000, 90_000)._replace(**changed)
 
 
-def patients(of_class: list[list[Traits]]) -> list[tuple[int, int, Traits]]:
+def patients(of_class: list[list[ImageStats]]) -> list[tuple[int, int, ImageStats]]:
     """One image a patient, from the traits of each class."""
     return [
         (label, rank(f"{label}-{i}"), each) for label, members in enumerate(of_class) for i, each in enumerate(members)

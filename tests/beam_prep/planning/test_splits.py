@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.image_stats import ImageStats
 from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.outcomes import Prepared
 from beam_prep.planning.splits import Fractions, assign
@@ -31,7 +31,7 @@ def image(
         perceptual_hash=random.Random(name).getrandbits(256) if look is None else look,
         sums=(),
         spans=(),
-        traits=Traits(100, 100, 90, 5000, 0, 1000),
+        traits=ImageStats(100, 100, 90, 5000, 0, 1000),
     )
 
 

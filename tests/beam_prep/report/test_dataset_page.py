@@ -10,7 +10,7 @@ from PIL import Image
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.example_proto import Record, to_example
-from beam_prep.dataset.image_stats import Traits
+from beam_prep.dataset.image_stats import ImageStats
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.patient_groups import rank
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
@@ -79,7 +79,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         software={"numpy": "9.9.9"},
     ).write(dataset)
     traits = {  # PNEUMONIA is half as wide, in half of the files
-        label: [Traits(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(20)]
+        label: [ImageStats(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(20)]
         for label in (0, 1)
     }
     audited = [

@@ -16,7 +16,7 @@ from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.verify import find_differences
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.storage import mirror
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_path
 
 SIZES = ("--image_sizes", "32", "96", "--num_shards", "2")
 
@@ -76,7 +76,7 @@ def test_salt_and_metadata_come_from_a_bucket_too(bucket, raw, tmp_path):
     manifest = prepare(PrepConfig(input=raw, output=str(tmp_path / "out"), image_sizes=(32,), **more))
     assert manifest.num_records == 80
     assert find_differences(tmp_path / "out") == []
-    assert find_differences(storage.path(bucket.put(tmp_path / "out", "out"))) == []
+    assert find_differences(to_path(bucket.put(tmp_path / "out", "out"))) == []
 
 
 def test_phantoms_are_drawn_into_a_bucket(command, bucket, phantoms):

@@ -6,31 +6,32 @@ import os
 import pytest
 
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.storage import gcs as objects
-from beam_prep.storage import mirror
-from beam_prep.storage import paths as storage
+from beam_prep.storage import gcs, mirror
+from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.gcs import ConflictError, MissingObjectError, ObjectPath
-from beam_prep.storage.mirror import Mirror, local_copy
+from beam_prep.storage.mirror import BucketMirror, local_copy
+from beam_prep.storage.paths import file_info, is_inside, list_files, to_path
+from beam_prep.storage.transfer import download, upload
 
 MEGABYTE = os.urandom(2**20)
 
 
 @pytest.fixture
 def place(bucket) -> ObjectPath:
-    return storage.path(f"{bucket.url}/folder")
+    return to_path(f"{bucket.url}/folder")
 
 
 def test_paths_of_both_kinds():
-    assert str(storage.path("gs://b/one/") / "two/three") == "gs://b/one/two/three"
-    assert storage.path("gs://b/one/two").name == "two"
-    assert storage.path("gs://b") == ObjectPath("b")
-    assert storage.path("some/folder").name == "folder"
+    assert str(to_path("gs://b/one/") / "two/three") == "gs://b/one/two/three"
+    assert to_path("gs://b/one/two").name == "two"
+    assert to_path("gs://b") == ObjectPath("b")
+    assert to_path("some/folder").name == "folder"
     for wrong in ("s3://b/x", "gs://", "gs:///x"):
         with pytest.raises(UsageError, match="expected a path of this machine, or gs://BUCKET/NAME"):
-            storage.path(wrong)
-    assert storage.is_inside(storage.path("gs://b/in/out"), storage.path("gs://b/in"))
-    assert not storage.is_inside(storage.path("gs://b/inside"), storage.path("gs://b/in"))
-    assert not storage.is_inside(storage.path("gs://b/in"), storage.path("in"))
+            to_path(wrong)
+    assert is_inside(to_path("gs://b/in/out"), to_path("gs://b/in"))
+    assert not is_inside(to_path("gs://b/inside"), to_path("gs://b/in"))
+    assert not is_inside(to_path("gs://b/in"), to_path("in"))
 
 
 def test_a_bucket_path_is_never_a_folder_called_gs(place):
@@ -40,26 +41,27 @@ def test_a_bucket_path_is_never_a_folder_called_gs(place):
 
 def test_an_object_and_its_folder(place):
     assert not place.exists()
-    storage.write_text(place / "sub" / "a.txt", "ä text")
+    write_text(place / "sub" / "a.txt", "ä text")
     assert (place / "sub" / "a.txt").read_text() == "ä text"
     assert (place.is_dir(), place.is_file(), (place / "sub" / "a.txt").is_file()) == (True, False, True)
-    assert not storage.path(f"{place}/su").exists(), "the start of a name is no folder"
+    assert not to_path(f"{place}/su").exists(), "the start of a name is no folder"
     assert [child.name for child in place.iterdir()] == ["sub"]
-    (found,) = storage.files(place)
-    assert (found.name, found.size) == ("sub/a.txt", 7)
-    assert storage.stamp_of(place / "sub" / "a.txt") == (found.size, found.stamp)
-    assert storage.stamp_of(place / "absent") == (0, 0)
+    (found,) = list_files(place)
+    assert (found.name, found.size_bytes) == ("sub/a.txt", 7)
+    assert file_info(place / "sub" / "a.txt").stamp == found.stamp
+    with pytest.raises(FileNotFoundError):
+        file_info(place / "absent")
 
 
 def test_a_name_that_leads_out_of_the_folder_is_no_file(bucket, place):
     bucket.write("folder/fine", b"x")
     objects = bucket._storage.objects["hospital"]  # a name that the emulator itself would not take
     objects["folder/../../etc/x"] = {**objects["folder/fine"], "name": "folder/../../etc/x"}
-    assert [found.name for found in storage.files(place)] == ["fine"]
+    assert [found.name for found in list_files(place)] == ["fine"]
 
 
 def test_a_stream_is_written_whole_or_not_at_all(bucket, place):
-    with storage.writing(place / "spool") as file:
+    with open_atomic(place / "spool") as file:
         for _ in range(20):  # more than two chunks
             file.write(MEGABYTE)
         assert not (place / "spool").exists()
@@ -71,7 +73,7 @@ def test_a_stream_is_written_whole_or_not_at_all(bucket, place):
         assert file.read(1) == MEGABYTE[:1]
         generation = f"generation={bucket.generation('folder/spool')}"
     assert generation in bucket.requests[-1], "a stream is of one object, whoever replaces it meanwhile"
-    with pytest.raises(TypeError), storage.writing(place / "broken") as file:
+    with pytest.raises(TypeError), open_atomic(place / "broken") as file:
         file.writelines([MEGABYTE * 9, "no bytes"])
     assert not (place / "broken").exists()
 
@@ -80,14 +82,14 @@ def test_a_stream_is_written_whole_or_not_at_all(bucket, place):
 def test_what_may_pass_is_tried_again(bucket, place, tmp_path, kind):
     (tmp_path / "up").write_bytes(MEGABYTE)
     faults = [bucket.fail("(POST|PUT) /upload", kind=kind, times=2)]
-    storage.upload([(tmp_path / "up", place / "one")], 0)
+    upload([(tmp_path / "up", place / "one")], 0)
     faults.append(bucket.fail("GET .*folder/one", kind=kind, times=2))
-    storage.download([(place / "one", tmp_path / "down")])
+    download([(place / "one", tmp_path / "down")])
     faults.append(bucket.fail("(POST|PUT) /upload", kind=kind, times=2))
-    with storage.writing(place / "two") as file:
+    with open_atomic(place / "two") as file:
         file.write(MEGABYTE * 9)
     faults.append(bucket.fail(r"GET .*/o\?", kind=kind, times=2))
-    assert {found.name for found in storage.files(place)} == {"one", "two"}
+    assert {found.name for found in list_files(place)} == {"one", "two"}
     assert (tmp_path / "down").read_bytes() == MEGABYTE == bucket.files("folder")["one"]
     assert [fault.hits for fault in faults] == [2, 2, 2, 2]
 
@@ -113,9 +115,9 @@ def test_what_does_not_pass_is_one_line_that_names_the_object(bucket, place, tmp
     (tmp_path / "up").write_bytes(b"x")
     for attempt in (
         lambda: (place / "x").read_bytes(),
-        lambda: storage.download([(place / "x", tmp_path / "down")]),
-        lambda: storage.upload([(tmp_path / "up", place / "x")], 0),
-        lambda: storage.write_text(place / "x", "y"),
+        lambda: download([(place / "x", tmp_path / "down")]),
+        lambda: upload([(tmp_path / "up", place / "x")], 0),
+        lambda: write_text(place / "x", "y"),
     ):
         hits = fault.hits
         with pytest.raises(kind, match=rf"^gs://hospital/folder/x: .*{said}") as caught:
@@ -130,34 +132,34 @@ def test_what_does_not_pass_is_one_line_that_names_the_object(bucket, place, tmp
 def test_without_credentials_it_is_said_how_to_get_some(monkeypatch, tmp_path):
     monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
-    objects.client.cache_clear()
+    gcs.client.cache_clear()
     with pytest.raises(RunError, match="gs://b/x: no Google credentials; log in: gcloud auth"):
-        storage.path("gs://b/x").read_bytes()
+        to_path("gs://b/x").read_bytes()
 
 
 def test_damage_on_the_way_is_noticed(bucket, place, tmp_path):
     bucket.write("folder/x", b"whole")
     bucket._storage.objects["hospital"]["folder/x"]["crc32c"] = "AAAAAA=="
     with pytest.raises(RunError, match="gs://hospital/folder/x: its checksum is not that of what came"):
-        storage.download([(place / "x", tmp_path / "down")])
+        download([(place / "x", tmp_path / "down")])
 
 
 def test_an_object_that_somebody_else_has_written_is_not_written_over(bucket, place, tmp_path):
     (tmp_path / "mine").write_text("mine")
-    (found,) = storage.upload([(tmp_path / "mine", place / "x")], 0)
-    assert found.stamp == bucket.generation("folder/x")
-    assert storage.upload([(tmp_path / "mine", place / "x")], 0)[0].stamp == found.stamp, "it is there already"
+    (found,) = upload([(tmp_path / "mine", place / "x")], 0)
+    assert found.version == bucket.generation("folder/x")
+    assert upload([(tmp_path / "mine", place / "x")], 0)[0].version == found.version, "it is there already"
     bucket.write("folder/x", b"theirs")
     (tmp_path / "mine").write_text("newer")
     with pytest.raises(ConflictError, match="somebody else has written it meanwhile"):
-        storage.upload([(tmp_path / "mine", place / "x")], found.stamp)
+        upload([(tmp_path / "mine", place / "x")], found.version)
     assert bucket.files() == {"folder/x": b"theirs"}
 
 
 def test_a_mirror_hands_back_what_changed_in_order_and_removes_what_is_gone(bucket, place, tmp_path):
     for name in ("same", "changed", "gone", "sub/deep", "not fetched"):
         bucket.write(f"folder/{name}", name.encode())
-    home = Mirror(place, tmp_path / "here")
+    home = BucketMirror(place, tmp_path / "here")
     home.fetch("same", "changed", "gone", "sub/*")
     (home.local / "changed").write_text("differs")
     (home.local / "gone").unlink()

@@ -14,7 +14,7 @@ from object_servers import Server, azurite, moto_s3
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.storage import paths as storage
+from beam_prep.storage.paths import to_readable
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
@@ -122,7 +122,7 @@ def test_what_is_missing_or_cut_is_named(server, dataset):
     with pytest.raises(UsageError, match=rf"{gone.name}: expected \d+ bytes, found no file"):
         sources(f"{server.url}/broken")
     with pytest.raises(RunError, match=rf"{server.url}/broken/size-32/{gone.name}: no such object"):
-        storage.readable(f"{server.url}/broken/size-32/{gone.name}").read_bytes()
+        to_readable(f"{server.url}/broken/size-32/{gone.name}").read_bytes()
 
 
 @with_tfio

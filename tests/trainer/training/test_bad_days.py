@@ -15,7 +15,7 @@ from trainer.config.train import TrainConfig
 from trainer.jobs.train import train
 from trainer.run.folder import RunFolder, check_output, open_output
 from trainer.run.identity import job_of
-from trainer.training.tf_errors import explained
+from trainer.training.tf_errors import translate_errors
 
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
 
@@ -48,7 +48,7 @@ def train_limited(dataset, run, *flags, limit: str, at: int) -> subprocess.Compl
 
 
 def test_out_of_memory_says_a_batch_to_try():
-    with pytest.raises(RunError) as error, explained(48, 4, None):
+    with pytest.raises(RunError) as error, translate_errors(48, 4, None):
         tf.zeros([2**22, 2**20])  # 16 TiB
     assert str(error.value).startswith("out of memory with --batch_size 48 over 4 replicas (")
     assert "try --batch_size 24" in str(error.value)

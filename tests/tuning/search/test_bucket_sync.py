@@ -16,7 +16,7 @@ from beam_prep.storage.gcs import ConflictError
 from beam_prep.storage.mirror import mirror_of
 from tuning.config import SearchConfig
 from tuning.search import bucket_sync as sweep_bucket
-from tuning.search.bucket_sync import fetch_shown, worked_at_here
+from tuning.search.bucket_sync import fetch_shown, synced_locally
 from tuning.search.roles import HOST, PORT, TUNER_ID
 
 
@@ -33,7 +33,7 @@ def config(bucket, **flags) -> SearchConfig:
 
 def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, monkeypatch):
     monkeypatch.setattr(sweep_bucket, "HAND_OVER_S", 0.05)
-    with worked_at_here(config(bucket)) as here:
+    with synced_locally(config(bucket)) as here:
         folder = mirror_of(f"{bucket.url}/sweep").local
         assert here.output == str(folder)
         (folder / "oracle").mkdir(parents=True)
@@ -55,14 +55,14 @@ def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket):
         (folder / "oracle" / "oracle.json").write_text("4")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), worked_at_here(config(bucket)) as here:
+    with pytest.raises(KeyboardInterrupt), synced_locally(config(bucket)) as here:
         work(Path(here.output))
     assert bucket.files("sweep") == {"oracle/oracle.json": b"4"}
 
 
 def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket):
     names = ("sweep.json", "oracle/oracle.json", "trials/0000/checkpoints/00000001-model.npz", "trials/0000/model.json")
-    with worked_at_here(config(bucket)):
+    with synced_locally(config(bucket)):
         folder = mirror_of(f"{bucket.url}/sweep").local
         for name in reversed(("trials.csv", *names)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -87,7 +87,7 @@ def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
 
     before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
-        with pytest.raises(ConflictError), worked_at_here(config(bucket)) as here:
+        with pytest.raises(ConflictError), synced_locally(config(bucket)) as here:
             work(Path(here.output))
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -97,7 +97,7 @@ def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
 def test_chief_and_workers_need_a_folder_that_they_share(bucket, monkeypatch):
     variables = {TUNER_ID: "chief", HOST: "localhost", PORT: "1"}
     for flags in ({"role": "chief", "oracle": "localhost:1"}, {}):
-        with pytest.raises(Exception, match="expected a shared folder"), worked_at_here(config(bucket, **flags)):
+        with pytest.raises(Exception, match="expected a shared folder"), synced_locally(config(bucket, **flags)):
             pass
         for name, value in variables.items():
             monkeypatch.setenv(name, value)

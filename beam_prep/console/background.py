@@ -1,7 +1,8 @@
-"""What is done again and again while something else goes on. Standard library only."""
+"""Runs work in the background of a process. Standard library only."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,11 +10,11 @@ from contextlib import contextmanager
 
 @contextmanager
 def repeatedly(act: Callable[[], object], interval_s: float) -> Iterator[None]:
-    """Calls a function every so often, in a thread, for as long as the block runs; then it is called no more.
+    """Calls a function at a fixed interval, in a thread, for as long as the block runs.
 
     Args:
-        act: raises nothing.
-        interval_s: before each call.
+        act: the function to call; it must not raise.
+        interval_s: seconds to wait before every call.
     """
     over = threading.Event()
 
@@ -28,3 +29,8 @@ def repeatedly(act: Callable[[], object], interval_s: float) -> Iterator[None]:
     finally:
         over.set()
         thread.join()
+
+
+def usable_cores() -> int:
+    """Returns the number of processors that this process may use: in a container fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,73 @@
+"""Writes files so that a reader finds the old content or the new one, never half of it. Standard library only.
+
+On this machine a file is written beside its place, put on the disk, and renamed; an object of a bucket appears when its
+upload is finished.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.paths import AnyPath
+
+
+@contextmanager
+def open_atomic(target: AnyPath) -> Iterator[IO[bytes]]:
+    """Opens a file to write, which appears under its name at the end of the block, or not at all if the block fails.
+
+    Raises:
+        OSError: the file can't be written; for an object this is a `RunError`.
+    """
+    if isinstance(target, ObjectPath):
+        with target.writing() as file:
+            yield file
+        return
+    with replacing(target) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+def write_text(target: AnyPath, text: str) -> None:
+    """Writes a text file, whole or not at all, see `open_atomic`."""
+    with open_atomic(target) as file:
+        file.write(text.encode("utf-8"))
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Gives a temporary path beside a file or folder, moved to its place at the end of the block.
+
+    Raises:
+        OSError: the file can't be written; what was there before is untouched.
+    """
+    # Who runs this twice at once (a retry, a backup task) writes two temporary files. Keras looks at the suffix.
+    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}-{target.name}")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield temporary
+        move_into_place(temporary, target)
+    finally:
+        shutil.rmtree(temporary) if temporary.is_dir() else temporary.unlink(missing_ok=True)
+
+
+def move_into_place(temporary: Path, target: Path) -> None:
+    """Renames a file or folder once its content is on the disk: a power cut leaves the old one or the new one."""
+    for path in temporary.rglob("*") if temporary.is_dir() else (temporary,):
+        if path.is_file():
+            _sync(path)
+    os.replace(temporary, target)
+    with suppress(OSError):  # a file system that can't put a folder on the disk
+        _sync(target.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
