@@ -1,1 +1,1 @@
-"""Trainer jobs, sweeps and preparations on Kubernetes."""
+"""Runs trainings, sweeps and preparations on Kubernetes."""

@@ -1,4 +1,4 @@
-"""`python -m k8s COMMAND`."""
+"""Runs `python -m k8s COMMAND`."""
 
 from k8s.cli import main
 

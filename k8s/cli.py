@@ -1,4 +1,4 @@
-"""The commands of `python -m k8s`: only this module prints results."""
+"""Defines the commands of `python -m k8s`; only this module and `commands.py` print."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from trainer.config.file import with_config_file
 
 
 def print_manifest(spec: CommonSpec, more: Sequence[str] = ()) -> None:
-    """Prints the objects as YAML, below the command that makes them."""
+    """Prints the objects of a submission as YAML, below the command that prints them."""
     text = to_yaml(render(spec, more))
     print("# " + shlex.join(["python", "-m", "k8s", *sys.argv[1:]]).replace("\n", "\n# "))
     print(text, end="")
@@ -34,8 +34,8 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Entry point."""
-    command_line.main("k8s", "Trainer jobs, sweeps and preparations on Kubernetes.", COMMANDS, _with_config_file)
+    """Runs the command that the command line names, and exits."""
+    command_line.main("k8s", "Run trainings, sweeps and preparations on Kubernetes.", COMMANDS, _with_config_file)
 
 
 def _with_config_file(arguments: list[str]) -> list[str]:

@@ -1,1 +1,1 @@
-"""A cluster: submit, status, logs, wait, delete."""
+"""Works with submissions in a cluster: submits them, reads status and logs, waits for their end, deletes them."""

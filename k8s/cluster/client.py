@@ -1,4 +1,7 @@
-"""A namespace of a cluster: plain API objects in and out, by the official client, which loads on use."""
+"""Reads and changes the objects in one namespace of a cluster, as plain dicts, by Kubernetes' official client.
+
+The client is large: it is imported when a cluster is connected to.
+"""
 
 from __future__ import annotations
 
@@ -15,21 +18,26 @@ from k8s.cluster.kinds import EVENT, KINDS, POD, Kind, kind_of
 from k8s.render.objects import INSTANCE, Object
 
 CONNECT_S = 10.0
+"""The time limit for a connection to the API server, s."""
 READ_S = 60.0
+"""The time limit for the next bytes of an answer, s."""
 TIMEOUT = {"_request_timeout": (CONNECT_S, READ_S)}
-CORE_VERBS = {"get": "read"}  # as the client calls them
+"""The client's option with both time limits."""
+CORE_VERBS = {"get": "read"}
+"""The API verbs that the client's functions for the core group name otherwise."""
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+"""The file in which a pod is told its own namespace."""
 
 
 def connect(context: str | None = None, namespace: str | None = None) -> Cluster:
-    """The cluster of the kubeconfig, or else the one that this process runs in.
+    """Connects to the cluster of the kubeconfig or, if there is no kubeconfig, to the cluster of this pod.
 
     Args:
-        context: of the kubeconfig; the current one if not given.
-        namespace: that of the context, or of this pod, if not given, or else `default`.
+        context: the context of the kubeconfig; None takes the current one.
+        namespace: the namespace; None takes that of the context or of this pod, or else `default`.
 
     Raises:
-        UsageError: there is no cluster, or no such context.
+        UsageError: no cluster is known, or the kubeconfig has no such context.
     """
     from kubernetes import client, config
     from urllib3.util import Retry
@@ -40,19 +48,19 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
     configuration.retries = Retry(3, connect=1)
     try:
         contexts, current = config.list_kube_config_contexts(config_file=path)
-    except (config.ConfigException, YAMLError, TypeError) as missing:  # TypeError: a list that is none
+    except (config.ConfigException, YAMLError, TypeError) as missing:  # TypeError: the contexts are no list
         if context is not None:
             _no_kubeconfig(path, missing)
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
             _no_kubeconfig(path, missing)
-        of_pod = POD_NAMESPACE.read_text().strip() if POD_NAMESPACE.is_file() else None
-        return Cluster(client.ApiClient(configuration), namespace or of_pod or "default")
-    by_name = {each["name"]: each["context"] for each in contexts}
+        pod_namespace = POD_NAMESPACE.read_text().strip() if POD_NAMESPACE.is_file() else None
+        return Cluster(client.ApiClient(configuration), namespace or pod_namespace or "default")
+    by_name = {entry["name"]: entry["context"] for entry in contexts}
     chosen = context or current["name"]
     if chosen not in by_name:
-        raise UsageError(f"--context {chosen}: expected one of the kubeconfig: {', '.join(sorted(by_name))}")
+        raise UsageError(f"--context {chosen}: expected a context of the kubeconfig: {', '.join(sorted(by_name))}")
     try:
         config.load_kube_config(path, chosen, client_configuration=configuration)
     except (config.ConfigException, OSError) as error:
@@ -68,11 +76,11 @@ def _no_kubeconfig(path: str, why: Exception) -> NoReturn:
 
 
 class Cluster:
-    """A namespace of a cluster. All methods raise the errors of `k8s.cluster.errors`.
+    """One namespace of a cluster. All methods raise the errors of `k8s.cluster.errors`.
 
     Args:
-        api: `kubernetes.client.ApiClient` with host and credentials.
-        namespace: whose objects are meant.
+        api: a `kubernetes.client.ApiClient` with host and credentials.
+        namespace: the namespace that all methods work in.
     """
 
     def __init__(self, api: Any, namespace: str) -> None:
@@ -82,50 +90,55 @@ class Cluster:
         self.host = str(api.configuration.host)
         self._api = api
         self._core: Any = client.CoreV1Api(api)
-        self._grouped: Any = client.CustomObjectsApi(api)  # serves the objects of all groups, not of CRDs only
-        # Of a failed connection the user gets one line, not one for each retry.
+        self._grouped: Any = client.CustomObjectsApi(api)  # serves all API groups, not only CRDs
+        # urllib3 would warn at each retry of a connection; the user gets one error line at the end.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
     def create(self, obj: Object, *, dry_run: bool = False) -> None:
         """Creates an object; a field that the API does not know is an error.
 
         Args:
-            obj: with apiVersion, kind, metadata.name and spec.
-            dry_run: all the server's checks, but nothing is made.
+            obj: an object with apiVersion, kind, metadata.name and spec.
+            dry_run: True makes the server check the object without creating it.
 
         Raises:
-            NameInUse: there is one of this kind and name. The server says so after all its other checks.
+            NameInUse: an object of this kind and name exists, and passed all other checks of the server.
         """
         options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
         self._call("create", kind_of(obj), obj["metadata"]["name"], body=obj, field_validation="Strict", **options)
 
     def find(self, kind: Kind, selector: str = "") -> tuple[list[Object], str]:
-        """Objects of a kind by labels, and the version of the list, for `changes`."""
+        """Returns the objects of a kind that have some labels, and the version of the list, which `changes` takes."""
         answer = self._call("list", kind, label_selector=selector)
         return answer.get("items") or [], answer["metadata"].get("resourceVersion", "")
 
     def objects(self, name: str) -> list[Object]:
-        """All that the submission `name` made and that is still there, without pods."""
-        found = []
+        """Returns all objects of the submission `name` that exist, without pods."""
+        objects: list[Object] = []
         for kind_name, kind in KINDS.items():
             try:
                 items, _ = self.find(kind, f"{INSTANCE}={name}")
-            except NotThere:  # JobSet is not in every cluster
+            except NotThere:  # JobSet is not installed in every cluster
                 continue
-            found += [{**item, "kind": kind_name} for item in items]  # in lists the server leaves the kind out
-        return found
+            objects += [{**item, "kind": kind_name} for item in items]  # in lists the server leaves the kind out
+        return objects
 
     def pods(self, name: str) -> list[Object]:
-        """The pods of a submission, oldest first."""
+        """Returns the pods of a submission, oldest first."""
         items, _ = self.find(POD, f"{INSTANCE}={name}")
         return sorted(items, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]))
 
     def events(self) -> list[Object]:
-        """The events of the namespace."""
+        """Returns the events of the namespace."""
         return self.find(EVENT)[0]
 
     def delete(self, obj: Object, *, foreground: bool) -> bool:
-        """Asks for an object to be deleted, what it owns before it or after it; False if there is none."""
+        """Asks the server to delete an object; returns False if it does not exist.
+
+        Args:
+            obj: the object.
+            foreground: True deletes its dependents first, such as the pods of a Job; False deletes them afterwards.
+        """
         policy = "Foreground" if foreground else "Background"
         name = obj["metadata"]["name"]
         try:
@@ -135,9 +148,10 @@ class Cluster:
         return True
 
     def changes(self, kind: Kind, selector: str, version: str, timeout_s: float) -> Iterator[Object]:
-        """The objects of a kind that change after a version of their list, for at most `timeout_s`.
+        """Yields the objects of a kind that change after a version of their list, for at most `timeout_s`.
 
-        Ends without an error also where the connection breaks or the server has forgotten the version: list again.
+        Ends without an error if the connection breaks or the server has forgotten the version; then the caller lists
+        the objects again.
         """
         from kubernetes.client.exceptions import ApiException
         from kubernetes.watch import Watch
@@ -148,7 +162,7 @@ class Cluster:
         options = {"label_selector": selector, "resource_version": version, "timeout_seconds": seconds}
         with translate_errors(f"watch {kind.resource} in namespace {self.namespace}", self.host):
             try:
-                # As plain objects, too: the client's models refuse what they do not know.
+                # Plain dicts: the client's models refuse values that they do not know.
                 for event in Watch(return_type="object").stream(
                     function, *place, **options, _request_timeout=(CONNECT_S, seconds + CONNECT_S)
                 ):
@@ -160,16 +174,16 @@ class Cluster:
                     raise
 
     def log(self, pod: str, container: str, *, follow: bool, since_s: int | None, tail: int | None) -> Iterator[str]:
-        """The lines of a container's log, each with its time in front (RFC 3339, a space).
+        """Yields the lines of a container's log, with the time of the line (RFC 3339) and a space in front.
 
-        Ends also where the connection breaks or nothing comes for a minute: ask again.
+        Ends without an error if the connection breaks or no line comes for `READ_S`; then the caller reads again.
 
         Args:
-            pod: its name.
-            container: of the pod.
-            follow: stay until the container ends.
-            since_s: nothing older.
-            tail: so many lines from the end.
+            pod: the name of the pod.
+            container: the name of the container.
+            follow: True waits for further lines until the container ends.
+            since_s: the age of the oldest line, s; None reads from the beginning.
+            tail: the number of lines at the end; None reads all.
         """
         from urllib3.exceptions import ProtocolError, ReadTimeoutError
 
@@ -191,11 +205,11 @@ class Cluster:
             except (ProtocolError, ReadTimeoutError):
                 return
             finally:
-                answer.close()  # or what is unread would be taken for the next answer
+                answer.close()  # or unread bytes would be taken for the next answer
                 answer.release_conn()
 
     def may(self, verb: str, kind: Kind, subresource: str = "") -> bool:
-        """Whether the credentials allow a verb on a kind in this namespace (SelfSubjectAccessReview)."""
+        """Returns True if the credentials allow a verb on a kind in this namespace (SelfSubjectAccessReview)."""
         from kubernetes import client
 
         attributes = {"namespace": self.namespace, "verb": verb, "group": kind.group, "resource": kind.plural}
@@ -209,7 +223,7 @@ class Cluster:
         return bool(answer["status"].get("allowed"))
 
     def has_namespace(self) -> bool:
-        """Whether the namespace exists."""
+        """Returns True if the namespace exists."""
         try:
             self._answer(f"get namespaces {self.namespace}", self._core.read_namespace, self.namespace)
         except NotThere:
@@ -217,24 +231,24 @@ class Cluster:
         return True
 
     def nodes(self) -> list[Object]:
-        """All nodes of the cluster."""
+        """Returns all nodes of the cluster."""
         return self._answer("list nodes", self._core.list_node).get("items") or []
 
     def api_groups(self) -> dict[str, list[str]]:
-        """The groups of the API, each with its versions, the preferred one first."""
+        """Returns the versions of every API group by its name, the preferred version first."""
         from kubernetes import client
 
         answer = self._answer("list the kinds of the API", client.ApisApi(self._api).get_api_versions)
         return {
             group["name"]: [
                 group["preferredVersion"]["version"],
-                *(each["version"] for each in group["versions"] if each != group["preferredVersion"]),
+                *(version["version"] for version in group["versions"] if version != group["preferredVersion"]),
             ]
             for group in answer["groups"]
         }
 
     def get(self, kind: Kind, name: str) -> Object | None:
-        """An object of the namespace; None if there is none of that name."""
+        """Returns an object of the namespace by its name; None if it does not exist."""
         try:
             return self._call("get", kind, name, named=True)
         except NotThere:
@@ -250,21 +264,21 @@ class Cluster:
         return self._answer(" ".join(filter(None, words)), function, *place, **options)
 
     def _function(self, verb: str, kind: Kind) -> tuple[Callable[..., Any], tuple[str, ...]]:
-        """The client's function for a kind, and the arguments that say where its objects are."""
+        """Returns the client's function for a verb on a kind, and the arguments that say where the objects are."""
         if kind.group:
             function = getattr(self._grouped, f"{verb}_namespaced_custom_object")
             return function, (kind.group, kind.version, self.namespace, kind.plural)
         return getattr(self._core, f"{CORE_VERBS.get(verb, verb)}_namespaced_{kind.singular}"), (self.namespace,)
 
     def _answer(self, what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Object:
-        """The server's JSON as it is: fields that this client's models do not know are not lost."""
+        """Returns the server's JSON as it is, with the fields that this client's models do not know."""
         with translate_errors(what, self.host):
             answer = function(*arguments, **options, **TIMEOUT, _preload_content=False)
             return json.loads(answer.data)
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:
-    """Text in chunks to its lines, the last one also without a line feed."""
+    """Yields the lines of a text that comes in chunks, also a last line without a line feed."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")

@@ -1,14 +1,14 @@
-"""What the API server answers, as the errors that a user meets.
+"""Translates failed requests to the API server into the errors that a user meets.
 
 CxrflowError
 ├── UsageError
 │   ├── NameInUse       an object of that name exists
-│   ├── NotAllowed      401, or 403 by the access rules or an admission check
+│   ├── NotAllowed      HTTP 401, or 403 by the access rules or an admission check
 │   └── NotThere        the object, its namespace, or its kind (the CRD) does not exist
 └── RunError
-    ├── OverQuota       403 by a quota
+    ├── OverQuota       HTTP 403 by a quota
     ├── NotStarted      a container has no log yet
-    └── Unreachable     no answer, or one that says try again
+    └── Unreachable     no answer, or an answer that says try again
 """
 
 from __future__ import annotations
@@ -25,15 +25,17 @@ if TYPE_CHECKING:
     from kubernetes.client.exceptions import ApiException
 
 JOBSET_INSTALL = "https://jobset.sigs.k8s.io/docs/installation"
+ASK_FOR_ROLE = "ask for a Role with this verb (on GKE roles/container.developer has it)"
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
+"""The HTTP codes after which the same request may succeed later."""
 
 
 class NameInUse(UsageError):
-    """An object of that name exists."""
+    """An object of that name exists in the namespace."""
 
 
 class NotAllowed(UsageError):
-    """The credentials are refused, or do not allow this."""
+    """The cluster refuses the credentials, or they do not allow the request."""
 
 
 class NotThere(UsageError):
@@ -41,15 +43,15 @@ class NotThere(UsageError):
 
 
 class OverQuota(RunError):
-    """A quota of the namespace is used up."""
+    """A quota of the namespace does not allow another object."""
 
 
 class NotStarted(RunError):
-    """A container waits for its start."""
+    """A container has not started, and so has no log."""
 
 
 class Unreachable(RunError):
-    """The cluster does not answer, or says that it can't just now."""
+    """The cluster does not answer, or answers that it can't serve the request now."""
 
 
 def one_line(text: str) -> str:
@@ -57,13 +59,18 @@ def one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def no_namespace(name: str) -> str:
+    """Returns the message that a namespace does not exist, and how to create it."""
+    return f"there is no namespace {name}; create it: kubectl create namespace {name}"
+
+
 @contextmanager
 def translate_errors(what: str, host: str) -> Iterator[None]:
-    """Turns what the client throws within the block into one of the errors above.
+    """Translates the exceptions that Kubernetes' client raises in the block into the errors of this module.
 
     Args:
-        what: what is being done, such as `create jobs.batch train in namespace team`.
-        host: URL of the API server.
+        what: the request in words, such as `create jobs.batch train in namespace team`.
+        host: the URL of the API server.
     """
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
@@ -77,31 +84,31 @@ def translate_errors(what: str, host: str) -> Iterator[None]:
 
 
 def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
-    """One answer of the API server to the error that a user meets; see `translate_errors`."""
+    """Returns the error that a user meets for a refusal by the API server; see `translate_errors`."""
     status = _status_of(error)
-    said = one_line(str(status.get("message") or error.reason or error.status))
-    if not error.status:  # the client's way to say that TLS failed
-        return _unreachable(host, said)
-    if error.status == 400 and "waiting to start" in said:
-        return NotStarted(f"can't {what}: {said}")
+    message = one_line(str(status.get("message") or error.reason or error.status))
+    if not error.status:  # the client has no HTTP code where TLS failed
+        return _unreachable(host, message)
+    if error.status == 400 and "waiting to start" in message:
+        return NotStarted(f"can't {what}: {message}")
     if error.status == 401:
         return NotAllowed(
             f"can't {what}: {host} refuses the credentials (401); log in again, on GKE with: gcloud auth login, "
             "then gcloud container clusters get-credentials CLUSTER"
         )
     if error.status == 403:
-        return _forbidden(said, what)
+        return _forbidden(message, what)
     if error.status == 404:
-        return _not_found(status, said, what)
+        return _not_found(status, message, what)
     if error.status == 409 and status.get("reason") == "AlreadyExists":
-        return NameInUse(f"can't {what}: the name is in use; take another one, or delete what has it")
+        return NameInUse(f"can't {what}: the name is in use; take another name, or delete the object that has it")
     if error.status in TRY_AGAIN:
-        return Unreachable(f"can't {what}: {host} answers {error.status}: {said}; try again")
-    return UsageError(f"can't {what}: {said}")
+        return Unreachable(f"can't {what}: {host} answers {error.status}: {message}; try again")
+    return UsageError(f"can't {what}: {message}")
 
 
 def _status_of(error: ApiException) -> dict[str, Any]:
-    """The Status object in an answer; empty where there is none (a path that the server does not know)."""
+    """Returns the Status object in an answer; empty if it has none (the server does not know the path)."""
     try:
         content = json.loads(error.body or "")
     except (TypeError, ValueError):
@@ -109,29 +116,25 @@ def _status_of(error: ApiException) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _forbidden(said: str, what: str) -> CxrflowError:
-    quota = re.search(r"(exceeded|insufficient) quota.*", said)
+def _forbidden(message: str, what: str) -> CxrflowError:
+    quota = re.search(r"(exceeded|insufficient) quota.*", message)
     if quota:
         return OverQuota(f"can't {what}: {quota[0]}; wait for other jobs to end, ask for less, or raise the quota")
-    denied = re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', said)
+    denied = re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', message)
     if denied:
         user, verb, resource = denied.groups()
-        return NotAllowed(
-            f"can't {what}: user {user} may not {verb} {resource}; ask for a Role with this verb "
-            "(on GKE roles/container.developer has it)"
-        )
-    return NotAllowed(f"can't {what}: {said}")
+        return NotAllowed(f"can't {what}: user {user} may not {verb} {resource}; {ASK_FOR_ROLE}")
+    return NotAllowed(f"can't {what}: {message}")
 
 
-def _not_found(status: dict[str, Any], said: str, what: str) -> CxrflowError:
+def _not_found(status: dict[str, Any], message: str, what: str) -> CxrflowError:
     details = status.get("details") or {}
     if details.get("kind") == "namespaces":
-        name = details.get("name")
-        return NotThere(f"can't {what}: there is no namespace {name}; make it: kubectl create namespace {name}")
+        return NotThere(f"can't {what}: {no_namespace(details.get('name'))}")
     if not details.get("name"):
         how = f"; install JobSet, see {JOBSET_INSTALL}" if "jobsets" in what else ""
         return NotThere(f"can't {what}: the cluster does not know this kind of object{how}")
-    return NotThere(f"can't {what}: {said}")
+    return NotThere(f"can't {what}: {message}")
 
 
 def _unreachable(host: str, why: str) -> Unreachable:

@@ -1,4 +1,4 @@
-"""The kinds of objects that a submission makes, and where each lives in the API."""
+"""Defines the kinds of objects that a submission has, with their places in the API."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from k8s.render.objects import Object
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of object.
+    """A kind of API object.
 
     Attributes:
-        plural: its resource, such as `jobs`.
-        group: `""` for the core group.
-        version: of the group.
-        singular: what the client calls it (core group only).
+        plural: the name of the resource, such as `jobs`.
+        group: the API group; `""` is the core group.
+        version: the version of the group.
+        singular: the word for the kind in the names of the client's functions (core group only).
     """
 
     plural: str
@@ -26,7 +26,7 @@ class Kind:
 
     @property
     def resource(self) -> str:
-        """As kubectl and the access rules name it, such as `jobs.batch`."""
+        """The resource as kubectl and the access rules name it, such as `jobs.batch`."""
         return f"{self.plural}.{self.group}" if self.group else self.plural
 
 
@@ -37,7 +37,7 @@ KINDS = {
     "Service": Kind("services", singular="service"),
     "NetworkPolicy": Kind("networkpolicies", "networking.k8s.io"),
 }
-"""All that a submission makes, in the order in which it is deleted: first what runs."""
+"""The kinds of objects that a submission creates, in the order of their deletion: first those that run."""
 
 POD = Kind("pods", singular="pod")
 EVENT = Kind("events", singular="event")
@@ -46,10 +46,10 @@ SERVICE_ACCOUNT = Kind("serviceaccounts", singular="service_account")
 
 
 def kind_of(obj: Object) -> Kind:
-    """The kind of an object.
+    """Returns the kind of an object.
 
     Raises:
-        UsageError: it is none that a submission makes.
+        UsageError: a submission has no objects of this kind.
     """
     try:
         return KINDS[obj["kind"]]
@@ -58,5 +58,10 @@ def kind_of(obj: Object) -> Kind:
 
 
 def title(obj: Object) -> str:
-    """An object for people, such as `Job train`."""
+    """Returns the kind and the name of an object for a message, such as `Job train`."""
     return f"{obj['kind']} {obj['metadata']['name']}"
+
+
+def labels_of(obj: Object) -> dict[str, str]:
+    """Returns the labels of an object."""
+    return obj["metadata"].get("labels") or {}

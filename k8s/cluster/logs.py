@@ -1,4 +1,4 @@
-"""The logs of a submission: of all its pods, also of those that are yet to come, each line once."""
+"""Reads the logs of all pods of a submission, also of pods that start later; every line comes once."""
 
 from __future__ import annotations
 
@@ -18,9 +18,12 @@ from k8s.cluster.status import find_objects, overall_state, pod_state
 from k8s.cluster.waiting import PATIENCE_S, RETRY_S
 from k8s.render.objects import Object
 
-FINAL_TRIES = 5  # of the log of a pod that has ended, whose node may be gone
-CLOCK_SKEW_S = 60  # between this machine and the cluster
+FINAL_TRIES = 5
+"""The number of attempts to read the log of a pod that has ended, whose node may be gone."""
+CLOCK_SKEW_S = 60
+"""The largest difference between the clocks of this machine and of the cluster, s."""
 DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
+"""The annotation that names the container whose log is meant."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,9 @@ class LogLine:
     """One line of a log.
 
     Attributes:
-        pod: whose.
-        text: without its time.
-        num_pods: how many pods have been seen so far; with several, a line wants its pod in front.
+        pod: the name of the pod that wrote the line.
+        text: the line without its time.
+        num_pods: the number of pods seen so far; with several, the name of the pod belongs in front of a line.
     """
 
     pod: str
@@ -39,34 +42,36 @@ class LogLine:
 
 
 def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | None = None) -> Iterator[LogLine]:
-    """The lines of all pods of a submission: pod by pod, or with `follow` as they come, until its work has ended.
+    """Yields the log lines of all pods of a submission, pod by pod or, with `follow`, as they are written.
 
     Args:
-        cluster: where it is.
-        name: of it.
-        follow: stay, through restarts of containers and pods and through connections that break.
-        tail: of each pod so many lines from the end; None: all.
+        cluster: the namespace of the submission.
+        name: the name of the submission.
+        follow: True waits for further lines until all work of the submission has ended, through restarts of
+            containers and pods and through broken connections.
+        tail: the number of lines at the end of each log; None reads all.
 
     Raises:
-        UsageError: there is no submission of that name.
-        CxrflowError: see `k8s.cluster.errors`.
+        UsageError: the namespace has no submission of that name.
+        CxrflowError: the logs can't be read; see `k8s.cluster.errors`.
     """
     find_objects(cluster, name)
     if follow:
-        yield from _Following(cluster, name, tail).lines()
+        yield from _Follower(cluster, name, tail).lines()
         return
     pods = [pod for pod in cluster.pods(name) if _has_started(pod)]
     for pod in pods:
-        with contextlib.suppress(NotThere, NotStarted):  # since the list was made
+        with contextlib.suppress(NotThere, NotStarted):  # it ended after the list was made
             for text in _PodLog(cluster, pod, tail).read(follow=False):
                 yield LogLine(pod["metadata"]["name"], text, len(pods))
 
 
 class _PodLog:
-    """The log of one pod, which can be read again from where it was left.
+    """The log of one pod; a second read continues after the last line of the first.
 
     Attributes:
-        is_final: whether no line will be added any more.
+        name: the name of the pod.
+        is_final: True if no line will be added.
     """
 
     def __init__(self, cluster: Cluster, pod: Object, tail: int | None) -> None:
@@ -76,22 +81,22 @@ class _PodLog:
         self._container = annotations.get(DEFAULT_CONTAINER) or pod["spec"]["containers"][0]["name"]
         self._cluster = cluster
         self._tail = tail
-        self._last = ("", "")  # time of the last line that was read
+        self._last = ("", "")  # the time of the last line that was read
 
     def read(self, *, follow: bool) -> Iterator[str]:
-        """The lines that were not read yet."""
+        """Yields the lines that were not read before."""
         since_s = _seconds_since(self._last[0]) + CLOCK_SKEW_S if self._last[0] else None
         tail = None if since_s else self._tail
         for line in self._cluster.log(self.name, self._container, follow=follow, since_s=since_s, tail=tail):
             stamp, _, text = line.partition(" ")
-            when = _sortable(stamp)
-            if when > self._last:
-                self._last = when
+            time_key = _time_key(stamp)
+            if time_key > self._last:
+                self._last = time_key
                 yield text
 
 
-class _Following:
-    """A thread for each pod, whose lines meet in a queue; pods are listed again and again."""
+class _Follower:
+    """Follows the logs of all pods: one thread a pod writes its lines to a queue, and pods are listed repeatedly."""
 
     def __init__(self, cluster: Cluster, name: str, tail: int | None) -> None:
         self._cluster = cluster
@@ -102,22 +107,22 @@ class _Following:
         self._queue: queue.Queue[tuple[str, str] | CxrflowError] = queue.Queue()
 
     def lines(self) -> Iterator[LogLine]:
-        """Until the work has ended and all logs are read."""
-        reached = time.monotonic()
+        """Yields log lines until the work has ended and all logs are read."""
+        last_answer = time.monotonic()
         while True:
             try:
-                is_over = self._look_for_pods()
-                reached = time.monotonic()
+                is_over = self._follow_new_pods()
+                last_answer = time.monotonic()
             except Unreachable:
                 is_over = False
-                if time.monotonic() - reached > PATIENCE_S:
+                if time.monotonic() - last_answer > PATIENCE_S:
                     raise
-            yield from self._drain(0 if is_over else RETRY_S)
+            yield from self._queued_lines(0 if is_over else RETRY_S)
             if is_over and self._queue.empty():
                 return
 
-    def _look_for_pods(self) -> bool:
-        """Starts to read pods that have started; whether all work has ended and all logs are read."""
+    def _follow_new_pods(self) -> bool:
+        """Starts a thread for each pod that has started; returns True if all work has ended and all logs are read."""
         work_ended = overall_state(self._cluster.objects(self._name)) in (None, "complete", "failed")
         pods = {pod["metadata"]["name"]: pod for pod in self._cluster.pods(self._name)}
         for name, pod in pods.items():
@@ -134,7 +139,7 @@ class _Following:
         return work_ended and not reading and not starting
 
     def _read(self, log: _PodLog) -> None:
-        """Reads one pod to its end; runs in a thread of its own."""
+        """Reads the log of one pod to its end; runs in a thread of its own."""
         tries = 0
         while True:
             was_final = log.is_final
@@ -143,7 +148,7 @@ class _Following:
                     self._queue.put((log.name, text))
             except NotThere:
                 return
-            except (NotStarted, Unreachable):  # whether it is for long, the list of pods tells
+            except (NotStarted, Unreachable):  # try again, until the list of pods says that the pod has ended
                 tries += log.is_final
                 was_final = tries > FINAL_TRIES
             except CxrflowError as error:
@@ -153,33 +158,32 @@ class _Following:
                 return
             time.sleep(RETRY_S)
 
-    def _drain(self, wait_s: float) -> Iterator[LogLine]:
-        """The lines that come within a time.
+    def _queued_lines(self, wait_s: float) -> Iterator[LogLine]:
+        """Yields the lines that come to the queue within a time.
 
         Raises:
-            CxrflowError: a log can't be read at all.
+            CxrflowError: the log of a pod can't be read.
         """
-        until = time.monotonic() + wait_s
+        deadline = time.monotonic() + wait_s
         while True:
             try:
-                found = self._queue.get(timeout=max(0.0, until - time.monotonic()))
+                item = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 return
-            if isinstance(found, CxrflowError):
-                raise found
-            yield LogLine(*found, num_pods=len(self._logs))
+            if isinstance(item, CxrflowError):
+                raise item
+            yield LogLine(*item, num_pods=len(self._logs))
 
 
 def _has_started(pod: Object) -> bool:
-    """Whether a container of a pod runs or ran."""
+    """Returns True if a container of a pod is running or has run."""
     containers = (pod.get("status") or {}).get("containerStatuses") or []
-    return any(
-        {"running", "terminated"} & {*(each.get("state") or {}), *(each.get("lastState") or {})} for each in containers
-    )
+    states = {state for container in containers for key in ("state", "lastState") for state in container.get(key) or ()}
+    return not states.isdisjoint(("running", "terminated"))
 
 
-def _sortable(stamp: str) -> tuple[str, str]:
-    """A time in RFC 3339 to what sorts by time: some servers leave zeros at the end of the fraction out."""
+def _time_key(stamp: str) -> tuple[str, str]:
+    """Returns a key that orders times in RFC 3339, whose fractions some servers write without zeros at the end."""
     parts = re.match(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?", stamp)
     return (parts[1], (parts[2] or "").ljust(9, "0")) if parts else ("", "")
 

@@ -9,6 +9,7 @@ from typing import Literal
 from beam_prep.console.errors import UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import NotAllowed, one_line
+from k8s.cluster.kinds import labels_of
 from k8s.render.objects import QUEUE_LABEL, Object
 
 State = Literal["complete", "failed", "running", "suspended", "pending", "deleting"]
@@ -146,7 +147,7 @@ def explain_object(obj: Object, events: Sequence[Object]) -> str:
         event = _last_event(events, obj, reasons=("FailedCreate",)) or _last_workload_event(events, obj)
         if event:
             return _reason(event)
-        queue = (obj["metadata"].get("labels") or {}).get(QUEUE_LABEL)
+        queue = labels_of(obj).get(QUEUE_LABEL)
         if queue and "Suspended" in holding:
             return f"waits in queue {queue}"
     return ""

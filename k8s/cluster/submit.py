@@ -1,4 +1,4 @@
-"""Sending objects to the cluster: all are checked by the server before the first is made."""
+"""Creates and deletes the objects of a submission; the server checks all of them before the first is created."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Callable, Sequence
 from beam_prep.console.errors import CxrflowError, UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import NameInUse, Unreachable
-from k8s.cluster.kinds import title
+from k8s.cluster.kinds import labels_of, title
 from k8s.cluster.status import overall_state
 from k8s.cluster.waiting import wait_until_gone
 from k8s.render.objects import INSTANCE, Object
 
 GONE_S = 600.0
-"""How long `--replace` and `delete` wait by default: the grace period of a pod and more."""
+"""The time that `--replace` waits for the old objects to be gone, s; longer than the grace period of a pod."""
 
 
 def submit(
@@ -23,56 +23,56 @@ def submit(
     replace: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> None:
-    """Creates the objects of one submission, in order: all of them, or none.
+    """Creates the objects of one submission in order: all of them, or none.
 
-    Every one goes through a dry run of the server first (schema, unknown fields, permissions, quotas, admission). What
-    is there under the same name is deleted only after that, and if a later object can't be made, what this call made
-    is deleted again.
+    First all objects pass a dry run of the server (schema, unknown fields, permissions, quotas, admission). Only then
+    is an older submission of the same name deleted. If an object can't be created after all, those that this call
+    created are deleted again.
 
     Args:
-        cluster: where to.
-        objects: as rendered; all with the same label `app.kubernetes.io/instance`.
-        replace: delete what is there under the same name, wait until it is gone, and take its place.
-        tell: is called with each thing done, as a line.
+        cluster: the namespace to create the objects in.
+        objects: the rendered objects; all have the same label `app.kubernetes.io/instance`.
+        replace: True deletes an older submission of the same name, waits until it is gone, and takes its place.
+        tell: is called with a line about each step.
 
     Raises:
-        NameInUse: something is there under that name, and `replace` is off; or it belongs to something else.
-        CxrflowError: see `k8s.cluster.errors`; the message says what is left behind, if anything is.
+        NameInUse: the name is in use, and `replace` is off or the object of that name is not of a submission.
+        CxrflowError: an object can't be created, see `k8s.cluster.errors`; the message names what is left behind.
     """
     name = _submission_name(objects)
-    there = cluster.objects(name)
-    if there and not replace:
+    old = cluster.objects(name)
+    if old and not replace:
         raise NameInUse(
-            f"--name {name} is in use in namespace {cluster.namespace}: {', '.join(map(title, there))} "
-            f"({overall_state(there) or 'no work'}); take another name, or --replace, which deletes it first"
+            f"--name {name} is in use in namespace {cluster.namespace}: {', '.join(map(title, old))} "
+            f"({overall_state(old) or 'no work'}); take another name, or --replace, which deletes it first"
         )
-    ours = {title(obj) for obj in there}
+    replaced = {title(obj) for obj in old}
     for obj in objects:
         try:
             cluster.create(obj, dry_run=True)
-        except NameInUse:  # the last thing that a server checks: all else is well
-            if title(obj) not in ours:
+        except NameInUse:  # the server checks the name last: all else is well
+            if title(obj) not in replaced:
                 raise
-    if there:
-        tell(f"replacing {name}: waiting until {', '.join(map(title, there))} and its pods are gone")
-        delete(cluster, there, name, timeout_s=GONE_S)
+    if old:
+        tell(f"replacing {name}: waiting until {', '.join(map(title, old))} and its pods are gone")
+        delete(cluster, old, name, timeout_s=GONE_S)
     _create_all(cluster, name, objects, tell)
 
 
 def delete(
     cluster: Cluster, objects: Sequence[Object], name: str, *, foreground: bool = True, timeout_s: float | None
 ) -> None:
-    """Deletes the objects of a submission and, in time, their pods.
+    """Deletes the objects of a submission, and with them their pods.
 
     Args:
-        cluster: where they are.
-        objects: all of them.
-        name: of the submission.
-        foreground: an object goes after its pods; otherwise it goes at once, and the pods follow.
-        timeout_s: wait at most so long until all is gone; 0: do not wait.
+        cluster: the namespace of the objects.
+        objects: all objects of the submission.
+        name: the name of the submission.
+        foreground: True deletes the pods of an object before it; False deletes the object at once and then its pods.
+        timeout_s: the longest wait until all objects and pods are gone, s; 0 does not wait, None waits forever.
 
     Raises:
-        RunError: the time is over.
+        RunError: the objects or pods were not gone in time.
     """
     for obj in objects:
         cluster.delete(obj, foreground=foreground)
@@ -81,12 +81,12 @@ def delete(
 
 
 def _submission_name(objects: Sequence[Object]) -> str:
-    """The name of the submission that objects belong to.
+    """Returns the name of the submission that objects belong to.
 
     Raises:
-        UsageError: there are no objects, or they do not carry one name.
+        UsageError: there are no objects, or their labels name several submissions or none.
     """
-    names = {(obj["metadata"].get("labels") or {}).get(INSTANCE) for obj in objects}
+    names = {labels_of(obj).get(INSTANCE) for obj in objects}
     (name,) = names if len(names) == 1 else (None,)
     if not name:
         raise UsageError(f"expected objects with one and the same label {INSTANCE}; found {sorted(map(str, names))}")
@@ -94,32 +94,32 @@ def _submission_name(objects: Sequence[Object]) -> str:
 
 
 def _create_all(cluster: Cluster, name: str, objects: Sequence[Object], tell: Callable[[str], None]) -> None:
-    made: list[Object] = []
+    created: list[Object] = []
     for obj in objects:
         try:
             cluster.create(obj)
         except CxrflowError as error:
-            # Of an object whose answer was lost nobody knows whether it was made.
-            said = _undo(cluster, name, [*made, obj] if isinstance(error, Unreachable) else made)
-            raise type(error)("; ".join([str(error), *said])) from None
+            # If no answer came, the object may have been created all the same.
+            outcome = _undo(cluster, name, [*created, obj] if isinstance(error, Unreachable) else created)
+            raise type(error)("; ".join([str(error), *outcome])) from None
         except KeyboardInterrupt:
-            for line in _undo(cluster, name, [*made, obj]):
+            for line in _undo(cluster, name, [*created, obj]):
                 tell(line)
             raise
-        made.append(obj)
+        created.append(obj)
         tell(f"created {title(obj)}")
 
 
-def _undo(cluster: Cluster, name: str, made: Sequence[Object]) -> list[str]:
-    """Deletes objects again and says which are gone and which are left."""
-    gone, left = [], []
-    for obj in reversed(made):
+def _undo(cluster: Cluster, name: str, created: Sequence[Object]) -> list[str]:
+    """Deletes the objects that were created, and returns lines that name the deleted and the remaining ones."""
+    deleted, left = [], []
+    for obj in reversed(created):
         try:
             if cluster.delete(obj, foreground=False):
-                gone.append(obj)
+                deleted.append(obj)
         except CxrflowError:
             left.append(obj)
-    said = [f"deleted again: {', '.join(map(title, gone))}"] if gone else []
+    outcome = [f"deleted again: {', '.join(map(title, deleted))}"] if deleted else []
     if left:
-        said.append(f"still there: {', '.join(map(title, left))}; delete it: python -m k8s delete --name {name}")
-    return said
+        outcome.append(f"still there: {', '.join(map(title, left))}; delete it: python -m k8s delete --name {name}")
+    return outcome

@@ -1,4 +1,7 @@
-"""Waiting for a submission to end, or to be gone. The watch is an alarm clock: what counts is the list after it."""
+"""Waits until a submission has ended or is gone.
+
+A watch only says when to look again; the state is read from a new list of the objects.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,13 @@ from k8s.cluster.status import State, find_objects, overall_state, state_of, wor
 from k8s.render.objects import INSTANCE, Object
 
 PATIENCE_S = 300.0
-"""How long a cluster may be unreachable: a control plane that is upgraded is back within minutes."""
+"""The longest time without an answer of the cluster, s: an upgrade of a control plane takes minutes."""
 
 WATCH_S = 30.0
-"""How long one watch lasts: of the kinds that it does not see, changes are seen so late."""
+"""The length of one watch, s; a change of a kind that is not watched is noticed only after it."""
 
 RETRY_S = 2.0
+"""The pause before another request to a cluster that did not answer, s."""
 
 Answer = TypeVar("Answer")
 
@@ -30,23 +34,23 @@ def wait_until_done(
     """Waits until a submission is complete or failed.
 
     Args:
-        cluster: where it is.
-        name: of it.
-        timeout_s: at most so long; None: for ever.
-        tell: is called with each change of state, as a line.
+        cluster: the namespace of the submission.
+        name: the name of the submission.
+        timeout_s: the longest wait, s; None waits forever.
+        tell: is called with a line at each change of a state.
 
     Returns:
         `complete` or `failed`.
 
     Raises:
-        UsageError: there is none of that name, or nothing in it that ends.
-        RunError: the time is over, it was deleted, or the cluster is unreachable for longer than `PATIENCE_S`.
+        UsageError: the namespace has no submission of that name, or it has no Job and no JobSet.
+        RunError: the submission did not end in time or was deleted, or the cluster did not answer for `PATIENCE_S`.
     """
     if not work_of(find_objects(cluster, name)):
-        raise UsageError(f"--name {name}: found no Job and no JobSet of that name, only what serves them")
+        raise UsageError(f"--name {name}: found no Job and no JobSet of that name, only objects that serve them")
     told: dict[str, State] = {}
 
-    def look(objects: list[Object]) -> State | None:
+    def final_state(objects: list[Object]) -> State | None:
         work = work_of(objects)
         if not work:
             raise RunError(f"{name} was deleted, or its time to live is over, before its end was seen")
@@ -57,52 +61,63 @@ def wait_until_done(
         state = overall_state(objects)
         return state if state in ("complete", "failed") else None
 
-    return _until(cluster, name, look, timeout_s, f"{name} is not done")
+    return _poll(cluster, name, final_state, timeout_s, f"{name} is not done")
 
 
 def wait_until_gone(cluster: Cluster, name: str, timeout_s: float | None) -> None:
     """Waits until no object and no pod of a submission is left.
 
     Raises:
-        RunError: the time is over, or the cluster is unreachable for longer than `PATIENCE_S`.
+        RunError: the submission was not gone in time, or the cluster did not answer for `PATIENCE_S`.
     """
 
-    def look(objects: list[Object]) -> bool | None:
+    def is_gone(objects: list[Object]) -> bool | None:
         return None if objects or cluster.pods(name) else True
 
-    _until(cluster, name, look, timeout_s, f"{name} is not gone")
+    _poll(cluster, name, is_gone, timeout_s, f"{name} is not gone")
 
 
-def _until(
-    cluster: Cluster, name: str, look: Callable[[list[Object]], Answer | None], timeout_s: float | None, late: str
+def _poll(
+    cluster: Cluster, name: str, answer_of: Callable[[list[Object]], Answer | None], timeout_s: float | None, late: str
 ) -> Answer:
-    """Looks at all objects of a submission, at every change anew, until `look` has an answer."""
+    """Calls a function with all objects of a submission after every change, and returns its first answer.
+
+    Args:
+        cluster: the namespace of the submission.
+        name: the name of the submission.
+        answer_of: is called with the objects; None stands for no answer yet.
+        timeout_s: the longest wait, s; None waits forever.
+        late: the beginning of the error message if no answer comes in time.
+
+    Raises:
+        RunError: no answer came in time, or the cluster did not answer for `PATIENCE_S`.
+    """
     selector = f"{INSTANCE}={name}"
     kind = KINDS["Job"]
-    started = reached = time.monotonic()
+    started = last_answer = time.monotonic()
     while True:
         try:
             _, version = cluster.find(kind, selector)  # older than the objects below: no change is missed
             objects = cluster.objects(name)
-            if (answer := look(objects)) is not None:
+            if (answer := answer_of(objects)) is not None:
                 return answer
-            reached = time.monotonic()
-            left = WATCH_S if timeout_s is None else min(WATCH_S, started + timeout_s - reached)
-            if left <= 0:
+            last_answer = time.monotonic()
+            left_s = WATCH_S if timeout_s is None else min(WATCH_S, started + timeout_s - last_answer)
+            if left_s <= 0:
                 raise RunError(f"{late} after {timeout_s:g} s: {_states(objects)}")
-            if kind != (changing := _changing(objects)):
-                kind = changing
+            if kind != (next_kind := _kind_to_watch(objects)):
+                kind = next_kind
                 continue
-            for _ in cluster.changes(kind, selector, version, left):
+            for _ in cluster.changes(kind, selector, version, left_s):
                 break
         except Unreachable:
-            if time.monotonic() - reached > PATIENCE_S:
+            if time.monotonic() - last_answer > PATIENCE_S:
                 raise
             time.sleep(RETRY_S)
 
 
-def _changing(objects: list[Object]) -> Kind:
-    """The kind whose change is next: work that has not ended, or else whatever is left, in the end pods."""
+def _kind_to_watch(objects: list[Object]) -> Kind:
+    """Returns the kind that will change next: that of unfinished work, else of any object left, else pods."""
     unfinished = [obj for obj in work_of(objects) if state_of(obj) not in ("complete", "failed")]
     return next((kind_of(obj) for obj in (*unfinished, *objects)), POD)
 

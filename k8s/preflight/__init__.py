@@ -1,1 +1,1 @@
-"""Checks of a submission before it is sent."""
+"""Checks a submission before it is sent to a cluster."""

@@ -1,12 +1,13 @@
-"""What a look into the cluster tells of a submission before it is sent."""
+"""Checks that a cluster has what a submission needs: permissions, JobSet, Kueue, GPUs, claims, service accounts."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from k8s.cluster.client import Cluster
-from k8s.cluster.errors import JOBSET_INSTALL, NotAllowed
-from k8s.cluster.kinds import CLAIM, KINDS, POD, SERVICE_ACCOUNT, Kind, kind_of
+from k8s.cluster.errors import ASK_FOR_ROLE, JOBSET_INSTALL, NotAllowed, no_namespace
+from k8s.cluster.kinds import CLAIM, KINDS, POD, SERVICE_ACCOUNT, Kind, kind_of, labels_of
 from k8s.preflight.problem import Problem, error, warning
 from k8s.preflight.workload import Workload
 from k8s.render.objects import QUEUE_LABEL, Object
@@ -16,45 +17,40 @@ KUEUE = "kueue.x-k8s.io"
 KUEUE_INSTALL = "https://kueue.sigs.k8s.io/docs/installation"
 
 
-def check_cluster(objects: Sequence[Object], found: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
-    """The problems of a submission in a cluster.
+def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+    """Yields the problems that a submission has in a cluster.
 
     Args:
-        objects: as rendered.
-        found: their workloads.
-        cluster: where they are to go.
+        objects: the rendered objects.
+        workloads: the workloads of the objects.
+        cluster: the namespace that the objects are for.
 
     Raises:
         CxrflowError: the cluster can't be reached, or refuses the credentials.
     """
-    there = True
+    exists = True
     try:
-        there = cluster.has_namespace()
+        exists = cluster.has_namespace()
     except NotAllowed as denied:
         if "(401)" in str(denied):
             raise
-    if not there:
-        yield error(
-            f"there is no namespace {cluster.namespace}; make it: kubectl create namespace {cluster.namespace}, "
-            "or name another one by --namespace"
-        )
+    if not exists:
+        yield error(f"{no_namespace(cluster.namespace)}, or name another one by --namespace")
     groups = cluster.api_groups()
     yield from _check_permissions(objects, cluster)
     yield from _check_jobset(objects, groups)
-    yield from _check_nodes(found, cluster)
-    if there:
+    yield from _check_nodes(workloads, cluster)
+    if exists:
         yield from _check_queue(objects, groups, cluster)
-        yield from _check_named(found, cluster)
+        yield from _check_claims(workloads, cluster)
+        yield from _check_service_accounts(workloads, cluster)
 
 
 def _check_permissions(objects: Sequence[Object], cluster: Cluster) -> Iterator[Problem]:
     for kind in dict.fromkeys(kind_of(obj) for obj in objects):
         for verb in ("create", "list"):
             if not cluster.may(verb, kind):
-                yield error(
-                    f"you may not {verb} {kind.resource} in namespace {cluster.namespace}; ask for a Role with this "
-                    "verb (on GKE roles/container.developer has it)"
-                )
+                yield error(f"you may not {verb} {kind.resource} in namespace {cluster.namespace}; {ASK_FOR_ROLE}")
         if not cluster.may("delete", kind):
             yield warning(
                 f"you may not delete {kind.resource} in namespace {cluster.namespace}: others have to clean up"
@@ -77,9 +73,7 @@ def _check_jobset(objects: Sequence[Object], groups: dict[str, list[str]]) -> It
 
 
 def _check_queue(objects: Sequence[Object], groups: dict[str, list[str]], cluster: Cluster) -> Iterator[Problem]:
-    for queue in sorted(
-        {queue for obj in objects if (queue := (obj["metadata"].get("labels") or {}).get(QUEUE_LABEL))}
-    ):
+    for queue in sorted({queue for obj in objects if (queue := labels_of(obj).get(QUEUE_LABEL))}):
         if KUEUE not in groups:
             yield error(f"--queue {queue}: the cluster has no Kueue; install it, see {KUEUE_INSTALL}, or leave it out")
             continue
@@ -87,72 +81,74 @@ def _check_queue(objects: Sequence[Object], groups: dict[str, list[str]], cluste
             if cluster.get(Kind("localqueues", KUEUE, groups[KUEUE][0]), queue) is None:
                 yield error(
                     f"--queue {queue}: there is no LocalQueue of that name in namespace {cluster.namespace}, and the "
-                    "job would wait for ever; see: kubectl get localqueues"
+                    "job would wait forever; see: kubectl get localqueues"
                 )
         except NotAllowed as denied:
             yield warning(f"--queue {queue}: {denied}")
 
 
-def _check_nodes(found: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
-    """GPUs that no node has now may still come: an autoscaler keeps node pools of no node."""
-    asking = [workload for workload in found if workload.num_gpus]
-    if not asking:
+def _check_nodes(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+    """Checks that a node has the GPUs; only warns, because an autoscaler may add nodes to an empty node pool."""
+    with_gpus = [workload for workload in workloads if workload.num_gpus]
+    if not with_gpus:
         return
     try:
         nodes = cluster.nodes()
     except NotAllowed:
-        yield warning("you may not list nodes: whether one has the GPUs that are asked for was not looked at")
+        yield warning("you may not list nodes: whether a node has the GPUs that the pods need was not checked")
         return
-    for workload in asking:
-        fitting = [node for node in nodes if workload.node_selector.items() <= _labels(node).items()]
+    for workload in with_gpus:
+        fitting = [node for node in nodes if workload.node_selector.items() <= labels_of(node).items()]
         most = max((_num_gpus(node) for node in fitting), default=0)
         if most < workload.num_gpus:
-            asked = f"{workload.num_gpus} x {workload.node_selector.get(GKE_GPU, 'GPU')}"
-            has = f"the largest has {most}" if most else f"its GPUs are: {', '.join(_types(nodes)) or 'none'}"
+            needed = f"{workload.num_gpus} x {workload.node_selector.get(GKE_GPU, 'GPU')}"
+            has = f"the largest has {most}" if most else f"its GPUs are: {', '.join(_gpu_types(nodes)) or 'none'}"
             yield warning(
-                f"{workload.title}: no node of the cluster has {asked} now ({has}); its pods wait until the autoscaler "
-                "adds one, for ever if no node pool has them: gcloud container node-pools list --cluster CLUSTER"
+                f"{workload.title}: no node of the cluster has {needed} now ({has}); its pods wait until the "
+                "autoscaler adds one, forever if no node pool has them: "
+                "gcloud container node-pools list --cluster CLUSTER"
             )
 
 
-def _check_named(found: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
-    """Claims and service accounts that pods name: without them a pod waits, or is not even made."""
-    num_pods: dict[str, int] = {}
-    for workload in found:
-        for claim in workload.claims:
-            num_pods[claim] = num_pods.get(claim, 0) + workload.num_pods
-    for claim, count in num_pods.items():
+def _check_claims(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+    """Checks that the volume claims exist, without which a pod waits, and that all their pods can mount them."""
+    num_pods: Counter[str] = Counter()
+    for workload in workloads:
+        num_pods.update(dict.fromkeys(workload.claims, workload.num_pods))
+    for name, count in num_pods.items():
         try:
-            made = cluster.get(CLAIM, claim)
+            claim = cluster.get(CLAIM, name)
         except NotAllowed as denied:
-            yield warning(f"--pvc {claim}: {denied}")
+            yield warning(f"--pvc {name}: {denied}")
             continue
-        if made is None:
-            yield error(f"--pvc {claim}: there is no such claim in namespace {cluster.namespace}; see: kubectl get pvc")
-        elif count > 1 and not {"ReadWriteMany", "ReadOnlyMany"} & set(made["spec"].get("accessModes") or []):
+        if claim is None:
+            yield error(f"--pvc {name}: there is no such claim in namespace {cluster.namespace}; see: kubectl get pvc")
+            continue
+        modes = claim["spec"].get("accessModes") or []
+        if count > 1 and not {"ReadWriteMany", "ReadOnlyMany"} & set(modes):
             yield warning(
-                f"--pvc {claim}: {count} pods share it, but its access mode is "
-                f"{', '.join(made['spec'].get('accessModes') or [])}: those elsewhere would wait; take ReadWriteMany"
+                f"--pvc {name}: {count} pods share it, but its access mode is {', '.join(modes)}: pods on other nodes "
+                "would wait; take ReadWriteMany"
             )
-    accounts = {account for workload in found if (account := workload.pod.get("serviceAccountName"))}
+
+
+def _check_service_accounts(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+    """Checks that the service accounts exist, without which no pod is created."""
+    accounts = {account for workload in workloads if (account := workload.pod.get("serviceAccountName"))}
     for account in sorted(accounts):
         try:
             if cluster.get(SERVICE_ACCOUNT, account) is None:
                 yield error(
                     f"--service_account {account}: there is none of that name in namespace {cluster.namespace}; "
-                    f"make it: kubectl create serviceaccount {account}"
+                    f"create it: kubectl create serviceaccount {account}"
                 )
         except NotAllowed as denied:
             yield warning(f"--service_account {account}: {denied}")
-
-
-def _labels(node: Object) -> dict[str, str]:
-    return node["metadata"].get("labels") or {}
 
 
 def _num_gpus(node: Object) -> int:
     return int(((node.get("status") or {}).get("allocatable") or {}).get(GPU, 0))
 
 
-def _types(nodes: Sequence[Object]) -> list[str]:
-    return sorted({kind for node in nodes if (kind := _labels(node).get(GKE_GPU))})
+def _gpu_types(nodes: Sequence[Object]) -> list[str]:
+    return sorted({gpu_type for node in nodes if (gpu_type := labels_of(node).get(GKE_GPU))})

@@ -1,4 +1,4 @@
-"""What can be told of a submission without its cluster."""
+"""Checks the pods of a submission without a cluster: flags, batch sizes, folders, image sizes, grace period."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from k8s.preflight.workload import Workload
 from k8s.render.pods import GKE_SPOT
 
 SPOT_GRACE_S = 15
-"""What GKE leaves a pod of the grace period when it takes a spot node away."""
+"""The longest grace period of a pod when GKE takes its spot node away, s."""
 
 CHECKPOINT_BYTES = {
     "baseline_cnn": 3 * 4 * 45_053_281,
@@ -21,14 +21,14 @@ CHECKPOINT_BYTES = {
     "vgg19": 4 * 4 * 20_090_177,
     "inception_resnet_v2": 4 * 4 * 54_533_601,
 }
-"""Size of a checkpoint at 224 px, at most: the weights, the best ones, RMSprop's one or Adam's two slots, float32."""
+"""The largest size of a checkpoint at 224 px: weights, best weights, one slot of RMSprop or two of Adam, float32."""
 
 WRITE_BYTES_PER_S = 50e6
-"""What a pod writes to a claim or a bucket, as a careful guess."""
+"""The speed at which a pod writes to a claim or a bucket; a careful guess."""
 
 
 def check_offline(workload: Workload) -> Iterator[Problem]:
-    """The problems of the pods of one template."""
+    """Yields the problems of the pods of one template."""
     try:
         config = workload.config()
     except UsageError as wrong:
@@ -43,7 +43,10 @@ def check_offline(workload: Workload) -> Iterator[Problem]:
 
 
 def _check_batch(workload: Workload, config: Any) -> Iterator[Problem]:
-    """Several nodes of a training share a batch; a worker of a sweep, which has a choice of them, trains on its own."""
+    """Checks that the GPUs divide the batch.
+
+    The nodes of a training share one batch; each worker of a sweep trains by itself, with one of several batch sizes.
+    """
     if not workload.num_gpus:
         return
     if hasattr(config, "check_replicas"):
@@ -60,7 +63,7 @@ def _check_batch(workload: Workload, config: Any) -> Iterator[Problem]:
 
 
 def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
-    """What is read has to be in the pod, and what is written has to stay."""
+    """Checks that the pod has the files that it reads, and that the files that it writes outlive it."""
     for output in _texts(config, "output"):
         if not workload.lasts(output):
             volume = workload.volume_at(output)
@@ -84,7 +87,7 @@ def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
 
 
 def _check_image_size(config: Any) -> Iterator[Problem]:
-    """Where the dataset can be read from here, its sizes are looked at; elsewhere the pod will tell."""
+    """Checks the image size against the dataset if this machine has it; otherwise the pod will check it."""
     for data in _texts(config, "data"):
         if not Path(data, MANIFEST_NAME).is_file():
             continue
@@ -97,17 +100,18 @@ def _check_image_size(config: Any) -> Iterator[Problem]:
 
 
 def _texts(config: Any, flag: str) -> tuple[str, ...]:
-    """The values of a flag that may have one, several or none."""
+    """Returns the values of a flag that may have one, several or none."""
     value = getattr(config, flag, None)
     return value if isinstance(value, tuple) else () if value is None else (value,)
 
 
 def _numbers(config: Any, flag: str) -> list[int]:
-    """The whole numbers among them; a sweep may have ranges too."""
+    """Returns the whole numbers among the values of a flag; a sweep may have ranges too."""
     return [int(value) for value in _texts(config, flag) if str(value).isdigit()]
 
 
 def _check_grace(workload: Workload) -> Iterator[Problem]:
+    """Checks that a pod has time to write a checkpoint before it is stopped."""
     arch = workload.flag("arch", "baseline_cnn")
     if "trainer" not in workload.command or arch not in CHECKPOINT_BYTES:
         return
@@ -119,7 +123,7 @@ def _check_grace(workload: Workload) -> Iterator[Problem]:
     if needed_s > left_s:
         what = f"a checkpoint of {arch} has up to {size / 1e6:.0f} MB, about {needed_s:.0f} s"
         how = (
-            "no matter: it goes on from the last one, every half minute or so"
+            "no matter: training resumes from the last checkpoint, written every half minute or so"
             if spot
             else (f"give --grace_seconds {round(2 * needed_s)}")
         )

@@ -1,4 +1,4 @@
-"""A look at a submission before it is sent: all that is found at once, not one thing after each other."""
+"""Checks a submission before it is sent, and reports all problems at once."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from k8s.cluster.client import Cluster
 from k8s.preflight.cluster_checks import check_cluster
 from k8s.preflight.offline_checks import check_offline
 from k8s.preflight.problem import Problem
-from k8s.preflight.workload import workloads
+from k8s.preflight.workload import workloads_of
 from k8s.render.objects import Object
 
 
 def find_problems(objects: Sequence[Object], cluster: Cluster | None) -> list[Problem]:
-    """What will or may go wrong with a submission, errors first.
+    """Returns the problems that a submission has or may have, errors first.
 
     Args:
-        objects: as rendered: what is sent is what is looked at.
-        cluster: where they are to go; None leaves out what needs it.
+        objects: the rendered objects, as they will be sent.
+        cluster: the namespace that they are for; None leaves out the checks that need a cluster.
 
     Raises:
         CxrflowError: the cluster can't be reached, or refuses the credentials.
     """
-    found = workloads(objects)
-    problems = [problem for workload in found for problem in check_offline(workload)]
+    workloads = workloads_of(objects)
+    problems = [problem for workload in workloads for problem in check_offline(workload)]
     if cluster is not None:
-        problems += check_cluster(objects, found, cluster)
+        problems += check_cluster(objects, workloads, cluster)
     return sorted(dict.fromkeys(problems), key=lambda problem: problem.severity != "error")

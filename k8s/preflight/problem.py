@@ -1,4 +1,4 @@
-"""What a preflight finds. Standard library only."""
+"""Defines the problems that the preflight reports. Standard library only."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class Problem:
-    """Something that will or may go wrong.
+    """A problem that a submission has or may have.
 
     Attributes:
         severity: an error stops the submission, a warning does not.
-        text: one line: what, where, and what to do.
+        text: one line that says what is wrong, where, and what to do.
     """
 
     severity: Literal["error", "warning"]
@@ -20,10 +20,10 @@ class Problem:
 
 
 def error(text: str) -> Problem:
-    """A problem that stops the submission."""
+    """Returns a problem that stops the submission."""
     return Problem("error", text)
 
 
 def warning(text: str) -> Problem:
-    """A problem that is only told."""
+    """Returns a problem that is printed and does not stop the submission."""
     return Problem("warning", text)

@@ -1,4 +1,4 @@
-"""What rendered objects ask of a cluster, and what will run in their pods: read from the objects themselves."""
+"""Reads from rendered objects what their pods run and what they need of a cluster."""
 
 from __future__ import annotations
 
@@ -14,17 +14,18 @@ from k8s.render.objects import Object
 from k8s.render.pods import GPU
 
 DURABLE = ("persistentVolumeClaim", "csi", "nfs")
+"""The types of volumes that outlive a pod."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """The pods of one template.
+    """The pods of one pod template.
 
     Attributes:
-        title: of the object that makes them, such as `Job train`.
-        pod: the template's spec.
-        num_pods: how many of them run at once.
-        num_gpus: of each.
+        title: the kind and name of the object that creates the pods, such as `Job train`.
+        pod: the spec in the template.
+        num_pods: the number of pods that run at once.
+        num_gpus: the number of GPUs of one pod.
     """
 
     title: str
@@ -34,24 +35,24 @@ class Workload:
 
     @property
     def command(self) -> list[str]:
-        """What runs in the first container: its program and flags, without the kubelet's quoting of `$`."""
+        """The program of the first container and its flags, without the kubelet's quoting of `$`."""
         container = self.pod["containers"][0]
         words = [*(container.get("command") or []), *(container.get("args") or [])]
         return [word.replace("$$", "$") for word in words]
 
     @property
     def node_selector(self) -> dict[str, str]:
-        """The labels that a node has to have."""
+        """The labels that a node must have to run the pods."""
         return self.pod.get("nodeSelector") or {}
 
     @property
     def claims(self) -> list[str]:
-        """The names of the volume claims."""
+        """The names of the volume claims that the pods mount."""
         volumes = (volume.get("persistentVolumeClaim") for volume in self.pod.get("volumes") or [])
         return [claim["claimName"] for claim in volumes if claim]
 
     def config(self) -> Any:
-        """The config of the command, as its own room reads it from the flags; None if it is no command of this project.
+        """Returns the config that the command's own package parses from its flags; None for a program of others.
 
         Raises:
             UsageError: the flags are wrong.
@@ -67,12 +68,12 @@ class Workload:
         return config
 
     def flag(self, name: str, default: str) -> str:
-        """The value of a flag in the command, as `--name value`; the default if it is not there."""
+        """Returns the value of the flag `--name value` in the command, or the default if the flag is not given."""
         words = self.command
         return words[words.index(f"--{name}") + 1] if f"--{name}" in words[:-1] else default
 
     def volume_at(self, path: str) -> Object | None:
-        """The volume that a path in the container lies on; None where it is the image's own file system."""
+        """Returns the volume that holds a path of the container; None if the image's file system holds it."""
         volumes = {volume["name"]: volume for volume in self.pod.get("volumes") or []}
         mounts = {mount["mountPath"]: mount["name"] for mount in self.pod["containers"][0].get("volumeMounts") or []}
         place = posixpath.normpath(path)
@@ -83,19 +84,19 @@ class Workload:
         return volumes[mounts[place]]
 
     def lasts(self, path: str) -> bool:
-        """Whether what is written there is still there when the pod is gone."""
+        """Returns True if files at this path outlive the pod."""
         if "://" in path:
             return True
         volume = self.volume_at(path) or {}
         return any(kind in volume for kind in DURABLE)
 
 
-def workloads(objects: Iterable[Object]) -> list[Workload]:
-    """The workloads of a submission, in the order of its objects."""
-    return [workload for obj in objects for workload in _workloads_of(obj)]
+def workloads_of(objects: Iterable[Object]) -> list[Workload]:
+    """Returns the workloads of a submission, in the order of its objects."""
+    return [workload for obj in objects for workload in _workloads_in(obj)]
 
 
-def _workloads_of(obj: Object) -> Iterator[Workload]:
+def _workloads_in(obj: Object) -> Iterator[Workload]:
     spec = obj.get("spec") or {}
     if obj["kind"] == "Job":
         yield _workload(obj, spec["template"], spec.get("parallelism", 1))

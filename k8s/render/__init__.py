@@ -1,1 +1,1 @@
-"""Specs to Kubernetes API objects, as plain dicts."""
+"""Renders specs as Kubernetes API objects, which are plain dicts."""

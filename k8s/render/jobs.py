@@ -1,4 +1,4 @@
-"""Jobs: what counts as a failure, what is started again, and how long it all lasts."""
+"""Builds Jobs: what counts as a failure, what is retried, and how long a Job may last."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from k8s.render.objects import Component, Object, metadata
 from k8s.spec import CommonSpec
 
 HOUR = 3600
+"""The length of an hour, s."""
 
 
 def job(spec: CommonSpec, name: str, component: Component, template: Object, *, num_pods: int | None = None) -> Object:
-    """A Job.
+    """Builds a Job.
 
     Args:
-        spec: of the submission.
-        name: of the Job.
-        component: what its pods are.
-        template: of its pods.
-        num_pods: of an Indexed Job, whose pods are retried one by one; a Job of one pod if not given.
+        spec: the spec of the submission.
+        name: the name of the Job.
+        component: the part of the submission that its pods are.
+        template: the template of its pods.
+        num_pods: the number of pods of an Indexed Job, which are retried one by one; None makes a Job of one pod.
     """
     if num_pods is None:
         tries: Object = {"backoffLimit": spec.retries}
@@ -37,16 +38,16 @@ def job(spec: CommonSpec, name: str, component: Component, template: Object, *, 
 
 
 def indexed(num_pods: int) -> Object:
-    """So many pods at once, each with a number of its own."""
+    """Returns the fields of an Indexed Job, which runs a number of pods at once and gives every pod its index."""
     return {"completionMode": "Indexed", "completions": num_pods, "parallelism": num_pods}
 
 
 def ending(spec: CommonSpec, component: Component) -> Object:
-    """How the pods of a Job may end.
+    """Returns the fields that say how the pods of a Job may end.
 
-    An eviction is no failure: another pod goes on from the last checkpoint, but not before the first is gone, as two
-    would write to one folder. Of several that train together, SIGTERM to one ends all, and is no failure of any. A
-    wrong command or config is wrong at every try.
+    An eviction is no failure: a new pod resumes from the last checkpoint, but only when the old pod is gone, because
+    two pods would write to one folder. Where several pods train together, SIGTERM to one of them ends all, and is no
+    failure either. A wrong command or config is not retried, because it stays wrong.
     """
     evicted = [{"type": "DisruptionTarget", "status": "True"}]
     stopped, wrong = (

@@ -1,4 +1,4 @@
-"""What all objects of a submission have: names and labels; and the small objects: Service and NetworkPolicy."""
+"""Builds the metadata of all objects of a submission, and its small objects: Service and NetworkPolicy."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from typing import Any, Literal
 from k8s.spec import CommonSpec
 
 Object = dict[str, Any]
+"""An API object or a part of one, as plain data."""
 Component = Literal["trainer", "chief", "worker", "prep", "tensorboard"]
+"""The parts of submissions that pods can be."""
 
 INSTANCE = "app.kubernetes.io/instance"
 """The label of all objects and pods of a submission; its value is the name of the submission."""
 COMPONENT = "app.kubernetes.io/component"
+"""The label that says which part of its submission an object or pod is."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+"""The label that names the LocalQueue in which a job waits for Kueue to admit it."""
 
 
 def labels(spec: CommonSpec, component: Component) -> dict[str, str]:
-    """The labels that Kubernetes recommends, the same on objects and pods; `instance` is the submission."""
+    """Returns the labels of objects and pods, as Kubernetes recommends them; `instance` names the submission."""
     return {
         "app.kubernetes.io/name": "cxrflow",
         INSTANCE: spec.name,
@@ -28,25 +32,25 @@ def labels(spec: CommonSpec, component: Component) -> dict[str, str]:
 
 
 def selector(spec: CommonSpec, component: Component) -> dict[str, str]:
-    """Which labels tell the pods of a component from all others."""
+    """Returns the labels that only the pods of one component of one submission have."""
     return {INSTANCE: spec.name, COMPONENT: component}
 
 
 def metadata(spec: CommonSpec, name: str, component: Component, *, queued: bool = False) -> Object:
-    """Metadata of an object.
+    """Builds the metadata of an object.
 
     Args:
-        spec: of the submission.
-        name: of the object.
-        component: see `labels`.
-        queued: whether Kueue decides when it starts, if the submission has a queue.
+        spec: the spec of the submission.
+        name: the name of the object.
+        component: the part of the submission that the object is.
+        queued: True lets Kueue decide when the object starts, if the spec has a queue.
     """
     own = {**labels(spec, component), **({QUEUE_LABEL: spec.queue} if queued and spec.queue else {})}
     return {"name": name, **({"namespace": spec.namespace} if spec.namespace else {}), "labels": own}
 
 
 def headless_service(spec: CommonSpec, name: str, component: Component, port: int) -> Object:
-    """Gives the pods of a component names in DNS, also before they are ready: they wait for each other."""
+    """Builds a Service that gives pods names in DNS, even before they are ready, because they wait for one another."""
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -61,14 +65,14 @@ def headless_service(spec: CommonSpec, name: str, component: Component, port: in
 
 
 def only_from(spec: CommonSpec, name: str, to: Component, source: Component, port: int | None = None) -> Object:
-    """A NetworkPolicy: pods of `to` are reached by pods of `source` of the same submission, and by nobody else.
+    """Builds a NetworkPolicy that lets only pods of one component connect to pods of another one.
 
     Args:
-        spec: of the submission.
-        name: of the policy.
-        to: the component that is kept.
-        source: the component that reaches it.
-        port: the only one that is open; all if not given.
+        spec: the spec of the submission, to which both components belong.
+        name: the name of the policy.
+        to: the component that is protected.
+        source: the component that may connect to it.
+        port: the only open port; None opens all.
     """
     rule: Object = {"from": [{"podSelector": {"matchLabels": selector(spec, source)}}]}
     if port is not None:

@@ -1,7 +1,7 @@
-"""The pods: what runs in them, on which nodes, with what, and as whom.
+"""Builds pod templates: program, user, resources, volumes, and the nodes that the pods may run on.
 
-Every pod keeps to the restricted Pod Security Standard, on a read-only root file system. It may write to /tmp, to its
-home folder (both emptyDir) and to the volumes that the spec names.
+All pods meet the restricted Pod Security Standard and have a read-only root file system. They may write to /tmp, to
+the home folder (both emptyDir) and to the volumes that the spec names.
 
 Source: https://kubernetes.io/docs/concepts/security/pod-security-standards/
 """
@@ -14,11 +14,14 @@ from k8s.render.objects import Component, Object, labels
 from k8s.spec import CommonSpec, GpuSpec
 
 USER = 10001
-"""Who runs in the containers; docker/trainer.Dockerfile makes this user."""
+"""The user and group id that the containers run as; docker/trainer.Dockerfile creates this user."""
 HOME = "/home/cxrflow"
+"""The home folder of the user in the containers."""
 
 INDEX = "JOB_COMPLETION_INDEX"
+"""The environment variable with the index of a pod in its Indexed Job."""
 INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
+"""The annotation of a pod with the same index."""
 
 GPU = "nvidia.com/gpu"
 GKE_GPU = "cloud.google.com/gke-accelerator"
@@ -27,16 +30,16 @@ GKE_FUSE = "gcsfuse.csi.storage.gke.io"
 
 
 def completion_index() -> Object:
-    """The variable JOB_COMPLETION_INDEX, as the first of a container.
+    """Returns the variable JOB_COMPLETION_INDEX, which must stand first in a container.
 
-    Indexed Jobs append it to the others, which is too late for those that refer to it by `$(JOB_COMPLETION_INDEX)`:
-    only variables that stand before are put in. A container that has it already is left as it is.
+    The controller of Indexed Jobs appends this variable to containers that do not define it, and that is too late for
+    variables that refer to it by `$(JOB_COMPLETION_INDEX)`: only variables defined before them are expanded.
     """
     return {"name": INDEX, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX_ANNOTATION}']"}}}
 
 
 def literal(arguments: Sequence[str]) -> list[str]:
-    """Arguments that reach the program as they are: the kubelet takes `$(NAME)` for a variable and `$$` for `$`."""
+    """Quotes arguments for the kubelet, which expands `$(NAME)` and turns `$$` into `$`."""
     return [argument.replace("$", "$$") for argument in arguments]
 
 
@@ -51,17 +54,17 @@ def pod_template(
     restart: str = "Never",
     subdomain: str | None = None,
 ) -> Object:
-    """A pod template with one container.
+    """Builds a pod template with one container.
 
     Args:
-        spec: of the submission; with a `GpuSpec` it asks for its GPUs, unless `resources` are given.
-        component: also the name of the container.
+        spec: the spec of the submission; the pod gets the GPUs of a `GpuSpec`, unless `resources` are given.
+        component: the part of the submission that the pods are, and the name of their container.
         command: the program.
-        arguments: its flags, see `literal`.
-        env: variables beside HOME.
-        resources: requests and limits instead of those of the spec, on any node, not on spot.
-        restart: restartPolicy.
-        subdomain: the headless Service in whose domain the pod has a name.
+        arguments: the flags of the program, quoted by `literal`.
+        env: environment variables in addition to HOME.
+        resources: requests and limits in place of the spec's; such pods run on any node that is not a spot node.
+        restart: the restartPolicy.
+        subdomain: the headless Service whose domain holds the DNS name of the pod.
     """
     volumes, mounts = _volumes(spec, gpus=resources is None)
     container = {
@@ -82,11 +85,11 @@ def pod_template(
     pod = {
         "restartPolicy": restart,
         "terminationGracePeriodSeconds": spec.grace_seconds,
-        # GKE tells who a pod is by its address: Workload Identity needs no token in it.
+        # Workload Identity on GKE knows a pod by its address: it needs no token in the pod.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # As process 1, a program is deaf to SIGTERM until it listens, and even to SIGKILL from its own children, by
-        # which a worker ends that waits for others in vain.
+        # Linux delivers to process 1 no SIGTERM that the program does not handle yet, and no SIGKILL from its own child,
+        # by which a worker ends that waits for others in vain.
         "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
@@ -107,7 +110,7 @@ def pod_template(
 
 
 def resources(cpu: str, memory: str, disk: str, num_gpus: int = 0) -> Object:
-    """The same requests and limits: such pods are the last that a node evicts."""
+    """Builds equal requests and limits, because a node evicts pods that have them last."""
     gpus = {GPU: str(num_gpus)} if num_gpus else {}
     amounts = {"cpu": cpu, "memory": memory, "ephemeral-storage": disk, **gpus}
     return {"requests": amounts, "limits": dict(amounts)}
@@ -118,7 +121,7 @@ def _resources(spec: CommonSpec) -> Object:
 
 
 def _placement(spec: CommonSpec) -> Object:
-    """On which nodes: those with the GPU, those that are spot; and which taints are no hindrance."""
+    """Returns the node selector and the tolerations for GPU nodes and spot nodes."""
     nodes: dict[str, str] = {}
     tolerations: list[Object] = []
     if isinstance(spec, GpuSpec) and spec.num_gpus:
@@ -135,20 +138,20 @@ def _placement(spec: CommonSpec) -> Object:
 
 
 def _volumes(spec: CommonSpec, *, gpus: bool) -> tuple[list[Object], list[Object]]:
-    """The volumes of a pod, and where its container has them."""
-    found: list[tuple[Object, str]] = [
+    """Returns the volumes of a pod and the mounts of its container."""
+    volumes: list[tuple[Object, str]] = [
         ({"name": "tmp", "emptyDir": {"sizeLimit": spec.disk}}, "/tmp"),
         ({"name": "home", "emptyDir": {"sizeLimit": spec.disk}}, HOME),
     ]
     if gpus and isinstance(spec, GpuSpec) and spec.num_gpus:
         # NCCL needs more than the 64 MiB that a container has by default.
-        found.append(({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": spec.shm}}, "/dev/shm"))
+        volumes.append(({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": spec.shm}}, "/dev/shm"))
     for number, mount in enumerate(spec.claims):
         claim = {"claimName": mount.source}
-        found.append(({"name": f"claim-{number}", "persistentVolumeClaim": claim}, mount.path))
+        volumes.append(({"name": f"claim-{number}", "persistentVolumeClaim": claim}, mount.path))
     for number, mount in enumerate(spec.buckets):
-        # Folders that no object stands for are folders too.
+        # implicit-dirs: a folder need not have an object of its own.
         attributes = {"bucketName": mount.source, "mountOptions": "implicit-dirs"}
         fuse = {"driver": GKE_FUSE, "volumeAttributes": attributes}
-        found.append(({"name": f"bucket-{number}", "csi": fuse}, mount.path))
-    return [volume for volume, _ in found], [{"name": volume["name"], "mountPath": path} for volume, path in found]
+        volumes.append(({"name": f"bucket-{number}", "csi": fuse}, mount.path))
+    return [volume for volume, _ in volumes], [{"name": volume["name"], "mountPath": path} for volume, path in volumes]

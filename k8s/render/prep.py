@@ -1,4 +1,4 @@
-"""A preparation: a pod that does the work, or launches it on Dataflow and waits."""
+"""Renders a preparation: a pod that prepares the dataset, or launches a Dataflow job and waits for it."""
 
 from __future__ import annotations
 
@@ -13,31 +13,33 @@ from k8s.render.pods import literal, pod_template
 from k8s.spec import PrepSpec
 
 COMMAND = ("python", "-m", "beam_prep", "prepare")
-DATAFLOW = re.compile(r"(test)?dataflowrunner", re.IGNORECASE)
+DATAFLOW_RUNNER = re.compile(r"(test)?dataflowrunner", re.IGNORECASE)
 NEEDED = ("project", "region", "temp_location")
+"""The options that a Dataflow job needs."""
 
 
 def render_prep(spec: PrepSpec, beam_args: Sequence[str]) -> list[Object]:
-    """The object of a preparation.
+    """Renders the object of a preparation.
 
     Args:
-        spec: of the submission.
-        beam_args: Beam's own options.
+        spec: the spec of the submission.
+        beam_args: the flags for Beam.
 
     Raises:
-        UsageError: an option that Dataflow needs is missing, or a path that its workers can't see.
+        UsageError: an option that Dataflow needs is missing, or its workers can't see a path.
     """
     arguments = literal([*to_flags(spec.prep), *beam_args, *_dataflow_options(spec, beam_args)])
     return [job(spec, spec.name, "prep", pod_template(spec, "prep", COMMAND, arguments))]
 
 
 def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:
-    """The options of a job on Dataflow that are not given: its name and the image of its workers, which is our own.
+    """Returns the options of a Dataflow job that the user did not give: its name and the image of its workers.
 
-    Of two jobs of one name Dataflow refuses the second: a launcher that is started again does no work twice.
+    Dataflow refuses a second job of the same name, so that a launcher that is restarted does not repeat the work. The
+    workers run the same image as the launcher.
     """
     given = _options(beam_args)
-    if not DATAFLOW.fullmatch(given.get("runner", "")):
+    if not DATAFLOW_RUNNER.fullmatch(given.get("runner", "")):
         return []
     if missing := [f"--{name}" for name in NEEDED if not given.get(name)]:
         raise UsageError(f"--runner {given['runner']} needs {', '.join(missing)}")
@@ -46,15 +48,15 @@ def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:
             raise UsageError(
                 f"--{flag} {path}: the workers of Dataflow see no volume of this pod; expected gs://BUCKET/…"
             )
-    ours = {"job_name": spec.name, "sdk_container_image": spec.image, "sdk_location": "container"}
-    return [part for name, value in ours.items() if name not in given for part in (f"--{name}", value)]
+    defaults = {"job_name": spec.name, "sdk_container_image": spec.image, "sdk_location": "container"}
+    return [part for name, value in defaults.items() if name not in given for part in (f"--{name}", value)]
 
 
 def _options(beam_args: Sequence[str]) -> dict[str, str]:
-    """Beam's options that have one value, as `--name value` or `--name=value`."""
-    found: dict[str, str] = {}
+    """Returns Beam's options that have one value, given as `--name value` or `--name=value`."""
+    options: dict[str, str] = {}
     for index, argument in enumerate(beam_args):
         name, equals, value = argument.partition("=")
         if name.startswith("--"):
-            found[name[2:]] = value if equals else next(iter(beam_args[index + 1 : index + 2]), "")
-    return found
+            options[name[2:]] = value if equals else next(iter(beam_args[index + 1 : index + 2]), "")
+    return options

@@ -1,4 +1,4 @@
-"""A spec to API objects: plain data, in the order in which they are created."""
+"""Renders a spec as API objects, in the order of their creation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
 
 
 def render(spec: CommonSpec, more: Sequence[str] = ()) -> list[Object]:
-    """The objects of a submission.
+    """Renders the objects of a submission.
 
     Args:
-        spec: `TrainSpec`, `SweepSpec` or `PrepSpec`.
-        more: the flags that no config has: Beam's own options, of a preparation; those of `trainer train` that all
-            trials share, of a sweep.
+        spec: a `TrainSpec`, `SweepSpec` or `PrepSpec`.
+        more: flags that the spec does not hold: for a preparation Beam's flags, for a sweep the flags of
+            `trainer train` that all trials share.
 
     Returns:
-        Objects as the API takes them, all with `app.kubernetes.io/instance: NAME`.
+        API objects, all with the label `app.kubernetes.io/instance: NAME`.
 
     Raises:
-        UsageError: these are wrong.
+        UsageError: the flags in `more` are wrong.
     """
     if isinstance(spec, PrepSpec):
         return render_prep(spec, more)
@@ -34,7 +34,7 @@ def render(spec: CommonSpec, more: Sequence[str] = ()) -> list[Object]:
 
 
 def to_yaml(objects: Sequence[Object]) -> str:
-    """The objects as documents of YAML."""
+    """Returns the objects as YAML, one document an object."""
     import yaml
 
     return yaml.safe_dump_all(objects, sort_keys=False, width=120, allow_unicode=True)

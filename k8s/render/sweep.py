@@ -1,6 +1,6 @@
-"""A sweep: a chief that hands out trials, workers that train them, and the wall around the chief.
+"""Renders a sweep: a chief that hands out trials, workers that train them, and a NetworkPolicy around the chief.
 
-Chief and workers run the same command; who a pod is stands in KerasTuner's variables.
+Chief and workers run the same command; KerasTuner's environment variables tell a pod which of them it is.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from trainer.config.file import shared_flags
 
 COMMAND = ("python", "-m", "tuning", "search")
 PORT = 8000
-"""Where the chief listens. It believes whoever speaks to it."""
+"""The port on which the chief listens; it does not authenticate those who connect."""
 CHIEF = ("1", "4Gi", "5Gi")
-"""CPU, memory and disk of a chief that trains nothing."""
+"""The CPU, memory and disk of a chief that trains nothing."""
 
 
 def render_sweep(spec: SweepSpec, train_flags: Sequence[str]) -> list[Object]:
-    """The objects of a sweep, in the order in which they are created.
+    """Renders the objects of a sweep, in the order of their creation.
 
     Args:
-        spec: of the submission.
-        train_flags: flags of `trainer train` that all trials share.
+        spec: the spec of the submission.
+        train_flags: the flags of `trainer train` that all trials share.
 
     Raises:
-        UsageError: there is no such flag.
+        UsageError: a flag is unknown or wrong.
     """
     _check(spec, train_flags)
     chief = f"{spec.name}-chief"
@@ -44,7 +44,7 @@ def render_sweep(spec: SweepSpec, train_flags: Sequence[str]) -> list[Object]:
 
 
 def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
-    # It costs little and may wait long for its workers: they wait for nodes.
+    # The chief costs little, and its workers may wait long for nodes: it waits for them until the deadline.
     tuner = replace(spec.tuner, worker_timeout_s=max(spec.tuner.worker_timeout_s, spec.deadline_hours * HOUR))
     template = pod_template(
         spec,
@@ -52,7 +52,7 @@ def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
         COMMAND,
         literal([*to_flags(tuner), *train_flags]),
         env=_identity("chief", "0.0.0.0"),
-        # The last training, of the best configuration, is its own.
+        # With these flags the chief itself trains the best configuration at the end.
         resources=None if tuner.retrain_best or tuner.retrain_seeds else resources(*CHIEF),
     )
     return job(spec, name, "chief", template)
@@ -64,14 +64,14 @@ def _workers(spec: SweepSpec, chief: str, train_flags: Sequence[str]) -> Object:
         "worker",
         COMMAND,
         literal([*to_flags(spec.tuner), *train_flags]),
-        # Started again, a worker has its number again, and by it its trial.
+        # A worker that is restarted gets the same index, and by it the same trial.
         env=[completion_index(), *_identity(f"worker-$({INDEX})", chief)],
     )
     return job(spec, f"{spec.name}-worker", "worker", template, num_pods=spec.num_workers)
 
 
 def _identity(tuner_id: str, host: str) -> list[Object]:
-    """Who a pod is, and where the chief listens or is found."""
+    """Returns the variables that tell a pod who it is, and the address of the chief."""
     variables = {
         "KERASTUNER_TUNER_ID": tuner_id,
         "KERASTUNER_ORACLE_IP": host,
@@ -83,4 +83,4 @@ def _identity(tuner_id: str, host: str) -> list[Object]:
 def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:
     flags = shared_flags("python -m k8s render sweep", spec.tuner.data[0], spec.tuner.output, train_flags)
     if flags.config is not None:
-        raise UsageError("--config is nothing that a trial takes; give its flags")
+        raise UsageError("--config is no flag of a sweep; give the flags that the file holds")

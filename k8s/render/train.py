@@ -1,4 +1,4 @@
-"""A training: one pod with all GPUs of a node, or several that find each other by TF_CONFIG; and its curves."""
+"""Renders a training: one pod, or several that find one another by TF_CONFIG; and TensorBoard for its curves."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from k8s.spec import CommonSpec, TrainSpec
 
 COMMAND = ("python", "-m", "trainer", "train")
 PORT = 2222
-"""Where the workers of a training listen."""
+"""The port on which the workers of a training listen."""
 TENSORBOARD_PORT = 6006
+"""The port on which TensorBoard listens."""
 
 
 def render_train(spec: TrainSpec) -> list[Object]:
-    """The objects of a training, in the order in which they are created."""
+    """Renders the objects of a training, in the order of their creation."""
     objects = [_one_pod(spec)] if spec.num_nodes == 1 else _several_pods(spec)
     if spec.tensorboard:
         objects.append(_tensorboard(spec, f"{spec.trainer.output.rstrip('/')}/tensorboard"))
@@ -26,19 +27,22 @@ def render_train(spec: TrainSpec) -> list[Object]:
 
 
 def tf_config(hosts: list[str]) -> Object:
-    """The variable TF_CONFIG of any of several workers, whose number is put in when its container starts.
+    """Returns the variable TF_CONFIG, in which the kubelet puts the index of the worker when its container starts.
 
     Args:
-        hosts: names of the workers in DNS, by number.
+        hosts: the DNS names of all workers, in the order of their indices.
     """
     index = f"$({INDEX})"
     cluster = {"worker": [f"{host}:{PORT}" for host in hosts]}
     text = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    return {"name": "TF_CONFIG", "value": text.replace(f'"{index}"', index)}  # a number, not a text
+    return {
+        "name": "TF_CONFIG",
+        "value": text.replace(f'"{index}"', index),
+    }
 
 
 def _template(spec: TrainSpec, env: list[Object], *, subdomain: str | None = None) -> Object:
-    # A file of flags is on this machine only; what it says, or a preset, is in the config.
+    # The file of --config is only on this machine; its values and those of a preset are in the config already.
     arguments = literal(to_flags(replace(spec.trainer, config=None, preset=None)))
     return pod_template(spec, "trainer", COMMAND, arguments, env=env, subdomain=subdomain)
 
@@ -48,19 +52,19 @@ def _one_pod(spec: TrainSpec) -> Object:
 
 
 def _several_pods(spec: TrainSpec) -> list[Object]:
-    # Who reaches the port of a worker can run anything in it.
+    # Whoever can connect to the port of a worker can run anything in it.
     policy = only_from(spec, spec.name, "trainer", "trainer")
     if spec.jobset:
         return [policy, _jobset(spec)]
     hosts = [f"{spec.name}-{index}.{spec.name}" for index in range(spec.num_nodes)]
     template = _template(spec, [completion_index(), tf_config(hosts)], subdomain=spec.name)
     workers = job(spec, spec.name, "trainer", template, num_pods=spec.num_nodes)
-    workers["spec"]["maxFailedIndexes"] = 0  # none can train without the others
+    workers["spec"]["maxFailedIndexes"] = 0  # no worker can train without the others
     return [policy, headless_service(spec, spec.name, "trainer", PORT), workers]
 
 
 def _jobset(spec: TrainSpec) -> Object:
-    """A JobSet of one Job; when it fails, because the loss of a worker ends all, it is made anew as a whole.
+    """Builds a JobSet of one Job. The loss of one worker fails the Job, and JobSet then creates it anew as a whole.
 
     Source: https://jobset.sigs.k8s.io/docs/reference/jobset.v1alpha2/
     """
@@ -92,7 +96,10 @@ def _jobset(spec: TrainSpec) -> Object:
 
 
 def _tensorboard(spec: CommonSpec, logdir: str) -> Object:
-    """TensorBoard on its pod's own address only, as it asks nobody who they are: kubectl port-forward leads to it."""
+    """Builds a Deployment of TensorBoard.
+
+    TensorBoard has no login, so it listens only on localhost of its pod, where kubectl port-forward leads.
+    """
     flags = ["--logdir", logdir, "--host", "127.0.0.1", "--port", str(TENSORBOARD_PORT)]
     template = pod_template(
         spec,

@@ -43,7 +43,7 @@ def test_contexts_and_their_namespaces(server, cluster):
         "elsewhere",
         "mine",
     )
-    with pytest.raises(UsageError, match="--context prod: expected one of the kubeconfig: other, test"):
+    with pytest.raises(UsageError, match="--context prod: expected a context of the kubeconfig: other, test"):
         connect("prod")
 
 
@@ -102,7 +102,7 @@ def test_what_is_forbidden_names_verb_kind_namespace_and_user(server, cluster, v
 
 def test_a_namespace_that_is_not_there(cluster):
     cluster.namespace = "tema"
-    with pytest.raises(NotThere, match="there is no namespace tema; make it: kubectl create namespace tema"):
+    with pytest.raises(NotThere, match="there is no namespace tema; create it: kubectl create namespace tema"):
         submit(cluster, [job()])
 
 

@@ -8,7 +8,7 @@ from small_objects import job, service
 
 from beam_prep.console.errors import UsageError
 from k8s.cluster.errors import NotAllowed
-from k8s.cluster.logs import _sortable, read_logs
+from k8s.cluster.logs import _time_key, read_logs
 from k8s.cluster.submit import submit
 
 COMPLETE = [{"type": "Complete", "status": "True"}]
@@ -151,4 +151,4 @@ def test_a_name_that_is_not_there(cluster):
 
 def test_times_are_ordered_also_where_zeros_are_left_out():
     stamps = ["2026-11-23T03:00:00.512Z", "2026-11-23T03:00:00.5Z", "2026-11-23T03:00:00Z", "2026-11-23T03:00:01.1Z"]
-    assert sorted(stamps, key=_sortable) == [stamps[2], stamps[1], stamps[0], stamps[3]]
+    assert sorted(stamps, key=_time_key) == [stamps[2], stamps[1], stamps[0], stamps[3]]

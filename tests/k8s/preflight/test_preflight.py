@@ -178,7 +178,7 @@ def test_a_namespace_that_is_not_there_is_told_before_what_would_be_in_it(server
     cluster.namespace = "tema"
     add_node(server, 1)
     (problem,) = told(train(queue="gpus"), cluster)
-    assert problem.startswith("error: there is no namespace tema; make it: kubectl create namespace tema")
+    assert problem.startswith("error: there is no namespace tema; create it: kubectl create namespace tema")
 
 
 def test_a_cluster_without_kueue(server, cluster):
