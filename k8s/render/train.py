@@ -35,10 +35,8 @@ def tf_config(hosts: list[str]) -> Object:
     index = f"$({INDEX})"
     cluster = {"worker": [f"{host}:{PORT}" for host in hosts]}
     text = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": index}})
-    return {
-        "name": "TF_CONFIG",
-        "value": text.replace(f'"{index}"', index),
-    }
+    # The index is a number in the JSON: without quotes.
+    return {"name": "TF_CONFIG", "value": text.replace(f'"{index}"', index)}
 
 
 def _template(spec: TrainSpec, env: list[Object], *, subdomain: str | None = None) -> Object:
