@@ -88,8 +88,8 @@ def pod_template(
         # Workload Identity on GKE knows a pod by its address: it needs no token in the pod.
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        # Linux delivers to process 1 no SIGTERM that it does not handle yet, and no SIGKILL from its own child, by which
-        # a worker ends that waits for others in vain.
+        # Linux delivers to process 1 no SIGTERM that it does not handle yet, and no SIGKILL from its own child, by
+        # which a worker ends that waits for others in vain.
         "shareProcessNamespace": True,
         "securityContext": {
             "runAsNonRoot": True,
