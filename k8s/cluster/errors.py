@@ -130,7 +130,7 @@ def _forbidden(message: str, what: str) -> CxrflowError:
 def _not_found(status: dict[str, Any], message: str, what: str) -> CxrflowError:
     details = status.get("details") or {}
     if details.get("kind") == "namespaces":
-        return NotThere(f"can't {what}: {no_namespace(details.get('name'))}")
+        return NotThere(f"can't {what}: {no_namespace(str(details.get('name')))}")
     if not details.get("name"):
         how = f"; install JobSet, see {JOBSET_INSTALL}" if "jobsets" in what else ""
         return NotThere(f"can't {what}: the cluster does not know this kind of object{how}")
