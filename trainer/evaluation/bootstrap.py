@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.predictions import SavedPredictions
+from trainer.evaluation.predictions import Predictions
 
 BOOTSTRAP_SAMPLES = 1000
 PAIRED_SAMPLES = 2000
@@ -176,7 +176,7 @@ def intervals(
     }
 
 
-def paired_difference(first: SavedPredictions, other: SavedPredictions, seed: int = 0) -> Difference | None:
+def paired_difference(first: Predictions, other: Predictions, seed: int = 0) -> Difference | None:
     """Computes how much larger the AUROC of another model is than that of a first model, on the same images.
 
     Patients are resampled with replacement and both models are measured on each resample. The interval is the

@@ -7,7 +7,6 @@ outvote all others; no probability counts for more than one voice.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -67,4 +66,4 @@ def _mean(members: Sequence[Predictions], split: str) -> Predictions:
             f"the {split} records are not the same ones at all image sizes; see: python -m beam_prep verify DATASET"
         )
     logits = mean_logits(np.stack([member.logits for member in members]))
-    return replace(first, logits=logits)
+    return Predictions.from_logits(first.filenames, first.groups, first.labels, logits, first.source_pixels)

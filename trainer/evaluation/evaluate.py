@@ -1,12 +1,11 @@
-"""A model on one split: predictions, numbers, and the images that the report shows."""
+"""Predicts a split with a model and measures the predictions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
@@ -15,43 +14,30 @@ from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
-from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
-from trainer.models.gradcam import heat_maps, overlay
 from trainer.report.progress import progress_bar
-from trainer.report.samples import Sample, telling
 from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64
 
 Change = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
-"""A batch of `evaluation_batches` to one of the same records."""
+"""A function that changes the images of a batch of `evaluation_batches` and keeps its records and their order."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What came of one split: the numbers of `metrics.json`, the predictions behind them, and images to show."""
+    """The result of evaluating a model on one split.
+
+    Attributes:
+        split: the name of the split.
+        numbers: the entry of the split in `metrics.json`.
+        predictions: the predictions that the numbers were computed from.
+    """
 
     split: str
     numbers: dict[str, Any]
     predictions: Predictions
-    samples: list[Sample]
-
-    def rows(self) -> Iterator[dict[str, Any]]:
-        """The rows of `predictions-SPLIT.csv`; the numbers of the split can be worked out from them again."""
-        probabilities = self.predictions.probabilities
-        columns = {
-            "filename": self.predictions.filenames,
-            "group": self.predictions.groups,
-            "label": self.predictions.labels.tolist(),
-            "probability": probabilities.tolist(),
-            "calibrated_probability": calibrate(probabilities, self.numbers["temperature"]).tolist(),
-            "prediction": (probabilities >= self.numbers["threshold"]).astype(int).tolist(),
-            "source_pixels": self.predictions.source_pixels.tolist(),
-        }
-        for values in zip(*columns.values(), strict=True):
-            yield dict(zip(columns, values, strict=True))
 
 
 def predict_split(
@@ -64,19 +50,19 @@ def predict_split(
     change: Change | None = None,
     show_progress: bool = True,
 ) -> Predictions:
-    """Predicts every image of a split, each once.
+    """Predicts every image of a split once.
 
     Args:
-        predictor: of the model.
-        source: not empty.
-        split: its name.
+        predictor: the predictor of the model.
+        source: the records of the split; at least one.
+        split: the name of the split.
         batch_size: images a step; does not change the result.
-        mirror: left and right exchanged.
-        change: what is done to each batch first; None leaves it as it is.
-        show_progress: a bar on stderr.
+        mirror: exchange left and right of every image.
+        change: changes each batch before it is predicted; None changes nothing.
+        show_progress: show a progress bar on stderr.
 
     Raises:
-        RunError: the records can't be read, or the model gives no numbers.
+        RunError: the records can't be read, or the model returns a logit that is not finite.
     """
     with (
         progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
@@ -93,14 +79,9 @@ def predict_split(
 
 
 def measure(
-    predictions: Predictions,
-    source: SplitSource,
-    split: str,
-    *,
-    point: OperatingPoint | None = None,
-    prevalence: float | None = None,
+    predictions: Predictions, split: str, *, point: OperatingPoint | None = None, prevalence: float | None = None
 ) -> Evaluation:
-    """The numbers of predictions, and images of the source to show; see `metrics.evaluate`."""
+    """Computes the numbers of a split from its predictions, see `metrics.evaluate`."""
     numbers = metrics.evaluate(
         predictions.labels,
         predictions.probabilities,
@@ -109,47 +90,4 @@ def measure(
         point=point,
         prevalence=prevalence,
     )
-    return Evaluation(split, numbers, predictions, _samples(source, predictions, split, numbers["threshold"]))
-
-
-def explained_evaluation(
-    model: keras.Model,
-    predictions: Predictions,
-    source: SplitSource,
-    split: str,
-    *,
-    point: OperatingPoint | None = None,
-    prevalence: float | None = None,
-) -> Evaluation:
-    """As `measure`, the images with heat maps of the model that made the predictions."""
-    evaluation = measure(predictions, source, split, point=point, prevalence=prevalence)
-    heats = heat_maps(model, np.stack([sample.pixels for sample in evaluation.samples]))
-    explained = [
-        replace(sample, overlay=overlay(sample.pixels, heat))
-        for sample, heat in zip(evaluation.samples, heats, strict=True)
-    ]
-    return replace(evaluation, samples=explained)
-
-
-def _samples(source: SplitSource, predictions: Predictions, split: str, threshold: float) -> list[Sample]:
-    """The images that tell most, see `telling`."""
-    found = telling(predictions.labels, predictions.probabilities, threshold)
-    wanted = {index for indices in found.values() for index in indices}
-    samples: list[Sample] = []
-    start = 0
-    for batch in evaluation_batches(source, batch_size=BATCH_SIZE):
-        end = start + int(batch["images"].shape[0])
-        for index in sorted(wanted.intersection(range(start, end))):
-            samples.append(
-                Sample(
-                    filename=predictions.filenames[index],
-                    label=int(predictions.labels[index]),
-                    probability=float(predictions.probabilities[index]),
-                    split=split,
-                    pixels=batch["images"][index - start, :, :, 0].numpy(),
-                )
-            )
-        start = end
-        if start > max(wanted):
-            break
-    return samples
+    return Evaluation(split, numbers, predictions)

@@ -1,4 +1,4 @@
-"""The predictions that a run keeps, read again: what its page, a comparison and a threshold chosen anew work with."""
+"""Holds the predictions of a model on one split, and writes and reads them as `predictions-SPLIT.csv` of a run."""
 
 from __future__ import annotations
 
@@ -6,74 +6,92 @@ import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
-from trainer.evaluation.calibration import sigmoid
+from trainer.evaluation.calibration import calibrate, logits_of, sigmoid
+from trainer.run.folder import RunFolder
 
 
 @dataclass(frozen=True)
 class Predictions:
-    """What a model says of a split, in the order of the manifest.
+    """The predictions of a model on one split, in the order of the manifest.
 
     Attributes:
-        filenames: [N].
-        groups: [N].
-        labels: int64 [N].
-        logits: float64 [N].
-        source_pixels: int64 [N], of each image before its resize; 0 where it was not kept.
+        filenames: [N], the name of the image file of each record.
+        groups: [N], the patient of each image.
+        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
+        logits: float64 [N], of PNEUMONIA.
+        probabilities: float64 [N] in 0..1, of PNEUMONIA.
+        source_pixels: int [N], number of pixels of each image before its resize; 0 where the record lacks it.
     """
 
     filenames: list[str]
     groups: list[str]
     labels: np.ndarray
     logits: np.ndarray
+    probabilities: np.ndarray
     source_pixels: np.ndarray
 
-    @property
-    def probabilities(self) -> np.ndarray:
-        """Of PNEUMONIA, float64 [N] in 0..1."""
-        return sigmoid(self.logits)
+    @classmethod
+    def from_logits(
+        cls,
+        filenames: list[str],
+        groups: list[str],
+        labels: np.ndarray,
+        logits: np.ndarray,
+        source_pixels: np.ndarray,
+    ) -> Predictions:
+        """Makes predictions of the logits that a model returned."""
+        return cls(filenames, groups, labels, logits, sigmoid(logits), source_pixels)
 
     def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
-        """Mean binary cross-entropy, each image weighed by its class."""
+        """Returns the mean binary cross-entropy, each image weighted by its class."""
         losses = np.logaddexp(0, self.logits) - self.labels * self.logits  # [N]
         return float(np.mean(np.asarray(class_weights)[self.labels] * losses))
 
+    def classes(self, threshold: float) -> np.ndarray:
+        """Returns the predicted classes, int [N]: 1 where the probability is at or above the threshold, else 0."""
+        return (self.probabilities >= threshold).astype(int)
 
-class SavedPredictions(NamedTuple):
-    """One split as `predictions-SPLIT.csv` holds it.
 
-    Attributes:
-        filenames: [N].
-        groups: [N], the patient of each image.
-        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
-        probabilities: float [N], of PNEUMONIA.
-        predicted: int [N], the class that it was called.
-        source_pixels: int [N], of each image before its resize; 0 where it was not kept.
+def write_predictions(
+    folder: RunFolder, split: str, predictions: Predictions, *, threshold: float, temperature: float
+) -> None:
+    """Writes `predictions-SPLIT.csv` into a run, one row an image."""
+    columns = {
+        "filename": predictions.filenames,
+        "group": predictions.groups,
+        "label": predictions.labels.tolist(),
+        "probability": predictions.probabilities.tolist(),
+        "calibrated_probability": calibrate(predictions.probabilities, temperature).tolist(),
+        "prediction": predictions.classes(threshold).tolist(),
+        "source_pixels": predictions.source_pixels.tolist(),
+    }
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
+    folder.write_table(f"predictions-{split}", tuple(columns), rows)
+
+
+def read_predictions(run: Path, split: str) -> Predictions | None:
+    """Reads `predictions-SPLIT.csv` of a run.
+
+    The file holds probabilities alone: the logits are worked out from them again, as far as they were not rounded to
+    0 or 1.
+
+    Returns:
+        The predictions; None if the run has none of the split.
     """
-
-    filenames: list[str]
-    groups: list[str]
-    labels: np.ndarray
-    probabilities: np.ndarray
-    predicted: np.ndarray
-    source_pixels: np.ndarray = np.zeros(0, dtype=int)
-
-
-def read_predictions(run: Path, split: str) -> SavedPredictions | None:
-    """The predictions of a run on a split; None if it has none."""
     path = run / f"predictions-{split}.csv"
     if not path.exists():
         return None
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return SavedPredictions(
-        [row["filename"] for row in rows],
-        [row["group"] for row in rows],
-        np.array([int(row["label"]) for row in rows], dtype=int),
-        np.array([float(row["probability"]) for row in rows], dtype=float),
-        np.array([int(row["prediction"]) for row in rows], dtype=int),
-        np.array([int(row.get("source_pixels") or 0) for row in rows], dtype=int),
+    probabilities = np.array([float(row["probability"]) for row in rows], dtype=float)
+    return Predictions(
+        filenames=[row["filename"] for row in rows],
+        groups=[row["group"] for row in rows],
+        labels=np.array([int(row["label"]) for row in rows], dtype=int),
+        logits=logits_of(probabilities),
+        probabilities=probabilities,
+        source_pixels=np.array([int(row.get("source_pixels") or 0) for row in rows], dtype=int),
     )

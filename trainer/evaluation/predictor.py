@@ -52,7 +52,7 @@ class Predictor:
             filenames += [name.decode() for name in batch["filenames"].numpy()]
             groups += [group.decode() for group in batch["groups"].numpy()]
             on_batch(len(logits[-1]))
-        return Predictions(
+        return Predictions.from_logits(
             filenames,
             groups,
             np.concatenate(labels),

@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from trainer.data.splits import SplitSource
@@ -14,7 +13,7 @@ from trainer.evaluation import metrics
 from trainer.evaluation.bootstrap import paired_difference
 from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
-from trainer.evaluation.predictions import Predictions, SavedPredictions
+from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.report.progress import progress_bar
 from trainer.run.model_card import OperatingPoint
@@ -68,7 +67,7 @@ def _measured(perturbation: Perturbation, spoilt: Predictions, clean: Evaluation
     95 % interval, and the rates at the threshold of the run; None where not defined."""
     point = OperatingPoint.of(clean.numbers)
     numbers = metrics.evaluate(spoilt.labels, spoilt.probabilities, spoilt.groups, spoilt.loss(), point=point)
-    found = paired_difference(_saved(clean.predictions), _saved(spoilt))
+    found = paired_difference(clean.predictions, spoilt)
     return {
         "kind": perturbation.kind,
         "level": perturbation.level,
@@ -76,10 +75,3 @@ def _measured(perturbation: Perturbation, spoilt: Predictions, clean: Evaluation
         "auroc_difference": found.value if found else None,
         "auroc_difference_ci95": found.ci95 if found else None,
     }
-
-
-def _saved(predictions: Predictions) -> SavedPredictions:
-    nothing = np.zeros(0, dtype=int)
-    return SavedPredictions(
-        predictions.filenames, predictions.groups, predictions.labels, predictions.probabilities, nothing
-    )

@@ -1,4 +1,4 @@
-"""Parts of a split looked at by themselves: a good mean can hide a kind of image that is often wrong."""
+"""Measures groups of images of a split on their own: a good mean can hide a kind of image that is often wrong."""
 
 from __future__ import annotations
 
@@ -10,23 +10,24 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from trainer.evaluation.bootstrap import ratio, resample_patients, share_interval
-from trainer.evaluation.predictions import SavedPredictions
+from trainer.evaluation.predictions import Predictions
 
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
 NORMAL, OTHER = "normal", "not named"
 
 
 @dataclass(frozen=True)
-class Slice:
-    """Images of one sub-type, or of a range of sizes.
+class Subgroup:
+    """The numbers of the images of one sub-type, or of a range of image sizes.
 
     Attributes:
         name: the sub-type or the range.
-        num_images, num_groups: how many images, of how many patients.
-        share_right: of its images; for a sub-type of PNEUMONIA the sensitivity, for normal the specificity.
-        ci95: [low, high] of that over patients.
-        mean_probability: of PNEUMONIA.
-        auroc: of telling the sub-type from NORMAL, or the classes within the range; None where one class is missing.
+        num_images, num_groups: number of images and of patients.
+        share_right: share of the images that are predicted rightly; for a sub-type of PNEUMONIA the sensitivity, for
+            normal images the specificity.
+        ci95: [low, high], the interval of `share_right` over patients.
+        mean_probability: mean predicted probability of PNEUMONIA.
+        auroc: of the sub-type against NORMAL, or of the classes within the range; None where one class is missing.
     """
 
     name: str
@@ -39,25 +40,41 @@ class Slice:
 
 
 def subtype_of(filename: str, label: int) -> str:
-    """The sub-type of PNEUMONIA that the name of a file tells, such as bacteria in `person1_bacteria_2.jpeg`."""
+    """Returns the sub-type of PNEUMONIA in the name of a file, such as bacteria in `person1_bacteria_2.jpeg`."""
     if not label:
         return NORMAL
     found = SUBTYPE.search(PurePosixPath(filename).name)
     return found[1].lower() if found else OTHER
 
 
-def subtypes(predictions: SavedPredictions) -> list[Slice]:
-    """The split by sub-type, NORMAL first; empty if no file name tells one."""
+def subtypes(predictions: Predictions, threshold: float) -> list[Subgroup]:
+    """Measures each sub-type of PNEUMONIA, and NORMAL first.
+
+    Args:
+        predictions: of the split.
+        threshold: the probability at or above which an image is called PNEUMONIA.
+
+    Returns:
+        The sub-types; none if no file name has one.
+    """
     named = np.array([subtype_of(*each) for each in zip(predictions.filenames, predictions.labels, strict=True)])
     kinds = sorted(set(named.tolist()), key=lambda name: (name != NORMAL, name == OTHER, name))
     if not set(kinds) - {NORMAL, OTHER}:
         return []
     normal = predictions.labels == 0
-    return [_slice(kind, named == kind, (named == kind) | normal, predictions) for kind in kinds]
+    return [_subgroup(kind, named == kind, (named == kind) | normal, predictions, threshold) for kind in kinds]
 
 
-def sizes(predictions: SavedPredictions) -> list[Slice]:
-    """The split by thirds of the image size before the resize, small first; empty where all are of one size."""
+def sizes(predictions: Predictions, threshold: float) -> list[Subgroup]:
+    """Measures three groups of about as many images by their size before the resize, the smallest images first.
+
+    Args:
+        predictions: of the split.
+        threshold: the probability at or above which an image is called PNEUMONIA.
+
+    Returns:
+        The groups; none where all images are of one size, or a size is not known.
+    """
     pixels = predictions.source_pixels
     if not len(pixels) or not pixels.all():
         return []
@@ -65,21 +82,23 @@ def sizes(predictions: SavedPredictions) -> list[Slice]:
     parts, low = [], 0
     for high in edges:
         inside = (pixels > low) & (pixels <= high)
-        parts.append(_slice(f"up to {high / 1e6:.2f} megapixels", inside, inside, predictions))
+        parts.append(_subgroup(f"up to {high / 1e6:.2f} megapixels", inside, inside, predictions, threshold))
         low = high
     return parts if len(parts) > 1 else []
 
 
-def _slice(name: str, inside: np.ndarray, against: np.ndarray, predictions: SavedPredictions) -> Slice:
-    """The images `inside`; the AUROC is over those `against`. Both bool [N]."""
+def _subgroup(
+    name: str, inside: np.ndarray, against: np.ndarray, predictions: Predictions, threshold: float
+) -> Subgroup:
+    """Measures the images of `inside`; the AUROC is that of the images of `against`. Both are bool [N]."""
     from sklearn.metrics import roc_auc_score
 
     labels, probabilities = predictions.labels, predictions.probabilities
-    right = (predictions.predicted == labels)[inside].astype(float)
+    right = (predictions.classes(threshold) == labels)[inside].astype(float)
     groups: Sequence[str] = np.asarray(predictions.groups)[inside].tolist()
     drawn = [ratio(weights @ right, weights.sum(axis=1)) for weights in resample_patients(groups)]
     comparable = len(np.unique(labels[against])) == 2
-    return Slice(
+    return Subgroup(
         name=name,
         num_images=int(inside.sum()),
         num_groups=len(set(groups)),

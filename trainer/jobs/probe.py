@@ -68,6 +68,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         started = time.monotonic()
         with quiet_start():
             from trainer.models.linear_head import with_linear_head
+            from trainer.report.samples import read_samples
         in_fold = _divide(fold, config, manifest, sources) if fold else None
         sources = {name: each for name, each in (in_fold.sources if in_fold else sources).items() if each.num_records}
         extractor, fitted = _fit(config, sources["train"])
@@ -84,7 +85,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
             **point.to_json(),
         }
         folder.write_json("model", content)
-        numbers = publish(folder, evaluations)
+        numbers = publish(folder, evaluations, read_samples(evaluations, sources, model))
         folder.finish()
         folder.push()
         return folder, numbers
@@ -158,7 +159,7 @@ def _evaluate(
     """Threshold and temperature of validation, and the evaluations of test (where there is one) and validation."""
     import tensorflow as tf
 
-    from trainer.evaluation.evaluate import explained_evaluation, predict_split
+    from trainer.evaluation.evaluate import measure, predict_split
     from trainer.evaluation.predictor import Predictor
 
     predictor = Predictor(model, tf.distribute.get_strategy())
@@ -170,7 +171,7 @@ def _evaluate(
     val = predicted["val"]
     point = fit_operating_point(config.threshold_rule, val.labels, val.probabilities)
     evaluations = [
-        explained_evaluation(model, predictions, sources[split], split, point=point, prevalence=config.prevalence)
+        measure(predictions, split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()
     ]
     return point, evaluations

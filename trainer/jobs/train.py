@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
@@ -29,6 +30,10 @@ from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder, check_output
 from trainer.run.identity import job_of
 from trainer.run.model_card import OperatingPoint
+
+if TYPE_CHECKING:
+    from trainer.evaluation.evaluate import Evaluation
+    from trainer.report.samples import Sample
 
 MODEL = ("model.keras", "model.json")
 """What of a run is needed to use it."""
@@ -65,6 +70,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         check_continuation(config, manifest.fingerprint)
         with staged(config, manifest, sources, cluster) as staged_sources:
             with quiet_start():
+                from trainer.report.samples import read_samples
                 from trainer.training.tf_errors import translate_errors
                 from trainer.training.trainer import Training
             num_workers = len(cluster.workers) if cluster else 1
@@ -72,9 +78,10 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 training = Training(config, manifest, staged_sources)
                 training.run()
                 evaluations = training.evaluate()
+                samples = read_samples(evaluations, training.sources, training.model)
         if not training.is_chief:
             return None
-        numbers = publish(training.folder, evaluations)
+        numbers = publish(training.folder, evaluations, samples)
         training.folder.finish(keep_checkpoint=config.keep_checkpoint)
         training.folder.push()
         return training.folder, numbers
@@ -113,13 +120,12 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     source = _sources_of(described[0], config, manifest, [config.split])[config.split]
     point = _operating_point(runs[0], described[0], config.threshold_rule)
     with quiet_start():
-        from trainer.evaluation.evaluate import explained_evaluation, predict_split
+        from trainer.evaluation.evaluate import measure, predict_split
         from trainer.evaluation.predictor import load_predictor
+        from trainer.report.samples import read_samples
     predictor = load_predictor(runs[0].model)
     predictions = predict_split(predictor, source, config.split, batch_size=config.batch_size)
-    evaluation = explained_evaluation(
-        predictor.model, predictions, source, config.split, point=point, prevalence=config.prevalence
-    )
+    evaluation = measure(predictions, config.split, point=point, prevalence=config.prevalence)
     if config.robustness:
         from trainer.evaluation.robustness import with_robustness
 
@@ -129,7 +135,7 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
         )
     same = described[0]["dataset_fingerprint"] == manifest.fingerprint
     folder = runs[0] if same else runs[0].aside(manifest.fingerprint)
-    numbers = publish(folder, [evaluation])
+    numbers = publish(folder, [evaluation], read_samples([evaluation], {config.split: source}, predictor.model))
     runs[0].push()
     return folder, numbers
 
@@ -188,6 +194,7 @@ def _evaluate_together(
     with quiet_start():
         from trainer.evaluation.ensemble import predict_together
         from trainer.evaluation.evaluate import measure
+        from trainer.report.samples import read_samples
     found = predict_together(models, tta=config.tta, batch_size=config.batch_size)
     if own:
         val = found["val"]
@@ -199,32 +206,35 @@ def _evaluate_together(
     else:
         point = OperatingPoint.of(known)
         folder = folder.aside(manifest.fingerprint)
-    shown = models[0][1]
     evaluations = [
-        measure(predictions, shown[split], split, point=point, prevalence=config.prevalence)
-        for split, predictions in found.items()
+        measure(predictions, split, point=point, prevalence=config.prevalence) for split, predictions in found.items()
     ]
-    numbers = publish(folder, evaluations)
+    numbers = publish(folder, evaluations, read_samples(evaluations, models[0][1]))
     home.push()
     return folder, numbers
 
 
-def publish(folder: RunFolder, evaluations: list) -> dict[str, Any]:
+def publish(folder: RunFolder, evaluations: Sequence[Evaluation], samples: Sequence[Sample]) -> dict[str, Any]:
     """Writes predictions, then numbers, then the page; the numbers of splits that are there already stay.
 
     Args:
         folder: of the run.
-        evaluations: `trainer.evaluation.Evaluation` of each split.
+        evaluations: one of each split.
+        samples: images for the page, see `read_samples`.
 
     Returns:
         The content of `metrics.json`.
     """
+    from trainer.evaluation.predictions import write_predictions
     from trainer.report.run_page import write_report
 
     numbers = folder.read_json("metrics") if (folder.path / "metrics.json").exists() else {}
     for evaluation in evaluations:
-        folder.write_predictions(evaluation.split, evaluation.rows())
+        threshold, temperature = (evaluation.numbers[name] for name in ("threshold", "temperature"))
+        write_predictions(
+            folder, evaluation.split, evaluation.predictions, threshold=threshold, temperature=temperature
+        )
         numbers[evaluation.split] = evaluation.numbers
     folder.write_json("metrics", numbers)
-    write_report(folder.path, [sample for evaluation in evaluations for sample in evaluation.samples])
+    write_report(folder.path, samples)
     return numbers

@@ -11,7 +11,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.pages.page import render, write_page
 from beam_prep.storage.paths import AnyPath, to_path
 from trainer.evaluation.bootstrap import PAIRED_SAMPLES, Difference, paired_difference
-from trainer.evaluation.predictions import SavedPredictions, read_predictions
+from trainer.evaluation.predictions import Predictions, read_predictions
 from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
 from trainer.report.published import STUDY
 from trainer.run.folder import RunFolder, read_history
@@ -47,7 +47,7 @@ class Compared:
     name: str
     model: dict[str, Any]
     numbers: dict[str, Any]
-    predictions: SavedPredictions
+    predictions: Predictions
     same_images: bool = True
     difference: Difference | None = None
     place: str = ""

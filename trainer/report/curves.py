@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from beam_prep.pages.page import INK, MUTED, RULE, SERIES_COLOURS, figure_svg
-from trainer.evaluation.predictions import SavedPredictions
+from trainer.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -89,7 +89,7 @@ def curves_of_runs(runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> l
 
 
 def roc_curve(
-    predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], band: Band | None = None
+    predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], band: Band | None = None
 ) -> Markup | None:
     """Draws the ROC curve of each split of a run, with a dot at the threshold.
 
@@ -117,7 +117,7 @@ def roc_curve(
 
 
 def precision_recall_curve(
-    predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], band: Band | None = None
+    predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], band: Band | None = None
 ) -> Markup | None:
     """Draws the precision-recall curve of PNEUMONIA of each split of a run, with a dot at the threshold.
 
@@ -142,7 +142,7 @@ def precision_recall_curve(
     return _curves(curves, points, areas, "recall", "precision", "Precision-recall curve", "AUPRC", "lower left", band)
 
 
-def roc_of_runs(runs: Sequence[tuple[str, SavedPredictions, Mapping[str, Any]]]) -> Markup | None:
+def roc_of_runs(runs: Sequence[tuple[str, Predictions, Mapping[str, Any]]]) -> Markup | None:
     """Draws the ROC curves of several runs on one split, each with a dot at the threshold of the run.
 
     Args:
@@ -198,7 +198,7 @@ def _metric_of_runs(runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], col
     return figure_svg(figure, f"{title} by epoch: {'; '.join(texts)}")
 
 
-def _with_both_classes(predictions: Mapping[str, SavedPredictions]) -> dict[str, SavedPredictions]:
+def _with_both_classes(predictions: Mapping[str, Predictions]) -> dict[str, Predictions]:
     return {split: each for split, each in predictions.items() if len(np.unique(each.labels)) == 2}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,10 @@ import numpy as np
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.pages.page import render, write_page
-from trainer.evaluation import subgroups as slices
+from trainer.evaluation import subgroups
 from trainer.evaluation.bootstrap import curve_bands
-from trainer.evaluation.predictions import SavedPredictions, read_predictions
+from trainer.evaluation.predictions import Predictions, read_predictions
+from trainer.evaluation.subgroups import Subgroup
 from trainer.report import curves, figures
 from trainer.report.curves import SPLIT_NAMES
 from trainer.report.published import STUDY, Published
@@ -97,15 +98,15 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         curves=_learning_curves(read_history(run), model.get("best")),
         **_figures(predictions, metrics, lead),
         matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
-        subtypes={split: parts for split, each in predictions.items() if (parts := slices.subtypes(each))},
-        sizes={split: parts for split, each in predictions.items() if (parts := slices.sizes(each))},
+        subtypes=_subgroups(subgroups.subtypes, predictions, metrics),
+        sizes=_subgroups(subgroups.sizes, predictions, metrics),
         robustness={
             split: (values["robustness"], figures.robustness(values["robustness"], values["auroc"]))
             for split, values in metrics.items()
             if "robustness" in values
         },
         samples=shown(samples, metrics),
-        wrong_predictions=_wrong_predictions(predictions) if predictions else None,
+        wrong_predictions=_wrong_predictions(predictions, metrics) if predictions else None,
         kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),
     )
     path = folder.report
@@ -113,7 +114,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     return path
 
 
-def _figures(predictions: Mapping[str, SavedPredictions], metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
+def _figures(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
     """The figures of how the classes are told apart; None where there is nothing to draw."""
     both = next((each for each in predictions.values() if len(np.unique(each.labels)) == 2), None)
     bands = curve_bands(both.labels, both.probabilities, both.groups, curves.BAND_GRID) if both else {}
@@ -180,19 +181,31 @@ def _matrix(cells: Mapping[str, int]) -> list[list[dict[str, Any]]]:
     ]
 
 
-def _wrong_predictions(predictions: Mapping[str, SavedPredictions]) -> list[dict[str, Any]]:
-    """Every wrong prediction, the most wrong first."""
+def _subgroups(
+    measure: Callable[[Predictions, float], list[Subgroup]],
+    predictions: Mapping[str, Predictions],
+    metrics: Mapping[str, Any],
+) -> dict[str, list[Subgroup]]:
+    """Returns the subgroups of each split that has any."""
+    by_split = {split: measure(each, metrics[split]["threshold"]) for split, each in predictions.items()}
+    return {split: groups for split, groups in by_split.items() if groups}
+
+
+def _wrong_predictions(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Returns a row for every wrong prediction, the largest error first."""
     rows = [
         {
             "split": split,
             "filename": filename,
             "label": int(label),
-            "subtype": slices.subtype_of(filename, int(label)),
+            "subtype": subgroups.subtype_of(filename, int(label)),
             "probability": f"{probability:.4f}",
             "error": abs(probability - label),
         }
-        for split, found in predictions.items()
-        for filename, _, label, probability, predicted in zip(*found[:5], strict=True)
+        for split, each in predictions.items()
+        for filename, label, probability, predicted in zip(
+            each.filenames, each.labels, each.probabilities, each.classes(metrics[split]["threshold"]), strict=True
+        )
         if predicted != label
     ]
     return sorted(rows, key=lambda row: (-row["error"], row["split"], row["filename"]))

@@ -1,31 +1,39 @@
-"""Which images of a split are worth a look, and how they are shown."""
+"""Chooses the images of a split that the run page shows, reads them from the records and draws their heat maps."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from beam_prep.pages.page import image_uri
+from trainer.report.curves import SPLIT_NAMES
+
+if TYPE_CHECKING:
+    import keras
+
+    from trainer.data.splits import SplitSource
+    from trainer.evaluation.evaluate import Evaluation
 
 SHOWN_BY_CLASS = 3
 SHOWN_UNCERTAIN = 6
 SAMPLE_PX = 256
+BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image with its prediction, to be shown.
+    """An image with its prediction, to be shown on a page.
 
     Attributes:
-        filename: as in the predictions.
-        label: 0 NORMAL or 1 PNEUMONIA, the truth.
+        filename: the name of the image file, as in the predictions.
+        label: the true class, 0 NORMAL or 1 PNEUMONIA.
         probability: of PNEUMONIA, in 0..1.
-        split: where it is from; its threshold decides whether the prediction is right.
+        split: the split of the image; the threshold of this split decides whether the prediction is right.
         pixels: uint8 [H, W].
-        overlay: RGB, uint8 [H, W, 3]: the image under its heat map; None without one.
+        overlay: the image under its heat map, RGB, uint8 [H, W, 3]; None without a heat map.
     """
 
     filename: str
@@ -36,17 +44,17 @@ class Sample:
     overlay: np.ndarray | None = None
 
 
-def telling(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, list[int]]:
-    """The images at the ends and at the edge.
+def choose(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, list[int]]:
+    """Chooses the images to show: the predictions that are right or wrong and most certain, and the least certain ones.
 
     Args:
         labels: int [N].
         probabilities: float [N], of PNEUMONIA.
-        threshold: at or above it an image is called PNEUMONIA.
+        threshold: the probability at or above which an image is called PNEUMONIA.
 
     Returns:
-        Indices, the most telling first: `right` and `wrong` hold the surest of each class, `uncertain` those nearest to
-        the threshold. An image can be in two of them.
+        Indices of images. `right` and `wrong` hold the most certain predictions of each class, the most certain first;
+        `uncertain` holds those nearest to the threshold, the nearest first. An image can be in two of the lists.
     """
     distance = np.abs(probabilities - threshold)
     sure, unsure = np.argsort(-distance, kind="stable"), np.argsort(distance, kind="stable")
@@ -59,33 +67,81 @@ def telling(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> 
     return {"right": surest(right), "wrong": surest(~right), "uncertain": unsure[:SHOWN_UNCERTAIN].tolist()}
 
 
+def read_samples(
+    evaluations: Sequence[Evaluation], sources: Mapping[str, SplitSource], model: keras.Model | None = None
+) -> list[Sample]:
+    """Reads the images to show from the records: those of one split, of test before validation before training.
+
+    Args:
+        evaluations: results of one or more splits.
+        sources: records by split.
+        model: the model that made the predictions, to draw heat maps with; None draws none.
+    """
+    from trainer.data.tf_dataset import evaluation_batches
+
+    if not evaluations:
+        return []
+    evaluation = min(evaluations, key=lambda each: list(SPLIT_NAMES).index(each.split))
+    predictions = evaluation.predictions
+    chosen = choose(predictions.labels, predictions.probabilities, evaluation.numbers["threshold"])
+    wanted = {index for indices in chosen.values() for index in indices}
+    samples: list[Sample] = []
+    start = 0
+    for batch in evaluation_batches(sources[evaluation.split], batch_size=BATCH_SIZE):
+        end = start + int(batch["images"].shape[0])
+        for index in sorted(wanted.intersection(range(start, end))):
+            samples.append(
+                Sample(
+                    filename=predictions.filenames[index],
+                    label=int(predictions.labels[index]),
+                    probability=float(predictions.probabilities[index]),
+                    split=evaluation.split,
+                    pixels=batch["images"][index - start, :, :, 0].numpy(),
+                )
+            )
+        start = end
+        if start > max(wanted):
+            break
+    return samples if model is None else _with_heat_maps(samples, model)
+
+
 def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
-    """The samples of the first split that has any, as the page shows them, by what they tell; see `telling`.
+    """Returns the samples of the first split that has any, as the template of the page needs them; see `choose`.
 
     Args:
         samples: of any splits.
-        metrics: by split, as in `metrics.json`; the page's leading split first.
+        metrics: the content of `metrics.json`, by split, the split that the page is about first.
+
+    Returns:
+        Figures by kind: `right`, `wrong` and `uncertain`.
     """
     split = next((name for name in metrics if any(sample.split == name for sample in samples)), None)
-    chosen = [sample for sample in samples if sample.split == split]
+    of_split = [sample for sample in samples if sample.split == split]
     if split is None:
         return {"right": [], "wrong": [], "uncertain": []}
-    labels = np.array([sample.label for sample in chosen])
-    probabilities = np.array([sample.probability for sample in chosen])
-    found = telling(labels, probabilities, metrics[split]["threshold"])
-    return {kind: [_figure(chosen[index]) for index in indices] for kind, indices in found.items()}
+    labels = np.array([sample.label for sample in of_split])
+    probabilities = np.array([sample.probability for sample in of_split])
+    chosen = choose(labels, probabilities, metrics[split]["threshold"])
+    return {kind: [_figure(of_split[index]) for index in indices] for kind, indices in chosen.items()}
 
 
 def picture(pixels: np.ndarray, overlay: np.ndarray | None = None) -> str:
-    """The picture of an image on the page, as a data URI: the one place where it is made.
+    """Returns an image as a data URI for the page.
 
     Args:
         pixels: uint8 [H, W].
-        overlay: RGB, uint8 [H, W, 3], to stand below the image.
+        overlay: RGB, uint8 [H, W, 3], put below the image; None for the image alone.
     """
     if overlay is None:
         return image_uri(pixels, SAMPLE_PX)
     return image_uri(np.concatenate([np.repeat(pixels[..., None], 3, axis=-1), overlay]), 2 * SAMPLE_PX)
+
+
+def _with_heat_maps(samples: Sequence[Sample], model: keras.Model) -> list[Sample]:
+    from trainer.models.gradcam import heat_maps, overlay
+
+    heats = heat_maps(model, np.stack([sample.pixels for sample in samples]))
+    return [replace(sample, overlay=overlay(sample.pixels, heat)) for sample, heat in zip(samples, heats, strict=True)]
 
 
 def _figure(sample: Sample) -> dict[str, Any]:

@@ -34,15 +34,6 @@ HISTORY_COLUMNS = (
     "learning_rate",
     "seconds",
 )
-PREDICTION_COLUMNS = (
-    "filename",
-    "group",
-    "label",
-    "probability",
-    "calibrated_probability",
-    "prediction",
-    "source_pixels",
-)
 
 Found = Literal["nothing", "unfinished run", "run to replace"]
 """What is in an output folder, once it is clear that it may be written."""
@@ -126,10 +117,6 @@ class RunFolder:
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes `history.csv`, one row an epoch."""
         self.write_table("history", HISTORY_COLUMNS, rows)
-
-    def write_predictions(self, split: str, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Writes `predictions-SPLIT.csv`, one row an image."""
-        self.write_table(f"predictions-{split}", PREDICTION_COLUMNS, rows)
 
     def aside(self, fingerprint: str) -> RunFolder:
         """A folder below this one for the results on another dataset, so that none are mixed up."""

@@ -20,7 +20,7 @@ from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import distribute
 from trainer.data.training_data import TrainingData
 from trainer.evaluation import metrics
-from trainer.evaluation.evaluate import Evaluation, explained_evaluation, predict_split
+from trainer.evaluation.evaluate import Evaluation, measure, predict_split
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import fit_operating_point
@@ -120,14 +120,7 @@ class Training:
         if self._val is not None:
             predicted["val"] = self._val
         return [
-            explained_evaluation(
-                self._predictor.model,
-                predictions,
-                self.sources[split],
-                split,
-                point=self.operating_point,
-                prevalence=self.config.prevalence,
-            )
+            measure(predictions, split, point=self.operating_point, prevalence=self.config.prevalence)
             for split, predictions in predicted.items()
         ]
 

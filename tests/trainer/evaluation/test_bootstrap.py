@@ -17,7 +17,8 @@ from trainer.evaluation.bootstrap import (
     percentile_interval,
     resample_patients,
 )
-from trainer.evaluation.predictions import SavedPredictions
+from trainer.evaluation.calibration import logits_of
+from trainer.evaluation.predictions import Predictions
 
 
 def draw(num_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -109,9 +110,9 @@ def test_thousand_resamples_take_less_than_one_by_one():
     assert ours < 10 * (time.perf_counter() - started), "eight intervals against the AUROC alone, 1000 times"
 
 
-def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = None) -> SavedPredictions:
+def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = None) -> Predictions:
     names = [f"image{index}.jpeg" for index in range(len(labels))]
-    return SavedPredictions(names, groups or names, labels, scores, (scores >= 0.5).astype(int))
+    return Predictions(names, groups or names, labels, logits_of(scores), scores, np.zeros(len(labels), int))
 
 
 def delong(labels: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
@@ -154,7 +155,7 @@ def test_a_paired_difference_is_that_of_delong(labels, noise):
 
 def test_equal_predictions_in_any_order_do_not_differ(labels):
     first = saved(labels, scores_of(labels, 1.0, 1))
-    turned = SavedPredictions(*(column[::-1] for column in first))
+    turned = Predictions(*(column[::-1] for column in vars(first).values()))
     found = paired_difference(first, turned)
     assert found.value == pytest.approx(0)
     assert found.p_value == 1

@@ -54,7 +54,7 @@ def test_images_that_are_not_changed_give_the_same_auroc_and_noise_a_lower_one(k
     monkeypatch.setattr(robustness, "perturbations_for", lambda equalization: [unchanged, noise(30), noise(300)])
     predictor = load_predictor(knowing / "model.keras")
     source = open_split(str(dataset), Manifest.read(dataset), 32, "train")
-    clean = measure(predict_split(predictor, source, "train"), source, "train")
+    clean = measure(predict_split(predictor, source, "train"), "train")
     found = robustness.with_robustness(clean, predictor, source, equalization="hist").numbers
     nothing, some, much = found["robustness"]
     for name in ("auroc", "auroc_ci95", "sensitivity", "specificity"):

@@ -1,4 +1,4 @@
-"""Parts of a split by themselves: by the sub-type in the name, by the size before the resize."""
+"""Groups of images of a split: by the sub-type in the file name, by the size before the resize."""
 
 import numpy as np
 import pytest
@@ -8,7 +8,8 @@ from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.tfrecord import frame, write_shard
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
-from trainer.evaluation.predictions import SavedPredictions
+from trainer.evaluation.calibration import logits_of
+from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.subgroups import sizes, subtypes
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 0, 1, 1])
@@ -16,15 +17,14 @@ SCORES = np.array([0.1, 0.2, 0.7, 0.9, 0.4, 0.8, 0.3, 0.6, 0.2])
 NAMES = ["a", "b", "c", "person1_bacteria_1", "person2_virus_1", "person3_virus_2", "d", "person4_bacteria_7", "e"]
 
 
-def saved(source_pixels) -> SavedPredictions:
+def saved(source_pixels) -> Predictions:
     names = [f"{name}.jpeg" for name in NAMES]
-    predicted = (SCORES >= 0.5).astype(int)
-    return SavedPredictions(names, names, LABELS, SCORES, predicted, np.asarray(source_pixels))
+    return Predictions(names, names, LABELS, logits_of(SCORES), SCORES, np.asarray(source_pixels))
 
 
 def test_thirds_by_size_hold_every_image_once_with_its_own_numbers():
     pixels = np.array([3, 1, 2, 9, 8, 7, 5, 4, 6]) * 10**6
-    small, middle, large = sizes(saved(pixels))
+    small, middle, large = sizes(saved(pixels), 0.5)
     assert [small.name, middle.name, large.name] == [f"up to {n}.00 megapixels" for n in (3, 6, 9)]
     assert [part.num_images for part in (small, middle, large)] == [3, 3, 3]
     assert (small.share_right, small.auroc) == (2 / 3, None), "all of them are NORMAL"
@@ -33,12 +33,12 @@ def test_thirds_by_size_hold_every_image_once_with_its_own_numbers():
 
 
 @pytest.mark.parametrize("pixels", [np.zeros(0, int), [0] * 9, [4] * 9, [0, *[5] * 8]])
-def test_sizes_that_are_all_the_same_or_not_kept_are_no_slices(pixels):
-    assert sizes(saved(pixels)) == []
+def test_sizes_that_are_all_the_same_or_not_kept_make_no_groups(pixels):
+    assert sizes(saved(pixels), 0.5) == []
 
 
 def test_subtypes_are_set_against_all_normal_images():
-    normal, bacteria, virus, other = subtypes(saved([]))
+    normal, bacteria, virus, other = subtypes(saved([0] * 9), 0.5)
     assert [each.name for each in (normal, bacteria, virus, other)] == ["normal", "bacteria", "virus", "not named"]
     assert (normal.auroc, normal.share_right) == (None, 0.75)
     against = [0, 1, 2, 6, 3, 7]

@@ -184,4 +184,4 @@ def test_extreme_logits_stay_probabilities():
     logits = np.array([-1e9, 0.0, 1e9])
     nothing = np.zeros(3, int)
     assert sigmoid(logits).tolist() == pytest.approx([0, 0.5, 1])
-    assert Predictions([], [], nothing, logits, nothing).probabilities.tolist() == sigmoid(logits).tolist()
+    assert Predictions.from_logits([], [], nothing, logits, nothing).probabilities.tolist() == sigmoid(logits).tolist()

@@ -9,6 +9,8 @@ import pytest
 
 from beam_prep.console.errors import UsageError
 from trainer.evaluation import bootstrap, metrics
+from trainer.evaluation.calibration import logits_of
+from trainer.evaluation.predictions import Predictions, write_predictions
 from trainer.report.comparison_page import compare, write_comparison
 from trainer.run.folder import RunFolder
 
@@ -28,15 +30,8 @@ def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "
     run = RunFolder(path)
     names = [f"{prefix}{index}.jpeg" for index in range(len(labels))]
     numbers = metrics.evaluate(labels, scores, names, 0.3)
-    columns = {
-        "filename": names,
-        "group": names,
-        "label": labels.tolist(),
-        "probability": scores.tolist(),
-        "calibrated_probability": scores.tolist(),
-        "prediction": (scores >= 0.5).astype(int).tolist(),
-    }
-    run.write_predictions("test", [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)])
+    predictions = Predictions(names, names, labels, logits_of(scores), scores, np.zeros(len(names), int))
+    write_predictions(run, "test", predictions, threshold=0.5, temperature=1)
     run.write_json("metrics", {"test": numbers})
     run.write_json("model", {"arch": "vgg19", "image_size": 90, "dataset_fingerprint": fingerprint * 32})
     rows = ["phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"]
