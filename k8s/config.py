@@ -1,6 +1,6 @@
-"""What the commands take that work in a cluster: flags, types, defaults, units and help. Standard library only.
+"""Defines the flags of the commands that work in a cluster: types, defaults, units and help. Standard library only.
 
-What a submission is made of stands in `spec.py`.
+The flags that describe a submission are in `spec.py`.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from beam_prep.console.errors import UsageError
 
 @dataclass(frozen=True, kw_only=True)
 class ContextConfig:
-    """Which cluster."""
+    """The flag that selects a cluster."""
 
     context: str | None = None
-    """Context of the kubeconfig; the current one if not given, or the cluster that this runs in."""
+    """The context of the kubeconfig; by default the current one or, without a kubeconfig, the cluster of this pod."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class NameConfig(ContextConfig):
-    """Which submission."""
+    """The flags that select a submission."""
 
     namespace: str | None = None
-    """Namespace; that of the context if not given."""
+    """The namespace of the submission; by default that of the context."""
     name: str
-    """Of the submission."""
+    """The name of the submission."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,9 +39,9 @@ class LogsConfig(NameConfig):
     """Print the logs of all pods of a submission."""
 
     follow: bool = False
-    """Go on until the submission has ended, through restarts of its pods and of the connection."""
+    """Print further lines until the submission has ended, through restarts of its pods and of the connection."""
     tail: int | None = None
-    """Of each pod so many lines from the end; all if not given."""
+    """The number of lines to print from the end of each pod's log; by default all."""
 
     def __post_init__(self) -> None:
         if self.tail is not None and self.tail < 0:
@@ -53,7 +53,7 @@ class WaitConfig(NameConfig):
     """Wait until a submission is complete (exit code 0) or failed (1)."""
 
     timeout_s: float | None = None
-    """At most so long, s; then the exit code is 1 too. Without it, for ever."""
+    """The longest wait, s, after which the exit code is 1 too; by default there is no limit."""
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout_s)
@@ -61,12 +61,12 @@ class WaitConfig(NameConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class DeleteConfig(NameConfig):
-    """Delete all that a submission made, and wait until it is gone."""
+    """Delete all objects of a submission, and wait until they are gone."""
 
     propagation: Literal["foreground", "background"] = "foreground"
-    """Whether a job goes after its pods, or at once, and its pods follow."""
+    """The order of deletion: foreground deletes the pods of a job before the job, background after it."""
     timeout_s: float = 600.0
-    """Wait at most so long, s; 0 does not wait."""
+    """The longest wait until all objects are gone, s; 0 does not wait."""
 
     def __post_init__(self) -> None:
         check_timeout(self.timeout_s)
@@ -74,14 +74,14 @@ class DeleteConfig(NameConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class SubmitConfig(ContextConfig):
-    """How it is sent to the cluster."""
+    """The flags that say how a submission is sent to the cluster."""
 
     dry_run: bool = False
-    """Print what would be sent, and what is wrong with it as far as that can be told without a cluster."""
+    """Print the objects that would be sent, and the problems that are known without a cluster."""
     replace: bool = False
-    """Delete what is there under the same name, wait until it is gone, and take its place."""
+    """Delete an older submission of the same name first, and wait until it is gone."""
     preflight: bool = True
-    """Look first whether it can work: the batch, the dataset, folders that last, nodes, permissions, queue."""
+    """Check first that it can work: batch size, dataset, folders that outlive the pods, nodes, permissions, queue."""
 
 
 def check_timeout(timeout_s: float | None) -> None:

@@ -1,7 +1,7 @@
-"""What a submission to Kubernetes takes: flags, types, defaults, units and help in one place. Standard library only.
+"""Defines the flags of submissions to Kubernetes: types, defaults, units and help. Standard library only.
 
-A spec holds the config of what runs in its containers, whose flags follow on the same command line: the trainer's,
-the tuner's, those of `beam_prep prepare`. All are checked before anything is rendered.
+A spec also holds the config of the program in its containers, whose flags are on the same command line: those of
+`trainer train`, `tuning search` or `beam_prep prepare`. All flags are checked before anything is rendered.
 """
 
 from __future__ import annotations
@@ -15,18 +15,27 @@ from trainer.config.train import TrainConfig
 from tuning.config import SearchConfig
 
 MAX_NAME = 40
-"""Characters of a submission's name: names of pods, made of it, end at 63."""
+"""The longest name of a submission, in characters: pods have names made of it, of at most 63."""
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
+"""An image by its digest."""
 QUANTITY = re.compile(r"[1-9]\d*(\.\d+)?(m|[kKMGT]i?)?")
+"""An amount of a resource, such as 500m, 4 or 16Gi."""
 SOURCE = re.compile(r"[a-z0-9]([-._a-z0-9]*[a-z0-9])?")
+"""A name of a volume claim, a bucket or another object."""
 TAKEN_PATHS = ("/", "/tmp", "/home", "/dev", "/proc", "/sys", "/usr", "/etc", "/bin", "/lib", "/opt", "/var", "/app")
+"""The folders of the images, over which no volume may be mounted."""
 
 
 @dataclass(frozen=True)
 class Mount:
-    """A claim or a bucket, and the folder that it is in the containers."""
+    """A volume claim or bucket that the containers mount as a folder.
+
+    Attributes:
+        source: the name of the claim or bucket.
+        path: the folder in the containers.
+    """
 
     source: str
     path: str
@@ -34,41 +43,42 @@ class Mount:
 
 @dataclass(frozen=True, kw_only=True)
 class CommonSpec:
-    """What all submissions have."""
+    """The flags of all submissions."""
 
     name: str
-    """Of the objects that are made: lower-case letters, digits and dashes."""
+    """The name of the submission, with which the names of its objects begin: lower-case letters, digits and dashes."""
     image: str
-    """Container image by its digest, REGISTRY/NAME@sha256:…"""
+    """The container image by its digest, REGISTRY/NAME@sha256:…"""
     allow_tag: bool = False
-    """Take an image by its tag too; what runs can then change from one pod to the next."""
+    """Accept an image by its tag; the program can then change from one pod to the next."""
     namespace: str | None = None
-    """Namespace; where it is not given, that of the kubectl context."""
+    """The namespace; by default that of the kubectl context."""
     queue: str | None = None
-    """Kueue's LocalQueue in which it waits for its share of the cluster."""
+    """The LocalQueue of Kueue in which the submission waits for its share of the cluster."""
     service_account: str | None = None
-    """Service account of the pods, bound by Workload Identity to what may read and write the buckets."""
+    """The service account of the pods, which Workload Identity allows to read and write the buckets."""
     pvc: tuple[str, ...] = ()
-    """Volume claims as folders, each as CLAIM:/PATH."""
+    """Volume claims to mount as folders, as CLAIM:/PATH."""
     bucket: tuple[str, ...] = ()
-    """Buckets as folders by Cloud Storage FUSE (GKE), each as BUCKET:/PATH; gs:// paths need none of it."""
+    """Buckets to mount as folders by Cloud Storage FUSE (GKE), as BUCKET:/PATH; gs:// paths need no mount."""
     cpu: str = "4"
-    """CPU cores of a pod, requested and the limit."""
+    """The CPU cores of a pod, as request and limit."""
     memory: str = "16Gi"
-    """Memory of a pod, requested and the limit."""
+    """The memory of a pod, as request and limit."""
     disk: str = "20Gi"
-    """Room on the node for /tmp and the home folder: pretrained weights, --cache disk, staging."""
+    """The disk space of a pod for /tmp and the home folder: pretrained weights, --cache disk, staging."""
     spot: bool = False
-    """On spot nodes: cheaper, and taken away within 15 s at any time; the work goes on from its last checkpoint."""
+    """Run on spot nodes, which are cheaper and may be taken away with 15 s notice; the work resumes from its last
+    checkpoint."""
     retries: int = 3
-    """How often a pod that fails is started anew; evictions don't count, wrong flags end it at once. Where several
-    nodes train together, one that is lost without a warning makes the others fail, which counts."""
+    """The number of times that a failed pod is restarted. Evictions don't count; wrong flags are not retried. Where
+    several nodes train together, the loss of a node without warning makes the others fail, which counts."""
     deadline_hours: float = 24.0
-    """After so long it is ended."""
+    """The longest time that the work may take, h; then it is stopped."""
     grace_seconds: int = 120
-    """From SIGTERM to SIGKILL; a checkpoint has to be written in it."""
+    """The time from SIGTERM to SIGKILL, s, in which a pod writes a checkpoint."""
     ttl_hours: float = 168.0
-    """So long after its end its objects and logs stay."""
+    """The time that the objects and logs of a finished submission are kept, h."""
 
     def __post_init__(self) -> None:
         if len(self.name) > MAX_NAME or not NAME.fullmatch(self.name):
@@ -99,25 +109,25 @@ class CommonSpec:
 
     @property
     def claims(self) -> tuple[Mount, ...]:
-        """Those of `pvc`."""
+        """The mounts that `--pvc` asks for."""
         return tuple(_mount("pvc", text) for text in self.pvc)
 
     @property
     def buckets(self) -> tuple[Mount, ...]:
-        """Those of `bucket`."""
+        """The mounts that `--bucket` asks for."""
         return tuple(_mount("bucket", text) for text in self.bucket)
 
 
 @dataclass(frozen=True, kw_only=True)
 class GpuSpec(CommonSpec):
-    """What all submissions to GPU nodes have."""
+    """The flags of submissions to GPU nodes."""
 
     num_gpus: int = 1
-    """GPUs of a pod, all of one node; 0 trains on its CPUs."""
+    """The number of GPUs of a pod, all of one node; 0 trains on the CPUs."""
     gpu_type: str | None = None
-    """GKE's name of the GPU, such as nvidia-l4 or nvidia-h100-80gb; any if not given."""
+    """The GPU by GKE's name, such as nvidia-l4 or nvidia-h100-80gb; by default any GPU."""
     shm: str = "8Gi"
-    """Size of /dev/shm, through which the GPUs of a node exchange gradients; part of the memory."""
+    """The size of /dev/shm, through which the GPUs of a node exchange gradients; it is part of the memory."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -135,18 +145,18 @@ class GpuSpec(CommonSpec):
 class TrainSpec(GpuSpec):
     """Train on the GPUs of one node, or of several together; the flags of `trainer train` follow.
 
-    Several nodes are a JobSet, which starts all of them again when one is lost, or an Indexed Job, whose pods are
-    started again one by one.
+    Several nodes are a JobSet, which restarts all of them when one is lost, or an Indexed Job, whose pods are restarted
+    one by one.
     """
 
     trainer: TrainConfig
     num_nodes: int = 1
-    """Nodes that train together, each a pod."""
+    """The number of nodes that train together, with one pod a node."""
     jobset: bool = True
-    """Several nodes as a JobSet (its controller has to be in the cluster) or as an Indexed Job."""
+    """Train on several nodes by a JobSet, whose controller must be in the cluster; otherwise by an Indexed Job."""
     tensorboard: bool = False
-    """A Deployment that shows the curves, also after the end; kubectl port-forward leads to it. As with several nodes,
-    --output has to be where all nodes see it."""
+    """Add a Deployment of TensorBoard, which shows the curves also after the end; kubectl port-forward leads to it. As
+    with several nodes, all nodes must see --output."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -169,27 +179,27 @@ class TrainSpec(GpuSpec):
 class SweepSpec(GpuSpec):
     """Search for the best configuration on GPU nodes; the flags of `tuning search` and of `trainer train` follow.
 
-    A chief without a GPU hands out trials to the workers, each on the GPUs of one node. With --retrain_best or
-    --retrain_seeds it has GPUs too. --output has to be where all nodes see it.
+    A chief without a GPU hands out trials to the workers; a worker trains on the GPUs of one node. With --retrain_best
+    or --retrain_seeds the chief has GPUs too. All nodes must see --output.
     """
 
     tuner: SearchConfig
     num_workers: int = 2
-    """Trials at once, each in a pod."""
+    """The number of workers, which is the number of trials that run at once."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.num_workers < 1:
             raise UsageError(f"--num_workers is {self.num_workers}; expected at least 1")
         if (self.tuner.role, self.tuner.worker_index, self.tuner.oracle) != ("auto", 0, None):
-            raise UsageError("--role, --worker_index and --oracle are given to each pod by itself; leave them out")
+            raise UsageError("--role, --worker_index and --oracle are set in every pod; leave them out")
         self.tuner.check_shared()
         space = self.tuner.space
         places = tuple(f"{mount.path}/" for mount in (*self.claims, *self.buckets))
         if space is not None and not space.startswith(places):
             raise UsageError(
                 f"--space {space}: the pods don't see the files of this machine; "
-                "give a path under a --pvc or --bucket, or its lines as flags"
+                "give a path under a --pvc or --bucket, or give its lines as flags"
             )
 
 
@@ -197,8 +207,8 @@ class SweepSpec(GpuSpec):
 class PrepSpec(CommonSpec):
     """Prepare a dataset; the flags of `beam_prep prepare` and of Beam follow.
 
-    With --runner DataflowRunner the pod only launches the job and waits for it, and Dataflow's workers run the same
-    image; without --runner the pod does the work on its own CPUs, which is enough for small data.
+    With --runner DataflowRunner the pod launches a Dataflow job, whose workers run the same image, and waits for it;
+    without --runner the pod itself prepares the dataset, which is enough for small data.
     """
 
     prep: PrepConfig

@@ -76,7 +76,7 @@ def _no_kubeconfig(path: str, why: Exception) -> NoReturn:
 
 
 class Cluster:
-    """One namespace of a cluster. All methods raise the errors of `k8s.cluster.errors`.
+    """A namespace of a cluster. All methods raise the errors of `k8s.cluster.errors`.
 
     Args:
         api: a `kubernetes.client.ApiClient` with host and credentials.

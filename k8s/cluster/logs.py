@@ -28,7 +28,7 @@ DEFAULT_CONTAINER = "kubectl.kubernetes.io/default-container"
 
 @dataclass(frozen=True)
 class LogLine:
-    """One line of a log.
+    """A line of a log.
 
     Attributes:
         pod: the name of the pod that wrote the line.

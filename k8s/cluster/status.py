@@ -23,12 +23,12 @@ HINTS = {
     "ImagePullBackOff": "check --image, and that the nodes' service account may read the registry",
     "InvalidImageName": "check --image",
 }
-"""What to do about a container that waits, by the reason that Kubernetes gives."""
+"""The advice for a container that waits, by the reason that Kubernetes gives."""
 
 
 @dataclass(frozen=True)
 class StatusLine:
-    """The status of one object or pod.
+    """The status of an object or pod.
 
     Attributes:
         kind: the kind of the object, such as `Job` or `pod`.
