@@ -25,6 +25,7 @@ from trainer.config.commands import (
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.report.progress import progress_bar
+from trainer.run.model_card import ModelCard
 
 
 def train(config: TrainConfig) -> None:
@@ -36,9 +37,9 @@ def train(config: TrainConfig) -> None:
         return
     folder, numbers = result
     _print_numbers(numbers)
-    model = folder.read_json("model")
-    _print_fold(model)
-    corrupt = {split: count for split, count in model["num_corrupt"].items() if count}
+    card = ModelCard.read(folder)
+    _print_fold(card)
+    corrupt = {split: count for split, count in (card.num_corrupt or {}).items() if count}
     if corrupt:
         print(
             f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
@@ -57,9 +58,9 @@ def probe(config: ProbeConfig) -> None:
 
     folder, numbers = run(config)
     _print_numbers(numbers)
-    model = folder.read_json("model")
-    fitted = model["probe"]
-    _print_fold(model)
+    card = ModelCard.read(folder)
+    fitted = card.probe or {}
+    _print_fold(card)
     print(
         f"probe:     {fitted['num_features']} features → {fitted['pca_components']} components "
         f"({fitted['explained_variance']:.1%} of the variance), strength C = {fitted['strength']:g}"
@@ -206,8 +207,8 @@ def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
         print()
 
 
-def _print_fold(model: dict[str, Any]) -> None:
-    if fold := model["fold"]:
+def _print_fold(card: ModelCard) -> None:
+    if fold := card.fold:
         counts = "; ".join(
             f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
             f"of {fold[split]['num_groups']} patients"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
@@ -42,36 +42,37 @@ def check_filled(manifest: Manifest, split: str, data: str) -> None:
         raise UsageError(f"{data}: its {split} split is empty; choose --split from: {', '.join(filled)}")
 
 
-def check_held_out(model: dict, split: str, run: str) -> None:
+def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
     """Raises a `UsageError` if a run was trained on the images of a split other than train, which it is to be tried on.
 
     Args:
-        model: content of the run's `model.json`.
+        trained_on: splits whose images the run was trained on.
         split: that is to be evaluated.
         run: its folder, for the message.
     """
-    if split != "train" and split in model.get("trained_on", ()):
+    if split != "train" and split in trained_on:
         raise UsageError(
             f"--run {run}: was trained on the images of {split} too (--train_on_val), so that its numbers there would "
             "say nothing; evaluate it on test"
         )
 
 
-def check_same_preprocessing(model: dict, manifest: Manifest, data: str) -> None:
+def check_same_preprocessing(class_names: Sequence[str], equalization: str, manifest: Manifest, data: str) -> None:
     """Raises a `UsageError` unless a dataset was prepared as the one that a model was trained on.
 
     Args:
-        model: content of the run's `model.json`.
+        class_names: of the run, by label.
+        equalization: of the images that the run was trained on.
         manifest: of the dataset.
         data: its folder, for the message.
     """
-    if tuple(model["class_names"]) != tuple(manifest.class_names):
-        raise UsageError(f"the run knows the classes {model['class_names']}, {data} holds {list(manifest.class_names)}")
-    trained, prepared = model["equalization"], manifest.options["equalization"]
-    if trained != prepared:
+    if tuple(class_names) != tuple(manifest.class_names):
+        raise UsageError(f"the run knows the classes {list(class_names)}, {data} holds {list(manifest.class_names)}")
+    prepared = manifest.options["equalization"]
+    if equalization != prepared:
         raise UsageError(
-            f"the run was trained on images with equalization {trained}, {data} was prepared with {prepared}; "
-            f"prepare it with --equalization {trained}"
+            f"the run was trained on images with equalization {equalization}, {data} was prepared with {prepared}; "
+            f"prepare it with --equalization {equalization}"
         )
 
 

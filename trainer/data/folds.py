@@ -64,18 +64,6 @@ def pool(sources: Mapping[str, SplitSource]) -> SplitSource:
     return join([sources[split] for split in POOLED])
 
 
-def fold_in(model: Mapping[str, Any], manifest: Manifest) -> Fold | None:
-    """The fold of this dataset that a run was trained in; None if it was in none, or on another dataset.
-
-    Args:
-        model: content of the run's `model.json`.
-        manifest: of the dataset.
-    """
-    if not model.get("fold") or model["dataset_fingerprint"] != manifest.fingerprint:
-        return None
-    return Fold.parse(model["fold"]["fold"])
-
-
 def divide(
     fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource], index: RecordIndex
 ) -> FoldSplits:

@@ -13,9 +13,9 @@ import tensorflow as tf
 from beam_prep.console.errors import RunError
 from trainer.inference.preprocessing_graph import model_input
 from trainer.models import logits_of
-from trainer.run.model_card import Description
+from trainer.run.model_card import ModelCard
 
-DESCRIPTION_NAME = "model.json"
+CARD_NAME = "model.json"
 
 
 class ServedModel(tf.Module):
@@ -23,21 +23,21 @@ class ServedModel(tf.Module):
 
     Args:
         model: of the run.
-        description: of the run.
+        card: of the run.
         asset: path of a file that goes along.
     """
 
-    def __init__(self, model: keras.Model, description: Description, asset: Path) -> None:
+    def __init__(self, model: keras.Model, card: ModelCard, asset: Path) -> None:
         super().__init__(name="cxrflow")
         self.weights = [variable.value for variable in model.variables]  # a SavedModel keeps what it finds here
         self.asset = tf.saved_model.Asset(str(asset))
         self._logits = logits_of(model)
-        self._description = description
+        self._card = card
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """JPEG or PNG files, string [N], to numbers of PNEUMONIA, [N] each."""
-        described = self._description
+        described = self._card
         size = described.image_size
         images = tf.map_fn(
             lambda encoded: model_input(encoded, image_size=size, equalization=described.equalization),
@@ -55,17 +55,17 @@ class ServedModel(tf.Module):
     @tf.function(input_signature=[])
     def metadata(self) -> dict[str, tf.Tensor]:
         """What there is to know of the model, by name."""
-        known = self._description.to_json().items()
+        known = self._card.for_export().items()
         return {name: tf.constant(value, tf.float64 if isinstance(value, float) else None) for name, value in known}
 
 
-def export(model: keras.Model, keras_file: Path, description: Description, output: Path) -> None:
+def export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) -> None:
     """Writes `saved_model/`, `model.keras` and `model.json` into a folder, which appears when all is there.
 
     Args:
         model: of the run.
         keras_file: that it was loaded from.
-        description: of the run.
+        card: of the run.
         output: absent, or an empty folder.
 
     Raises:
@@ -74,10 +74,10 @@ def export(model: keras.Model, keras_file: Path, description: Description, outpu
     temporary = output.with_name(f".{output.name}.{os.getpid()}")
     try:
         temporary.mkdir(parents=True)
-        described = temporary / DESCRIPTION_NAME
-        described.write_text(json.dumps(description.to_json(), indent=2) + "\n", encoding="utf-8")
+        described = temporary / CARD_NAME
+        described.write_text(json.dumps(card.for_export(), indent=2) + "\n", encoding="utf-8")
         shutil.copyfile(keras_file, temporary / "model.keras")
-        served = ServedModel(model, description, described)
+        served = ServedModel(model, card, described)
         signatures = {"serving_default": served.serve, "metadata": served.metadata}
         tf.saved_model.save(served, str(temporary / "saved_model"), signatures=signatures)
         _sync(temporary)

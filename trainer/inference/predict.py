@@ -16,7 +16,7 @@ from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
-from trainer.run.model_card import Description
+from trainer.run.model_card import ModelCard
 
 
 class Prediction(NamedTuple):
@@ -38,35 +38,35 @@ class Prediction(NamedTuple):
 
 
 def predict_files(
-    model: keras.Model, description: Description, paths: Sequence[str], *, tta: bool = False, batch_size: int
+    model: keras.Model, card: ModelCard, paths: Sequence[str], *, tta: bool = False, batch_size: int
 ) -> Generator[Prediction, None, None]:
     """Predicts files, in their order.
 
     Args:
         model: of the run.
-        description: of the run.
+        card: of the run.
         paths: of the files.
         tta: test-time augmentation, see `ensemble.predict_together`.
         batch_size: images a step; does not change the result.
     """
     predictor = Predictor(model, tf.distribute.get_strategy())
-    read = partial(read_input, description=description)
+    read = partial(read_input, card=card)
     for batch in read_batches(paths, read, batch_size):
         images = [content for _, content in batch if not isinstance(content, ImageError)]
         logits = finite_logits(predictor, images)
         if tta:
             mirrored = finite_logits(predictor, [image[:, ::-1] for image in images])
             logits = mean_logits(np.stack([logits, mirrored]))
-        yield from _rows(logits, description, batch)
+        yield from _rows(logits, card, batch)
 
 
-def read_input(path: str, description: Description) -> np.ndarray:
+def read_input(path: str, card: ModelCard) -> np.ndarray:
     """A file as the model takes it, uint8 [S, S].
 
     Raises:
         ImageError: it can't be used.
     """
-    return as_input(decode_file(path), image_size=description.image_size, equalization=description.equalization)
+    return as_input(decode_file(path), image_size=card.image_size, equalization=card.equalization)
 
 
 def finite_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:
@@ -82,15 +82,15 @@ def finite_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> np.ndar
 
 
 def _rows(
-    logits: np.ndarray, description: Description, batch: Sequence[tuple[str, np.ndarray | ImageError]]
+    logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, np.ndarray | ImageError]]
 ) -> Iterator[Prediction]:
     """A row for each file of a batch; the logits are those of the images that can be used."""
     raw = iter(sigmoid(logits).tolist())
-    calibrated = iter(sigmoid(logits / description.temperature).tolist())
+    calibrated = iter(sigmoid(logits / card.temperature).tolist())
     for path, content in batch:
         name = path.encode("utf-8", "backslashreplace").decode()
         if isinstance(content, ImageError):
             yield Prediction(name, None, None, None, str(content))
         else:
             probability = next(raw)
-            yield Prediction(name, probability, next(calibrated), int(probability >= description.threshold), None)
+            yield Prediction(name, probability, next(calibrated), int(probability >= card.threshold), None)

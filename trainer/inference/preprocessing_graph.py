@@ -20,7 +20,7 @@ def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf
     Args:
         encoded: string [], a JPEG or PNG file.
         image_size: px.
-        equalization: one of `description.SERVABLE_EQUALIZATIONS`.
+        equalization: one of `model_card.SERVABLE_EQUALIZATIONS`.
 
     Returns:
         float32 [image_size, image_size, 1], whole numbers in 0..255.

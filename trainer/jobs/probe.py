@@ -22,14 +22,14 @@ from trainer.data.checks import (
     check_threshold_rule,
     check_trainable,
 )
-from trainer.data.folds import FoldSplits, fold_in
+from trainer.data.folds import FoldSplits
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to
 from trainer.evaluation.thresholds import fit_operating_point
 from trainer.jobs.train import MODEL, publish
 from trainer.run.folder import RunFolder, check_output, open_output, written
 from trainer.run.identity import job_of
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import ModelCard, OperatingPoint
 
 if TYPE_CHECKING:
     import keras
@@ -78,13 +78,8 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
             model.save(temporary)
         seconds = round(time.monotonic() - started, 1)
         point, evaluations = _evaluate(model, config, sources)
-        content = {
-            **network,
-            "fold": in_fold and in_fold.to_json(),
-            **_describe(config, manifest, model, fitted, seconds),
-            **point.to_json(),
-        }
-        folder.write_json("model", content)
+        described = _describe(config, manifest, model, fitted, seconds)
+        ModelCard(**network, **described, fold=in_fold.to_json() if in_fold else None, **point.to_json()).write(folder)
         numbers = publish(folder, evaluations, read_samples(evaluations, sources, model))
         folder.finish()
         folder.push()
@@ -96,19 +91,19 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
     wanted = Fold.parse(config.fold) if config.fold else None
     if config.run is None:
         return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
-    model = RunFolder.at(config.run).fetch(*MODEL).read_json("model")
-    check_same_preprocessing(model, manifest, config.data)
-    fold = fold_in(model, manifest)
-    if model["dataset_fingerprint"] == manifest.fingerprint:
+    card = ModelCard.read(RunFolder.at(config.run).fetch(*MODEL))
+    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data)
+    fold = card.fold_in(manifest.fingerprint)
+    if card.dataset_fingerprint == manifest.fingerprint:
         if fold is None:
-            check_held_out(model, "val", config.run)
+            check_held_out(card.trained_on or (), "val", config.run)
         if wanted not in (None, fold):
             trained = f"in fold {fold}" if fold else "without --fold"
             raise UsageError(
                 f"--fold {wanted}: --run {config.run} was trained {trained}, on some of the images of that fold; "
                 "leave --fold out, or give a run of the same fold"
             )
-    described = {"arch": f"linear probe of {model['arch']}", "image_size": model["image_size"]}
+    described = {"arch": f"linear probe of {card.arch}", "image_size": card.image_size}
     return described, fold or wanted
 
 

@@ -21,7 +21,7 @@ from trainer.data.checks import (
     check_threshold_rule,
     check_trainable,
 )
-from trainer.data.folds import POOLED, fold_in
+from trainer.data.folds import POOLED
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to, staged
 from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
@@ -29,7 +29,7 @@ from trainer.jobs import together
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder, check_output
 from trainer.run.identity import job_of
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import ModelCard, OperatingPoint
 
 if TYPE_CHECKING:
     from trainer.evaluation.evaluate import Evaluation
@@ -105,20 +105,20 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
         RunError: the records can't be read.
     """
     runs = [RunFolder.at(run).fetch(*RESULTS, *MODEL) for run in config.run]
-    described = [run.read_json("model") for run in runs]
+    cards = [ModelCard.read(run) for run in runs]
     manifest = read_manifest(config.data)
-    for run, model in zip(config.run, described, strict=True):
-        check_same_preprocessing(model, manifest, config.data)
-        fold = fold_in(model, manifest)
+    for run, card in zip(config.run, cards, strict=True):
+        check_same_preprocessing(card.class_names, card.equalization, manifest, config.data)
+        fold = card.fold_in(manifest.fingerprint)
         if fold and config.split in POOLED:
             continue  # it is evaluated on those of its fold
-        if fold is None and model["dataset_fingerprint"] == manifest.fingerprint:
-            check_held_out(model, "val" if config.output else config.split, run)
+        if fold is None and card.dataset_fingerprint == manifest.fingerprint:
+            check_held_out(card.trained_on or (), "val" if config.output else config.split, run)
         check_filled(manifest, config.split, config.data)
     if config.output is not None:
-        return _evaluate_together(config, manifest, described)
-    source = _sources_of(described[0], config, manifest, [config.split])[config.split]
-    point = _operating_point(runs[0], described[0], config.threshold_rule)
+        return _evaluate_together(config, manifest, cards)
+    source = _sources_of(cards[0], config, manifest, [config.split])[config.split]
+    point = _operating_point(runs[0], cards[0], config.threshold_rule)
     with quiet_start():
         from trainer.evaluation.evaluate import measure, predict_split
         from trainer.evaluation.predictor import load_predictor
@@ -133,7 +133,7 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
         evaluation = with_robustness(
             evaluation, predictor, source, equalization=equalization, batch_size=config.batch_size
         )
-    same = described[0]["dataset_fingerprint"] == manifest.fingerprint
+    same = cards[0].dataset_fingerprint == manifest.fingerprint
     folder = runs[0] if same else runs[0].aside(manifest.fingerprint)
     numbers = publish(folder, [evaluation], read_samples([evaluation], {config.split: source}, predictor.model))
     runs[0].push()
@@ -141,13 +141,13 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
 
 
 def _sources_of(
-    model: dict[str, Any], config: EvaluateConfig, manifest: Manifest, splits: list[str]
+    card: ModelCard, config: EvaluateConfig, manifest: Manifest, splits: list[str]
 ) -> dict[str, SplitSource]:
     """Splits at the size of a run; those of the fold that it was trained in, if it was in one."""
-    fold = fold_in(model, manifest)
+    fold = card.fold_in(manifest.fingerprint)
     in_fold = fold is not None and not set(splits).isdisjoint(POOLED)
     wanted = {*splits, *POOLED} if in_fold else splits
-    opened = {split: open_split(config.data, manifest, model["image_size"], split) for split in wanted}
+    opened = {split: open_split(config.data, manifest, card.image_size, split) for split in wanted}
     sources = copied_to(config.stage_dir, opened, manifest)
     if fold is None or not in_fold:
         return sources
@@ -156,9 +156,9 @@ def _sources_of(
     return open_fold(fold, config.data, manifest, sources).sources
 
 
-def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None) -> OperatingPoint:
+def _operating_point(run: RunFolder, card: ModelCard, rule: str | None) -> OperatingPoint:
     """That of the run, its threshold chosen anew on the run's own validation images if a rule is given."""
-    point = OperatingPoint.of(described)
+    point = card.operating_point
     if rule is None:
         return point
     from trainer.evaluation.predictions import read_predictions
@@ -170,7 +170,7 @@ def _operating_point(run: RunFolder, described: dict[str, Any], rule: str | None
 
 
 def _evaluate_together(
-    config: EvaluateConfig, manifest: Manifest, described: list[dict[str, Any]]
+    config: EvaluateConfig, manifest: Manifest, cards: list[ModelCard]
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Evaluates runs as one model into `--output`.
 
@@ -178,18 +178,20 @@ def _evaluate_together(
     dataset is evaluated with what was fitted so, which must be there already.
     """
     home = folder = RunFolder.at(config.output or "").fetch(*RESULTS)
-    known = together.open_output(folder, config, described)
-    own = described[0]["dataset_fingerprint"] == manifest.fingerprint
-    if not own and not known:
-        raise UsageError(
-            f"{config.data} is not the dataset that the runs were trained on, and --output {folder} holds no "
-            "threshold and temperature yet; evaluate them on their own dataset first, into the same --output"
-        )
+    known = together.open_output(folder, config, cards)
+    own = cards[0].dataset_fingerprint == manifest.fingerprint
+    if not own:
+        if known is None:
+            raise UsageError(
+                f"{config.data} is not the dataset that the runs were trained on, and --output {folder} holds no "
+                "threshold and temperature yet; evaluate them on their own dataset first, into the same --output"
+            )
+        point = known.operating_point
     splits: list[str] = sorted({"val", config.split}) if own else [config.split]
     models = [
         (RunFolder.at(run).model, {split: each for split, each in sources.items() if split in splits})
-        for run, model in zip(config.run, described, strict=True)
-        for sources in [_sources_of(model, config, manifest, splits)]
+        for run, card in zip(config.run, cards, strict=True)
+        for sources in [_sources_of(card, config, manifest, splits)]
     ]
     with quiet_start():
         from trainer.evaluation.ensemble import predict_together
@@ -198,13 +200,12 @@ def _evaluate_together(
     found = predict_together(models, tta=config.tta, batch_size=config.batch_size)
     if own:
         val = found["val"]
-        rule = config.threshold_rule or known.get("threshold_rule", "0.5")
+        rule = config.threshold_rule or (known.threshold_rule if known else "0.5")
         point = fit_operating_point(rule, val.labels, val.probabilities)
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.write_json("config", asdict(config))
-        folder.write_json("model", together.describe(config, described, point))
+        together.describe(config, cards, point).write(folder)
     else:
-        point = OperatingPoint.of(known)
         folder = folder.aside(manifest.fingerprint)
     evaluations = [
         measure(predictions, split, point=point, prevalence=config.prevalence) for split, predictions in found.items()

@@ -12,7 +12,7 @@ from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
 from trainer.config.quiet_start import quiet_start
 from trainer.jobs.train import MODEL
 from trainer.run.folder import RunFolder, check_empty
-from trainer.run.model_card import SERVABLE_EQUALIZATIONS, Description
+from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
 
 if TYPE_CHECKING:
     from trainer.inference.predict import Prediction
@@ -31,12 +31,12 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     from trainer.inference.image_files import find_files
 
     run = RunFolder.at(config.run).fetch(*MODEL)
-    description = Description.read(run)
+    card = ModelCard.read(run)
     paths = find_files(config.files)
     with quiet_start():
         from trainer import models
         from trainer.inference.predict import predict_files
-    found = predict_files(models.load(run.model), description, paths, tta=config.tta, batch_size=config.batch_size)
+    found = predict_files(models.load(run.model), card, paths, tta=config.tta, batch_size=config.batch_size)
     return len(paths), found
 
 
@@ -52,13 +52,13 @@ def explain(config: ExplainConfig) -> list[Explained]:
     from trainer.inference.image_files import find_files
 
     run = RunFolder.at(config.run).fetch(*MODEL)
-    description = Description.read(run)
+    card = ModelCard.read(run)
     paths = find_files(config.files)
     output = check_empty(config.output)
     with quiet_start():
         from trainer import models
         from trainer.report.saliency_pages import explain_files
-    explained = explain_files(models.load(run.model), description, paths, output)
+    explained = explain_files(models.load(run.model), card, paths, output)
     mirror_of(config.output).push()
     return explained
 
@@ -74,16 +74,16 @@ def export(config: ExportConfig) -> Path:
         RunError: the export can't be written.
     """
     run = RunFolder.at(config.run).fetch(*MODEL)
-    description = Description.read(run)
-    if description.equalization not in SERVABLE_EQUALIZATIONS:
+    card = ModelCard.read(run)
+    if card.equalization not in SERVABLE_EQUALIZATIONS:
         raise UsageError(
-            f"--run {config.run}: its images went through {description.equalization}, of which there is no TensorFlow "
+            f"--run {config.run}: its images went through {card.equalization}, of which there is no TensorFlow "
             f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
         )
     output = check_empty(config.output)
     with quiet_start():
         from trainer import models
         from trainer.inference.export import export as write
-    write(models.load(run.model), run.model, description, output)
+    write(models.load(run.model), run.model, card, output)
     mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output

@@ -15,6 +15,7 @@ from trainer.evaluation.predictions import Predictions, read_predictions
 from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
 from trainer.report.published import STUDY
 from trainer.run.folder import RunFolder, read_history
+from trainer.run.model_card import ModelCard
 
 COLUMNS = {
     "auroc": "AUROC",
@@ -35,7 +36,7 @@ class Compared:
     Attributes:
         path: of the run.
         name: of its folder, or the whole path where two folders have one name.
-        model: its `model.json`.
+        model: the model card of the run.
         numbers: of the split, from its `metrics.json`.
         predictions: of the split.
         same_images: as the first run was evaluated on, prepared in the same dataset.
@@ -45,7 +46,7 @@ class Compared:
 
     path: Path
     name: str
-    model: dict[str, Any]
+    model: ModelCard
     numbers: dict[str, Any]
     predictions: Predictions
     same_images: bool = True
@@ -106,7 +107,7 @@ def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> Any
 
 def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
     run = RunFolder.at(path).fetch("*.json", "*.csv")
-    model, numbers = run.read_json("model"), run.read_json("metrics")
+    model, numbers = ModelCard.read(run), run.read_json("metrics")
     predictions = read_predictions(run.path, split)
     if split not in numbers or predictions is None:
         known = ", ".join(numbers) or "none"
@@ -125,5 +126,5 @@ def _what_differs(first: Compared, run: Compared) -> str:
     )
     if ours != theirs:
         return f"of {len(ours)} and {len(theirs)} images, only {len(ours & theirs)} are the same ones"
-    prints = [each.model["dataset_fingerprint"][:12] for each in (first, run)]
+    prints = [each.model.dataset_fingerprint[:12] for each in (first, run)]
     return f"their datasets differ (fingerprints {prints[0]}… and {prints[1]}…)" if prints[0] != prints[1] else ""

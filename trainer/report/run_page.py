@@ -23,6 +23,7 @@ from trainer.report.curves import SPLIT_NAMES
 from trainer.report.published import STUDY, Published
 from trainer.report.samples import Sample, shown
 from trainer.run.folder import RunFolder, read_history
+from trainer.run.model_card import ModelCard
 
 METRICS = {
     "auroc": "AUROC",
@@ -66,7 +67,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         UsageError: the folder holds no finished run.
     """
     folder = RunFolder(run)
-    config, model, all_metrics = (folder.read_json(name) for name in ("config", "model", "metrics"))
+    config, card, all_metrics = folder.read_json("config"), ModelCard.read(folder), folder.read_json("metrics")
     metrics = {split: all_metrics[split] for split in SPLIT_NAMES if split in all_metrics}
     if not metrics:
         raise UsageError(f"{run / 'metrics.json'}: expected numbers of a split ({', '.join(SPLIT_NAMES)}), found none")
@@ -77,9 +78,9 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         "run.html.j2",
         name=run.resolve().name,
         config={flag: _as_text(value) for flag, value in config.items()},
-        model=model,
-        members=model.get("members", ()),
-        kept_loss=_number(model.get("best") or {}, "val_loss", digits=4),
+        model=card,
+        members=card.members or (),
+        kept_loss=_number(card.best or {}, "val_loss", digits=4),
         class_names=CLASS_NAMES,
         split_names=SPLIT_NAMES,
         lead=lead,
@@ -95,7 +96,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         study=STUDY,
         ours={key: _number(metrics.get("test", {}), key) for key in Published._fields},
         our_intervals={key: _interval(metrics.get("test", {}), key) for key in Published._fields},
-        curves=_learning_curves(read_history(run), model.get("best")),
+        curves=_learning_curves(read_history(run), card.best),
         **_figures(predictions, metrics, lead),
         matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
         subtypes=_subgroups(subgroups.subtypes, predictions, metrics),

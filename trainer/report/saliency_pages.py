@@ -24,7 +24,7 @@ from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.inference.predict import finite_logits
 from trainer.models.gradcam import heat_maps, side_by_side
 from trainer.report.progress import progress_bar
-from trainer.run.model_card import Description
+from trainer.run.model_card import ModelCard
 
 BATCH_SIZE = 32
 MAX_SIDE_PX = 1024  # of each half of a picture
@@ -58,12 +58,12 @@ class Explained:
     error: str | None = None
 
 
-def explain_files(model: keras.Model, description: Description, paths: Sequence[str], output: Path) -> list[Explained]:
+def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path) -> list[Explained]:
     """Writes a picture of each file, and `index.html`.
 
     Args:
         model: of the run.
-        description: of the run.
+        card: of the run.
         paths: of the files.
         output: folder for the pictures; made if need be.
 
@@ -76,7 +76,7 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
     done: list[Explained] = []
     predictor = Predictor(model, tf.distribute.get_strategy())
     names = picture_names(paths)
-    read = partial(_read, description=description)
+    read = partial(_read, card=card)
     try:
         output.mkdir(parents=True, exist_ok=True)
         with progress_bar("explain", len(paths), unit="images") as bar:
@@ -91,11 +91,11 @@ def explain_files(model: keras.Model, description: Description, paths: Sequence[
                         continue
                     logit, picture = next(logits), output / names[len(done)]
                     _write_png(picture, side_by_side(content.pixels, next(heats)))
-                    label = int(sigmoid(logit) >= description.threshold)
-                    calibrated = float(sigmoid(logit / description.temperature))
+                    label = int(sigmoid(logit) >= card.threshold)
+                    calibrated = float(sigmoid(logit / card.temperature))
                     done.append(Explained(filename, picture, calibrated, label))
                 bar.update(len(batch))
-        _write_index(output, done, description)
+        _write_index(output, done, card)
     except OSError as error:
         raise RunError(f"--output {output}: can't be written: {error.strerror or error}") from None
     return done
@@ -116,9 +116,9 @@ def picture_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _read(path: str, description: Description) -> Readable:
+def _read(path: str, card: ModelCard) -> Readable:
     image = decode_file(path)
-    model_input = as_input(image, image_size=description.image_size, equalization=description.equalization)
+    model_input = as_input(image, image_size=card.image_size, equalization=card.equalization)
     seen = equalize(image, "none")
     seen.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     return Readable(np.asarray(seen), model_input)
@@ -130,12 +130,12 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
     os.replace(temporary, path)
 
 
-def _write_index(output: Path, explained: Sequence[Explained], description: Description) -> None:
+def _write_index(output: Path, explained: Sequence[Explained], card: ModelCard) -> None:
     pictures = [one for one in explained if one.picture]
     page = render(
         "trainer.report",
         "explained.html.j2",
-        model=description,
+        model=card,
         shown=[(one, _thumbnail(one.picture)) for one in pictures[:MAX_SHOWN] if one.picture],
         num_more=len(pictures[MAX_SHOWN:]),
         broken=[one for one in explained if one.error],

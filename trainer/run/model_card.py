@@ -1,26 +1,33 @@
-"""What `model.json` says that is needed to use `model.keras` on new images. Standard library only."""
+"""Defines `model.json`: what is needed to use `model.keras`, and how the model was made. Standard library only."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from trainer.config.fold import Fold
 from trainer.run.folder import RunFolder
 
 SERVABLE_EQUALIZATIONS = ("hist", "none")
-"""Those that `inference/preprocessing_graph.py` has as a TensorFlow graph."""
+"""The equalizations that `inference/preprocessing_graph.py` has as a TensorFlow graph."""
+
+NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerprint")
+"""The entries without which a model can't be used."""
+
+WRITTEN_IF_SET = ("num_corrupt", "trained_on", "probe", "members", "tta")
+"""The entries that only some kinds of runs have."""
 
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """What is fixed on validation and then used on every other split; saved in `model.json`.
+    """The threshold and the temperature that are fixed on validation and then used on every other split.
 
     Attributes:
         threshold: an image whose probability of PNEUMONIA is at or above it is called PNEUMONIA.
-        threshold_rule: how it was chosen.
-        temperature: what logits are divided by to be calibrated.
+        threshold_rule: the rule by which the threshold was chosen, see `parse_rule`.
+        temperature: the number that logits are divided by to be calibrated.
     """
 
     threshold: float = 0.5
@@ -28,56 +35,101 @@ class OperatingPoint:
     temperature: float = 1.0
 
     @classmethod
-    def of(cls, described: Mapping[str, Any]) -> OperatingPoint:
-        """That of a run, from its `model.json`."""
-        return cls(**{name: described[name] for name in asdict(cls()) if name in described})
+    def of(cls, entries: Mapping[str, Any]) -> OperatingPoint:
+        """Takes the operating point from entries of `model.json` or `metrics.json`; missing ones are the defaults."""
+        return cls(**{name: entries[name] for name in asdict(cls()) if entries.get(name) is not None})
 
     def to_json(self) -> dict[str, Any]:
-        """Its entries in `model.json`."""
+        """Returns the entries for `model.json`."""
         return asdict(self)
 
 
 @dataclass(frozen=True)
-class Description:
-    """A trained model, but for its weights.
+class ModelCard:
+    """The content of `model.json`, in the order of the file.
 
     Attributes:
-        arch: the network.
-        image_size: of the images that it takes, px.
-        equalization: what the images went through before the resize, see `beam_prep.images.equalize`.
-        class_names: by label.
-        dataset_fingerprint: of the dataset that it was trained on.
-        threshold: from this probability on the prediction is 1.
-        temperature: the calibrated probability is sigmoid(logit / temperature).
+        arch: name of the network.
+        image_size: side of the images that the network takes, px.
+        equalization: equalization of the images before the resize, see `beam_prep.images.equalize`.
+        class_names: names of the classes, by label.
+        dataset_fingerprint: fingerprint of the dataset that the model was trained on.
+        num_corrupt: number of corrupt records that were left out, by split.
+        trained_on: splits whose images the model was trained on; of a run in a fold, both that the fold divides.
+        fold: entries of `FoldSplits.to_json`; None without cross-validation.
+        phases: name, parameters, epochs and seconds of the phases of the training.
+        best: phase, epoch and validation loss of the weights that were kept.
+        threshold: see `OperatingPoint`.
+        threshold_rule: see `OperatingPoint`.
+        temperature: see `OperatingPoint`.
+        summary: layers of the network, as Keras prints them.
+        software: versions of Python and of the packages, by name.
+        num_replicas: number of replicas that trained.
+        device: name of the GPU, or CPU.
+        probe: what a linear probe was fitted with.
+        members: run folder, network and image size of the runs that were evaluated as one model.
+        tta: True if those runs were averaged over the mirror images too.
+        unknown: entries of other versions of this program.
     """
 
     arch: str
     image_size: int
     equalization: str
-    class_names: tuple[str, ...]
+    class_names: Sequence[str]
     dataset_fingerprint: str
+    num_corrupt: Mapping[str, int] | None = None
+    trained_on: Sequence[str] | None = None
+    fold: Mapping[str, Any] | None = None
+    phases: Sequence[Mapping[str, Any]] = ()
+    best: Mapping[str, Any] | None = None
     threshold: float = 0.5
+    threshold_rule: str = "0.5"
     temperature: float = 1.0
+    summary: str = ""
+    software: Mapping[str, str] = field(default_factory=dict)
+    num_replicas: int = 1
+    device: str = ""
+    probe: Mapping[str, Any] | None = None
+    members: Sequence[Mapping[str, Any]] | None = None
+    tta: bool | None = None
+    unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def read(cls, run: RunFolder) -> Description:
+    def read(cls, run: RunFolder) -> ModelCard:
         """Reads the `model.json` of a run.
 
         Raises:
-            UsageError: it is not there, or lacks what is needed.
+            UsageError: the file is missing, or lacks what is needed to use the model.
         """
         content = run.read_json("model")
-        needed = ("arch", "image_size", "equalization", "class_names", "dataset_fingerprint")
-        missing = [name for name in needed if not isinstance(content, Mapping) or name not in content]
+        missing = [name for name in NEEDED if not isinstance(content, Mapping) or name not in content]
         if missing:
             raise UsageError(
                 f"--run {run.path}: its model.json lacks {', '.join(missing)}; expected that of a finished run"
             )
-        # Both may be undefined for lack of images.
-        optional = {name: content[name] for name in ("threshold", "temperature") if content.get(name) is not None}
-        described = {**{name: content[name] for name in needed}, **optional}
-        return cls(**{**described, "class_names": tuple(content["class_names"])})
+        # Threshold and temperature may be null for lack of images: the operating point has their defaults.
+        content = {**content, **OperatingPoint.of(content).to_json()}
+        names = {each.name for each in fields(cls)} - {"unknown"}
+        unknown = {name: value for name, value in content.items() if name not in names}
+        return cls(**{name: content[name] for name in names & content.keys()}, unknown=unknown)
 
-    def to_json(self) -> dict[str, Any]:
-        """As it goes beside a model that leaves its run."""
-        return asdict(self)
+    def write(self, run: RunFolder) -> None:
+        """Writes the `model.json` of a run."""
+        entries = {name: value for name, value in vars(self).items() if name != "unknown"}
+        absent = [name for name in WRITTEN_IF_SET if entries[name] is None]
+        run.write_json("model", {name: entries[name] for name in entries if name not in absent} | dict(self.unknown))
+
+    @property
+    def operating_point(self) -> OperatingPoint:
+        """The threshold and the temperature of the run."""
+        return OperatingPoint(self.threshold, self.threshold_rule, self.temperature)
+
+    def fold_in(self, dataset_fingerprint: str) -> Fold | None:
+        """Returns the fold of a dataset that the run was trained in; None without a fold, or for another dataset."""
+        if not self.fold or self.dataset_fingerprint != dataset_fingerprint:
+            return None
+        return Fold.parse(self.fold["fold"])
+
+    def for_export(self) -> dict[str, Any]:
+        """Returns the entries that go beside a model that leaves its run."""
+        return {name: getattr(self, name) for name in (*NEEDED, "threshold", "temperature")}

@@ -28,7 +28,7 @@ from trainer.report.progress import progress_bar
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, open_output, written
 from trainer.run.identity import OWN_OF_A_WORKER, job_of
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.provenance import origin_of
 from trainer.training.callbacks import Callbacks, own_callbacks
 from trainer.training.checkpoint_manager import Saver
@@ -110,7 +110,7 @@ class Training:
         if self.is_chief:
             with written(self.folder.model) as temporary:
                 self.model.save(temporary)
-            self.folder.write_json("model", self._describe())
+            self._describe().write(self.folder)
 
     def evaluate(self) -> list[Evaluation]:
         """Evaluates the saved model on test (where there is one, and it is wanted) and val (unless trained on)."""
@@ -250,17 +250,17 @@ class Training:
             )
         logger.warning("%s; back to %s, with half the learning rate", said, back)
 
-    def _describe(self) -> dict[str, Any]:
-        """`model.json`: what is needed to use `model.keras`, and how it came about."""
-        return {
-            "arch": self.config.arch,
-            "image_size": self.config.image_size,
-            "equalization": self.manifest.options["equalization"],
-            "class_names": list(self.manifest.class_names),
-            "dataset_fingerprint": self.manifest.fingerprint,
+    def _describe(self) -> ModelCard:
+        """What is needed to use `model.keras`, and how it came about."""
+        return ModelCard(
+            arch=self.config.arch,
+            image_size=self.config.image_size,
+            equalization=self.manifest.options["equalization"],
+            class_names=self.manifest.class_names,
+            dataset_fingerprint=self.manifest.fingerprint,
             **self._images.describe(),
-            "phases": self.state.phases,
-            "best": self.state.best,
+            phases=self.state.phases,
+            best=self.state.best,
             **self.operating_point.to_json(),
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
-        }
+        )

@@ -10,8 +10,9 @@ from typing import Any
 
 from beam_prep.console.errors import RunError, Terminated
 from trainer.config.train import TrainConfig
-from trainer.run.folder import read_history
+from trainer.run.folder import RunFolder, read_history
 from trainer.run.identity import WITHOUT_EFFECT
+from trainer.run.model_card import ModelCard
 from tuning.config import SearchConfig
 from tuning.trials.locks import Lock
 from tuning.trials.sweep_folder import SweepFolder
@@ -57,8 +58,8 @@ def final_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]:
         seeds = range(base.seed, base.seed + config.retrain_seeds)
         return {f"seed-{seed}": replace(base, seed=seed, output=str(folder.final / f"seed-{seed}")) for seed in seeds}
     run = folder.trial(best.trial_id)
-    described = json.loads((run / "model.json").read_text(encoding="utf-8"))
-    epochs = _best_epochs(read_history(run), described["best"])
+    card = ModelCard.read(RunFolder(run))
+    epochs = _best_epochs(read_history(run), card.best or {})
     return {
         "train-and-val": replace(
             base,
@@ -66,7 +67,7 @@ def final_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]:
             epochs=epochs[0],
             fine_tune_epochs=epochs[1] if len(epochs) > 1 else 0,
             early_stopping_patience=0,
-            threshold_rule=repr(described["threshold"]),
+            threshold_rule=repr(card.threshold),
             train_on_val=True,
             fold=None,
         )

@@ -19,7 +19,7 @@ from trainer.evaluation.predictor import Predictor
 from trainer.jobs import together
 from trainer.models import build, logits_of
 from trainer.run.folder import RunFolder
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import ModelCard, OperatingPoint
 
 
 @pytest.fixture(scope="module")
@@ -80,16 +80,15 @@ def test_records_that_differ_between_sizes_are_a_failed_run(models, sources, dat
 def test_an_output_folder_is_taken_again_for_the_same_runs_only(tmp_path):
     config = EvaluateConfig(run=("a", "b"), data="d", output=str(tmp_path / "out"))
     described = [
-        {"arch": arch, "image_size": 32, "dataset_fingerprint": "ab", "equalization": "hist", "class_names": [],
-         "software": {}, "device": "CPU", "num_replicas": 1, "summary": arch} for arch in ("vgg19", "baseline_cnn")
-    ]  # fmt: skip
+        ModelCard(arch, 32, "hist", [], "ab", device="CPU", summary=arch) for arch in ("vgg19", "baseline_cnn")
+    ]
     folder = RunFolder(tmp_path / "out")
-    assert together.open_output(folder, config, described) == {}
+    assert together.open_output(folder, config, described) is None
     folder.path.mkdir()
-    assert together.open_output(folder, config, described) == {}
+    assert together.open_output(folder, config, described) is None
     point = OperatingPoint(0.3, "youden", 1.2)
-    folder.write_json("model", together.describe(config, described, point))
-    assert OperatingPoint.of(together.open_output(folder, config, described)) == point
+    together.describe(config, described, point).write(folder)
+    assert together.open_output(folder, config, described).operating_point == point
     for other in (replace(config, tta=True), replace(config, run=("b", "a"))):
         with pytest.raises(UsageError, match="an earlier evaluation of the same runs"):
             together.open_output(folder, other, described)
@@ -97,4 +96,4 @@ def test_an_output_folder_is_taken_again_for_the_same_runs_only(tmp_path):
     with pytest.raises(UsageError, match="name another folder"):
         together.open_output(folder, config, described)
     with pytest.raises(UsageError, match="what one of them tests on"):
-        together.open_output(folder, config, [described[0], {**described[1], "dataset_fingerprint": "cd"}])
+        together.open_output(folder, config, [described[0], replace(described[1], dataset_fingerprint="cd")])

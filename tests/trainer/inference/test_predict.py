@@ -25,7 +25,7 @@ from trainer.evaluation.predictions import Predictions
 from trainer.inference.image_files import as_input, decode_file, find_files, read_all
 from trainer.jobs.use_model import predict
 from trainer.run.folder import RunFolder
-from trainer.run.model_card import Description
+from trainer.run.model_card import ModelCard
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_wrong_paths_are_refused(run, tmp_path):
         predict(PredictConfig(files=("x.png",), run=str(tmp_path)))
     (tmp_path / "model.json").write_text('{"arch": "vgg19"}')
     with pytest.raises(UsageError, match="lacks image_size, equalization"):
-        Description.read(RunFolder(tmp_path))
+        ModelCard.read(RunFolder(tmp_path))
 
 
 def test_reading_runs_ahead_but_not_away():

@@ -10,6 +10,7 @@ from trainer.config.train import TrainConfig
 from trainer.evaluation.predictions import read_predictions
 from trainer.jobs.probe import probe
 from trainer.jobs.train import evaluate, train
+from trainer.run.model_card import ModelCard
 
 FLAGS = {"image_size": 32, "batch_size": 8, "epochs": 1, "evaluate_test": False}
 
@@ -63,7 +64,7 @@ def test_a_probe_keeps_to_the_fold_of_its_run(runs, run, dataset, tmp_path):
     )
     for folder in (of_run, alone):
         assert {*read_predictions(folder.path, "val").filenames} == {*read_predictions(runs[0], "val").filenames}
-        assert folder.read_json("model")["fold"] == json.loads((runs[0] / "model.json").read_text())["fold"]
+        assert ModelCard.read(folder).fold == json.loads((runs[0] / "model.json").read_text())["fold"]
     evaluate(EvaluateConfig(run=(str(of_run),), data=str(dataset), split="val"))
     for other, said in ((runs[0], "was trained in fold 1/2"), (run, "was trained without --fold")):
         with pytest.raises(UsageError, match=said):

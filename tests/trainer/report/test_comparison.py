@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation import bootstrap, metrics
 from trainer.evaluation.calibration import logits_of
 from trainer.evaluation.predictions import Predictions, write_predictions
 from trainer.report.comparison_page import compare, write_comparison
 from trainer.run.folder import RunFolder
+from trainer.run.model_card import ModelCard
 
 
 @pytest.fixture
@@ -33,7 +35,7 @@ def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "
     predictions = Predictions(names, names, labels, logits_of(scores), scores, np.zeros(len(names), int))
     write_predictions(run, "test", predictions, threshold=0.5, temperature=1)
     run.write_json("metrics", {"test": numbers})
-    run.write_json("model", {"arch": "vgg19", "image_size": 90, "dataset_fingerprint": fingerprint * 32})
+    ModelCard("vgg19", 90, "hist", CLASS_NAMES, fingerprint * 32).write(run)
     rows = ["phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"]
     rows += [f"{phase},{epoch},0.5,0.8,0.4,0.8,0.9,1e-3,1" for phase in ("head", "fine_tune") for epoch in (1, 2)]
     (path / "history.csv").write_text("\n".join(rows) + "\n")

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
 
+from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation import metrics
 from trainer.report.comparison_page import compare, write_comparison
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
 from trainer.run.folder import RunFolder
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import ModelCard, OperatingPoint
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -44,9 +45,8 @@ def make_run(path: Path, seed: int) -> Path:
     phases = [
         {"name": name, "num_parameters": 9, "num_trainable": 3, "epochs": 2, "seconds": 5.0} for name in ("head",)
     ]
-    described = {"arch": "vgg19", "image_size": 90, "equalization": "hist", "dataset_fingerprint": "ab12" * 16}
-    made_with = {"phases": phases, "best": None, "summary": "Model: " + "─" * 100, "software": {"keras": "3"}}
-    run.write_json("model", {**described, **made_with, **point.to_json(), "num_replicas": 1, "device": "CPU"})
+    made_with = {"phases": phases, "summary": "Model: " + "─" * 100, "software": {"keras": "3"}, "device": "CPU"}
+    ModelCard("vgg19", 90, "hist", CLASS_NAMES, "ab12" * 16, **made_with, **point.to_json()).write(run)
     rows = [
         {"phase": "head", "epoch": e, "loss": 0.5, "val_loss": 0.5 / e, "accuracy": 0.8, "val_accuracy": 0.8,
          "val_auroc": 0.9, "learning_rate": 1e-3, "seconds": 1} for e in (1, 2, 3)
