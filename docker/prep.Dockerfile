@@ -1,6 +1,6 @@
-# The preparation: what launches a job on Dataflow, and what its workers run (--sdk_container_image).
+# The image of the preparation: it launches a Dataflow job, and the job's workers run it too (--sdk_container_image).
 #   docker build --file docker/prep.Dockerfile --tag REGISTRY/prep .
-# Of the apache-beam in constraints.txt: launcher and workers have to be alike.
+# The version is that of apache-beam in constraints.txt: launcher and workers must have the same.
 FROM apache/beam_python3.11_sdk:2.77.0
 
 ENV PYTHONUNBUFFERED=1 \
@@ -15,5 +15,5 @@ COPY LICENSE ./
 COPY beam_prep beam_prep
 RUN pip install --no-deps .
 
-# No USER: Dataflow starts its workers as the base image does (/opt/apache/beam/boot), pods are given theirs (10001).
+# There is no USER: Dataflow's workers start as the user of the base image (/opt/apache/beam/boot), pods as user 10001.
 WORKDIR /

@@ -1,4 +1,4 @@
-# Trainer and tuner on GPU nodes. CUDA and cuDNN come from the package index, the driver from the node.
+# The image of trainer and tuner on GPU nodes. CUDA and cuDNN come from the package index, the driver from the node.
 #   docker build --file docker/trainer.Dockerfile --tag REGISTRY/trainer .
 FROM python:3.11-slim-bookworm
 
@@ -7,10 +7,10 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
-# Who the pods run as (k8s/render/pods.py). On their read-only root, only /tmp, the home folder and volumes can be written.
+# The user that the pods run as (k8s/render/pods.py). Their root is read-only but for /tmp, the home folder and volumes.
 RUN useradd --uid 10001 --user-group --create-home cxrflow
 
-# Gigabytes that change with the pinned versions only: a layer before that of the code.
+# The dependencies are gigabytes that change only with the pinned versions: they have a layer below that of the code.
 WORKDIR /build
 COPY constraints.txt setup.py pyproject.toml ./
 RUN pip install --constraint constraints.txt '.[train,tune,gpu]' && pip uninstall --yes cxrflow

@@ -143,7 +143,7 @@ class GpuSpec(CommonSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec(GpuSpec):
-    """Train on the GPUs of one node, or of several together; the flags of `trainer train` follow.
+    """Train on the GPUs of one or several nodes; also takes the flags of `trainer train`.
 
     Several nodes are a JobSet, which restarts all of them when one is lost, or an Indexed Job, whose pods are restarted
     one by one.
@@ -177,7 +177,7 @@ class TrainSpec(GpuSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class SweepSpec(GpuSpec):
-    """Search for the best configuration on GPU nodes; the flags of `tuning search` and of `trainer train` follow.
+    """Search for the best configuration on GPU nodes; also takes the flags of `tuning search` and `trainer train`.
 
     A chief without a GPU hands out trials to the workers; a worker trains on the GPUs of one node. With --retrain_best
     or --retrain_seeds the chief has GPUs too. All nodes must see --output.
@@ -205,7 +205,7 @@ class SweepSpec(GpuSpec):
 
 @dataclass(frozen=True, kw_only=True)
 class PrepSpec(CommonSpec):
-    """Prepare a dataset; the flags of `beam_prep prepare` and of Beam follow.
+    """Prepare a dataset; also takes the flags of `beam_prep prepare` and of Beam.
 
     With --runner DataflowRunner the pod launches a Dataflow job, whose workers run the same image, and waits for it;
     without --runner the pod itself prepares the dataset, which is enough for small data.

@@ -1,4 +1,4 @@
-"""An API server, and a cluster that is reached through it."""
+"""Provides an API server, and a cluster that is reached through it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from k8s.cluster.client import Cluster, connect
 
 @pytest.fixture
 def server() -> Iterator[ApiServer]:
-    """An API server with an empty namespace, `team`."""
+    """Starts an API server with an empty namespace, `team`."""
     with ApiServer() as api:
         yield api
 
 
 @pytest.fixture
 def cluster(server: ApiServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
-    """That namespace, by a kubeconfig; a second try comes soon."""
+    """Connects to the namespace `team` by a kubeconfig; pauses before new attempts are short."""
     monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "kubeconfig")))
     monkeypatch.setattr(waiting, "RETRY_S", 0.1)
     monkeypatch.setattr(logs, "RETRY_S", 0.1)

@@ -1,4 +1,4 @@
-"""The commands as a user runs them, from submit to delete, against an API server."""
+"""Runs the commands from submit to delete as a user does, against an API server."""
 
 import subprocess
 import sys

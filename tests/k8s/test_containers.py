@@ -1,4 +1,4 @@
-"""The command lines in the manifests do what they are for: each is run for real, by a kubelet of our own."""
+"""Runs the command lines of rendered pods for real, by a small kubelet."""
 
 import json
 
@@ -16,7 +16,7 @@ VOLUMES = ("--pvc", "images:/data", "results:/runs")
 
 
 def printed(kind: str, *flags: object) -> list[dict]:
-    """What a cluster would be given: the objects, read from their YAML."""
+    """Returns the objects that a cluster would be given, read from their YAML."""
     return list(yaml.safe_load_all(to_yaml(rendered(kind, *flags))))
 
 
@@ -47,11 +47,11 @@ def test_every_worker_has_a_tf_config_that_the_trainer_takes(flags, monkeypatch)
         clusters.append(find_cluster("auto"))
     assert [cluster.index for cluster in clusters] == [0, 1, 2]
     assert len({cluster.workers for cluster in clusters}) == 1
-    if flags:  # as Kubernetes names the pods of Indexed Jobs: JOB-INDEX, in the domain of their Service
+    if flags:  # Kubernetes names the pods of an Indexed Job JOB-INDEX, in the domain of their Service
         service = only(objects, "Service")["metadata"]["name"]
         hosts = [f"chest-{index}.{service}:2222" for index in range(3)]
         assert template["spec"]["subdomain"] == service
-    else:  # as JobSet names them: JOBSET-REPLICATEDJOB-JOB-INDEX.SUBDOMAIN
+    else:  # JobSet names its pods JOBSET-REPLICATEDJOB-JOB-INDEX.SUBDOMAIN
         hosts = [f"chest-worker-0-{index}.chest:2222" for index in range(3)]
     assert clusters[0].workers == tuple(hosts)
 

@@ -1,4 +1,4 @@
-"""The Dockerfiles: linted, and what they copy and install is there and works without the rest of the repository."""
+"""Checks that the Dockerfiles pass the linter, and that the code that they install runs by itself."""
 
 import re
 import shlex
@@ -20,7 +20,7 @@ PROGRAMS = {"trainer": {"trainer": "train", "tuning": "search"}, "prep": {"beam_
 
 
 def instructions(dockerfile: Path) -> list[tuple[str, str]]:
-    """The instructions and what follows them, each in one line."""
+    """Returns the instructions of a Dockerfile with their arguments, without line breaks."""
     lines = [line for line in dockerfile.read_text().splitlines() if line and not line.startswith("#")]
     joined = re.sub(r"\\\n\s*", "", "\n".join(lines))
     return [(line.split(" ", 1)[0], line.split(" ", 1)[1]) for line in joined.splitlines()]
@@ -31,7 +31,7 @@ def values(dockerfile: Path, name: str) -> list[str]:
 
 
 def context(folder: Path) -> Path:
-    """What .dockerignore leaves of the repository: it names what is taken."""
+    """Copies the files of the repository that .dockerignore does not exclude into a folder."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
     for line in lines[1:]:

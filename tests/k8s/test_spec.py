@@ -1,4 +1,4 @@
-"""What can be asked for, and what is refused before anything is printed."""
+"""Checks which flags are accepted, and which are refused before anything is printed."""
 
 import shlex
 from dataclasses import fields

@@ -1,4 +1,4 @@
-"""What a user is told when the cluster does not do as asked: one line each, with what to do."""
+"""Checks that a failed request to the cluster gives one line that says what to do."""
 
 import socket
 
@@ -58,7 +58,7 @@ def test_in_a_pod_its_service_account_and_namespace_are_taken(server, tmp_path, 
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
     monkeypatch.setattr("k8s.cluster.client.POD_NAMESPACE", tmp_path / "namespace")
-    # The certificate is none, which the client looks at only when it connects.
+    # The certificate is not valid, which the client notices only when it connects.
     monkeypatch.setattr(
         "kubernetes.client.ApiClient", lambda configuration: type("Api", (), {"configuration": configuration})
     )

@@ -1,4 +1,4 @@
-"""Every line of every pod once, whatever restarts or breaks off in between."""
+"""Checks that every line of every pod is read once, through restarts and broken connections."""
 
 import threading
 
@@ -16,7 +16,7 @@ COMPLETE = [{"type": "Complete", "status": "True"}]
 
 @pytest.fixture
 def running(server, cluster):
-    """A Job with a pod that runs and has written two lines."""
+    """Submits a Job with a running pod that has written two lines; returns the objects of the server."""
     submit(cluster, [service(), job()])
     server.objects.start_pod("jobs", "train", "train-a")
     server.objects.write("train-a", "epoch 1", "epoch 2")
@@ -30,7 +30,7 @@ def complete(objects, *pods):
 
 
 def followed(cluster, steps, tail=None):
-    """The lines with `follow`; each step is taken once the line with its name has come."""
+    """Returns the lines that `follow` reads; the step of a line is run as soon as that line has come."""
     lines = []
     for line in read_logs(cluster, "train", follow=True, tail=tail):
         lines.append(line)

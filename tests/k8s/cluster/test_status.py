@@ -1,4 +1,4 @@
-"""`status` says what there is, how it is, and why it waits."""
+"""Checks that `status` shows the objects and pods, their states, and why they wait."""
 
 import pytest
 from small_objects import job, jobset, service

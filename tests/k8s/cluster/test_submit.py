@@ -1,4 +1,4 @@
-"""A submission is made whole or not at all, and takes no other's place unasked."""
+"""Checks that a submission is created whole or not at all, and replaces another one only if asked to."""
 
 import pytest
 from api_http import Refusal
@@ -10,7 +10,7 @@ from k8s.cluster.submit import submit
 
 
 def made(server):
-    """What is in the cluster, in the order in which it came."""
+    """Returns the names of all objects in the cluster, in the order of their creation."""
     plurals = ("services", "networkpolicies", "jobs", "jobsets", "deployments")
     items = [item for plural in plurals for item in server.objects.list(plural)[0]]
     items.sort(key=lambda item: int(item["metadata"]["resourceVersion"]))
@@ -54,7 +54,7 @@ def test_a_quota_that_is_used_up_is_told_with_its_numbers(server, cluster):
 
 
 def test_a_failure_in_the_middle_is_cleaned_up(server, cluster, monkeypatch):
-    """The dry run went well, and then the quota was used up by somebody else."""
+    """The dry run succeeds, and then somebody else uses the quota up."""
     answer = server.answer
 
     def answer_late(method, path, query, body):

@@ -1,4 +1,4 @@
-"""`wait` and `delete` see the end, whatever becomes of the watch."""
+"""Checks that `wait` and `delete` notice the end, even if the watch breaks."""
 
 import threading
 
@@ -18,7 +18,7 @@ FAILED = [{"type": "Failed", "status": "True", "reason": "PodFailurePolicy", "me
 
 @pytest.fixture
 def later():
-    """Runs something a moment from now, from another thread."""
+    """Returns a function that calls another one after some seconds, in a thread."""
     timers = []
 
     def start(seconds, function, *arguments, **options):

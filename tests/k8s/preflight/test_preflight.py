@@ -1,4 +1,4 @@
-"""The preflight finds what would go wrong before anything is sent, and is silent where all is well."""
+"""Checks that the preflight reports every problem before anything is sent, and reports nothing if all is well."""
 
 import copy
 
@@ -16,7 +16,7 @@ L4 = {"cloud.google.com/gke-accelerator": "nvidia-l4"}
 
 
 def train(*, data="gs://b/dataset", output="gs://b/runs/t", flags=None, **spec):
-    """The objects of a training."""
+    """Renders the objects of a training."""
     trainer = TrainConfig(data=data, output=output, **(flags or {}))
     return render(TrainSpec(name="t", image=IMAGE, trainer=trainer, **spec))
 
@@ -58,7 +58,7 @@ def test_a_preparation_has_to_read_and_write_what_lasts(monkeypatch):
 
 
 def sweep(output, flags=(), *, batch_size=("16", "24"), **spec):
-    """The objects of a sweep."""
+    """Renders the objects of a sweep."""
     tuner = SearchConfig(data=("/work/dataset",), output=output, batch_size=batch_size)
     return render(SweepSpec(name="s", image=IMAGE, tuner=tuner, pvc=("claim:/work",), **spec), flags)
 
@@ -89,7 +89,7 @@ def test_flags_that_the_trainer_would_refuse_are_refused_here():
 
 
 def test_an_image_size_that_the_dataset_does_not_hold(dataset):
-    """The dataset is read where this machine has it under the same path as the pod."""
+    """The preflight reads the dataset if this machine has it under the same path as the pod."""
     mount = {"pvc": (f"claim:{dataset.parent}",)}
     (problem,) = told(train(data=str(dataset), output=str(dataset.parent / "run"), **mount))
     assert "image size 90 px is not in the dataset, which holds 32, 96 px" in problem

@@ -1,4 +1,4 @@
-"""The manifests in k8s/manifests are what the commands in their first lines print, and kubectl takes their folders."""
+"""Checks that the command in the first line of each manifest prints it, and that kubectl takes the folders."""
 
 import shlex
 import shutil
@@ -17,7 +17,7 @@ FOLDERS = sorted(path.name for path in MANIFESTS.iterdir())
 
 
 def command_of(manifest: Path) -> list[str]:
-    """The command in the first line."""
+    """Returns the command in the first line of a manifest."""
     first = manifest.read_text().splitlines()[0]
     assert first.startswith("# python -m k8s render ")
     return shlex.split(first[2:])

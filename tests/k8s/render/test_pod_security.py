@@ -1,4 +1,4 @@
-"""Every pod keeps to the restricted Pod Security Standard, by rules that catch what does not."""
+"""Checks that every pod meets the restricted Pod Security Standard, and that the rules catch pods that do not."""
 
 from copy import deepcopy
 

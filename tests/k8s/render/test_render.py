@@ -1,4 +1,4 @@
-"""What each flag does to the objects."""
+"""Checks how every flag changes the rendered objects."""
 
 import json
 
@@ -65,7 +65,7 @@ def test_how_a_job_ends():
 
 @pytest.mark.parametrize("flags", [(), ("--num_nodes", 2), ("--tensorboard",)])
 def test_no_program_is_process_1(flags):
-    """A worker that waits for others in vain is ended by a SIGKILL of its own child, to which process 1 is deaf."""
+    """Process 1 gets no SIGKILL from its own child, by which a worker ends that waits for others in vain."""
     for template in pod_templates(rendered("train", *TRAIN, *flags)):
         assert template["spec"]["shareProcessNamespace"] is True
 

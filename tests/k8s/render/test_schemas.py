@@ -1,4 +1,4 @@
-"""What is rendered is what the API takes: strict schemas from Kubernetes 1.33 on, and rules that no schema tells."""
+"""Checks the rendered objects against strict schemas of Kubernetes 1.33 and later, and rules that no schema holds."""
 
 import json
 import re
@@ -18,7 +18,7 @@ DNS_LABEL = re.compile(r"[a-z]([-a-z0-9]{0,61}[a-z0-9])?")
 
 
 def check(obj: dict, version: str) -> None:
-    """Raises a validation error, also for a field that there is not."""
+    """Raises a validation error if an object breaks its schema, also by an unknown field."""
     if obj["kind"] != "JobSet":
         kubernetes_validate.validate(obj, version, strict=True)
         return
@@ -29,7 +29,7 @@ def check(obj: dict, version: str) -> None:
 
 
 def jobs(objects: list[dict]) -> list[dict]:
-    """The Jobs among them, and those within JobSets."""
+    """Returns the Jobs among the objects and within their JobSets."""
     found = [obj for obj in objects if obj["kind"] == "Job"]
     for obj in objects:
         if obj["kind"] == "JobSet":
