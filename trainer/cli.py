@@ -28,11 +28,11 @@ from trainer.report.progress import progress_bar
 from trainer.run.model_card import ModelCard
 
 
-def train(config: TrainConfig) -> None:
+def _train(config: TrainConfig) -> None:
     """Trains and says what came of it."""
-    from trainer.jobs.train import train as run
+    from trainer.jobs.train import train
 
-    result = run(config)
+    result = train(config)
     if result is None:  # another worker writes and prints
         return
     folder, numbers = result
@@ -52,11 +52,11 @@ def train(config: TrainConfig) -> None:
     print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
 
 
-def probe(config: ProbeConfig) -> None:
+def _probe(config: ProbeConfig) -> None:
     """Fits a probe and says what came of it."""
-    from trainer.jobs.probe import probe as run
+    from trainer.jobs.probe import probe
 
-    folder, numbers = run(config)
+    folder, numbers = probe(config)
     _print_numbers(numbers)
     card = ModelCard.read(folder)
     fitted = card.probe or {}
@@ -72,7 +72,7 @@ def probe(config: ProbeConfig) -> None:
     print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
 
 
-def presets(config: PresetsConfig) -> None:
+def _presets(config: PresetsConfig) -> None:
     """Prints each preset, a line for each of its settings."""
     from trainer.config.presets import preset_names, read_preset
 
@@ -85,11 +85,11 @@ def presets(config: PresetsConfig) -> None:
             )
 
 
-def evaluate(config: EvaluateConfig) -> None:
+def _evaluate(config: EvaluateConfig) -> None:
     """Evaluates and says what came of it."""
-    from trainer.jobs.train import evaluate as run
+    from trainer.jobs.evaluate import evaluate
 
-    folder, numbers = run(config)
+    folder, numbers = evaluate(config)
     _print_numbers({config.split: numbers[config.split]})
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
@@ -99,11 +99,11 @@ def evaluate(config: EvaluateConfig) -> None:
     print(f"report:    {folder}/report.html")
 
 
-def predict(config: PredictConfig) -> int:
+def _predict(config: PredictConfig) -> int:
     """Predicts and writes a row a file; 1 if any file could not be used."""
-    from trainer.jobs.use_model import predict as run
+    from trainer.jobs.use_model import predict
 
-    num_files, predictions = run(config)
+    num_files, predictions = predict(config)
     num_broken = 0
     write = _row_writer(config.format)
     started = time.monotonic()
@@ -122,11 +122,11 @@ def predict(config: PredictConfig) -> int:
     return 1 if num_broken else 0
 
 
-def explain(config: ExplainConfig) -> int:
+def _explain(config: ExplainConfig) -> int:
     """Explains and says where; 1 if any file could not be used."""
-    from trainer.jobs.use_model import explain as run
+    from trainer.jobs.use_model import explain
 
-    explained = run(config)
+    explained = explain(config)
     broken = [one for one in explained if one.picture is None]
     for one in broken:
         print(f"error: {one.filename}: {one.error}", file=sys.stderr)
@@ -135,11 +135,11 @@ def explain(config: ExplainConfig) -> int:
     return 1 if broken else 0
 
 
-def export(config: ExportConfig) -> None:
+def _export(config: ExportConfig) -> None:
     """Exports and says where and how it is called."""
-    from trainer.jobs.use_model import export as run
+    from trainer.jobs.use_model import export
 
-    run(config)
+    export(config)
     output = to_path(config.output)
     print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out)")
     print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
@@ -156,12 +156,12 @@ def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
     return writer.writerow
 
 
-def compare(config: CompareConfig) -> None:
+def _compare(config: CompareConfig) -> None:
     """Compares and says how."""
-    from trainer.report.comparison_page import compare as run
+    from trainer.jobs.compare import compare
     from trainer.report.comparison_page import write_comparison
 
-    compared = run(config.runs, config.split, allow_different=config.allow_different)
+    compared = compare(config.runs, config.split, allow_different=config.allow_different)
     width = max(len(each.name) for each in compared) + 2
     names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
     print(f"{config.split:{width}}" + "".join(f"{name:>21}" for name in (*names, "auroc difference")) + f"{'p':>8}")
@@ -222,14 +222,14 @@ def _shown(value: float | int | None) -> str:
 
 
 COMMANDS = {
-    "train": Command(TrainConfig, train),
-    "probe": Command(ProbeConfig, probe),
-    "presets": Command(PresetsConfig, presets),
-    "evaluate": Command(EvaluateConfig, evaluate, repeats=True),
-    "predict": Command(PredictConfig, predict, positional=("files",)),
-    "explain": Command(ExplainConfig, explain, positional=("files",)),
-    "export": Command(ExportConfig, export),
-    "compare": Command(CompareConfig, compare, positional=True),
+    "train": Command(TrainConfig, _train),
+    "probe": Command(ProbeConfig, _probe),
+    "presets": Command(PresetsConfig, _presets),
+    "evaluate": Command(EvaluateConfig, _evaluate, repeats=True),
+    "predict": Command(PredictConfig, _predict, positional=("files",)),
+    "explain": Command(ExplainConfig, _explain, positional=("files",)),
+    "export": Command(ExportConfig, _export),
+    "compare": Command(CompareConfig, _compare, positional=True),
 }
 
 

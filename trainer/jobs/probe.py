@@ -26,8 +26,7 @@ from trainer.data.folds import FoldSplits
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.jobs.train import MODEL, publish
-from trainer.run.folder import RunFolder, check_output, open_output, written
+from trainer.run.folder import MODEL_FILES, RunFolder, check_output, open_output, written
 from trainer.run.identity import job_of
 from trainer.run.model_card import ModelCard, OperatingPoint
 
@@ -68,6 +67,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         started = time.monotonic()
         with quiet_start():
             from trainer.models.linear_head import with_linear_head
+            from trainer.report.publish import publish
             from trainer.report.samples import read_samples
         in_fold = _divide(fold, config, manifest, sources) if fold else None
         sources = {name: each for name, each in (in_fold.sources if in_fold else sources).items() if each.num_records}
@@ -91,7 +91,7 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
     wanted = Fold.parse(config.fold) if config.fold else None
     if config.run is None:
         return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
-    card = ModelCard.read(RunFolder.at(config.run).fetch(*MODEL))
+    card = ModelCard.read(RunFolder.at(config.run).fetch(*MODEL_FILES))
     check_same_preprocessing(card.class_names, card.equalization, manifest, config.data)
     fold = card.fold_in(manifest.fingerprint)
     if card.dataset_fingerprint == manifest.fingerprint:

@@ -10,8 +10,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.storage.mirror import mirror_of
 from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
 from trainer.config.quiet_start import quiet_start
-from trainer.jobs.train import MODEL
-from trainer.run.folder import RunFolder, check_empty
+from trainer.run.folder import MODEL_FILES, RunFolder, check_empty
 from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     """
     from trainer.inference.image_files import find_files
 
-    run = RunFolder.at(config.run).fetch(*MODEL)
+    run = RunFolder.at(config.run).fetch(*MODEL_FILES)
     card = ModelCard.read(run)
     paths = find_files(config.files)
     with quiet_start():
@@ -51,7 +50,7 @@ def explain(config: ExplainConfig) -> list[Explained]:
     """
     from trainer.inference.image_files import find_files
 
-    run = RunFolder.at(config.run).fetch(*MODEL)
+    run = RunFolder.at(config.run).fetch(*MODEL_FILES)
     card = ModelCard.read(run)
     paths = find_files(config.files)
     output = check_empty(config.output)
@@ -73,7 +72,7 @@ def export(config: ExportConfig) -> Path:
         UsageError: no run, one of an equalization that can't be exported, or an output folder that is not empty.
         RunError: the export can't be written.
     """
-    run = RunFolder.at(config.run).fetch(*MODEL)
+    run = RunFolder.at(config.run).fetch(*MODEL_FILES)
     card = ModelCard.read(run)
     if card.equalization not in SERVABLE_EQUALIZATIONS:
         raise UsageError(

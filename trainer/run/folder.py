@@ -35,6 +35,12 @@ HISTORY_COLUMNS = (
     "seconds",
 )
 
+MODEL_FILES = ("model.keras", "model.json")
+"""The files that are needed to use a run."""
+
+RESULT_FILES = ("*.json", "*.csv", "report.html", "evaluations/")
+"""The files that hold the results of a run."""
+
 Found = Literal["nothing", "unfinished run", "run to replace"]
 """What is in an output folder, once it is clear that it may be written."""
 

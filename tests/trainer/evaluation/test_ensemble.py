@@ -1,14 +1,11 @@
 """Several runs as one model, and an image with its mirror image."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from beam_prep.console.errors import RunError, UsageError
+from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
-from trainer.config.commands import EvaluateConfig
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches
@@ -16,10 +13,7 @@ from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits, predict_together
 from trainer.evaluation.evaluate import predict_split
 from trainer.evaluation.predictor import Predictor
-from trainer.jobs import together
 from trainer.models import build, logits_of
-from trainer.run.folder import RunFolder
-from trainer.run.model_card import ModelCard, OperatingPoint
 
 
 @pytest.fixture(scope="module")
@@ -75,25 +69,3 @@ def test_records_that_differ_between_sizes_are_a_failed_run(models, sources, dat
     val = {"test": open_split(str(dataset), Manifest.read(dataset), 96, "val")}
     with pytest.raises(RunError, match="not the same ones at all image sizes"):
         predict_together([(models[32][0], sources[32]), (models[96][0], val)], tta=False, batch_size=64)
-
-
-def test_an_output_folder_is_taken_again_for_the_same_runs_only(tmp_path):
-    config = EvaluateConfig(run=("a", "b"), data="d", output=str(tmp_path / "out"))
-    described = [
-        ModelCard(arch, 32, "hist", [], "ab", device="CPU", summary=arch) for arch in ("vgg19", "baseline_cnn")
-    ]
-    folder = RunFolder(tmp_path / "out")
-    assert together.open_output(folder, config, described) is None
-    folder.path.mkdir()
-    assert together.open_output(folder, config, described) is None
-    point = OperatingPoint(0.3, "youden", 1.2)
-    together.describe(config, described, point).write(folder)
-    assert together.open_output(folder, config, described).operating_point == point
-    for other in (replace(config, tta=True), replace(config, run=("b", "a"))):
-        with pytest.raises(UsageError, match="an earlier evaluation of the same runs"):
-            together.open_output(folder, other, described)
-    (folder.path / "model.json").rename(folder.path / "thesis.doc")
-    with pytest.raises(UsageError, match="name another folder"):
-        together.open_output(folder, config, described)
-    with pytest.raises(UsageError, match="what one of them tests on"):
-        together.open_output(folder, config, [described[0], replace(described[1], dataset_fingerprint="cd")])

@@ -16,8 +16,8 @@ from trainer.evaluation import robustness
 from trainer.evaluation.evaluate import measure, predict_split
 from trainer.evaluation.perturbations import Perturbation
 from trainer.evaluation.predictor import load_predictor
+from trainer.jobs.evaluate import evaluate
 from trainer.jobs.probe import probe
-from trainer.jobs.train import evaluate
 from trainer.report.run_page import write_report
 
 

@@ -10,7 +10,8 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.commands import EvaluateConfig
 from trainer.config.train import TrainConfig
-from trainer.jobs.train import evaluate, train
+from trainer.jobs.evaluate import evaluate
+from trainer.jobs.train import train
 from trainer.run.folder import read_history
 
 SMALL = {"image_size": 32, "batch_size": 8, "epochs": 2}

@@ -8,8 +8,9 @@ from beam_prep.console.errors import UsageError
 from trainer.config.commands import EvaluateConfig, ProbeConfig
 from trainer.config.train import TrainConfig
 from trainer.evaluation.predictions import read_predictions
+from trainer.jobs.evaluate import evaluate
 from trainer.jobs.probe import probe
-from trainer.jobs.train import evaluate, train
+from trainer.jobs.train import train
 from trainer.run.model_card import ModelCard
 
 FLAGS = {"image_size": 32, "batch_size": 8, "epochs": 1, "evaluate_test": False}

@@ -17,12 +17,12 @@ from trainer.evaluation.evaluate import predict_split
 from trainer.evaluation.linear_probe import fit_probe
 from trainer.evaluation.predictions import read_predictions
 from trainer.evaluation.predictor import Predictor, features_of
+from trainer.jobs.compare import compare
+from trainer.jobs.evaluate import evaluate
 from trainer.jobs.probe import probe
-from trainer.jobs.train import evaluate
 from trainer.jobs.use_model import explain, export, predict
 from trainer.models import build, load
 from trainer.models.linear_head import cut_before_head, with_linear_head
-from trainer.report.comparison_page import compare
 
 FEW = {"pca_components": 8, "folds": 3}
 

@@ -12,7 +12,8 @@ from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation import bootstrap, metrics
 from trainer.evaluation.calibration import logits_of
 from trainer.evaluation.predictions import Predictions, write_predictions
-from trainer.report.comparison_page import compare, write_comparison
+from trainer.jobs.compare import compare
+from trainer.report.comparison_page import write_comparison
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
 

@@ -9,7 +9,8 @@ from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
 
 from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation import metrics
-from trainer.report.comparison_page import compare, write_comparison
+from trainer.jobs.compare import compare
+from trainer.report.comparison_page import write_comparison
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
 from trainer.run.folder import RunFolder

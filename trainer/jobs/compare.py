@@ -1,0 +1,65 @@
+"""Compares finished runs on the same images: their numbers, and the paired difference of each to the first run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from beam_prep.console.errors import UsageError
+from beam_prep.storage.paths import to_path
+from trainer.evaluation.bootstrap import paired_difference
+from trainer.evaluation.predictions import read_predictions
+from trainer.report.comparison_page import Compared
+from trainer.run.folder import RunFolder
+from trainer.run.model_card import ModelCard
+
+
+def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
+    """Reads runs and compares each with the first.
+
+    Args:
+        paths: of two runs or more.
+        split: whose results.
+        allow_different: takes runs that were evaluated on other images, without a difference.
+
+    Raises:
+        UsageError: a folder holds no finished run or no results on the split, or other images were evaluated.
+    """
+    runs = [_read(path, split, paths) for path in paths]
+    first = runs[0]
+    compared = [first]
+    for run in runs[1:]:
+        differs = _what_differs(first, run)
+        if differs and not allow_different:
+            raise UsageError(
+                f"{first.place} and {run.place} can't be compared on {split}: {differs}; evaluate both on one dataset, "
+                "or add --allow_different to see them side by side without a difference"
+            )
+        difference = None if differs else paired_difference(first.predictions, run.predictions)
+        compared.append(replace(run, same_images=not differs, difference=difference))
+    return compared
+
+
+def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
+    run = RunFolder.at(path).fetch("*.json", "*.csv")
+    model, numbers = ModelCard.read(run), run.read_json("metrics")
+    predictions = read_predictions(run.path, split)
+    if split not in numbers or predictions is None:
+        known = ", ".join(numbers) or "none"
+        raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
+    names = [to_path(other).resolve().name for other in paths]
+    name = run.path.resolve().name
+    name = name if names.count(name) == 1 else path
+    return Compared(run.path, name, model, numbers[split], predictions, place=path)
+
+
+def _what_differs(first: Compared, run: Compared) -> str:
+    """Why two runs were not evaluated on the same images; empty if they were."""
+    ours, theirs = (
+        set(zip(each.predictions.filenames, each.predictions.groups, each.predictions.labels.tolist(), strict=True))
+        for each in (first, run)
+    )
+    if ours != theirs:
+        return f"of {len(ours)} and {len(theirs)} images, only {len(ours & theirs)} are the same ones"
+    prints = [each.model.dataset_fingerprint[:12] for each in (first, run)]
+    return f"their datasets differ (fingerprints {prints[0]}… and {prints[1]}…)" if prints[0] != prints[1] else ""

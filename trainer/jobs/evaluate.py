@@ -1,0 +1,221 @@
+"""Evaluates finished runs on a split of a dataset. All checks are done before TensorFlow loads."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.storage.paths import to_path
+from trainer.config.commands import EvaluateConfig
+from trainer.config.quiet_start import quiet_start
+from trainer.data.checks import check_filled, check_held_out, check_same_preprocessing
+from trainer.data.folds import POOLED
+from trainer.data.splits import SplitSource, open_split, read_manifest
+from trainer.data.staging import copied_to
+from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
+from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
+from trainer.run.model_card import ModelCard, OperatingPoint
+
+
+def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates a finished run, or several runs as one model, on a split.
+
+    Returns:
+        The folder that was written (the run folder or `--output`; for a dataset that the model was not trained on, a
+        folder below its `evaluations/`), and the content of `metrics.json` there.
+
+    Raises:
+        UsageError: a folder holds no run or no dataset, the split is empty, or the dataset has another image size or
+            equalization; the runs do not belong together, or the output folder holds something else.
+        RunError: the records can't be read.
+    """
+    runs = [RunFolder.at(run).fetch(*RESULT_FILES, *MODEL_FILES) for run in config.run]
+    cards = [ModelCard.read(run) for run in runs]
+    manifest = read_manifest(config.data)
+    for run, card in zip(config.run, cards, strict=True):
+        _check_split(config, manifest, run, card)
+    if config.output is None:
+        return _evaluate_run(config, manifest, runs[0], cards[0])
+    return _evaluate_ensemble(config, manifest, cards)
+
+
+def check_ensemble_output(folder: RunFolder, config: EvaluateConfig, cards: list[ModelCard]) -> ModelCard | None:
+    """Checks that runs belong together and that the output folder is theirs.
+
+    Args:
+        folder: the folder of `--output`.
+        config: names the runs.
+        cards: the model cards of the runs.
+
+    Returns:
+        The model card that an earlier evaluation of the same runs left in the folder; None if there was none.
+
+    Raises:
+        UsageError: the runs were trained on different datasets or in different folds, or the folder holds something
+            else.
+    """
+    fingerprints = {card.dataset_fingerprint for card in cards}
+    if len(fingerprints) > 1:
+        raise UsageError(
+            f"--run: expected runs that were trained on one dataset, found {len(fingerprints)}; what one of them tests "
+            "on, another may have learnt from"
+        )
+    folds = {card.fold["fold"] if card.fold else "no fold" for card in cards}
+    if len(folds) > 1:
+        raise UsageError(
+            f"--run: expected runs of one fold, found {', '.join(sorted(folds))}; what one of them validates on, "
+            "another has learnt from"
+        )
+    place = to_path(config.output or "")
+    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+        return None
+    try:
+        known = ModelCard.read(folder)
+    except UsageError:
+        known = None
+    if known is None or (known.members, known.tta) != (_members(config, cards), config.tta):
+        raise UsageError(
+            f"--output {folder}: expected an empty or absent folder, or an earlier evaluation of the same runs, "
+            "found something else; name another folder"
+        )
+    return known
+
+
+def describe_ensemble(config: EvaluateConfig, cards: list[ModelCard], point: OperatingPoint) -> ModelCard:
+    """Returns the model card of several runs as one model; what they have in common is taken from the first."""
+    first = cards[0]
+    return ModelCard(
+        arch=" + ".join(card.arch for card in cards) + (" + mirror image" if config.tta else ""),
+        image_size=max(card.image_size for card in cards),
+        equalization=first.equalization,
+        class_names=first.class_names,
+        dataset_fingerprint=first.dataset_fingerprint,
+        fold=first.fold,
+        **point.to_json(),
+        summary="\n\n".join(card.summary for card in cards),
+        software=first.software,
+        num_replicas=first.num_replicas,
+        device=first.device,
+        members=_members(config, cards),
+        tta=config.tta,
+    )
+
+
+def _members(config: EvaluateConfig, cards: list[ModelCard]) -> list[dict[str, Any]]:
+    return [
+        {"run": str(to_path(run).resolve()), "arch": card.arch, "image_size": card.image_size}
+        for run, card in zip(config.run, cards, strict=True)
+    ]
+
+
+def _check_split(config: EvaluateConfig, manifest: Manifest, run: str, card: ModelCard) -> None:
+    """Checks that a run can be evaluated on the split: prepared alike, not empty, and not trained on."""
+    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data)
+    fold = card.fold_in(manifest.fingerprint)
+    if fold and config.split in POOLED:
+        return  # the run is evaluated on the images of its own fold
+    if fold is None and card.dataset_fingerprint == manifest.fingerprint:
+        check_held_out(card.trained_on or (), "val" if config.output else config.split, run)
+    check_filled(manifest, config.split, config.data)
+
+
+def _open_splits(
+    config: EvaluateConfig, manifest: Manifest, card: ModelCard, splits: Sequence[str]
+) -> dict[str, SplitSource]:
+    """Opens splits at the image size of a run; train and val are those of its fold if the run was trained in one."""
+    fold = card.fold_in(manifest.fingerprint)
+    if set(splits).isdisjoint(POOLED):
+        fold = None
+    wanted = {*splits, *POOLED} if fold else splits
+    opened = {split: open_split(config.data, manifest, card.image_size, split) for split in wanted}
+    sources = copied_to(config.stage_dir, opened, manifest)
+    if fold is None:
+        return sources
+    with quiet_start():
+        from trainer.data.training_data import open_fold
+    in_fold = open_fold(fold, config.data, manifest, sources).sources
+    return {split: in_fold[split] for split in splits}
+
+
+def _evaluate_run(
+    config: EvaluateConfig, manifest: Manifest, run: RunFolder, card: ModelCard
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates one run as it is and writes the results into its folder."""
+    sources = _open_splits(config, manifest, card, [config.split])
+    point = _operating_point(run, card, config.threshold_rule)
+    with quiet_start():
+        from trainer.evaluation.evaluate import measure, predict_split
+        from trainer.evaluation.predictor import load_predictor
+        from trainer.evaluation.robustness import with_robustness
+        from trainer.report.publish import publish
+        from trainer.report.samples import read_samples
+    predictor, source = load_predictor(run.model), sources[config.split]
+    predictions = predict_split(predictor, source, config.split, batch_size=config.batch_size)
+    evaluation = measure(predictions, config.split, point=point, prevalence=config.prevalence)
+    if config.robustness:
+        evaluation = with_robustness(
+            evaluation, predictor, source, equalization=card.equalization, batch_size=config.batch_size
+        )
+    is_own = card.dataset_fingerprint == manifest.fingerprint
+    folder = run if is_own else run.aside(manifest.fingerprint)
+    numbers = publish(folder, [evaluation], read_samples([evaluation], sources, predictor.model))
+    run.push()
+    return folder, numbers
+
+
+def _operating_point(run: RunFolder, card: ModelCard, rule: str | None) -> OperatingPoint:
+    """Returns the operating point of a run; a rule chooses its threshold anew on the run's own validation images."""
+    if rule is None:
+        return card.operating_point
+    from trainer.evaluation.predictions import read_predictions
+
+    val = read_predictions(run.path, "val")
+    if val is None:
+        raise UsageError(f"--threshold_rule {rule}: {run} has no predictions-val.csv to choose on; evaluate val first")
+    threshold = choose_threshold(rule, val.labels, val.probabilities)
+    return replace(card.operating_point, threshold=threshold, threshold_rule=rule)
+
+
+def _evaluate_ensemble(
+    config: EvaluateConfig, manifest: Manifest, cards: list[ModelCard]
+) -> tuple[RunFolder, dict[str, Any]]:
+    """Evaluates several runs as one model and writes the results into `--output`.
+
+    On the dataset that the runs were trained on, threshold and temperature are fitted on its validation images; any
+    other dataset is evaluated with the threshold and temperature that were fitted so, in an earlier evaluation.
+    """
+    home = RunFolder.at(config.output or "").fetch(*RESULT_FILES)
+    known = check_ensemble_output(home, config, cards)
+    is_own = cards[0].dataset_fingerprint == manifest.fingerprint
+    if known is None and not is_own:
+        raise UsageError(
+            f"{config.data} is not the dataset that the runs were trained on, and --output {home} holds no "
+            "threshold and temperature yet; evaluate them on their own dataset first, into the same --output"
+        )
+    splits = sorted({"val", config.split}) if is_own else [config.split]
+    sources = [_open_splits(config, manifest, card, splits) for card in cards]
+    with quiet_start():
+        from trainer.evaluation.ensemble import predict_together
+        from trainer.evaluation.evaluate import measure
+        from trainer.report.publish import publish
+        from trainer.report.samples import read_samples
+    models = [RunFolder.at(run).model for run in config.run]
+    predicted = predict_together(list(zip(models, sources, strict=True)), tta=config.tta, batch_size=config.batch_size)
+    point = known.operating_point if known else OperatingPoint()
+    if is_own:
+        val = predicted["val"]
+        point = fit_operating_point(config.threshold_rule or point.threshold_rule, val.labels, val.probabilities)
+        home.path.mkdir(parents=True, exist_ok=True)
+        home.write_json("config", asdict(config))
+        describe_ensemble(config, cards, point).write(home)
+    folder = home if is_own else home.aside(manifest.fingerprint)
+    evaluations = [
+        measure(predictions, split, point=point, prevalence=config.prevalence)
+        for split, predictions in predicted.items()
+    ]
+    numbers = publish(folder, evaluations, read_samples(evaluations, sources[0]))
+    home.push()
+    return folder, numbers
