@@ -1,0 +1,89 @@
+"""Reads `rooms.toml`, the rules of the rooms, and writes the diagrams and tables of ARCHITECTURE.md from it.
+
+Run as `make architecture`, or `python docs/architecture/rooms.py [PAGE]`.
+"""
+
+import re
+import sys
+import tomllib
+from dataclasses import dataclass
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+RULES = tomllib.loads(Path(__file__).with_name("rooms.toml").read_text())
+LIBRARIES: dict[str, list[str]] = RULES["libraries"]
+
+
+@dataclass(frozen=True)
+class Room:
+    """The rules of a room, or of a whole package, as `rooms.toml` states them."""
+
+    name: str
+    holds: str
+    imports: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+    @property
+    def package(self) -> str:
+        return self.name.partition(".")[0]
+
+    @property
+    def forbidden(self) -> set[str]:
+        """The libraries that must not be loaded, without the names of their groups."""
+        return {library for name in self.never for library in LIBRARIES.get(name, [name])}
+
+
+_TABLES = [Room(name, **rules) for name, rules in RULES.items() if name != "libraries"]
+PACKAGES = {table.name: table for table in _TABLES if table.name == table.package}
+ROOMS = {table.name: table for table in _TABLES if table.name not in PACKAGES}
+
+
+def floors(package: str) -> list[list[str]]:
+    """Returns the rooms of a package by floor, the topmost first: a room imports only rooms of the floors below."""
+    below = {
+        name: [target for target in room.imports if ROOMS[target].package == package]
+        for name, room in ROOMS.items()
+        if room.package == package
+    }
+    height: dict[str, int] = {}
+    for name in TopologicalSorter(below).static_order():
+        height[name] = max((height[target] + 1 for target in below[name]), default=0)
+    return [[name for name in below if height[name] == floor] for floor in range(max(height.values()), -1, -1)]
+
+
+def section(package: str) -> str:
+    """Returns the diagram and the table of a package as Markdown."""
+    diagram = "\n   ↓\n".join("   ".join(_short(name, package) for name in floor) for floor in floors(package))
+    rows = ["| room | holds | may import | must not load |", "|---|---|---|---|"]
+    for room in ROOMS.values():
+        if room.package == package:
+            name = f"[`{_short(room.name, package)}`]({_place(room)})"
+            imports = ", ".join(f"`{_short(target, package)}`" for target in room.imports)
+            rows.append(f"| {name} | {room.holds} | {imports} | {', '.join(room.never)} |")
+    never = ", ".join(PACKAGES[package].never)
+    return f"```text\n{diagram}\n```\n\nThe whole package must not load: {never}.\n\n" + "\n".join(rows)
+
+
+def _short(name: str, package: str) -> str:
+    return name.removeprefix(f"{package}.")
+
+
+def _place(room: Room) -> str:
+    place = room.name.replace(".", "/")
+    return f"{place}/" if (ROOT / place).is_dir() else f"{place}.py"
+
+
+def fill(page: str) -> str:
+    """Returns the page with what stands between its markers `<!-- rooms of PACKAGE -->` and `<!-- end -->` renewed."""
+    return re.sub(
+        r"(<!-- rooms of (\w+) -->\n).*?(<!-- end -->)",
+        lambda match: f"{match[1]}\n{section(match[2])}\n\n{match[3]}",
+        page,
+        flags=re.DOTALL,
+    )
+
+
+if __name__ == "__main__":
+    target = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "ARCHITECTURE.md"
+    target.write_text(fill(target.read_text()))
