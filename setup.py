@@ -36,7 +36,8 @@ setup(
         # s3:// and az:// by tensorflow-io, whose last release is bound to TensorFlow 2.17; see constraints-tfio.txt.
         "tfio": [*TRAIN, "tensorflow==2.17.1", "tensorflow-io==0.37.1"],
         "gcs": GCS,
-        "tune": [*TRAIN, "keras-tuner>=1.4.8", "grpcio", "pyyaml", "rich>=13"],
+        # The private modules of KerasTuner that tuning/search/rpc.py uses may change with any minor version.
+        "tune": [*TRAIN, "keras-tuner>=1.4.8,<1.5", "grpcio", "pyyaml", "rich>=13"],
         # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
         "k8s": ["kubernetes>=33", "pyyaml>=6"],

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -21,7 +20,7 @@ from pathlib import Path
 from beam_prep.config import PrepConfig
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.sources.synthetic import synthesize
-from tuning.trials.trainer_process import LAUNCH
+from tuning.trials.trainer_process import child_command
 
 ROUNDS = 5
 FLAGS = ("--image_size", "32", "--batch_size", "16", "--epochs", "2")
@@ -61,7 +60,7 @@ def main() -> None:
         prepare(PrepConfig(input=str(folder / "phantoms"), output=str(folder / "data"), image_sizes=(32,)))
         trials = run_search(folder / "data", folder / "sweep")
         plain = [run_plainly(folder / trial["trial_id"], trial["flags"]) for trial, _ in trials]
-    launched = ["-S", "-c", LAUNCH, str(os.getpid()), "--help"]
+    launched = child_command("--help")[1:]
     launches = [timed(launched) - timed(["-m", "trainer", "--help"]) for _ in range(ROUNDS)]
     between = statistics.median(gap - trial["seconds"] for trial, gap in trials)
     launch = statistics.median(launches)

@@ -1,1 +1,1 @@
-"""Sweeps over hyperparameters: trials of `trainer train`, their results and pages."""
+"""Searches for the best hyperparameters by trials of `trainer train`, and shows the results of such a sweep."""

@@ -1,4 +1,4 @@
-"""`python -m tuning COMMAND`."""
+"""Runs `python -m tuning COMMAND`."""
 
 from tuning.cli import main
 

@@ -1,4 +1,4 @@
-"""The commands of `python -m tuning`: only this module prints results."""
+"""Defines the commands of `python -m tuning`, the only module of the package that prints results."""
 
 from __future__ import annotations
 
@@ -9,78 +9,81 @@ from typing import Any
 from beam_prep.console import command_line
 from beam_prep.console.command_line import Command
 from tuning.config import SearchConfig, ShowConfig
+from tuning.search.roles import Role, find_role
 from tuning.trials.trial import Trial
 
 
 def search(config: SearchConfig, train_flags: list[str]) -> int:
-    """Searches, showing how it goes, and says what came of it; 1 if no trial is done."""
+    """Searches, shows the progress and prints the results; returns exit code 1 if no trial is done."""
     from tuning.search.bucket_sync import synced_locally
 
-    with synced_locally(config) as here:
-        return _search(here, train_flags, config.output)
+    role = find_role(config)
+    with synced_locally(config, role) as local_config:
+        metrics = _run_search(local_config, role, train_flags)
+        return 0 if role.kind == "worker" else _report(local_config, config.output, metrics)
 
 
-def _search(config: SearchConfig, train_flags: list[str], place: str) -> int:
-    """As `search`, in a folder of this machine; `place` is what it is called."""
+def _run_search(config: SearchConfig, role: Role, train_flags: list[str]) -> dict[str, dict[str, Any]]:
+    """Runs the search under a live table and returns the test metrics of the final runs."""
     from tuning.report.live import live_table
-    from tuning.report.results import read_sweep, train_command
-    from tuning.search.search import search as run
+    from tuning.report.results import read_sweep
+    from tuning.search.search import search
 
-    path = Path(config.output)
-    with ExitStack() as shown:
+    with ExitStack() as table:
 
         def begin(plan: list[str], num_trials: int | None) -> None:
             _print("\n".join(plan))
-            shown.enter_context(live_table(lambda: read_sweep(path), num_trials))
+            table.enter_context(live_table(lambda: read_sweep(Path(config.output)), num_trials))
 
-        found = run(config, train_flags, on_plan=begin, on_end=_print_own, on_note=_print)
-    if found.role.kind == "worker":
-        return 0
-    sweep = read_sweep(path, place)
-    report = _publish(sweep)
+        return search(config, role, train_flags, on_plan=begin, on_trial_end=_print_trial, on_note=_print)
+
+
+def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, Any]]) -> int:
+    """Writes and prints the results of a search whose folder the user knows as `location`."""
+    from tuning.report.results import read_sweep, train_command
+    from tuning.report.sweep_page import write_results
+
+    sweep = read_sweep(Path(config.output), location)
+    page = write_results(sweep)
     done, failed = sweep.in_state("done"), sweep.in_state("failed")
-    print(f"trials:    {len(done)} done, {len(failed)} failed, in {place}/trials")
+    print(f"trials:    {len(done)} done, {len(failed)} failed, in {location}/trials")
     if sweep.best is None:
-        print("best:      none; trial.json of each has its reason")
+        print("best:      none; the trial.json of each trial says why it failed")
         return 1
-    print(f"best:      trial {sweep.best.trial_id}, {config.objective} {_shown(sweep.best.objective)}")
-    for name, numbers in found.final.items():
-        test = ", ".join(f"{key} {_shown(numbers[key])}" for key in ("auroc", "accuracy", "sensitivity", "specificity"))
-        print(f"test:      {test} ({place}/final/{name})")
-    print(f"table:     {place}/trials.csv")
-    print(f"report:    {place}/{report.name}")
-    print(f"again:     {train_command(sweep)}")
+    print(f"best:      trial {sweep.best.trial_id}, {config.objective} {_formatted(sweep.best.objective)}")
+    for name, values in metrics.items():
+        shown = ("auroc", "accuracy", "sensitivity", "specificity")
+        test = ", ".join(f"{metric} {_formatted(values[metric])}" for metric in shown)
+        print(f"test:      {test} ({location}/final/{name})")
+    print(f"table:     {location}/trials.csv")
+    print(f"report:    {location}/{page.name}")
+    print(f"train it:  {train_command(sweep)}")
     return 0
 
 
 def show(config: ShowConfig) -> None:
-    """Prints the trials of a sweep, and writes what is made of them."""
+    """Prints the trials of a sweep and writes its results."""
     from tuning.report.results import read_sweep
-    from tuning.report.table import show as print_table
+    from tuning.report.sweep_page import write_results
+    from tuning.report.table import print_sweep
     from tuning.search.bucket_sync import fetch_shown
 
     path = fetch_shown(config.sweep)
     sweep = read_sweep(path, config.sweep)
-    print_table(sweep)
+    print_sweep(sweep)
     if path == Path(config.sweep):
-        print(f"report:    {_publish(sweep)}")
+        print(f"report:    {write_results(sweep)}")
     else:  # only the search itself writes to its bucket
         print(f"report:    {config.sweep}/report.html, once the search has ended")
 
 
-def _publish(sweep: Any) -> Path:
-    from tuning.report.sweep_page import publish
-
-    return publish(sweep)
-
-
-def _print_own(trial: Trial) -> None:
-    """What a worker tells of; who hands out the trials shows them all."""
-    found = trial.reason if trial.objective is None else f"objective {trial.objective:.4f}"
-    _print(f"trial {trial.trial_id} {trial.state}: {found}")
+def _print_trial(trial: Trial) -> None:
+    """Prints a trial that ended in a worker of a chief; any other process has its live table."""
+    result = trial.reason if trial.objective is None else f"objective {trial.objective:.4f}"
+    _print(f"trial {trial.trial_id} {trial.state}: {result}")
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     return f"{value:.4f}" if isinstance(value, float) else "undefined" if value is None else str(value)
 
 
@@ -95,5 +98,5 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Entry point."""
-    command_line.main("tuning", "The best configuration of the trainer.", COMMANDS)
+    """Runs the command line."""
+    command_line.main("tuning", "Search for the best configuration of the trainer.", COMMANDS)

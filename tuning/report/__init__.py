@@ -1,1 +1,1 @@
-"""The results of a sweep: tables, figures, pages."""
+"""Shows the results of a sweep as tables, figures and pages."""

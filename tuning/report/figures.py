@@ -1,4 +1,4 @@
-"""The plots of the sweep page, each as inline SVG in the colours of the page."""
+"""Draws the plots of the sweep page, as inline SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 TRIAL, BEST = SERIES_COLOURS[:2]
 JITTER = 0.035
-"""Trials of one value are drawn this far to either side of it, so that none hides another."""
+"""The largest distance by which trials of one value are drawn apart from it, so that none hides another."""
 
 
 def progress(sweep: Sweep) -> Markup:
-    """The objective of each trial at the time when it ended, and the best so far as a step line.
+    """Draws the objective of each trial at the time of its end, and the best so far as a step line.
 
     Args:
-        sweep: with one ranked trial at least.
+        sweep: a sweep with at least one ranked trial.
     """
     figure, axes = _figure((9.4, 3.6))
     ended = sorted(sweep.ranked, key=_end)
@@ -48,15 +48,15 @@ def progress(sweep: Sweep) -> Markup:
     axes.set_xlim(left=0)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, borderaxespad=0)
-    said = f"{sweep.objective} of {len(ended)} trials over time; best {number(objectives[best])}"
-    return figure_svg(figure, said)
+    alt = f"{sweep.objective} of {len(ended)} trials over time; best {number(objectives[best])}"
+    return figure_svg(figure, alt)
 
 
 def parallel_coordinates(sweep: Sweep) -> Markup | None:
-    """Every trial as a line over one axis a hyperparameter and, at the right, its objective.
+    """Draws every trial as a line over an axis for each hyperparameter and, at the right, the objective.
 
     Returns:
-        None with fewer than two ranked trials or hyperparameters that differ between them.
+        The figure; None if fewer than two trials are ranked or fewer than two hyperparameters differ between them.
     """
     ranked = sweep.ranked
     varied = [axis for axis in _axes(sweep) if len(axis.values) > 1]
@@ -68,14 +68,14 @@ def parallel_coordinates(sweep: Sweep) -> Markup | None:
     heights = [scale.place_of(value) for value in objectives]
     if sweep.direction == "min":
         heights = [1 - height for height in heights]
-    at = np.arange(len(varied) + 1)
+    positions = np.arange(len(varied) + 1)
     for rank in reversed(range(len(ranked))):  # the best is drawn last, over all others
         places = [axis.place(ranked[rank]) + _shift(axis, rank, len(ranked)) for axis in varied]
         share = 1 - rank / max(len(ranked) - 1, 1)
         style: dict[str, Any] = {"color": TRIAL, "alpha": 0.2 + 0.7 * share**2, "linewidth": 0.8 + share}
         if rank == 0:
             style = {"color": BEST, "linewidth": 2.4}
-        axes.plot(at, [*places, heights[rank]], marker="o", markersize=3, **style)
+        axes.plot(positions, [*places, heights[rank]], marker="o", markersize=3, **style)
     axes.set(xlim=(-0.15, len(varied) + 0.45), ylim=(-0.08, 1.08))
     for index, axis in enumerate(varied):
         _draw_axis(axes, index, axis.name, axis.ticks)
@@ -84,27 +84,27 @@ def parallel_coordinates(sweep: Sweep) -> Markup | None:
     _draw_axis(axes, len(varied), sweep.objective, ticks if ends[0] != ends[1] else [(0.5, number(ends[0]))])
     axes.set_axis_off()
     names = ", ".join(axis.name for axis in varied)
-    said = f"Parallel coordinates of {len(ranked)} trials over {names}; the best has {settings(ranked[0].values)}"
-    return figure_svg(figure, said)
+    alt = f"Parallel coordinates of {len(ranked)} trials over {names}; the best has {settings(ranked[0].values)}"
+    return figure_svg(figure, alt)
 
 
 def effects(sweep: Sweep) -> dict[str, Markup]:
-    """The objective against each hyperparameter that differs between trials, by name: trials, median and quartiles."""
+    """Draws the objective against each hyperparameter that differs between trials: name → figure."""
     return {axis.name: _effect(sweep, axis) for axis in _axes(sweep) if len(axis.values) > 1}
 
 
 def cost_against_objective(
     sweep: Sweep, cost: Callable[[Trial], float | None], title: Callable[[float], tuple[float, str]]
 ) -> Markup | None:
-    """A cost of trials against their objective, with the Pareto front as a step line.
+    """Draws a cost of the trials against their objective, with the Pareto front as a step line.
 
     Args:
-        sweep: whose ranked trials are drawn.
-        cost: of a trial, None where it is not known.
-        title: largest cost → the unit to draw it in, and the label of the axis.
+        sweep: the sweep whose ranked trials are drawn.
+        cost: returns the cost of a trial; None if it is unknown.
+        title: largest cost → the unit of the axis, and the label of the axis.
 
     Returns:
-        None where the cost of no trial is known.
+        The figure; None if no trial has a known cost.
     """
     known = {trial.trial_id: value for trial in sweep.ranked if (value := cost(trial)) is not None}
     if not known:
@@ -130,13 +130,13 @@ def cost_against_objective(
 
 
 def time_axis(longest: float) -> tuple[float, str]:
-    """The unit for times up to the longest, and the label of their axis; see `cost_against_objective`."""
+    """Returns the unit of an axis for times up to the longest, and its label; see `cost_against_objective`."""
     unit, name = _time_unit(longest)
     return unit, f"{name} of training"
 
 
 def memory_axis(largest: float) -> tuple[float, str]:
-    """The unit for amounts of memory, and the label of their axis."""
+    """Returns the unit of an axis for amounts of memory, and its label."""
     return 1e9, "peak memory, GB"
 
 
@@ -153,9 +153,9 @@ def _effect(sweep: Sweep, axis: Axis) -> Markup:
             axes.vlines(part.place, part.low, part.high, color=INK, linewidth=1.4)
             axes.hlines(part.median, part.place - 1.6 * JITTER, part.place + 1.6 * JITTER, color=INK, linewidth=2.4)
     else:
-        at, low, median, high, _ = zip(*parts, strict=True)
-        axes.plot(at, median, color=INK, linewidth=1.8)
-        axes.fill_between(at, low, high, color=INK, alpha=0.12, linewidth=0)
+        positions, low, median, high, _ = zip(*parts, strict=True)
+        axes.plot(positions, median, color=INK, linewidth=1.8)
+        axes.fill_between(positions, low, high, color=INK, alpha=0.12, linewidth=0)
     ticks, labels = zip(*axis.ticks, strict=True)
     axes.set_xticks(ticks, labels)
     if sum(map(len, labels)) > 40:
@@ -181,13 +181,13 @@ def _draw_axis(axes: Axes, x: float, title: str, ticks: Sequence[tuple[float, st
     axes.plot([x, x], [-0.04, 1.04], color=MUTED, linewidth=0.8, zorder=1)
     axes.text(x, 1.12, title, ha="center", va="bottom", fontsize=9)
     aside = 0.01 * (axes.get_xlim()[1] - axes.get_xlim()[0])
-    behind = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
+    background = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for place, text in ticks:
-        axes.text(x + aside, place, text, ha="left", va="center", fontsize=8.5, zorder=5, bbox=behind)
+        axes.text(x + aside, place, text, ha="left", va="center", fontsize=8.5, zorder=5, bbox=background)
 
 
 def _shift(axis: Axis, rank: int, num_trials: int) -> float:
-    """How far beside its value a trial is drawn: the better, the further to the right or up."""
+    """Returns the distance of a trial from its value: the better the trial, the further to the right or up."""
     if axis.kind != "choice" or num_trials < 2:
         return 0.0
     return min(JITTER, 0.003 * num_trials) * (1 - 2 * rank / (num_trials - 1))
@@ -198,5 +198,5 @@ def _end(trial: Trial) -> float:
 
 
 def _time_unit(longest: float) -> tuple[float, str]:
-    """Seconds of a unit, and its name, in which a time of this length is easily read."""
+    """Returns the unit in which a time of this length is easily read, in seconds, and its name."""
     return (3600.0, "hours") if longest >= 7200 else (60.0, "minutes") if longest >= 180 else (1.0, "seconds")

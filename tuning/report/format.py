@@ -1,4 +1,4 @@
-"""Times, sizes, objectives and values of hyperparameters as text."""
+"""Formats times, sizes, objectives and values of hyperparameters as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def duration(seconds: float | None) -> str:
-    """Such as "9.5 s", "3 min 5 s" or "2 h"; a dash for None."""
+    """Formats a time such as "9.5 s", "3 min 5 s" or "2 h"; None is a dash."""
     if seconds is None:
         return "–"
     if seconds < 10:
@@ -19,22 +19,22 @@ def duration(seconds: float | None) -> str:
 
 
 def memory(size_bytes: float | None) -> str:
-    """Such as "1.53 GB"; a dash for None."""
+    """Formats an amount of memory such as "1.53 GB"; None is a dash."""
     return "–" if size_bytes is None else f"{size_bytes / 1e9:.2f} GB"
 
 
 def number(value: float | None) -> str:
-    """An objective or a metric, to four digits after the point; a dash for None and what is not finite."""
+    """Formats an objective or a metric with four decimals; None and numbers that are not finite are a dash."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"
 
 
 def setting(value: Any) -> str:
-    """The value of a hyperparameter as on the command line, floats to three digits."""
+    """Formats the value of a hyperparameter as on the command line, floats to three digits."""
     if isinstance(value, float):
         return f"{value:.3g}"
     return value if isinstance(value, str) else "not set" if value is None else json.dumps(value)
 
 
 def settings(values: dict[str, Any]) -> str:
-    """Hyperparameters and their values in one line."""
+    """Formats hyperparameters and their values in one line."""
     return ", ".join(f"{name} {setting(value)}" for name, value in values.items())

@@ -1,7 +1,7 @@
-"""The trials of a sweep for TensorBoard's HParams page, written without TensorFlow.
+"""Writes the trials of a sweep for TensorBoard's HParams page, without TensorFlow.
 
-One run a trial, with its hyperparameters, how it ended and its numbers; one run above them with what there is to vary
-and to measure. Each file is written anew, by rename, so that a trial never shows twice.
+Each trial is a TensorBoard run with its hyperparameters, state and metrics; the run above them lists all
+hyperparameters and metrics. Every file is written anew, by rename, so that a trial never shows twice.
 """
 
 from __future__ import annotations
@@ -18,20 +18,20 @@ from tuning.trials.trial import Trial
 
 
 def write_hparams(sweep: Sweep) -> Path:
-    """Writes `tensorboard/`, for `tensorboard --logdir SWEEP/tensorboard`.
+    """Writes the folder `tensorboard/`, for `tensorboard --logdir SWEEP/tensorboard`.
 
     Returns:
-        The folder.
+        The path of the folder.
 
     Raises:
-        RunError: it can't be written.
+        RunError: a file can't be written.
     """
     from tensorboard.plugins.hparams import summary_v2 as hp
 
     folder = sweep.path / "tensorboard"
     folder.mkdir(exist_ok=True)
     begin = min((trial.started for trial in sweep.trials), default=0.0)
-    metrics = dict.fromkeys(name for trial in sweep.trials for name in _numbers(sweep, trial))
+    metrics = dict.fromkeys(name for trial in sweep.trials for name in _metrics(sweep, trial))
     metrics = metrics or {sweep.objective: None}
     described = hp.hparams_config_pb(
         hparams=[hp.HParam(name, _domain(sweep, name)) for name in sweep.hyperparameters],
@@ -51,12 +51,12 @@ def _summaries(sweep: Sweep, trial: Trial) -> list[Any]:
 
     values = {name: _value(sweep, name, value) for name, value in trial.values.items()}
     summaries = [hp.hparams_pb(values, trial_id=trial.trial_id, start_time_secs=trial.started)]
-    summaries += [scalar_pb(name, value) for name, value in _numbers(sweep, trial).items()]
+    summaries += [scalar_pb(name, value) for name, value in _metrics(sweep, trial).items()]
     return [*summaries, _status(trial)]
 
 
 def _status(trial: Trial) -> Any:
-    """What tells the state of a trial, for which `hparams.summary_v2` has no function."""
+    """Makes the summary with the state of a trial, for which `hparams.summary_v2` has no function."""
     from tensorboard.compat.proto.summary_pb2 import Summary
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
@@ -68,8 +68,8 @@ def _status(trial: Trial) -> Any:
     return Summary(value=[value])
 
 
-def _numbers(sweep: Sweep, trial: Trial) -> dict[str, float]:
-    """The objective first, then the metrics and the cost, of those that are known."""
+def _metrics(sweep: Sweep, trial: Trial) -> dict[str, float]:
+    """Returns the known numbers of a trial: the objective first, then the metrics and the costs."""
     if trial.state != "done":
         return {}
     metrics = {f"val_{name}": value for name, value in trial.metrics.items()}
@@ -81,24 +81,24 @@ def _numbers(sweep: Sweep, trial: Trial) -> dict[str, float]:
 def _domain(sweep: Sweep, name: str) -> Any:
     from tensorboard.plugins.hparams import summary_v2 as hp
 
-    found = {_value(sweep, name, trial.values[name]) for trial in sweep.trials if name in trial.values}
+    values = {_value(sweep, name, trial.values[name]) for trial in sweep.trials if name in trial.values}
     if _is_numeric(sweep, name):
-        return hp.RealInterval(min(found), max(found)) if found else None
-    return hp.Discrete(sorted(found), dtype=str)
+        return hp.RealInterval(min(values), max(values)) if values else None
+    return hp.Discrete(sorted(values), dtype=str)
 
 
 def _value(sweep: Sweep, name: str, value: Any) -> Any:
-    """As TensorBoard takes it: numbers if all trials have numbers, else text."""
+    """Converts a value for TensorBoard: to a number if all trials have numbers, else to text."""
     return float(value) if _is_numeric(sweep, name) else setting(value)
 
 
 def _is_numeric(sweep: Sweep, name: str) -> bool:
-    found = [trial.values[name] for trial in sweep.trials if name in trial.values]
-    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in found)
+    values = [trial.values[name] for trial in sweep.trials if name in trial.values]
+    return all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in values)
 
 
 def _write_events(folder: Path, time_s: float, summaries: Sequence[Any]) -> None:
-    """Writes the one event file of a TensorBoard run; `time_s` since the epoch stands on all of it."""
+    """Writes the event file of a TensorBoard run, with the same time, in seconds since the epoch, on every event."""
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.summary.writer.record_writer import RecordWriter
 
@@ -111,7 +111,7 @@ def _write_events(folder: Path, time_s: float, summaries: Sequence[Any]) -> None
 
 
 def _remove_others(folder: Path, trial_ids: set[str]) -> None:
-    """Removes the runs of trials that are no more."""
+    """Removes the runs of trials that no longer exist."""
     for run in folder.iterdir():
         if run.is_dir() and run.name not in trial_ids:
             shutil.rmtree(run, ignore_errors=True)

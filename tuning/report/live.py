@@ -1,10 +1,10 @@
-"""A sweep while it runs: a table that keeps up with it; without a terminal, a line for each trial that ends."""
+"""Shows a sweep while it runs: as a live table, or without a terminal as a line for each trial that ends."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from beam_prep.console.background import repeatedly
@@ -22,21 +22,21 @@ INTERVAL_S = 2.0
 
 @contextmanager
 def live_table(
-    current: Callable[[], Sweep],
+    read_current: Callable[[], Sweep],
     num_trials: int | None,
     *,
     console: Console | None = None,
     interval_s: float = INTERVAL_S,
     clock: Callable[[], float] = time.time,
 ) -> Iterator[None]:
-    """Shows a sweep for as long as the block runs, and once more as it is at the end.
+    """Shows a sweep for as long as the block runs, and its last state at the end.
 
     Args:
-        current: gives the sweep as it is; called from another thread.
-        num_trials: that are planned; None if it is not known.
-        console: where to; stderr if not given.
-        interval_s: between two looks at the sweep.
-        clock: seconds since the epoch.
+        read_current: reads the sweep; called from another thread.
+        num_trials: the number of trials that are planned; None if unknown.
+        console: the console to print to; stderr by default.
+        interval_s: the seconds between two looks at the sweep.
+        clock: returns the time in seconds since the epoch.
     """
     from rich.console import Console
 
@@ -44,39 +44,35 @@ def live_table(
     show = _on_terminal if console.is_terminal else _as_lines
     with show(console, num_trials, clock) as update:
 
-        def look() -> None:
-            # What is damaged is reported by whoever needs it; the table stays as it was.
-            try:
-                sweep = current()
-            except CxrflowError:
-                return
-            update(sweep)
+        def refresh() -> None:
+            # A damaged trial does not end the table: the search itself reports it.
+            with suppress(CxrflowError):
+                update(read_current())
 
-        look()
+        refresh()
         try:
-            with repeatedly(look, interval_s):
+            with repeatedly(refresh, interval_s):
                 yield
         finally:
-            look()
+            refresh()
 
 
 def overview(sweep: Sweep, num_trials: int | None, console: Console, now: float) -> RenderableType:
-    """What of a sweep fits on a terminal: the line that sums it up, then the trials that matter most.
+    """Renders as much of a sweep as fits on a terminal: the summary, then the trials that matter most.
 
     Args:
-        sweep: as it is.
-        num_trials: that are planned; None if it is not known.
-        console: whose size it is made for.
-        now: seconds since the epoch.
+        sweep: the sweep.
+        num_trials: the number of trials that are planned; None if unknown.
+        console: the console whose size is used.
+        now: the time in seconds since the epoch.
     """
     from rich.console import Group
     from rich.text import Text
 
     line = Text(summary(sweep, num_trials, now), style="bold")
     shown = list(sweep.in_state("running")), list(sweep.ranked), list(reversed(sweep.in_state("failed")))
-    excess = (
-        sum(map(len, shown)) - console.height
-    )  # each takes a line, and other lines are found when all is put together
+    # A trial takes at least a line; the rest of the excess shows when the table is rendered.
+    excess = sum(map(len, shown)) - console.height
     while True:
         _leave_out(shown, excess)
         num_shown = sum(map(len, shown))
@@ -93,7 +89,7 @@ def overview(sweep: Sweep, num_trials: int | None, console: Console, now: float)
 
 
 def _leave_out(shown: tuple[list[Trial], list[Trial], list[Trial]], num_trials: int) -> None:
-    """Takes the trials that matter least out of the running, the best and the failed."""
+    """Removes the trials that matter least from the lists of running, best and failed trials."""
     running, best, failed = shown
     for _ in range(num_trials):
         for trials, least in ((failed, 2), (best, 3), (running, 1), (failed, 0), (best, 0), (running, 0)):
@@ -116,12 +112,12 @@ def _on_terminal(
 def _as_lines(
     console: Console, num_trials: int | None, clock: Callable[[], float]
 ) -> Iterator[Callable[[Sweep], None]]:
-    told: set[str] = set()
+    reported: set[str] = set()
 
     def update(sweep: Sweep) -> None:
         for trial in sweep.trials:
-            if trial.state != "running" and trial.trial_id not in told:
-                told.add(trial.trial_id)
+            if trial.state != "running" and trial.trial_id not in reported:
+                reported.add(trial.trial_id)
                 line = f"{finished_line(sweep, trial)} · {summary(sweep, num_trials, clock())}"
                 console.print(line, markup=False, soft_wrap=True)
 
@@ -129,8 +125,8 @@ def _as_lines(
 
 
 def finished_line(sweep: Sweep, trial: Trial) -> str:
-    """One line on a trial that has ended."""
+    """Describes a trial that has ended in one line."""
     if trial.state == "failed":
         return f"trial {trial.trial_id} failed: {trial.reason} ({settings(trial.values)})"
-    found = f"{sweep.objective} {number(trial.objective)}, {settings(trial.values)}, {duration(trial.seconds)}"
-    return f"trial {trial.trial_id} done: {found}"
+    result = f"{sweep.objective} {number(trial.objective)}, {settings(trial.values)}, {duration(trial.seconds)}"
+    return f"trial {trial.trial_id} done: {result}"

@@ -1,4 +1,4 @@
-"""The sweep page: one self-contained HTML page with what the trials found out, as far as they have got."""
+"""Writes the sweep page, a self-contained HTML page with the results of the trials so far."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from tuning.report.results import (
 from tuning.trials.trial import Trial
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
-"""Numbers of the validation split in the table of trials, beside the objective."""
+"""The metrics of the validation split in the table of trials, beside the objective."""
 
 
-def publish(sweep: Sweep) -> Path:
-    """Writes all that is made of a sweep: `trials.csv`, `best_config.json`, `tensorboard/`, and last the page.
+def write_results(sweep: Sweep) -> Path:
+    """Writes the results of a sweep: `trials.csv`, `best_config.json`, `tensorboard/`, and last the page.
 
     Returns:
-        Where the page is.
+        The path of the page.
 
     Raises:
-        RunError: something can't be written.
+        RunError: a file can't be written.
     """
     write_trials_csv(sweep)
     write_best_config(sweep)
     write_hparams(sweep)
-    return write_report(sweep)
+    return write_sweep_page(sweep)
 
 
-def write_report(sweep: Sweep) -> Path:
+def write_sweep_page(sweep: Sweep) -> Path:
     """Writes `report.html` into the folder of a sweep; the same trials give the same bytes.
 
     Returns:
-        Where the page is.
+        The path of the page.
     """
     columns = [name for name in METRICS if name != sweep.objective.removeprefix("val_")]
     columns = [name for name in columns if any(name in trial.metrics for trial in sweep.trials)]
@@ -78,7 +78,7 @@ def write_report(sweep: Sweep) -> Path:
 
 
 def _figures(sweep: Sweep) -> dict[str, Any]:
-    """None, or nothing, where no trial has an objective."""
+    """Draws the figures of the page; they are None or empty if no trial has an objective."""
     if not sweep.ranked:
         return {"progress": None, "parallel": None, "effects": {}, "time": None, "memory": None}
     cost = figures.cost_against_objective
@@ -92,7 +92,7 @@ def _figures(sweep: Sweep) -> dict[str, Any]:
 
 
 def _best(sweep: Sweep) -> dict[str, Any] | None:
-    """The head of the page: the best trial, its interval and how many trials lie in it."""
+    """Returns the entries of the best trial, with its interval and the number of trials within it."""
     if (best := sweep.best) is None:
         return None
     interval = objective_interval(sweep, best)
@@ -133,7 +133,7 @@ def _failed(sweep: Sweep, trial: Trial) -> dict[str, Any]:
 
 
 def _values(sweep: Sweep, trial: Trial) -> list[tuple[str, str, str]]:
-    """Each hyperparameter, with what to sort by and what to show; empty where a trial has none."""
+    """Returns name, sort key and text of each hyperparameter; key and text are empty if the trial has no value."""
     return [
         (name, json.dumps(trial.values[name]), setting(trial.values[name])) if name in trial.values else (name, "", "")
         for name in sweep.hyperparameters
@@ -141,6 +141,6 @@ def _values(sweep: Sweep, trial: Trial) -> list[tuple[str, str, str]]:
 
 
 def _link(sweep: Sweep, trial: Trial) -> str | None:
-    """From the page to that of the trial; None where there is none."""
-    is_there = (sweep.folder(trial) / "report.html").is_file()
-    return f"trials/{trial.trial_id}/report.html" if is_there else None
+    """Returns the link to the page of a trial; None if there is no such page."""
+    page = sweep.run_folder(trial) / "report.html"
+    return page.relative_to(sweep.path).as_posix() if page.is_file() else None

@@ -1,4 +1,4 @@
-"""A sweep on the terminal: the line that sums it up, and the table of its trials."""
+"""Prints a sweep on the terminal: the table of its trials, the summary and the best trial."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
 
 STYLES: dict[State, str] = {"done": "", "failed": "red", "running": "cyan"}
 PIPE_WIDTH = 10_000
-"""Characters of a line at most where the output is no terminal: each trial is one line, for grep."""
+"""The width of a line in characters where the output is no terminal: a trial stays on one line, for grep."""
 NOTE_WIDTH = 16
-"""Columns that a wide table needs to leave for the reasons of failed trials."""
+"""The width in characters that a wide table leaves for the reasons of failed trials."""
 
 
-def show(sweep: Sweep) -> None:
-    """Prints all trials, the best first, and how the best is trained again."""
+def print_sweep(sweep: Sweep) -> None:
+    """Prints all trials, the best first, and the command that trains the best configuration again."""
     from rich.console import Console
 
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
@@ -37,62 +37,62 @@ def show(sweep: Sweep) -> None:
         bounds = f" (95 % interval {interval[0]:.4f}–{interval[1]:.4f})" if interval else ""
         console.print(f"best:      trial {best.trial_id}, {sweep.objective} {number(best.objective)}{bounds}")
         console.print(f"settings:  {settings(best.values)}", soft_wrap=True, markup=False)
-        console.print(f"run:       {sweep.folder(best)}", soft_wrap=True, markup=False)
+        console.print(f"run:       {sweep.run_folder(best)}", soft_wrap=True, markup=False)
         console.print(f"train it:  {train_command(sweep)}", soft_wrap=True, markup=False)
 
 
 def summary(sweep: Sweep, num_trials: int | None = None, now: float | None = None) -> str:
-    """One line: how many trials are in which state, the best so far, and the time left.
+    """Sums up a sweep in one line: the number of trials in each state, the best so far, and the time left.
 
     Args:
-        sweep: as it is.
-        num_trials: that are planned; None if it is not known, and the time left is not told.
-        now: seconds since the epoch, for the time left.
+        sweep: the sweep.
+        num_trials: the number of trials that are planned; None if unknown, which leaves out the time left.
+        now: the time in seconds since the epoch, for the time left.
     """
-    counts = [f"{len(found)} {state}" for state in STYLES if (found := sweep.in_state(state)) or state == "done"]
+    counts = [f"{len(trials)} {state}" for state in STYLES if (trials := sweep.in_state(state)) or state == "done"]
     parts = [", ".join(counts) + ("" if num_trials is None else f" of {num_trials} trials")]
     if best := sweep.best:
         parts.append(f"best {sweep.objective} {number(best.objective)} (trial {best.trial_id})")
     num_ended = sum(trial.state != "running" for trial in sweep.trials)
     if num_trials is not None and now is not None and num_ended < num_trials:
         left = time_left(sweep, num_trials, now)
-        minutes = None if left is None else max(round(left / 60), 1)  # seconds would only flicker
-        parts.append("time left not known yet" if minutes is None else f"about {duration(60 * minutes)} left")
+        minutes = None if left is None else max(round(left / 60), 1)  # whole minutes, since seconds would flicker
+        parts.append("time left unknown yet" if minutes is None else f"about {duration(60 * minutes)} left")
     return " · ".join(parts)
 
 
 def time_left(sweep: Sweep, num_trials: int, now: float) -> float | None:
-    """Seconds until the last trial ends, if those to come take as long as those that have ended took on average.
+    """Estimates the seconds until the last trial ends, from the mean time of the trials that have ended.
 
     Args:
-        sweep: under way.
-        num_trials: that are planned.
-        now: seconds since the epoch.
+        sweep: a sweep that runs.
+        num_trials: the number of trials that are planned.
+        now: the time in seconds since the epoch.
 
     Returns:
-        None before a trial has ended.
+        The time left; None before a trial has ended.
     """
     ended = [trial.seconds for trial in sweep.trials if trial.state != "running" and trial.seconds is not None]
     if not ended:
         return None
-    each, running = mean(ended), sweep.in_state("running")
-    of_running = [max(each - (now - trial.started), 0.0) for trial in running]
+    mean_s, running = mean(ended), sweep.in_state("running")
+    left_s = [max(mean_s - (now - trial.started), 0.0) for trial in running]
     num_to_come = max(num_trials - len(sweep.trials), 0)
-    side_by_side = max(len(running), 1)
-    return max((sum(of_running) + num_to_come * each) / side_by_side, max(of_running, default=0.0))
+    num_workers = max(len(running), 1)
+    return max((sum(left_s) + num_to_come * mean_s) / num_workers, max(left_s, default=0.0))
 
 
 def trials_table(
     sweep: Sweep, trials: Sequence[Trial], console: Console, *, now: float | None = None, wrap: bool = True
 ) -> Table:
-    """The table of some trials: a column a hyperparameter, or one for all of them where the console is narrow.
+    """Makes a table of trials with a column for each hyperparameter, or a single one where the console is narrow.
 
     Args:
-        sweep: of the trials.
-        trials: in the order of the rows.
-        console: whose width it is made for.
-        now: seconds since the epoch, for the time that running trials have taken.
-        wrap: whether a long row takes several lines; else it is cut.
+        sweep: the sweep of the trials.
+        trials: the trials in the order of the rows.
+        console: the console whose width is used.
+        now: the time in seconds since the epoch, for the time that running trials have taken.
+        wrap: True to wrap long rows; else they are cut.
     """
     wide = _wide(sweep, trials, now, wrap, with_note=False)
     if console.measure(wide).maximum + NOTE_WIDTH <= console.width:
@@ -118,8 +118,8 @@ def _narrow(sweep: Sweep, trials: Sequence[Trial], now: float | None, wrap: bool
     table.add_column(", ".join(sweep.hyperparameters))
     best = sweep.best
     for trial in trials:
-        about = (", ".join(_settings(sweep, trial)), _note(trial), _time(trial, now))
-        _add_row(table, trial, ["; ".join(filter(None, about))], wrap, is_best=trial is best)
+        parts = (", ".join(_settings(sweep, trial)), _note(trial), _time(trial, now))
+        _add_row(table, trial, ["; ".join(filter(None, parts))], wrap, is_best=trial is best)
     return table
 
 
@@ -137,8 +137,8 @@ def _add_row(table: Table, trial: Trial, cells: Sequence[str], wrap: bool, *, is
     from rich.text import Text
 
     style = "bold green" if is_best else STYLES[trial.state]
-    found = number(trial.objective) if trial.state == "done" else trial.state
-    texts = (trial.trial_id, found, *cells)  # no markup: a reason may look like it
+    result = number(trial.objective) if trial.state == "done" else trial.state
+    texts = (trial.trial_id, result, *cells)  # as Text, since a reason may look like markup
     table.add_row(*(Text(text, no_wrap=not wrap, overflow="ellipsis") for text in texts), style=style)
 
 

@@ -1,1 +1,1 @@
-"""The search: oracle, chief, workers, retraining."""
+"""Runs a search: the oracle, the chief, the workers, retraining."""

@@ -1,4 +1,4 @@
-"""The algorithms: which combination comes next. KerasTuner's own, with what `SweepOracle` mends in all of them."""
+"""Defines the search algorithms, which choose the next combination: KerasTuner's, with the repairs of `SweepOracle`."""
 
 from __future__ import annotations
 
@@ -11,46 +11,46 @@ import numpy as np
 from keras_tuner.engine.trial import TrialStatus
 
 from tuning.search.oracle import SweepOracle
-from tuning.trials.sweep_job import Job
+from tuning.trials.sweep_job import SweepJob
 
 
 class RandomOracle(SweepOracle, keras_tuner.oracles.RandomSearchOracle):
-    """Trial n is the nth draw of the seed, whoever runs it and whenever."""
+    """Random search: trial n is the nth draw of the seed, for any number of workers and restarts."""
 
 
 class GridOracle(SweepOracle):
-    """Trial n is the nth combination that can be trained."""
+    """Grid search: trial n is the nth combination that can be trained."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The combination of a trial."""
-        if int(trial_id) == len(self._job.possible):
+        """Returns the combination of a trial."""
+        if int(trial_id) == len(self._job.trainable):
             return {"status": TrialStatus.STOPPED, "values": None}
-        return {"status": TrialStatus.RUNNING, "values": dict(self._job.possible[int(trial_id)])}
+        return {"status": TrialStatus.RUNNING, "values": dict(self._job.trainable[int(trial_id)])}
 
 
 class BayesianOracle(SweepOracle, keras_tuner.oracles.BayesianOptimizationOracle):
-    """A function of the seed and of the trials before, also after a restart."""
+    """Bayesian search: its proposals depend on the seed and the earlier trials alone, also after a restart."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """Looks for the best place from points that only seed and trial decide.
+        """Optimizes the acquisition function from points that depend on seed and trial alone.
 
-        What was tried before, or can't be trained, makes way for a random combination that is new.
+        A new random combination replaces a proposal that was tried before or can't be trained.
         """
         self._random_state = np.random.RandomState((self.seed + int(trial_id)) % 2**32)
         response = super().populate_space(trial_id)
         if response["status"] != TrialStatus.RUNNING:
             return response
         proposed = self._space.rounded(response["values"])
-        if not self._duplicate(proposed) and self._job.reason_against(proposed) is None:
+        if not self._duplicate(proposed) and self._job.why_untrainable(proposed) is None:
             return {"status": TrialStatus.RUNNING, "values": proposed}
         return self._random_populate_space()
 
 
 class HyperbandOracle(SweepOracle, keras_tuner.oracles.HyperbandOracle):
-    """Successive halving; trials that have failed come last in their round."""
+    """Hyperband, by successive halving: failed trials rank last in their round."""
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        """The next combination, as if failed trials were done with the worst of all scores."""
+        """Returns the next combination, counting failed trials as done with the worst possible score."""
         worst = -math.inf if self.objective.direction == "max" else math.inf
         failed = [trial for trial in self.trials.values() if trial.status == TrialStatus.FAILED]
         for trial in failed:
@@ -61,13 +61,15 @@ class HyperbandOracle(SweepOracle, keras_tuner.oracles.HyperbandOracle):
             for trial in failed:
                 trial.status, trial.score = TrialStatus.FAILED, None
 
-    def _num_of_algorithm(self) -> int | None:
+    def _num_algorithm_trials(self) -> int | None:
         brackets = range(self._get_num_brackets())
-        return sum(self._get_size(each, rung) for each in brackets for rung in range(self._get_num_rounds(each)))
+        return sum(
+            self._get_size(bracket, round_) for bracket in brackets for round_ in range(self._get_num_rounds(bracket))
+        )
 
 
-def make_oracle(job: Job, *, is_new_owner: bool = False) -> SweepOracle:
-    """The oracle of a search; see `SweepOracle`."""
+def make_oracle(job: SweepJob, *, expire_leases: bool = False) -> SweepOracle:
+    """Makes the oracle of a sweep; see `SweepOracle`."""
     make: dict[str, Callable[..., SweepOracle]] = {
         "random": RandomOracle,
         "grid": GridOracle,
@@ -77,4 +79,4 @@ def make_oracle(job: Job, *, is_new_owner: bool = False) -> SweepOracle:
     options: dict[str, Any] = {}
     if job.config.algorithm == "hyperband":
         options = {"max_epochs": job.max_epochs, "factor": job.config.hyperband_factor}
-    return make[job.config.algorithm](job, is_new_owner=is_new_owner, **options)
+    return make[job.config.algorithm](job, expire_leases=expire_leases, **options)

@@ -1,4 +1,4 @@
-"""A sweep in a bucket: worked at in a folder of this machine, and handed over while it goes on."""
+"""Keeps a sweep in a bucket: the search works in a local folder, which is uploaded while it runs."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ from beam_prep.storage.mirror import Mirror, mirror_of
 from trainer.run.folder import upload_rank
 from trainer.run.uploads import Uploads
 from tuning.config import SearchConfig
-from tuning.search.roles import find_role
+from tuning.search.roles import Role
 
-HAND_OVER_S = 60.0
-"""How often; what came after the last time is lost with the machine."""
+UPLOAD_INTERVAL_S = 60.0
+"""The seconds between two uploads; if the machine is lost, so is the progress since the last upload."""
 
 SHOWN = ("sweep.json", "oracle/over.json", "trials/*/trial.json", "trials/*/metrics.json", "trials/*/history.csv")
-"""What of a sweep is needed to show it."""
+"""The files that are needed to show a sweep."""
 
 _GROWING = ("tensorboard/", "trials/*/trainer.log", "trials/*/tensorboard/*/*", "final/*/tensorboard/*/*")
 
 
 class _Folder:
-    """A sweep as `Uploads` takes it."""
+    """A sweep folder that `Uploads` can upload."""
 
     def __init__(self, mirror: Mirror, place: str) -> None:
         self._mirror = mirror
@@ -44,46 +44,50 @@ class _Folder:
 
 
 def _rank(name: str) -> int:
-    """The oracle before the trials: they may know more than it does, as after a kill, and never less."""
-    room, _, rest = name.partition("/")
-    if room in ("sweep.json", "oracle"):
+    """Returns the upload rank of a file: the oracle's files come before those of the trials.
+
+    As after a kill, the trials may then know more than the oracle, and never less.
+    """
+    folder, _, rest = name.partition("/")
+    if folder in ("sweep.json", "oracle"):
         return 0
-    return 1 + upload_rank(rest.partition("/")[2]) if room in ("trials", "final") else 100
+    return 1 + upload_rank(rest.partition("/")[2]) if folder in ("trials", "final") else 100
 
 
 @contextmanager
-def synced_locally(config: SearchConfig) -> Iterator[SearchConfig]:
-    """The flags with an output folder of this machine, which is that of the sweep as the bucket has it.
+def synced_locally(config: SearchConfig, role: Role) -> Iterator[SearchConfig]:
+    """Yields the flags with a local output folder, which is kept in sync with the sweep in the bucket.
 
-    Where the output is on this machine anyway, nothing is done. Else what changes is handed over about once a minute,
-    and when the block ends, however it does.
+    A local output stays as it is. Otherwise changes are uploaded about once a minute, and when the block ends, be it by
+    an error.
 
     Args:
-        config: of the search.
+        config: the flags of the search.
+        role: the role of this process.
 
     Raises:
-        UsageError: of a chief or a worker, which need a shared folder.
-        ConflictError: another search writes to the same place; this one was asked to stop as by SIGTERM.
+        UsageError: a chief or a worker is given a bucket; they need a shared folder.
+        ConflictError: another search writes to the same place; this search was stopped by SIGTERM.
         RunError: the bucket can't be reached.
     """
-    if find_role(config).kind != "alone":
+    if role.kind != "alone":
         config.check_shared()
     mirror = mirror_of(config.output)
     if mirror.local == Path(config.output):
         yield config
         return
     mirror.fetch()
-    with Uploads(_Folder(mirror, config.output)) as uploads, _handed_over_at_times(uploads):
+    with Uploads(_Folder(mirror, config.output)) as uploads, _uploaded_regularly(uploads):
         yield replace(config, output=str(mirror.local))
 
 
 def fetch_shown(place: str) -> Path:
-    """The files that `tuning show` looks at, on this machine."""
+    """Fetches the files that `tuning show` reads and returns the local folder."""
     return mirror_of(place).fetch(*SHOWN)
 
 
 @contextmanager
-def _handed_over_at_times(uploads: Uploads) -> Iterator[None]:
+def _uploaded_regularly(uploads: Uploads) -> Iterator[None]:
     failed: list[RunError] = []
 
     def offer() -> None:
@@ -92,10 +96,10 @@ def _handed_over_at_times(uploads: Uploads) -> Iterator[None]:
                 uploads.offer()
         except RunError as error:
             failed.append(error)
-            os.kill(os.getpid(), signal.SIGTERM)  # which ends the trial that runs, too
+            os.kill(os.getpid(), signal.SIGTERM)  # which also ends the trial that runs
 
     try:
-        with repeatedly(offer, HAND_OVER_S):
+        with repeatedly(offer, UPLOAD_INTERVAL_S):
             yield
     except BaseException:
         if failed:

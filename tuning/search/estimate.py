@@ -1,40 +1,35 @@
-"""What a search is going to do, in lines for the console; and how long, once its first trial has ended."""
+"""Describes the plan of a search for the console, and estimates its time and disk space."""
 
 from __future__ import annotations
 
 import shutil
 from pathlib import Path
 
-from tuning.search.warm_up import WarmUp
-from tuning.trials.search_space import Choice
-from tuning.trials.sweep_job import Job
+from tuning.search.warm_up import WarmUpTimes
+from tuning.trials.search_space import Choice, Range
+from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
 
 PAGE_BYTES = 2_000_000
-"""Of a run beside its weights: pages, logs, predictions."""
+"""The size of a run without its weights: pages, logs, predictions."""
 
 
-def describe(job: Job, num_trials: int | None, measured: WarmUp | None = None) -> list[str]:
-    """The plan, before the start.
+def describe_plan(job: SweepJob, num_trials: int | None, measured: WarmUpTimes | None = None) -> list[str]:
+    """Describes the plan of a search in lines for the console.
 
     Args:
-        job: the search.
-        num_trials: at most; None if only the hours end it.
-        measured: one of its configurations.
+        job: the job of the sweep.
+        num_trials: the largest number of trials; None if only the hours limit it.
+        measured: the measurements of one configuration; None without a warm-up.
     """
     config, space = job.config, job.space
-    found = [f"{config.algorithm}, {_trials(job, num_trials)}, for the best {config.objective}"]
-    lines = [("search", found[0])]
-    for each in space.varied:
-        lines.append(
-            (each.name, _values(each.values) if isinstance(each, Choice) else f"{each.low:g} to {each.high:g}")
-        )
-    for name, value in space.fixed.items():
-        lines.append((name, f"{value}, fixed"))
+    lines = [("search", f"{config.algorithm}, {_trials(job, num_trials)}, for the best {config.objective}")]
+    lines += [(parameter.name, _values(parameter)) for parameter in space.varied]
+    lines += [(name, f"{value}, fixed") for name, value in space.fixed.items()]
     num_all = sum(1 for _ in space.combinations())
-    for reason, bad in job.impossible.items():
-        lines.append(("left out", f"{len(bad)} of {num_all} combinations: {reason}"))
-    epochs = "" if not config.early_stopping_patience else ", less where it stops early"
+    for reason, combinations in job.untrainable.items():
+        lines.append(("left out", f"{len(combinations)} of {num_all} combinations: {reason}"))
+    epochs = "" if not config.early_stopping_patience else ", fewer with early stopping"
     lines.append(("a trial", f"{job.max_epochs} epochs{epochs}"))
     lines += _costs(job, num_trials, measured)
     if config.max_hours:
@@ -42,9 +37,9 @@ def describe(job: Job, num_trials: int | None, measured: WarmUp | None = None) -
     return [f"{name + ':':<{max(len(name) for name, _ in lines) + 2}}{text}" for name, text in lines]
 
 
-def _costs(job: Job, num_trials: int | None, measured: WarmUp | None) -> list[tuple[str, str]]:
-    """Time and disk, by a warm-up where there was one."""
-    free = f"{_free(job.config.output)} free"
+def _costs(job: SweepJob, num_trials: int | None, measured: WarmUpTimes | None) -> list[tuple[str, str]]:
+    """Returns the lines on time and disk space, from the measurements of a warm-up if there are any."""
+    free = f"{_free_space(job.folder.path)} free"
     if measured is None:
         return [("time, disk", f"estimated from the first trial when it ends; {free}")]
     epoch_s = (measured.train_s + measured.val_s) * _mean_area(job) / measured.image_size**2
@@ -54,60 +49,60 @@ def _costs(job: Job, num_trials: int | None, measured: WarmUp | None) -> list[tu
     if num_trials is not None:
         time += f", {_duration(trial_s * num_trials)} of one worker in all"
         disk += f", {size * num_trials / 1e9:.1f} GB in all"
-    counted = f"{measured.num_steps} steps" if measured.num_steps > 1 else "a step"  # of one only the first is timed
+    counted = f"{measured.num_steps} steps" if measured.num_steps > 1 else "a step"  # timed with the compilation
     basis = f"by {counted} at {measured.image_size} px"
     return [("time", f"about {time} ({basis})"), ("disk", f"about {disk}; {free}")]
 
 
-def _mean_area(job: Job) -> float:
-    """Pixels of an image, over all configurations."""
-    sizes = [float(values.get("image_size", job.flags["image_size"])) for values in job.possible]
+def _mean_area(job: SweepJob) -> float:
+    """Returns the mean number of pixels of an image over all configurations."""
+    sizes = [float(values.get("image_size", job.flags["image_size"])) for values in job.trainable]
     return sum(size**2 for size in sizes) / len(sizes)
 
 
-def estimate(job: Job, first: Trial, run: Path, num_trials: int | None) -> str | None:
-    """Time and disk of the whole search, from its first trial, by the number of pixels and epochs; None if unknown.
+def estimate_cost(job: SweepJob, first: Trial, num_trials: int | None) -> str | None:
+    """Estimates time and disk space of a search from its first trial, by the numbers of pixels and epochs.
 
     Args:
-        job: the search.
-        first: that is done.
-        run: its folder.
-        num_trials: in all, at most.
+        job: the job of the sweep.
+        first: the first trial that is done.
+        num_trials: the largest number of trials; None if unknown.
+
+    Returns:
+        A line for the console; None if nothing can be estimated.
     """
     if num_trials is None or first.seconds is None or not first.epochs:
         return None
     ratio = _mean_area(job) / float(first.flags["image_size"]) ** 2
     longest = job.max_epochs if job.config.algorithm == "hyperband" else first.epochs
     seconds = first.seconds * num_trials * ratio * longest / first.epochs
-    size = sum(path.stat().st_size for path in run.rglob("*") if path.is_file())
+    size = sum(path.stat().st_size for path in job.folder.trial(first.trial_id).rglob("*") if path.is_file())
     return (
         f"from trial {first.trial_id} ({first.seconds:.0f} s, {size / 1e6:.0f} MB): {num_trials} trials take about "
-        f"{_duration(seconds)} of one worker and {size * num_trials / 1e9:.1f} GB; {_free(job.config.output)} free"
+        f"{_duration(seconds)} of one worker and {size * num_trials / 1e9:.1f} GB; {_free_space(job.folder.path)} free"
     )
 
 
-def _trials(job: Job, num_trials: int | None) -> str:
+def _trials(job: SweepJob, num_trials: int | None) -> str:
     some = "trials until the hours are over" if num_trials is None else f"{num_trials} trials"
     if job.config.algorithm == "hyperband":
         some = f"at most {some}"
     return some if job.num_combinations is None else f"{some} of {job.num_combinations} combinations"
 
 
-def _values(values: tuple) -> str:
-    return ", ".join(map(str, values))
+def _values(parameter: Choice | Range) -> str:
+    if isinstance(parameter, Range):
+        return f"{parameter.low:g} to {parameter.high:g}"
+    return ", ".join(map(str, parameter.values))
 
 
 def _duration(seconds: float) -> str:
-    return (
-        f"{seconds / 3600:.1f} h"
-        if seconds >= 5400
-        else f"{seconds / 60:.0f} min"
-        if seconds >= 90
-        else f"{seconds:.0f} s"
-    )
+    if seconds >= 5400:
+        return f"{seconds / 3600:.1f} h"
+    return f"{seconds / 60:.0f} min" if seconds >= 90 else f"{seconds:.0f} s"
 
 
-def _free(output: str) -> str:
-    path = Path(output).resolve()
-    there = next(each for each in (path, *path.parents) if each.exists())
-    return f"{shutil.disk_usage(there).free / 1e9:.1f} GB"
+def _free_space(folder: Path) -> str:
+    path = folder.resolve()
+    existing = next(parent for parent in (path, *path.parents) if parent.exists())
+    return f"{shutil.disk_usage(existing).free / 1e9:.1f} GB"

@@ -1,4 +1,4 @@
-"""The best configuration trained for use, after the search, and its one look at test."""
+"""Retrains the best configuration after the search, and evaluates it on the test split once."""
 
 from __future__ import annotations
 
@@ -16,41 +16,41 @@ from trainer.run.model_card import ModelCard
 from tuning.config import SearchConfig
 from tuning.trials.locks import Lock
 from tuning.trials.sweep_folder import SweepFolder
+from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trainer_process import is_finished, run_trainer
 from tuning.trials.trial import Trial
 
 
-def train_finally(config: SearchConfig, best: Trial, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
-    """Trains the best configuration as the flags ask for; what was trained before stays.
+def retrain(job: SweepJob, best: Trial, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Retrains the best configuration as the flags ask for; runs that are finished stay as they are.
 
     Args:
-        config: of the search.
-        best: trial.
-        environ: variables of the trainer's process.
+        job: the job of the sweep.
+        best: the best trial.
+        environ: the environment variables of the trainer processes.
 
     Returns:
-        Name of the run in `final/` → its numbers on test.
+        Name of the run in `final/` → its test metrics.
 
     Raises:
-        RunError: a training failed, or a run of another configuration is there.
-        Terminated: it was stopped; the same command goes on.
+        RunError: a training failed, or a folder holds a run of another configuration.
+        Terminated: a training was stopped; the same command resumes it.
     """
-    folder = SweepFolder(config.output)
-    found = {}
-    for name, wanted in final_configs(config, best).items():
-        run = folder.final / name
+    metrics = {}
+    for name, wanted in retrain_configs(job.config, best).items():
+        run = job.folder.final / name
         run.mkdir(parents=True, exist_ok=True)
         with Lock(run / ".lock", f"a trainer still works on {run}") as lock:
             _train(run, wanted, environ, lock)
-        found[name] = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
-    return found
+        metrics[name] = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
+    return metrics
 
 
-def final_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]:
-    """Name of the run in `final/` → what it trains.
+def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]:
+    """Returns the flags of each run in `final/`: name → flags.
 
-    On train and validation together there is nothing left to choose by: each phase is as long as it took the trial to
-    its best epoch, and the threshold is the one that the trial's validation images gave.
+    A training on train and validation together has no images left to choose by: each phase lasts as many epochs as the
+    trial took to its best epoch, and the threshold is that of the trial's validation images.
     """
     folder = SweepFolder(config.output)
     base = TrainConfig(**{**best.flags, "evaluate_test": True})
@@ -75,7 +75,7 @@ def final_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]:
 
 
 def _best_epochs(history: list[dict[str, Any]], best: Mapping[str, Any]) -> list[int]:
-    """The best epoch of each phase, up to the phase of the model that was kept."""
+    """Returns the best epoch of each phase, up to the phase of the model that was kept."""
     epochs = []
     for phase in dict.fromkeys(row["phase"] for row in history):
         rows = [row for row in history if row["phase"] == phase]
@@ -91,12 +91,12 @@ def _train(run: Path, wanted: TrainConfig, environ: Mapping[str, str], lock: Loc
         differing = [name for name, value in asdict(wanted).items() if flags.get(name, value) != value]
         if differing := [name for name in differing if name not in WITHOUT_EFFECT]:
             raise RunError(
-                f"{run}: holds a run of what was best before (other {', '.join(differing)}), which has looked at test; "
-                "remove it to train what is best now"
+                f"{run}: holds a run of an earlier best configuration (other {', '.join(differing)}), which was "
+                "evaluated on test; remove it to train the current best"
             )
         return
     attempt = run_trainer(run, wanted.to_json(), environ=environ, inherit=(lock.fd,))
     if attempt.was_stopped:
-        raise Terminated(f"the training of {run} was stopped; the same command goes on from there")
+        raise Terminated(f"the training of {run} was stopped; the same command resumes it")
     if attempt.reason is not None:
         raise RunError(f"{run}: {attempt.reason}")

@@ -1,4 +1,4 @@
-"""Who this process is in a search: alone, the chief, or a worker. Standard library only."""
+"""Determines the role of this process in a search: alone, chief or worker. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ TUNER_ID, HOST, PORT = "KERASTUNER_TUNER_ID", "KERASTUNER_ORACLE_IP", "KERASTUNE
 
 @dataclass(frozen=True)
 class Role:
-    """What this process does.
+    """The role of a process.
 
     Attributes:
         kind: `chief` hands out trials, `worker` runs them, `alone` does both.
-        name: `chief`, or such as `worker-0`: who owns a trial, also after a restart.
-        address: HOST:PORT of the chief; None alone.
+        name: `chief`, or a name such as `worker-0`, by which a worker gets its trial back after a restart.
+        address: HOST:PORT of the chief; None if the process searches alone.
     """
 
     kind: Literal["alone", "chief", "worker"]
@@ -29,7 +29,7 @@ class Role:
     address: str | None = None
 
     def variables(self) -> dict[str, str]:
-        """As KerasTuner takes them."""
+        """Returns the environment variables by which KerasTuner knows the role."""
         if self.address is None:
             return {TUNER_ID: self.name}
         host, port = parse_address(self.address)
@@ -37,10 +37,10 @@ class Role:
 
 
 def find_role(config: SearchConfig, environ: Mapping[str, str] = os.environ) -> Role:
-    """The role that the flags give, else KerasTuner's variables.
+    """Determines the role by the flags, else by KerasTuner's environment variables.
 
     Raises:
-        UsageError: the variables are incomplete, or name no chief and no numbered worker.
+        UsageError: the variables are incomplete, or name neither the chief nor a numbered worker.
     """
     if config.role == "alone" or (config.role == "auto" and HOST not in environ and config.oracle is None):
         return Role("alone", f"worker-{config.worker_index}")

@@ -1,4 +1,4 @@
-"""Runs one search from end to end. What can be wrong is checked before KerasTuner loads."""
+"""Runs one search from end to end, and checks the flags before KerasTuner loads."""
 
 from __future__ import annotations
 
@@ -6,149 +6,147 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from beam_prep.console.errors import RunError
 from trainer.config.quiet_start import quiet_start
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep, write_best_config, write_trials_csv
-from tuning.search import estimate as plan
-from tuning.search.retrain import train_finally
-from tuning.search.roles import HOST, PORT, Role, find_role
+from tuning.search.estimate import describe_plan, estimate_cost
+from tuning.search.heartbeats import POLL_S
+from tuning.search.retrain import retrain
+from tuning.search.roles import Role
 from tuning.search.warm_up import warm_up
-from tuning.trials.sweep_folder import SweepFolder
-from tuning.trials.sweep_job import Job
+from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trainer_process import stop_on_sigterm
 from tuning.trials.trial import Trial
-
-POLL_SECONDS = 1.0
-
-
-@dataclass(frozen=True)
-class Found:
-    """What a search came to.
-
-    Attributes:
-        folder: of the sweep.
-        role: of this process.
-        best: trial, if one is done.
-        final: name of each run of the best configuration → its numbers on test.
-    """
-
-    folder: SweepFolder
-    role: Role
-    best: Trial | None
-    final: dict[str, dict[str, Any]]
 
 
 def search(
     config: SearchConfig,
-    train_flags: Sequence[str] = (),
+    role: Role,
+    train_flags: Sequence[str],
     *,
-    on_plan: Callable[[list[str], int | None], object] = lambda lines, num_trials: None,
-    on_end: Callable[[Trial], object] = lambda trial: None,
-    on_note: Callable[[str], object] = lambda line: None,
-) -> Found:
-    """Searches, or goes on with it, as what the role of this process says.
+    on_plan: Callable[[list[str], int | None], object],
+    on_trial_end: Callable[[Trial], object],
+    on_note: Callable[[str], object],
+) -> dict[str, dict[str, Any]]:
+    """Starts a search or resumes it, in the role of this process.
 
     Args:
-        config: of the search.
+        config: the flags of the search; its output is a folder of this machine.
+        role: the role of this process.
         train_flags: the flags of `trainer train` that all trials share.
-        on_plan: told of the plan, in lines, and of the number of trials that it has at most.
-        on_end: told of each trial that ends in a worker of a chief.
-        on_note: told of what is to be said on the way.
+        on_plan: called with the lines of the plan and the largest number of trials, None if unknown.
+        on_trial_end: called with each trial that ends in a worker of a chief.
+        on_note: called with a line for the console.
+
+    Returns:
+        The test metrics of the runs that retrain the best configuration: name of the run → metrics.
 
     Raises:
-        UsageError: flags, datasets, role or output folder are not what they should be; nothing was written.
-        RunError: the search can't go on.
-        Terminated: it was asked to stop, and has saved what it had.
+        UsageError: a flag, a dataset or the output folder is wrong; nothing was written.
+        RunError: the search failed.
+        Terminated: SIGTERM stopped the search; its state is saved.
     """
-    job = Job.of(config, train_flags)
-    role = find_role(config)
-    folder = SweepFolder(config.output)
-    environ = dict(os.environ)
+    job = SweepJob.of(config, train_flags)
     if role.kind == "worker":
-        _wait_for_sweep(folder, job)
+        _wait_for_chief(job)
     else:
-        folder.start(job.to_json(), overwrite=config.overwrite)
+        job.folder.start(job.to_json(), overwrite=config.overwrite)
     stop_on_sigterm()
-    for name in (HOST, PORT):
-        os.environ.pop(name, None)
-    os.environ.update(role.variables() | {"CUDA_VISIBLE_DEVICES": "-1"})  # the GPUs are for the trainers
-    with folder.lock() if role.kind != "worker" else nullcontext():
-        if role.kind == "worker":
-            _work(job, role, environ, on_end)
-            return Found(folder, role, None, {})
-        _hand_out(job, role, environ, on_plan, on_note)
-        for kept in folder.path.glob("trials/*/last"):
-            shutil.rmtree(kept)
-        best = read_sweep(folder.path).best
-        wants_final = best is not None and (config.retrain_best or config.retrain_seeds)
-        return Found(folder, role, best, train_finally(config, best, environ) if best and wants_final else {})
+    environ = dict(os.environ)
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs are for the trainers
+    if role.kind == "worker":
+        _work_for_chief(job, role, environ, on_trial_end)
+        return {}
+    with job.folder.lock():
+        _hand_out_trials(job, role, environ, on_plan, on_note)
+        return _retrain_best(job, environ)
 
 
-def _work(job: Job, role: Role, environ: Mapping[str, str], on_end: Callable[[Trial], object]) -> None:
-    """Runs the trials of a chief."""
+def _wait_for_chief(job: SweepJob) -> None:
+    """Waits until the chief has started the sweep, and checks that it was started with the same flags.
+
+    Raises:
+        UsageError: the chief was started with other flags.
+        RunError: no chief started the sweep within `worker_timeout_s`.
+    """
+    give_up = time.monotonic() + job.config.worker_timeout_s
+    while not job.folder.is_started:
+        if time.monotonic() > give_up:
+            raise RunError(
+                f"{job.folder.path}: no chief started a sweep here in {job.config.worker_timeout_s:.0f} s; chief and "
+                "workers need the same --output, on storage that they share"
+            )
+        time.sleep(POLL_S)
+    job.folder.check_same_sweep(job.to_json())
+
+
+def _work_for_chief(
+    job: SweepJob, role: Role, environ: Mapping[str, str], on_trial_end: Callable[[Trial], object]
+) -> None:
+    """Runs the trials that the chief hands out."""
     with quiet_start():
-        from tuning.search.algorithms import make_oracle
-        from tuning.search.tuner import SweepTuner
-    SweepTuner(job, make_oracle(job), name=role.name, environ=environ, on_end=on_end).search()
+        from tuning.search.rpc import connect
+        from tuning.search.worker import Worker
+    Worker(job, connect(role), role, environ, on_trial_end).run()
 
 
-def _hand_out(
-    job: Job,
+def _hand_out_trials(
+    job: SweepJob,
     role: Role,
     environ: Mapping[str, str],
     on_plan: Callable[[list[str], int | None], object],
     on_note: Callable[[str], object],
 ) -> None:
-    """Hands out trials, to workers or to this process itself."""
+    """Hands out the trials, to workers as the chief or to this process itself."""
     with quiet_start():
         from tuning.search.algorithms import make_oracle
-        from tuning.search.chief import serve
-        from tuning.search.tuner import SweepTuner
-    folder = SweepFolder(job.config.output)
-    oracle = make_oracle(job, is_new_owner=role.kind == "alone")
-    num_trials = oracle.num_trials
-    has_estimate = bool(read_sweep(folder.path).trials)
-    # Where a chief runs there need be none of its workers' devices: its estimate comes with the first trial.
-    measures = job.config.warm_up and role.address is None and not has_estimate
-    measured = warm_up(job.train_config(job.possible[0], "OUTPUT"), environ) if measures else None
-    on_plan(plan.describe(job, num_trials, measured), num_trials)
+        from tuning.search.chief import run_chief
+        from tuning.search.worker import Worker
+    oracle = make_oracle(job, expire_leases=role.kind == "alone")
+    recorder = _Recorder(job, oracle.num_trials, on_note)
+    on_plan(_plan(job, role, oracle.num_trials, environ), oracle.num_trials)
+    oracle.reload()
+    if role.address is None:
+        Worker(job, oracle, role, environ, recorder.record).run()
+    else:
+        run_chief(job, oracle, role.address, recorder.record)
 
-    def ended(trial: Trial) -> None:
-        nonlocal has_estimate
-        sweep = read_sweep(folder.path)
+
+def _plan(job: SweepJob, role: Role, num_trials: int | None, environ: Mapping[str, str]) -> list[str]:
+    """Describes the plan, with times from a warm-up in a new sweep of one process.
+
+    A chief may lack the devices of its workers, so its estimate comes with the first trial.
+    """
+    measures = job.config.warm_up and role.address is None and not read_sweep(job.folder.path).trials
+    measured = warm_up(job.train_config(job.trainable[0], "OUTPUT"), environ) if measures else None
+    return describe_plan(job, num_trials, measured)
+
+
+class _Recorder:
+    """A recorder of the trials that have ended, which estimates the cost of a new sweep from its first trial."""
+
+    def __init__(self, job: SweepJob, num_trials: int | None, on_note: Callable[[str], object]) -> None:
+        self._job, self._num_trials, self._on_note = job, num_trials, on_note
+        self._needs_estimate = not read_sweep(job.folder.path).trials
+
+    def record(self, trial: Trial) -> None:
+        """Writes the results so far, and passes on the estimate after the first trial that is done."""
+        sweep = read_sweep(self._job.folder.path)
         write_trials_csv(sweep)
         write_best_config(sweep)
-        if trial.state == "done" and not has_estimate:
-            has_estimate = True
-            if (line := plan.estimate(job, trial, folder.trial(trial.trial_id), num_trials)) is not None:
-                on_note(line)
-
-    if role.address is None:
-        SweepTuner(job, oracle, name=role.name, environ=environ, on_end=ended).search()
-    else:
-        oracle._set_project_dir(str(folder.path), "oracle")
-        oracle.reload()
-        serve(job, oracle, role.address, ended)
+        if trial.state == "done" and self._needs_estimate:
+            self._needs_estimate = False
+            if (line := estimate_cost(self._job, trial, self._num_trials)) is not None:
+                self._on_note(line)
 
 
-def _wait_for_sweep(folder: SweepFolder, job: Job) -> None:
-    """Waits until the chief has begun, and makes sure that it was started with the same flags.
-
-    Raises:
-        UsageError: it was started with others.
-        RunError: it did not begin in `worker_timeout_s`.
-    """
-    give_up = time.monotonic() + job.config.worker_timeout_s
-    while not folder.is_started:
-        if time.monotonic() > give_up:
-            raise RunError(
-                f"{folder.path}: no chief began a sweep here in {job.config.worker_timeout_s:.0f} s; chief and workers "
-                "need the same --output, on storage that they share"
-            )
-        time.sleep(POLL_SECONDS)
-    folder.check(job.to_json())
+def _retrain_best(job: SweepJob, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """Retrains the best configuration if the flags ask for it, after the checkpoints of Hyperband are removed."""
+    for checkpoints in job.folder.path.glob("trials/*/last"):
+        shutil.rmtree(checkpoints)
+    best = read_sweep(job.folder.path).best
+    is_wanted = job.config.retrain_best or job.config.retrain_seeds
+    return retrain(job, best, environ) if best is not None and is_wanted else {}

@@ -1,12 +1,11 @@
-"""A few timed steps of one configuration before a search: what its trials will take.
+"""Times a few steps of one configuration before a search, to estimate the cost of its trials.
 
-In a process of its own, as a trial is: TensorFlow takes devices and memory for as long as a process lasts.
+The steps run in a process of their own, as a trial does: TensorFlow keeps devices and memory until its process ends.
 """
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -17,23 +16,23 @@ from pathlib import Path
 from typing import Any
 
 from trainer.config.train import TrainConfig
-from tuning.trials.trainer_process import LAUNCH
+from tuning.trials.trainer_process import child_command
 
 CALLS = 2
-"""Calls of the compiled steps that are timed, after one that compiles them."""
+"""The number of calls of the compiled steps that are timed, after one call that compiles them."""
 
 
 @dataclass(frozen=True)
-class WarmUp:
-    """What was measured of one configuration.
+class WarmUpTimes:
+    """The measurements of one configuration.
 
     Attributes:
-        image_size: px, that the times are of.
-        start_s: from the start of the process to the end of the first steps.
-        train_s: of one pass over the training images, by its first steps.
-        val_s: of one pass over the validation images, by one batch.
-        weights_bytes: of the network.
-        num_steps: that were timed.
+        image_size: the image size of the configuration, px.
+        start_s: the seconds from the start of the process to the end of the first steps.
+        train_s: the seconds of one pass over the training images, extrapolated from its first steps.
+        val_s: the seconds of one pass over the validation images, extrapolated from one batch.
+        weights_bytes: the size of the network's weights.
+        num_steps: the number of steps that were timed.
     """
 
     image_size: int
@@ -44,23 +43,22 @@ class WarmUp:
     num_steps: int
 
 
-def warm_up(config: TrainConfig, environ: Mapping[str, str]) -> WarmUp | None:
-    """Measures a configuration; None if it can't be trained here, which its trial will tell.
+def warm_up(config: TrainConfig, environ: Mapping[str, str]) -> WarmUpTimes | None:
+    """Measures a configuration; returns None if it can't be trained here, which its trial will report.
 
     Args:
-        config: of a trial; its output folder is not touched.
-        environ: variables of the process.
+        config: the flags of a trial; its output folder is not touched.
+        environ: the environment variables of the process.
     """
     with tempfile.TemporaryDirectory() as folder:
-        flags, found = Path(folder, "flags.json"), Path(folder, "found.json")
+        flags, times = Path(folder, "flags.json"), Path(folder, "times.json")
         flags.write_text(json.dumps(asdict(config)), encoding="utf-8")
-        arguments = ["-m", "tuning.search.warm_up", str(flags), str(found)]
-        command = [sys.executable, "-S", "-c", LAUNCH, str(os.getpid()), *arguments]
+        command = child_command("-m", "tuning.search.warm_up", str(flags), str(times))
         subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        return WarmUp(**json.loads(found.read_bytes())) if found.exists() else None
+        return WarmUpTimes(**json.loads(times.read_bytes())) if times.exists() else None
 
 
-def _measure(config: TrainConfig, started: float) -> WarmUp:
+def _measure(config: TrainConfig, started: float) -> WarmUpTimes:
     from trainer import models
     from trainer.data.splits import open_split, read_manifest
     from trainer.data.tf_dataset import distribute, evaluation_batches, training_batches
@@ -93,20 +91,20 @@ def _measure(config: TrainConfig, started: float) -> WarmUp:
     predictor.logits(images)
     image_s = (time.monotonic() - begun) / len(images)
     weights_bytes = sum(array.nbytes for array in model.get_weights())
-    return WarmUp(config.image_size, start_s, step_s * num_steps, image_s * val.num_records, weights_bytes, timed)
+    return WarmUpTimes(config.image_size, start_s, step_s * num_steps, image_s * val.num_records, weights_bytes, timed)
 
 
 def _calls(num_steps: int, steps_per_call: int) -> Iterator[int]:
-    """The steps of an epoch as they are done in one call each."""
+    """Yields the number of steps of each call in an epoch."""
     for first in range(0, num_steps, steps_per_call):
         yield min(steps_per_call, num_steps - first)
 
 
-def main(flags: str, found: str) -> None:
-    """Measures the configuration of one file into another one."""
+def main(flags: str, times: str) -> None:
+    """Measures the configuration in the file `flags` and writes the measurements to the file `times`."""
     started = time.time()
     content: dict[str, Any] = json.loads(Path(flags).read_text(encoding="utf-8"))
-    Path(found).write_text(json.dumps(asdict(_measure(TrainConfig(**content), started))), encoding="utf-8")
+    Path(times).write_text(json.dumps(asdict(_measure(TrainConfig(**content), started))), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""One trial: search space, process, files."""
+"""Runs one trial: the search space, the trainer process, the files of a sweep."""

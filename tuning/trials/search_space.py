@@ -1,4 +1,4 @@
-"""What is searched: the one place where the hyperparameters are declared, and how they are narrowed.
+"""Declares the hyperparameters that can be searched, and narrows them by flags, a YAML file or a preset.
 
 Standard library only; PyYAML and KerasTuner load on use.
 """
@@ -25,15 +25,15 @@ TRANSFER = tuple(arch for arch in get_args(Arch) if arch not in FROM_SCRATCH)
 
 
 @dataclass(frozen=True)
-class Declared:
+class SearchableFlag:
     """A flag of `trainer train` that can be searched.
 
     Attributes:
-        name: of the flag.
-        kind: of its values.
-        choices: searched if nothing else is said; empty: it is not searched then.
-        scale: how a range of it is drawn; None: it takes no range.
-        archs: the networks that it matters to; empty: all.
+        name: the name of the flag.
+        kind: the type of its values.
+        choices: the values that are searched by default; empty: the flag is not searched by default.
+        scale: the scale on which a range of the flag is drawn, "log" or "linear"; None: the flag takes no range.
+        archs: the networks that have this hyperparameter; empty: all networks.
     """
 
     name: str
@@ -43,33 +43,33 @@ class Declared:
     archs: tuple[str, ...] = ()
 
 
-DECLARED = (
-    Declared("image_size", int),  # the sizes of the dataset
-    Declared("batch_size", int, choices=(16, 32, 64)),
-    Declared("unfreeze_layers", int, choices=(5, 10, 20), archs=TRANSFER),
-    Declared("learning_rate", float, scale="log"),
-    Declared("fine_tune_learning_rate", float, scale="log", archs=TRANSFER),
-    Declared("dropout", float, scale="linear"),
+SEARCHABLE_FLAGS = (
+    SearchableFlag("image_size", int),  # the default choices are the sizes of the dataset
+    SearchableFlag("batch_size", int, choices=(16, 32, 64)),
+    SearchableFlag("unfreeze_layers", int, choices=(5, 10, 20), archs=TRANSFER),
+    SearchableFlag("learning_rate", float, scale="log"),
+    SearchableFlag("fine_tune_learning_rate", float, scale="log", archs=TRANSFER),
+    SearchableFlag("dropout", float, scale="linear"),
 )
 EQUALIZATION = "equalization"
-"""Chosen by choosing a dataset."""
+"""The hyperparameter that is searched by choosing among several datasets."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A hyperparameter with values to choose from, all different."""
+    """A hyperparameter with a list of values to choose from, all different."""
 
     name: str
     values: tuple[Any, ...]
 
     def to_json(self) -> list[Any]:
-        """As in `sweep.json`."""
+        """Returns the values as `sweep.json` keeps them."""
         return list(self.values)
 
 
 @dataclass(frozen=True)
 class Range:
-    """A hyperparameter anywhere from `low` to `high`, drawn by its value or by its logarithm (`scale`)."""
+    """A hyperparameter with a range, drawn on a "log" or a "linear" scale."""
 
     name: str
     low: float
@@ -77,153 +77,156 @@ class Range:
     scale: str
 
     def to_json(self) -> dict[str, Any]:
-        """As in `sweep.json`."""
+        """Returns the range as `sweep.json` keeps it."""
         return {"low": self.low, "high": self.high, "scale": self.scale}
 
 
 @dataclass(frozen=True)
-class Space:
-    """All hyperparameters of a sweep, in the order in which they were declared."""
+class SearchSpace:
+    """The hyperparameters of a sweep, in the order of `SEARCHABLE_FLAGS`."""
 
     parameters: tuple[Choice | Range, ...]
 
     @property
     def varied(self) -> tuple[Choice | Range, ...]:
-        """Those that have more than one value."""
-        return tuple(each for each in self.parameters if isinstance(each, Range) or len(each.values) > 1)
+        """The hyperparameters that have more than one value."""
+        return tuple(
+            parameter for parameter in self.parameters if isinstance(parameter, Range) or len(parameter.values) > 1
+        )
 
     @property
     def ranges(self) -> tuple[Range, ...]:
-        """Those that can't be counted."""
-        return tuple(each for each in self.parameters if isinstance(each, Range))
+        """The hyperparameters with a range, whose values can't be counted."""
+        return tuple(parameter for parameter in self.parameters if isinstance(parameter, Range))
 
     @property
     def fixed(self) -> dict[str, Any]:
-        """Name → value of those with a single value."""
-        return {
-            each.name: each.values[0] for each in self.parameters if isinstance(each, Choice) and len(each.values) == 1
-        }
+        """The hyperparameters that have a single value: name → value."""
+        choices = [parameter for parameter in self.parameters if isinstance(parameter, Choice)]
+        return {choice.name: choice.values[0] for choice in choices if len(choice.values) == 1}
 
     def choices(self, name: str) -> tuple[Any, ...]:
-        """The values of a choice, be it a single one; empty if there is no such choice."""
-        return next((each.values for each in self.parameters if each.name == name and isinstance(each, Choice)), ())
+        """Returns the values of the choice of this name, be it a single one; empty if there is no such choice."""
+        return next((entry.values for entry in self.parameters if entry.name == name and isinstance(entry, Choice)), ())
 
     def combinations(self) -> Iterator[dict[str, Any]]:
-        """Every combination of the values to choose from, the last one varying fastest; of a range, its low end."""
-        columns = [each.values if isinstance(each, Choice) else (each.low,) for each in self.varied]
+        """Yields every combination of values, the last hyperparameter varying fastest; a range gives its low end."""
+        varied = self.varied
+        columns = [parameter.values if isinstance(parameter, Choice) else (parameter.low,) for parameter in varied]
         for values in itertools.product(*columns):
-            yield {each.name: value for each, value in zip(self.varied, values, strict=True)}
+            yield {parameter.name: value for parameter, value in zip(varied, values, strict=True)}
 
     def rounded(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Values that a range gave to three digits, as a reader takes them in; all others as they are."""
-        names = {each.name for each in self.ranges}
+        """Rounds the values of ranges to three digits, which a reader takes in; all other values stay as they are."""
+        names = {parameter.name for parameter in self.ranges}
         return {name: float(f"{value:.3g}") if name in names else value for name, value in values.items()}
 
     def hyperparameters(self) -> keras_tuner.HyperParameters:
-        """What is varied, in KerasTuner's words."""
+        """Converts the hyperparameters that vary to KerasTuner's type."""
         import keras_tuner
 
-        found = keras_tuner.HyperParameters()
-        for each in self.varied:
-            if isinstance(each, Choice):
-                found.Choice(each.name, list(each.values))
+        converted = keras_tuner.HyperParameters()
+        for parameter in self.varied:
+            if isinstance(parameter, Choice):
+                converted.Choice(parameter.name, list(parameter.values))
             else:
-                found.Float(each.name, each.low, each.high, sampling=each.scale)
-        return found
+                converted.Float(parameter.name, parameter.low, parameter.high, sampling=parameter.scale)
+        return converted
 
     def to_json(self) -> dict[str, Any]:
-        """Name → what it is chosen from, for `sweep.json`."""
-        return {each.name: each.to_json() for each in self.varied}
+        """Returns the hyperparameters that vary as `sweep.json` keeps them: name → values or range."""
+        return {parameter.name: parameter.to_json() for parameter in self.varied}
 
 
-def resolve(
+def resolve_space(
     config: SearchConfig,
     arch: str,
     image_sizes: Sequence[int],
     equalizations: Sequence[str],
     preset: Mapping[str, Any] = MappingProxyType({}),
-) -> Space:
-    """What a search varies: its flags, else its YAML file, else what is declared and no preset sets.
+) -> SearchSpace:
+    """Determines the search space: flags come before the YAML file, the file before the preset, the preset before the
+    defaults.
 
     Args:
-        config: of the search.
-        arch: of every trial.
-        image_sizes: of the dataset, px.
-        equalizations: of the datasets, one each.
-        preset: flag → value, which all trials share.
+        config: the flags of the search.
+        arch: the network of every trial.
+        image_sizes: the image sizes of the dataset, px.
+        equalizations: the equalization of each dataset.
+        preset: flag → value of the preset that all trials share.
 
     Raises:
-        UsageError: a value is of the wrong kind, stands there twice or matters to another network only; the YAML file
-            can't be read; a range where each configuration is asked for.
+        UsageError: a value has the wrong type, is repeated, or belongs to another network; the YAML file can't be read;
+            or a grid search is given a range.
     """
-    given = {name: [text] if isinstance(text, str) else list(text) for name, text in _from_file(config.space).items()}
-    given |= {each.name: list(flag) for each in DECLARED if (flag := getattr(config, each.name))}
-    unsaid = {each.name: each.choices for each in DECLARED} | {"image_size": tuple(image_sizes)}
-    unsaid |= {name: (preset[name],) for name, choices in unsaid.items() if choices and name in preset}
+    given = _read_yaml(config.space)
+    given |= {flag.name: list(texts) for flag in SEARCHABLE_FLAGS if (texts := getattr(config, flag.name))}
+    defaults = {flag.name: flag.choices for flag in SEARCHABLE_FLAGS} | {"image_size": tuple(image_sizes)}
+    defaults |= {name: (preset[name],) for name, choices in defaults.items() if choices and name in preset}
     parameters: list[Choice | Range] = []
-    for declared in DECLARED:
-        of_this = not declared.archs or arch in declared.archs
-        if declared.name in given:
-            if not of_this:
-                raise UsageError(f"--{declared.name} is of {', '.join(declared.archs)} only; found --arch {arch}")
-            parameters.append(_parse(declared, given[declared.name]))
-        elif of_this and unsaid[declared.name]:
-            parameters.append(Choice(declared.name, unsaid[declared.name]))
+    for flag in SEARCHABLE_FLAGS:
+        has_effect = not flag.archs or arch in flag.archs
+        if flag.name in given:
+            if not has_effect:
+                raise UsageError(f"--{flag.name} applies to {', '.join(flag.archs)} only; found --arch {arch}")
+            parameters.append(_parse(flag, given[flag.name]))
+        elif has_effect and defaults[flag.name]:
+            parameters.append(Choice(flag.name, defaults[flag.name]))
     if len(equalizations) > 1:
         parameters.append(Choice(EQUALIZATION, tuple(equalizations)))
-    space = Space(tuple(parameters))
+    space = SearchSpace(tuple(parameters))
     if config.algorithm == "grid" and space.ranges:
-        names = ", ".join(f"--{each.name} {each.low:g}:{each.high:g}" for each in space.ranges)
-        raise UsageError(f"--algorithm grid tries every value, {names} has no end of them; give values")
+        names = ", ".join(f"--{parameter.name} {parameter.low:g}:{parameter.high:g}" for parameter in space.ranges)
+        raise UsageError(f"--algorithm grid tries every value, which a range has no end of: {names}; give values")
     return space
 
 
-def _parse(declared: Declared, texts: Sequence[str]) -> Choice | Range:
-    """One hyperparameter from its values or its range as text."""
-    flag = f"--{declared.name} {' '.join(texts)}"
+def _parse(flag: SearchableFlag, texts: Sequence[str]) -> Choice | Range:
+    """Parses one hyperparameter from the text of its values or of its range."""
+    said = f"--{flag.name} {' '.join(texts)}"
     if any(":" in text for text in texts):
-        return _parse_range(declared, texts, flag)
+        return _parse_range(flag, texts, said)
     try:
-        values = tuple(declared.kind(text) for text in texts)
+        values = tuple(flag.kind(text) for text in texts)
     except ValueError:
-        kind = "whole numbers" if declared.kind is int else "numbers"
-        also = " or one range such as 1e-5:1e-2" if declared.scale else ""
-        raise UsageError(f"{flag}: expected {kind}{also}") from None
+        kind = "whole numbers" if flag.kind is int else "numbers"
+        also = " or one range such as 1e-5:1e-2" if flag.scale else ""
+        raise UsageError(f"{said}: expected {kind}{also}") from None
     if not values or len(set(values)) < len(values):
-        raise UsageError(f"{flag}: expected values that differ")
-    return Choice(declared.name, values)
+        raise UsageError(f"{said}: expected values that differ")
+    return Choice(flag.name, values)
 
 
-def _parse_range(declared: Declared, texts: Sequence[str], flag: str) -> Range:
-    if declared.scale is None:
-        raise UsageError(f"{flag}: takes values, no range")
+def _parse_range(flag: SearchableFlag, texts: Sequence[str], said: str) -> Range:
+    if flag.scale is None:
+        raise UsageError(f"{said}: expected values, found a range, which this flag does not take")
     try:
         (text,) = texts
         low, high = map(float, text.split(":"))
     except ValueError:
-        raise UsageError(f"{flag}: expected values, or one range such as 1e-5:1e-2") from None
-    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (declared.scale == "log" and low <= 0):
-        raise UsageError(f"{flag}: expected LOW:HIGH with LOW less than HIGH{', above 0' * (declared.scale == 'log')}")
-    return Range(declared.name, low, high, declared.scale)
+        raise UsageError(f"{said}: expected values, or one range such as 1e-5:1e-2") from None
+    if not (math.isfinite(low) and math.isfinite(high) and low < high) or (flag.scale == "log" and low <= 0):
+        raise UsageError(f"{said}: expected LOW:HIGH with LOW less than HIGH{', above 0' * (flag.scale == 'log')}")
+    return Range(flag.name, low, high, flag.scale)
 
 
-def _from_file(path: str | None) -> dict[str, list[str]]:
-    """The YAML file as the command line would have it: name → texts."""
+def _read_yaml(path: str | None) -> dict[str, list[str]]:
+    """Reads the YAML file of a search space: name → texts, as the command line has them."""
     if path is None:
         return {}
     import yaml
 
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)  # all scalars as they are written
+        content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)  # keeps scalars as text
     except OSError as error:
         raise UsageError(f"--space {path}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UsageError(f"--space {path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--space {path}: expected lines such as learning_rate: [1e-4, 1e-3], found no names")
-    known = [each.name for each in DECLARED]
+    known = [flag.name for flag in SEARCHABLE_FLAGS]
     if unknown := [str(name) for name in content if name not in known]:
         raise UsageError(f"--space {path}: unknown {', '.join(unknown)}; expected some of: {', '.join(known)}")
     return {
-        name: [str(each) for each in (value if isinstance(value, list) else [value])] for name, value in content.items()
+        name: [str(text) for text in (value if isinstance(value, list) else [value])] for name, value in content.items()
     }

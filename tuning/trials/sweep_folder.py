@@ -1,4 +1,4 @@
-"""The files of a sweep that a search writes, each by rename. Loads nothing heavy."""
+"""Names and writes the files of a sweep that a search keeps, each by rename. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -14,68 +14,73 @@ from trainer.run.folder import RunFolder
 from trainer.run.identity import WITHOUT_EFFECT
 from tuning.config import MAY_CHANGE
 from tuning.trials.locks import Lock
-from tuning.trials.trial import Trial
+from tuning.trials.trial import Trial, read_trial
 
 
 class SweepFolder:
-    """Where a sweep keeps its files.
+    """The folder in which a sweep keeps its files.
 
     Args:
-        path: its folder.
+        path: the path of the folder on this machine.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
+        self._limits_reached = self.oracle / "over.json"
 
     @property
     def oracle(self) -> Path:
-        """The project of KerasTuner; below it, the heartbeats of the workers."""
+        """The folder of the oracle's state, KerasTuner's project directory."""
         return self.path / "oracle"
 
     @property
     def heartbeats(self) -> Path:
-        """A file for each worker."""
+        """The folder of the heartbeats, one file a worker."""
         return self.oracle / "workers"
 
     @property
     def final(self) -> Path:
-        """The runs of the best configuration after the search."""
+        """The folder of the runs that retrain the best configuration after the search."""
         return self.path / "final"
 
     @property
     def is_started(self) -> bool:
-        """Whether there is a sweep."""
+        """True if the folder holds a sweep."""
         return (self.path / "sweep.json").is_file()
 
-    @property
-    def over_at(self) -> Any:
-        """The limits (trials, hours) at which the oracle had no more trials; None while it has."""
+    def has_ended(self, limits: list[float]) -> bool:
+        """Returns whether the search has ended within these limits (trials, hours), as `mark_ended` noted it."""
         try:
-            return json.loads((self.oracle / "over.json").read_bytes())
+            return bool(json.loads(self._limits_reached.read_bytes()) == limits)
         except FileNotFoundError:
-            return None
+            return False
 
-    def write_over(self, limits: list[float]) -> None:
-        """Notes that there are no more trials within these limits."""
+    def mark_ended(self, limits: list[float]) -> None:
+        """Notes that the oracle has no more trials within these limits."""
         RunFolder(self.oracle).write_json("over", limits)
 
+    def mark_running(self) -> None:
+        """Notes that the oracle has more trials, such as when the limits were raised."""
+        self._limits_reached.unlink(missing_ok=True)
+
     def trial(self, trial_id: str) -> Path:
-        """The run folder of a trial."""
+        """Returns the run folder of a trial."""
         return self.path / "trials" / trial_id
 
     def lock(self) -> Lock:
-        """Of who hands out the trials."""
+        """Returns the lock of the one process that hands out the trials of this sweep."""
         return Lock(self.oracle / ".lock", f"another search hands out the trials of {self.path}")
 
     def start(self, described: Mapping[str, Any], *, overwrite: bool) -> None:
-        """Makes the folder ready for a sweep, or for going on with the one that is there.
+        """Prepares the folder for a new sweep, or for resuming the sweep that it holds.
 
         Args:
-            described: content of `sweep.json`.
-            overwrite: whether a sweep may be replaced.
+            described: the content of `sweep.json`.
+            overwrite: True to replace a sweep that the folder holds.
 
         Raises:
-            UsageError: it holds another sweep and `overwrite` is off, or something else, or can't be written.
+            UsageError: the folder holds another sweep and `overwrite` is off, or holds something else, or can't be
+                written.
         """
         try:
             names = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
@@ -85,10 +90,10 @@ class SweepFolder:
                     f"sweep (such as {min(names)}); name another folder"
                 )
             if self.is_started and not overwrite:
-                self.check(described)
+                self.check_same_sweep(described)
             elif names:
                 self.oracle.mkdir(exist_ok=True)
-                with self.lock():  # nobody works on what is removed
+                with self.lock():  # so that no other search still writes to what is removed
                     shutil.rmtree(self.path)
             self.oracle.mkdir(parents=True, exist_ok=True)
             self.heartbeats.mkdir(exist_ok=True)
@@ -96,14 +101,17 @@ class SweepFolder:
             raise UsageError(f"--output {self.path}: can't be written: {error.strerror}") from None
         RunFolder(self.path).write_json("sweep", described)
 
-    def check(self, described: Mapping[str, Any]) -> None:
-        """Raises a `UsageError` with what differs, unless the sweep that is there was started so.
+    def check_same_sweep(self, described: Mapping[str, Any]) -> None:
+        """Checks that the sweep in this folder was started with the same flags and datasets.
 
         Args:
-            described: content that `sweep.json` would have.
+            described: the content that `sweep.json` would have.
+
+        Raises:
+            UsageError: something differs; the message lists what.
         """
-        found = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
-        was, now = _compared(found), _compared(json.loads(json.dumps(described)))
+        recorded = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
+        was, now = _compared(recorded), _compared(json.loads(json.dumps(described)))
         differing = [
             f"  --{name}: {was.get(name)} there, {now.get(name)} here"
             for name in dict.fromkeys([*was, *now])
@@ -111,8 +119,8 @@ class SweepFolder:
         ]
         if differing:
             raise UsageError(
-                f"--output {self.path}: holds a sweep that was started otherwise; give its flags again to go on with "
-                "it, name another folder, or add --overwrite\n" + "\n".join(differing)
+                f"--output {self.path}: holds a sweep with other flags; give the flags of that sweep to resume it, "
+                "name another folder, or add --overwrite\n" + "\n".join(differing)
             )
 
     def write_trial(self, trial: Trial) -> None:
@@ -120,15 +128,16 @@ class SweepFolder:
         RunFolder(self.trial(trial.trial_id)).write_json("trial", asdict(trial))
 
     def read_trial(self, trial_id: str) -> Trial | None:
-        """What `trial.json` says; None before there is one."""
-        try:
-            return Trial(**json.loads((self.trial(trial_id) / "trial.json").read_text(encoding="utf-8")))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+        """Reads the `trial.json` of a trial; returns None if there is none yet."""
+        path = self.trial(trial_id) / "trial.json"
+        return read_trial(path) if path.is_file() else None
 
 
 def _compared(content: Mapping[str, Any]) -> dict[str, Any]:
-    """What must be the same for a sweep to be gone on with: what is searched in the place of the flag that is."""
+    """Returns the entries of `sweep.json` that must be equal to resume a sweep.
+
+    The values of the search space stand in the place of the flags that are searched.
+    """
     search = {name: value for name, value in content["search"].items() if name not in (*MAY_CHANGE, "data", "space")}
     train = {name: value for name, value in content["train"].items() if name not in WITHOUT_EFFECT}
     data = {f"data with equalization {name}": digest[:12] for name, digest in content["dataset_fingerprints"].items()}

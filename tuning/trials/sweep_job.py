@@ -1,4 +1,4 @@
-"""What the trials of a search share, checked before the first one starts. Loads nothing heavy."""
+"""Puts together what all trials of a search share, and checks it before the first trial starts. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -15,47 +15,48 @@ from trainer.config.train import FROM_SCRATCH, TrainConfig
 from trainer.data.checks import check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from tuning.config import SearchConfig
-from tuning.trials.search_space import EQUALIZATION, Space, resolve
+from tuning.trials.search_space import EQUALIZATION, SearchSpace, resolve_space
+from tuning.trials.sweep_folder import SweepFolder
 
-NOT_OF_TRIALS = ("config", "evaluate_test", "train_on_val", "keep_checkpoint", "continue_from")
-"""Flags of `trainer train` that a search sets itself, or that make no sense for a trial."""
+RESERVED_FLAGS = ("config", "evaluate_test", "train_on_val", "keep_checkpoint", "continue_from")
+"""The flags of `trainer train` that a search sets itself, or that make no sense for a trial."""
 
 BOTH_CLASSES = ("val_auroc", "val_auprc", "val_sensitivity", "val_specificity")
-"""Objectives that validation images of one class do not define."""
+"""The objectives that are undefined on validation images of a single class."""
 
 Values = Mapping[str, Any]
-"""Hyperparameter → value. Hyperband's own are among them: `tuner/epochs` to train in all, `tuner/trial_id` to go on
-from."""
+"""Hyperparameter → value. Hyperband adds `tuner/epochs`, the epochs to train in all, and `tuner/trial_id`, the shorter
+trial to continue."""
 
 
 @dataclass(frozen=True)
-class Job:
-    """A search.
+class SweepJob:
+    """The job of a sweep: the flags of the search, the flags that all trials share, the search space and the datasets.
 
     Attributes:
-        config: its flags.
-        flags: those of `trainer train` that all trials share.
-        space: what is varied.
-        datasets: folder by equalization.
-        manifests: by equalization.
+        config: the flags of the search.
+        flags: the flags of `trainer train` that all trials share.
+        space: the hyperparameters and their values.
+        datasets: equalization → dataset folder.
+        manifests: equalization → manifest of the dataset.
     """
 
     config: SearchConfig
     flags: dict[str, Any]
-    space: Space
+    space: SearchSpace
     datasets: dict[str, str]
     manifests: dict[str, Manifest]
 
     @classmethod
-    def of(cls, config: SearchConfig, train_flags: Sequence[str] = ()) -> Job:
-        """Reads the datasets and puts together what the trials share.
+    def of(cls, config: SearchConfig, train_flags: Sequence[str] = ()) -> SweepJob:
+        """Reads the datasets and parses the flags that the trials share.
 
         Args:
-            config: of the search.
+            config: the flags of the search.
             train_flags: the rest of the command line.
 
         Raises:
-            UsageError: a flag is wrong, the datasets are not of the same images, or no configuration can be trained.
+            UsageError: a flag is wrong, the datasets hold different images, or no configuration can be trained.
         """
         manifests: dict[str, Manifest] = {}
         datasets: dict[str, str] = {}
@@ -64,67 +65,72 @@ class Job:
             equalization = str(manifest.options["equalization"])
             if equalization in datasets:
                 raise UsageError(
-                    f"--data {data}: has the equalization {equalization} as {datasets[equalization]} has; several "
-                    "datasets are to choose the equalization from"
+                    f"--data {data}: has the equalization {equalization}, as {datasets[equalization]} has; expected "
+                    "datasets that differ in their equalization"
                 )
             manifests[equalization], datasets[equalization] = manifest, data
         sizes = _common_sizes(manifests, datasets)
         preset = preset_in(train_flags)
         shared = _parse(train_flags, config)
-        space = resolve(config, shared["arch"], sizes, list(datasets), preset)
+        space = resolve_space(config, shared["arch"], sizes, list(datasets), preset)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)
         job._check()
         return job
 
     @cached_property
-    def possible(self) -> list[dict[str, Any]]:
-        """The combinations that can be trained, in the order of the grid; a range stands there with its low end."""
-        return [values for values in self.space.combinations() if self.reason_against(values) is None]
+    def folder(self) -> SweepFolder:
+        """The folder of the sweep."""
+        return SweepFolder(self.config.output)
+
+    @cached_property
+    def trainable(self) -> list[dict[str, Any]]:
+        """The combinations that can be trained, in the order of the grid; a range is represented by its low end."""
+        return [values for values in self.space.combinations() if self.why_untrainable(values) is None]
 
     @property
-    def impossible(self) -> dict[str, list[dict[str, Any]]]:
-        """The combinations that can't, by reason."""
-        found: dict[str, list[dict[str, Any]]] = {}
+    def untrainable(self) -> dict[str, list[dict[str, Any]]]:
+        """The combinations that can't be trained: reason → combinations."""
+        combinations: dict[str, list[dict[str, Any]]] = {}
         for values in self.space.combinations():
-            if (reason := self.reason_against(values)) is not None:
-                found.setdefault(reason, []).append(values)
-        return found
+            if (reason := self.why_untrainable(values)) is not None:
+                combinations.setdefault(reason, []).append(values)
+        return combinations
 
     @property
     def num_combinations(self) -> int | None:
-        """How many configurations there are that can be trained; None if a range has no end of them."""
-        return None if self.space.ranges else len(self.possible)
+        """The number of combinations that can be trained; None if there are ranges, which can't be counted."""
+        return None if self.space.ranges else len(self.trainable)
 
     @property
     def max_epochs(self) -> int:
-        """Of a trial, over both phases."""
+        """The largest number of epochs of a trial, over both phases."""
         is_transfer = self.flags["arch"] not in FROM_SCRATCH
         epochs: int = self.flags["epochs"] + (self.flags["fine_tune_epochs"] if is_transfer else 0)
         return epochs
 
     def train_config(self, values: Values, output: str | Path) -> TrainConfig:
-        """The flags of a trial that trains from the start.
+        """Returns the flags of a trial that trains from the start.
 
         Args:
-            values: of the trial.
-            output: its run folder.
+            values: the hyperparameters of the trial.
+            output: the run folder of the trial.
 
         Raises:
-            UsageError: this can't be trained.
+            UsageError: this configuration can't be trained.
         """
-        chosen = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        chosen = searched_values(values)
         data = self.datasets[chosen.pop(EQUALIZATION, next(iter(self.datasets)))]
         config = TrainConfig(**{**self.flags, **chosen, "data": data, "output": str(output)})
         if "tuner/epochs" not in values:
             return config
-        # Of a training in two phases, few epochs are those that it begins with.
+        # Where a training has two phases, a short trial trains their first epochs.
         epochs = min(values["tuner/epochs"], config.epochs)
         more = max(values["tuner/epochs"] - config.epochs, 0)
         fine_tune_epochs = min(more, config.fine_tune_epochs)
         return TrainConfig(**{**asdict(config), "epochs": epochs, "fine_tune_epochs": fine_tune_epochs})
 
-    def reason_against(self, values: Values) -> str | None:
-        """Why a combination can't be trained, in one line; None if nothing is known against it."""
+    def why_untrainable(self, values: Values) -> str | None:
+        """Returns why a combination can't be trained, in one line; None if no reason is known."""
         try:
             config = self.train_config(values, "OUTPUT")
             manifest = self.manifests[values.get(EQUALIZATION, next(iter(self.manifests)))]
@@ -135,7 +141,7 @@ class Job:
         return None
 
     def to_json(self) -> dict[str, Any]:
-        """The content of `sweep.json`."""
+        """Returns the content of `sweep.json`."""
         return {
             "objective": self.config.objective,
             "direction": self.config.direction,
@@ -146,30 +152,35 @@ class Job:
         }
 
     def _check(self) -> None:
-        if not self.possible:
-            raise UsageError(next(iter(self.impossible)))
+        if not self.trainable:
+            raise UsageError(next(iter(self.untrainable)))
         for size in self.space.choices("image_size"):
             for equalization, manifest in self.manifests.items():
                 for split in ("train", "val"):
                     open_split(self.datasets[equalization], manifest, size, split)
         for manifest in self.manifests.values():
             if self.flags["fold"] is not None:
-                continue  # of which each trial knows
+                continue  # the images of a fold are counted when its trial starts
             check_threshold_rule(manifest.splits, self.flags["threshold_rule"])
             counts = manifest.splits["val"].class_counts
             if self.config.objective in BOTH_CLASSES and not all(counts.values()):
                 raise UsageError(
                     f"--objective {self.config.objective} needs validation images of both classes, found {counts}; "
-                    "take val_loss or val_accuracy, or prepare with a larger --val_fraction"
+                    "choose val_loss or val_accuracy, or prepare with a larger --val_fraction"
                 )
 
 
+def searched_values(values: Values) -> dict[str, Any]:
+    """Returns the hyperparameters of the search space without those that Hyperband adds."""
+    return {name: value for name, value in values.items() if not name.startswith("tuner/")}
+
+
 def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
-    """The flags that all trials share, as the command line and the search have them."""
+    """Parses the flags that all trials share, and adds those that the search sets."""
     flags = asdict(shared_flags("python -m tuning search", config.data[0], config.output, train_flags))
     for field in fields(TrainConfig):
-        if field.name in NOT_OF_TRIALS and flags[field.name] != field.default:
-            raise UsageError(f"--{field.name} is nothing that a trial takes; leave it out")
+        if field.name in RESERVED_FLAGS and flags[field.name] != field.default:
+            raise UsageError(f"--{field.name} can't be set for the trials of a search; leave it out")
     for name in ("config", "preset", "data", "output"):
         del flags[name]
     return flags | {
@@ -180,10 +191,10 @@ def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
 
 
 def _common_sizes(manifests: Mapping[str, Manifest], datasets: Mapping[str, str]) -> list[int]:
-    """The image sizes that all datasets hold, px.
+    """Returns the image sizes that all datasets hold, px.
 
     Raises:
-        UsageError: they are not of the same images, or have no size in common.
+        UsageError: the datasets hold different images, or have no size in common.
     """
     first, *others = manifests
     for other in others:
@@ -191,12 +202,12 @@ def _common_sizes(manifests: Mapping[str, Manifest], datasets: Mapping[str, str]
             one, two = (manifests[name].splits[split].class_counts for name in (first, other))
             if one != two:
                 raise UsageError(
-                    f"--data {datasets[first]} {datasets[other]}: not of the same images: {split} holds {one} and "
-                    f"{two}; prepare both from one input with the same fractions"
+                    f"--data {datasets[first]} {datasets[other]}: expected datasets of the same images; {split} holds "
+                    f"{one} and {two}; prepare both from one input with the same fractions"
                 )
     sizes = set.intersection(*(set(manifest.image_sizes) for manifest in manifests.values()))
     if not sizes:
         raise UsageError(
-            f"--data {' '.join(datasets.values())}: no image size is in all of them; prepare them with the same"
+            f"--data {' '.join(datasets.values())}: no image size is in all datasets; prepare them with the same sizes"
         )
     return sorted(sizes)

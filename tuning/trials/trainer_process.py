@@ -1,4 +1,7 @@
-"""One training in a process of its own: what kills it leaves the search alive. Standard library only."""
+"""Runs one training in a process of its own, so that a crash of the training leaves the search alive.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from typing import Any
 from beam_prep.console.errors import Terminated
 from trainer.run.folder import RunFolder
 
-LAUNCH = """
+_LAUNCHER = """
 import os, signal, sys
 if sys.platform == "linux":
     import ctypes
@@ -24,21 +27,21 @@ if os.getppid() != int(sys.argv[1]):
     sys.exit(143)
 os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """
-"""A program whose arguments are the number of its parent, and those of the Python that it becomes."""
+"""The program that becomes the child: its arguments are the parent's process id and the arguments of Python."""
 STOPPED = (143, -signal.SIGTERM)
-"""Exit codes of a training that was asked to stop; what it had is saved."""
+"""The exit codes of a training that SIGTERM stopped and that has saved its state."""
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """How a training ended.
+    """The outcome of one trainer process.
 
     Attributes:
-        exit_code: 0 done, 2 wrong configuration, 1 failed, negative for a signal.
-        reason: why it failed, in one line; None if it did not.
-        seconds: wall time.
-        peak_memory_bytes: resident, of the process.
+        exit_code: the exit code: 0 done, 2 wrong configuration, 1 failed, negative for a signal.
+        reason: why the training failed, in one line; None if it did not fail.
+        seconds: the wall time.
+        peak_memory_bytes: the peak resident memory of the process.
     """
 
     exit_code: int
@@ -48,8 +51,13 @@ class Attempt:
 
     @property
     def was_stopped(self) -> bool:
-        """Whether somebody asked it to stop: it is neither done nor failed, and can be gone on with."""
+        """True if the training was asked to stop: it is neither done nor failed, and can be resumed."""
         return self.exit_code in STOPPED
+
+
+def child_command(*arguments: str) -> list[str]:
+    """Returns the command that runs Python with these arguments as a child that ends when this process ends."""
+    return [sys.executable, "-S", "-c", _LAUNCHER, str(os.getpid()), *arguments]
 
 
 def run_trainer(
@@ -58,18 +66,18 @@ def run_trainer(
     *,
     environ: Mapping[str, str],
     inherit: tuple[int, ...] = (),
-    started: Callable[[int], object] = lambda pid: None,
+    on_start: Callable[[int], object] = lambda pid: None,
 ) -> Attempt:
-    """Runs `python -m trainer train` to its end, from the start or from where it was stopped.
+    """Runs `python -m trainer train` to its end, from the start or resuming a run that was stopped.
 
-    Whatever exception a signal raises here, the training is asked to stop, and waited for, before it goes on its way.
+    If a signal raises an exception here, the training is first asked to stop and waited for.
 
     Args:
-        run: the run folder, which exists; `flags.json` and `trainer.log` (its stdout and stderr) are written there too.
-        flags: of the training.
-        environ: variables of the process.
-        inherit: file descriptors that the process keeps open.
-        started: is told its number.
+        run: the run folder, which exists; `flags.json` and `trainer.log` (stdout and stderr) are written there too.
+        flags: the flags of the training.
+        environ: the environment variables of the process.
+        inherit: the file descriptors that the process keeps open.
+        on_start: called with the process id.
     """
     folder, log = RunFolder(run), run / "trainer.log"
     folder.write_json("flags", flags)
@@ -77,9 +85,9 @@ def run_trainer(
     arguments = ["-m", "trainer", "train", "--config", str(run / "flags.json"), "--output", str(run)]
     begun = time.monotonic()
     with open(log, "ab") as output:
-        before = output.tell()
+        log_start = output.tell()
         process = subprocess.Popen(
-            [sys.executable, "-S", "-c", LAUNCH, str(os.getpid()), *arguments],
+            child_command(*arguments),
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,
@@ -87,54 +95,54 @@ def run_trainer(
             pass_fds=inherit,
             start_new_session=True,  # Ctrl-C is for the search, which then asks the training to stop
         )
-        started(process.pid)
+        on_start(process.pid)
         try:
             exit_code, peak = _wait(process)
         except BaseException:
             process.terminate()
             _wait(process)
             raise
-    return Attempt(exit_code, _reason(exit_code, log, before), time.monotonic() - begun, peak)
+    return Attempt(exit_code, _failure_reason(exit_code, log, log_start), time.monotonic() - begun, peak)
 
 
 def _wait(process: subprocess.Popen) -> tuple[int, int]:
-    """Exit code and peak memory in bytes; `Popen.wait` does not tell the memory.
+    """Waits for a process and returns its exit code and its peak memory in bytes, which `Popen.wait` does not tell.
 
-    The peak counts from the fork on, and so is never less than what the search itself takes: TensorFlow, as a training.
+    The peak counts from the fork on, so it is never less than the memory of the search itself.
     """
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     return process.returncode, usage.ru_maxrss * MAXRSS_UNIT
 
 
-def _reason(exit_code: int, log: Path, start: int) -> str | None:
-    """What a training that failed said last, from byte `start` of its log on."""
-    told = "/".join(log.parts[-3:])  # as in the folder of the sweep, wherever that is
+def _failure_reason(exit_code: int, log: Path, log_start: int) -> str | None:
+    """Returns why a training failed: the last error in its log from byte `log_start` on; None if it did not fail."""
+    log_name = "/".join(log.parts[-3:])  # relative to the folder of the sweep, which may be moved
     if exit_code == 0 or exit_code in STOPPED:
         return None
     if exit_code == -signal.SIGKILL:
         return "killed by signal 9, most likely by the system for want of memory; try a smaller batch or image size"
     if exit_code < 0:
-        return f"crashed by signal {-exit_code} ({signal.Signals(-exit_code).name}); see {told}"
+        return f"crashed by signal {-exit_code} ({signal.Signals(-exit_code).name}); see {log_name}"
     with open(log, "rb") as file:
-        file.seek(start)
+        file.seek(log_start)
         lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
-    errors = [index for index, line in enumerate(lines) if line.startswith("error: ")]
+    errors = [line for line in lines if line.startswith("error: ")]
     if errors:
-        return lines[errors[-1]].removeprefix("error: ")
-    return f"{lines[-1] if lines else f'exit code {exit_code}'}; see {told}"
+        return errors[-1].removeprefix("error: ")
+    return f"{lines[-1] if lines else f'exit code {exit_code}'}; see {log_name}"
 
 
 def is_finished(run: Path) -> bool:
-    """Whether a run folder holds a training that has ended well."""
+    """Returns whether a run folder holds a training that has ended well."""
     return (run / "metrics.json").exists() and not RunFolder(run).checkpoints.exists()
 
 
 def stop_on_sigterm() -> None:
-    """From here on SIGTERM raises `Terminated`, once; a second one ends the process at once."""
+    """Makes the first SIGTERM raise `Terminated`; a second one ends the process at once."""
 
     def stop(number: int, frame: object) -> None:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated("SIGTERM came; what runs is saved: the same command goes on from there")
+        raise Terminated("stopped by SIGTERM; all progress is saved: run the same command again to resume")
 
     signal.signal(signal.SIGTERM, stop)

@@ -1,31 +1,51 @@
-"""One trial of a sweep, as its `trial.json` keeps it. Standard library only."""
+"""Defines one trial of a sweep and reads it from its `trial.json`. Standard library only."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from beam_prep.console.errors import RunError
 
 State = Literal["running", "done", "failed"]
-"""As of the last writing: a dead worker's trial stays "running" until its lease ends."""
+"""The state of a trial when its file was last written: a dead worker's trial stays "running" until its lease ends."""
+
+_NUMBER, _NULL = (int, float), type(None)
+_TYPES: dict[str, Any] = {
+    "trial_id": str,
+    "flags": dict,
+    "values": dict,
+    "state": str,
+    "reason": (str, _NULL),
+    "objective": (*_NUMBER, _NULL),
+    "metrics": dict,
+    "started": _NUMBER,
+    "seconds": (*_NUMBER, _NULL),
+    "peak_memory_bytes": (*_NUMBER, _NULL),
+    "epochs": (int, _NULL),
+    "worker": str,
+}
 
 
 @dataclass(frozen=True)
 class Trial:
-    """One trial of a sweep.
+    """A trial: one configuration of the trainer and the result of training it.
 
     Attributes:
-        trial_id: such as "0007", in the order in which the oracle gave them out.
+        trial_id: the number of the trial such as "0007", in the order in which the oracle handed the trials out.
         flags: every flag of `trainer train` that the trial sets: the whole content of its `config.json`.
-        values: hyperparameter → value; what the space varies, such as {"image_size": 90, "learning_rate": 1e-3}.
-        state: see `State`.
-        reason: of a failed trial, one line.
-        objective: of a trial that is done, such as its AUROC on validation.
-        metrics: numbers of the validation split in `metrics.json`; empty unless done.
-        started: seconds since the epoch.
-        seconds: wall time, over all attempts.
-        peak_memory_bytes: of the trainer process.
-        epochs: how many were trained.
-        worker: such as "worker-0".
+        values: hyperparameter → value of all that the search space varies, such as {"image_size": 90}.
+        state: running, done or failed; see `State`.
+        reason: why the trial failed, in one line; None if it did not fail.
+        objective: the objective of a trial that is done, such as its AUROC on validation.
+        metrics: the metrics of the validation split in `metrics.json`; empty unless the trial is done.
+        started: the time of the start, in seconds since the epoch.
+        seconds: the wall time over all attempts.
+        peak_memory_bytes: the peak memory of the trainer process.
+        epochs: the number of epochs that were trained.
+        worker: the name of the worker that trained it, such as "worker-0".
     """
 
     trial_id: str
@@ -40,3 +60,47 @@ class Trial:
     peak_memory_bytes: int | None
     epochs: int | None
     worker: str
+
+
+def read_trial(path: Path) -> Trial:
+    """Reads a trial from its `trial.json`.
+
+    Raises:
+        RunError: the file is damaged or can't be read.
+    """
+    content = read_object(path, _TYPES)
+    if content["state"] not in get_args(State):
+        raise damaged(path, f"a state of {', '.join(get_args(State))}, found {content['state']!r}")
+    return Trial(**{name: content[name] for name in _TYPES})
+
+
+def read_object(path: Path, types: dict[str, Any]) -> dict[str, Any]:
+    """Reads a JSON object and checks that the named entries are there and have the given types.
+
+    Raises:
+        RunError: the file is damaged or can't be read.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise RunError(f"{path}: can't be read: {error.strerror}") from None
+    except ValueError as error:
+        raise damaged(path, f"JSON, found something else ({error})") from None
+    if not isinstance(content, dict):
+        raise damaged(path, f"a JSON object, found a {type(content).__name__}")
+    for name, expected in types.items():
+        if name not in content:
+            raise damaged(path, f"an entry {name}, found none")
+        if not isinstance(content[name], expected):
+            known = expected if isinstance(expected, tuple) else (expected,)
+            wanted = " or ".join("null" if kind is _NULL else kind.__name__ for kind in known)
+            raise damaged(path, f"{name} as {wanted}, found {content[name]!r}")
+    return content
+
+
+def damaged(path: Path, expected: str) -> RunError:
+    """Returns the error for a damaged `sweep.json` or `trial.json`, with what was expected and the way out."""
+    way_out = (
+        "search anew into another folder" if path.name == "sweep.json" else f"remove {path.parent} to leave it out"
+    )
+    return RunError(f"{path}: damaged: expected {expected}; restore it, or {way_out}")

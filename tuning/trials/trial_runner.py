@@ -1,4 +1,4 @@
-"""One trial from its values to its result: a run of the trainer in a process of its own. Loads nothing heavy."""
+"""Runs one trial from its hyperparameters to its result, as a trainer process of its own. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -16,68 +16,66 @@ from typing import Any
 from beam_prep.console.errors import Terminated, UsageError
 from trainer.run.folder import RunFolder, read_history
 from tuning.trials.locks import Lock
-from tuning.trials.sweep_folder import SweepFolder
-from tuning.trials.sweep_job import Job, Values
+from tuning.trials.sweep_job import SweepJob, Values, searched_values
 from tuning.trials.trainer_process import is_finished, run_trainer
 from tuning.trials.trial import Trial
 
 ORPHAN_SECONDS = 60.0
-"""How long the trainer of a search that was killed may take to save and end."""
+"""The time that the trainer of a killed search has to save its state and end, in seconds."""
 
 
 class LeaseLostError(Exception):
-    """The trial is another worker's now."""
+    """The lease of this worker has ended: the trial may belong to another worker now."""
 
 
 class TrialRunner:
-    """Trains trials, one at a time.
+    """Runs trials, one at a time.
 
     Args:
-        job: the search.
-        worker: who runs them, such as `worker-0`.
-        environ: variables of the trainer's process.
+        job: the job of the sweep.
+        worker: the name of the worker that runs the trials, such as `worker-0`.
+        environ: the environment variables of the trainer processes.
     """
 
-    def __init__(self, job: Job, worker: str, environ: Mapping[str, str]) -> None:
+    def __init__(self, job: SweepJob, worker: str, environ: Mapping[str, str]) -> None:
         self._job, self._worker, self._environ = job, worker, environ
-        self._folder = SweepFolder(job.config.output)
         self._pid: int | None = None
         self._has_lost_lease = False
 
     def run(self, trial_id: str, values: Values) -> tuple[Trial, bool]:
-        """Trains a trial, or goes on with it; one that has ended stays as it is.
+        """Trains a trial or resumes it; a trial that has ended stays as it is.
 
         Args:
-            trial_id: of the trial.
-            values: that the oracle gave it.
+            trial_id: the id of the trial.
+            values: the hyperparameters that the oracle chose for it.
 
         Returns:
-            The trial, done or failed, and whether it ended just now.
+            The trial, done or failed, and True if it ended in this call.
 
         Raises:
-            Terminated: the training was stopped; the next call goes on with it.
-            LeaseLostError: see there.
+            Terminated: the training was stopped; the next call resumes it.
+            LeaseLostError: `abandon` was called while the trial ran.
         """
         self._has_lost_lease = False
-        path = self._folder.trial(trial_id)
+        path = self._job.folder.trial(trial_id)
         path.mkdir(parents=True, exist_ok=True)
         with Lock(path / ".lock", f"a trainer still works on {path}", ORPHAN_SECONDS) as lock:
-            known = self._folder.read_trial(trial_id)
+            known = self._job.folder.read_trial(trial_id)
             if known is not None and known.state != "running":
                 return known, False
             trial = self._run(known or self._new(trial_id, values), values, lock)
-            self._folder.write_trial(trial)
+            self._job.folder.write_trial(trial)
             return trial, True
 
-    def give_up(self) -> None:
-        """Another worker may have the trial by now: two trainers must never write one run folder."""
+    def abandon(self) -> None:
+        """Kills the trainer of the current trial, since two trainers must never write to one run folder."""
         self._has_lost_lease = True
         if self._pid is not None:
             with suppress(ProcessLookupError):
                 os.kill(self._pid, signal.SIGKILL)
 
     def _new(self, trial_id: str, values: Values) -> Trial:
-        shown = {name: value for name, value in values.items() if not name.startswith("tuner/")}
+        shown = searched_values(values)
         if "tuner/epochs" in values:
             shown["epochs"] = values["tuner/epochs"]
         return Trial(
@@ -96,34 +94,34 @@ class TrialRunner:
         )
 
     def _run(self, trial: Trial, values: Values, lock: Lock) -> Trial:
-        path = self._folder.trial(trial.trial_id)
-        shorter = self._shorter(values)
+        path = self._job.folder.trial(trial.trial_id)
+        shorter = self._shorter_trial(values)
         try:
             config = self._job.train_config(values, path)
             if shorter is not None and shorter.state == "failed":
-                raise UsageError(f"trial {shorter.trial_id}, which it goes on from, failed: {shorter.reason}")
+                raise UsageError(f"trial {shorter.trial_id}, which this trial continues, failed: {shorter.reason}")
         except UsageError as error:
             return _failed(replace(trial, seconds=0.0), str(error))
         trial = replace(trial, flags=config.to_json(), worker=self._worker)
-        self._folder.write_trial(trial)
+        self._job.folder.write_trial(trial)
         if is_finished(path):
-            return self._measured(trial, path)  # it ended, and the process before did before it could say so
-        trial = self._train(trial, path, {**config.to_json(), **self._checkpoints(values)}, lock)
+            return self._measured(trial, path)  # the search ended between the end of the training and its record
+        trial = self._train(trial, path, {**config.to_json(), **self._checkpoint_flags(values)}, lock)
         if shorter is not None and trial.state == "done":
-            shutil.rmtree(RunFolder(self._folder.trial(shorter.trial_id)).last, ignore_errors=True)
+            shutil.rmtree(RunFolder(self._job.folder.trial(shorter.trial_id)).last, ignore_errors=True)
         return trial
 
-    def _shorter(self, values: Values) -> Trial | None:
-        """The trial of Hyperband that this one is the continuation of."""
-        return self._folder.read_trial(values["tuner/trial_id"]) if "tuner/trial_id" in values else None
+    def _shorter_trial(self, values: Values) -> Trial | None:
+        """Returns the shorter trial of Hyperband that this trial continues; None if it starts anew."""
+        return self._job.folder.read_trial(values["tuner/trial_id"]) if "tuner/trial_id" in values else None
 
-    def _checkpoints(self, values: Values) -> dict[str, Any]:
-        """The flags by which a trial of Hyperband goes on with a shorter one, and can be gone on with."""
+    def _checkpoint_flags(self, values: Values) -> dict[str, Any]:
+        """Returns the flags that make a trial of Hyperband continue a shorter one and keep its own checkpoint."""
         flags: dict[str, Any] = {}
         if values.get("tuner/epochs", self._job.max_epochs) < self._job.max_epochs:
             flags["keep_checkpoint"] = True
         if "tuner/trial_id" in values:
-            shorter = RunFolder(self._folder.trial(values["tuner/trial_id"]))
+            shorter = RunFolder(self._job.folder.trial(values["tuner/trial_id"]))
             if shorter.last.is_dir():
                 flags["continue_from"] = str(shorter.path)
         return flags
@@ -131,9 +129,9 @@ class TrialRunner:
     def _train(self, trial: Trial, path: Path, flags: Mapping[str, Any], lock: Lock) -> Trial:
         begun, spent = time.monotonic(), trial.seconds or 0.0
         try:
-            attempt = run_trainer(path, flags, environ=self._environ, inherit=(lock.fd,), started=self._note_process)
-        except BaseException:  # of a signal
-            self._folder.write_trial(replace(trial, seconds=round(spent + time.monotonic() - begun, 2)))
+            attempt = run_trainer(path, flags, environ=self._environ, inherit=(lock.fd,), on_start=self._note_process)
+        except BaseException:  # raised by a signal handler
+            self._job.folder.write_trial(replace(trial, seconds=round(spent + time.monotonic() - begun, 2)))
             raise
         finally:
             self._pid = None
@@ -146,12 +144,12 @@ class TrialRunner:
             epochs=len(read_history(path)),
         )
         if attempt.was_stopped:
-            self._folder.write_trial(trial)
-            raise Terminated(f"the training of trial {trial.trial_id} was stopped; the same command goes on from there")
+            self._job.folder.write_trial(trial)
+            raise Terminated(f"the training of trial {trial.trial_id} was stopped; the same command resumes it")
         return _failed(trial, attempt.reason) if attempt.reason else self._measured(trial, path)
 
     def _measured(self, trial: Trial, path: Path) -> Trial:
-        """A trial whose training is over, with what its run says."""
+        """Returns a trial whose training is over with the metrics of its run."""
         numbers = json.loads((path / "metrics.json").read_text(encoding="utf-8"))["val"]
         trial = replace(trial, epochs=len(read_history(path)))
         objective = numbers[self._job.config.objective.removeprefix("val_")]

@@ -8,14 +8,14 @@ from sweep_files import SPACE, done, drawn_trials, failed, running, write_sweep
 
 from tuning.report.live import live_table, overview
 from tuning.report.results import Sweep, read_sweep
-from tuning.report.table import show, summary, time_left
+from tuning.report.table import print_sweep, summary, time_left
 
 NOW = 1.7e9 + 10_000
 
 
 def sweep_of(*trials, **options) -> Sweep:
     described = {"objective": "val_auroc", "direction": "max", "space": {"image_size": [64]}, **options}
-    return Sweep(path=None, place="", trials=tuple(trials), **described)  # type: ignore[arg-type]
+    return Sweep(path=None, location="", trials=tuple(trials), **described)  # type: ignore[arg-type]
 
 
 def terminal(width: int, height: int) -> Console:
@@ -28,7 +28,7 @@ def lines_of(sweep: Sweep, console: Console, num_trials: int = 60) -> list[str]:
 
 
 def test_the_summary_counts_trials_and_tells_the_best_so_far_and_the_time_left():
-    assert summary(sweep_of(), 5, NOW) == "0 done of 5 trials · time left not known yet"
+    assert summary(sweep_of(), 5, NOW) == "0 done of 5 trials · time left unknown yet"
     trials = [done("0000", 0.9, seconds=600.0), failed("0001", "NaN", seconds=0.0), running("0002", started=NOW - 100)]
     assert summary(sweep_of(*trials), 5, NOW) == (
         "1 done, 1 failed, 1 running of 5 trials · best val_auroc 0.9000 (trial 0000) · about 13 min left"
@@ -119,7 +119,7 @@ def test_a_damaged_trial_does_not_end_the_table_which_shows_the_end_of_the_sweep
 def test_show_prints_all_trials_and_the_command_for_the_best(tmp_path, capsys):
     trials = [*drawn_trials(40), replace(running("0040"), values={})]
     sweep = read_sweep(write_sweep(tmp_path, *trials, space=SPACE))
-    show(sweep)
+    print_sweep(sweep)
     text = capsys.readouterr().out
     assert all(f"\n{trial.trial_id} " in text for trial in trials)
     low, high = sweep.best.objective - 0.02, sweep.best.objective + 0.02
@@ -130,5 +130,5 @@ def test_show_prints_all_trials_and_the_command_for_the_best(tmp_path, capsys):
 
 
 def test_show_of_an_empty_sweep_says_so(tmp_path, capsys):
-    show(read_sweep(write_sweep(tmp_path)))
+    print_sweep(read_sweep(write_sweep(tmp_path)))
     assert capsys.readouterr().out == "0 done\n"

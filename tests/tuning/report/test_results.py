@@ -160,8 +160,8 @@ def test_a_hyperparameter_that_is_called_as_another_column_has_a_column_of_its_o
 def test_the_interval_of_the_objective_is_that_of_the_trials_own_numbers(tmp_path):
     sweep = read_sweep(write_sweep(tmp_path, done("0000", 0.9), done("0001", 0.5), done("0002", 0.4)))
     assert objective_interval(sweep, sweep.trials[0]) == pytest.approx((0.88, 0.92))
-    (sweep.folder(sweep.trials[1]) / "metrics.json").unlink()
-    (sweep.folder(sweep.trials[2]) / "metrics.json").write_text('{"val": {"auroc_ci95": null}}')
+    (sweep.run_folder(sweep.trials[1]) / "metrics.json").unlink()
+    (sweep.run_folder(sweep.trials[2]) / "metrics.json").write_text('{"val": {"auroc_ci95": null}}')
     assert [objective_interval(sweep, trial) for trial in sweep.trials[1:]] == [None, None]
 
 

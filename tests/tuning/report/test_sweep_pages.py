@@ -7,7 +7,7 @@ from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
 from sweep_files import SPACE, drawn_trials, failed, running, write_sweep
 
 from tuning.report.results import read_sweep
-from tuning.report.sweep_page import write_report
+from tuning.report.sweep_page import write_sweep_page
 
 pytestmark = [pytest.mark.browser, needs_chromium]
 
@@ -22,7 +22,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
         "failed": [failed(f"{index:04d}", "out-of-memory" * 12) for index in range(30)],
     }
     return {
-        name: write_report(read_sweep(write_sweep(folder / name, *trials, space=SPACE)))
+        name: write_sweep_page(read_sweep(write_sweep(folder / name, *trials, space=SPACE)))
         for name, trials in sweeps.items()
     }
 

@@ -5,11 +5,11 @@ import pytest
 from sweep_files import SPACE, done, drawn_trials, failed, running, write_sweep
 
 from tuning.report.results import read_sweep
-from tuning.report.sweep_page import publish, write_report
+from tuning.report.sweep_page import write_results, write_sweep_page
 
 
 def page_of(path: Path, *trials, **options) -> str:
-    return write_report(read_sweep(write_sweep(path, *trials, **options))).read_text(encoding="utf-8")
+    return write_sweep_page(read_sweep(write_sweep(path, *trials, **options))).read_text(encoding="utf-8")
 
 
 def text_of(html: str) -> str:
@@ -42,7 +42,7 @@ def test_trials_are_listed_the_best_first_with_links_to_their_pages(tmp_path):
 
 def test_all_that_is_made_of_a_sweep_is_there_and_nothing_half_written(tmp_path):
     sweep = read_sweep(write_sweep(tmp_path, done("0000", 0.8, metrics={"auroc": 0.8, "ppv": None}), running("0001")))
-    assert publish(sweep) == tmp_path / "report.html"
+    assert write_results(sweep) == tmp_path / "report.html"
     made = {path.name for path in tmp_path.iterdir()} - {"sweep.json", "trials"}
     assert made == {"trials.csv", "best_config.json", "tensorboard", "report.html"}
     assert {path.name for path in (tmp_path / "tensorboard" / "0000").iterdir()} == {"events.out.tfevents.sweep"}
@@ -107,4 +107,4 @@ def test_the_page_stands_alone_and_the_same_trials_give_the_same_bytes(tmp_path)
     targets = re.findall(r'(?:src|href|action)="([^"]*)"', html)
     assert all(target.startswith(("data:", "#", "trials/")) for target in targets)
     assert not re.search(r"url\((?!#)|@import|https?://", html)
-    assert write_report(read_sweep(tmp_path)).read_text(encoding="utf-8") == html
+    assert write_sweep_page(read_sweep(tmp_path)).read_text(encoding="utf-8") == html

@@ -15,9 +15,11 @@ from beam_prep.console.errors import RunError
 from beam_prep.storage.gcs import ConflictError
 from beam_prep.storage.mirror import mirror_of
 from tuning.config import SearchConfig
-from tuning.search import bucket_sync as sweep_bucket
+from tuning.search import bucket_sync
 from tuning.search.bucket_sync import fetch_shown, synced_locally
-from tuning.search.roles import HOST, PORT, TUNER_ID
+from tuning.search.roles import HOST, PORT, TUNER_ID, Role, find_role
+
+ALONE = Role("alone", "worker-0")
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +34,8 @@ def config(bucket, **flags) -> SearchConfig:
 
 
 def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, monkeypatch):
-    monkeypatch.setattr(sweep_bucket, "HAND_OVER_S", 0.05)
-    with synced_locally(config(bucket)) as here:
+    monkeypatch.setattr(bucket_sync, "UPLOAD_INTERVAL_S", 0.05)
+    with synced_locally(config(bucket), ALONE) as here:
         folder = mirror_of(f"{bucket.url}/sweep").local
         assert here.output == str(folder)
         (folder / "oracle").mkdir(parents=True)
@@ -55,14 +57,14 @@ def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket):
         (folder / "oracle" / "oracle.json").write_text("4")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), synced_locally(config(bucket)) as here:
+    with pytest.raises(KeyboardInterrupt), synced_locally(config(bucket), ALONE) as here:
         work(Path(here.output))
     assert bucket.files("sweep") == {"oracle/oracle.json": b"4"}
 
 
 def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket):
     names = ("sweep.json", "oracle/oracle.json", "trials/0000/checkpoints/00000001-model.npz", "trials/0000/model.json")
-    with synced_locally(config(bucket)):
+    with synced_locally(config(bucket), ALONE):
         folder = mirror_of(f"{bucket.url}/sweep").local
         for name in reversed(("trials.csv", *names)):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -76,7 +78,7 @@ def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket):
 
 
 def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
-    monkeypatch.setattr(sweep_bucket, "HAND_OVER_S", 0.05)
+    monkeypatch.setattr(bucket_sync, "UPLOAD_INTERVAL_S", 0.05)
     asked = threading.Event()
 
     def work(folder: Path) -> None:
@@ -87,7 +89,7 @@ def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
 
     before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
-        with pytest.raises(ConflictError), synced_locally(config(bucket)) as here:
+        with pytest.raises(ConflictError), synced_locally(config(bucket), ALONE) as here:
             work(Path(here.output))
     finally:
         signal.signal(signal.SIGTERM, before)
@@ -97,7 +99,10 @@ def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
 def test_chief_and_workers_need_a_folder_that_they_share(bucket, monkeypatch):
     variables = {TUNER_ID: "chief", HOST: "localhost", PORT: "1"}
     for flags in ({"role": "chief", "oracle": "localhost:1"}, {}):
-        with pytest.raises(Exception, match="expected a shared folder"), synced_locally(config(bucket, **flags)):
+        with (
+            pytest.raises(Exception, match="expected a shared folder"),
+            synced_locally(search := config(bucket, **flags), find_role(search)),
+        ):
             pass
         for name, value in variables.items():
             monkeypatch.setenv(name, value)
@@ -113,7 +118,9 @@ def test_only_what_is_shown_is_fetched(bucket):
 @pytest.mark.slow
 def test_a_killed_search_goes_on_from_the_bucket_alone(bucket, dataset, command, tmp_path, monkeypatch):
     flags = ("--algorithm", "grid", *SMALL, "--epochs", 6)
-    program = "from tuning import cli; from tuning.search import bucket_sync; bucket_sync.HAND_OVER_S = 0.2; cli.main()"
+    program = (
+        "from tuning import cli; from tuning.search import bucket_sync; bucket_sync.UPLOAD_INTERVAL_S = 0.2; cli.main()"
+    )
     search = [sys.executable, "-c", program, "search", "--data", str(dataset)]
     search += ["--output", f"{bucket.url}/sweep", *map(str, flags)]
     killed = subprocess.Popen(search)

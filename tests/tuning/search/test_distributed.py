@@ -9,7 +9,7 @@ from search_processes import free_port, losses, start, trainers_of, trials_of, v
 
 from tuning.config import SearchConfig
 from tuning.search.algorithms import make_oracle
-from tuning.trials.sweep_job import Job
+from tuning.trials.sweep_job import SweepJob
 
 FLAGS = {"image_size": ("32",), "batch_size": ("8", "16"), "learning_rate": ("1e-4:1e-2",)}
 TRAIN = ("--epochs", "12", "--checkpoint_every_steps", "3")
@@ -24,8 +24,7 @@ def arguments(port: int) -> list:
 def expected_values(dataset: Path, folder: Path) -> dict[str, dict]:
     """What the seed alone says that the trials are."""
     config = SearchConfig(data=(str(dataset),), output=str(folder), max_trials=TRIALS, **FLAGS)
-    oracle = make_oracle(Job.of(config, TRAIN))
-    oracle._set_project_dir(str(folder), "oracle")
+    oracle = make_oracle(SweepJob.of(config, TRAIN))
     (folder / "oracle").mkdir(parents=True)
     drawn = [oracle.create_trial(f"worker-{index}") for index in range(TRIALS)]
     return {trial.trial_id: trial.hyperparameters.values for trial in drawn}
@@ -80,7 +79,7 @@ def test_a_chief_ends_without_workers_and_workers_without_a_chief(dataset, tmp_p
     sweep, port = tmp_path / "sweep", free_port()
     chief = start(sweep, dataset, *arguments(port), "--role", "chief", "--worker_timeout_s", 3)
     assert chief.wait(200) == 1
-    assert "no worker gave a sign of life for 3 s" in sweep.with_suffix(".log").read_text().splitlines()[-1]
+    assert "no worker sent a heartbeat for 3 s" in sweep.with_suffix(".log").read_text().splitlines()[-1]
     names = {
         "KERASTUNER_TUNER_ID": "worker-0",
         "KERASTUNER_ORACLE_IP": "127.0.0.1",

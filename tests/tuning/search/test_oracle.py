@@ -13,9 +13,8 @@ from tuning.search.oracle import SweepOracle
 RATES = {"learning_rate": ("1e-5:1e-2",)}
 
 
-def oracle(folder, *, is_new_owner: bool = False, train=None, **flags) -> SweepOracle:
-    made = make_oracle(make_job(train=train, **flags), is_new_owner=is_new_owner)
-    made._set_project_dir(str(folder), "oracle")
+def oracle(folder, *, expire_leases: bool = False, train=None, **flags) -> SweepOracle:
+    made = make_oracle(make_job(train=train, output=str(folder), **flags), expire_leases=expire_leases)
     (folder / "oracle").mkdir(exist_ok=True)
     made.reload()
     return made
@@ -142,7 +141,7 @@ def test_a_worker_that_comes_back_gets_its_own_trial_and_the_trial_of_a_dead_one
     mine, other = made.create_trial("worker-0"), made.create_trial("worker-1")
     clock[0] += 50
     assert made.create_trial("worker-0") is mine
-    made.seen("worker-0")
+    made.renew_lease("worker-0")
     assert made.create_trial("worker-2").status == TrialStatus.IDLE, "there may be work if one dies"
     clock[0] += 50  # nothing of worker-1 for 100 s
     assert made.create_trial("worker-2") is other
@@ -153,13 +152,13 @@ def test_a_worker_that_comes_back_gets_its_own_trial_and_the_trial_of_a_dead_one
     finish(made, mine, None)
     assert [made.create_trial(f"worker-{index}").status for index in range(3)] == [TrialStatus.STOPPED] * 3
     assert not made.tuner_ids
-    assert made.is_over
+    assert made.is_exhausted
 
 
 def test_who_goes_on_alone_need_not_wait_for_workers_that_are_gone(tmp_path):
     trial = oracle(tmp_path).create_trial("worker-7")
     assert oracle(tmp_path).create_trial("worker-0").trial_id == "0001"
-    assert oracle(tmp_path, is_new_owner=True).create_trial("worker-1").trial_id == trial.trial_id
+    assert oracle(tmp_path, expire_leases=True).create_trial("worker-1").trial_id == trial.trial_id
 
 
 def test_hours_end_a_search_and_more_of_them_go_on_with_it(tmp_path, monkeypatch):

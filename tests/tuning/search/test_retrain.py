@@ -8,7 +8,7 @@ from search_processes import trials_of
 from beam_prep.console.errors import UsageError
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep
-from tuning.search.retrain import final_configs
+from tuning.search.retrain import retrain_configs
 
 FLAGS = (
     "--image_size",
@@ -67,19 +67,21 @@ def test_what_was_best_before_is_not_taken_for_what_is_best_now(sweep, dataset, 
         result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--retrain_best")
     finally:
         path.write_text(saved)
-    assert (result.returncode, "holds a run of what was best before" in result.stderr) == (1, True), result.stderr
+    assert (result.returncode, "holds a run of an earlier best configuration" in result.stderr) == (1, True), (
+        result.stderr
+    )
 
 
 @pytest.mark.slow
 def test_seeds_are_those_from_the_seed_of_the_search_on(sweep):
     config = SearchConfig(data=("D",), output=str(sweep), retrain_seeds=3)
     best = read_sweep(sweep).best
-    configs = final_configs(config, best)
+    configs = retrain_configs(config, best)
     assert {name: each.seed for name, each in configs.items()} == {f"seed-{seed}": seed for seed in range(3)}
     assert all(each.evaluate_test and not each.train_on_val for each in configs.values())
     assert len(trials_of(sweep)) == 2
 
 
 def test_both_kinds_at_once_are_refused():
-    with pytest.raises(UsageError, match="both look at test"):
+    with pytest.raises(UsageError, match="both evaluate on test"):
         SearchConfig(data=("D",), output="S", retrain_best=True, retrain_seeds=2)

@@ -125,7 +125,7 @@ def test_two_searches_do_not_share_a_folder(sweep, dataset_broken_at_96, command
         (("--batch_size", "500"), "--batch_size is 500, more than the 53 training images"),
         (("--zoom", "2"), "--zoom is 2.0; expected less than 1"),
         (("--image_size", "64"), "image size 64 px is not in the dataset"),
-        (("--train_on_val",), "--train_on_val is nothing that a trial takes"),
+        (("--train_on_val",), "--train_on_val can't be set for the trials of a search"),
         (("--nonsense", "1"), "unknown option"),
         (("--arch", "vgg19", "--batch_size", "8", "--learning_rate", "11"), "--learning_rate is 11.0"),
     ],

@@ -6,8 +6,8 @@ import pytest
 from searches import make_job
 
 from trainer.config.train import TrainConfig
-from tuning.search.estimate import describe
-from tuning.search.warm_up import WarmUp, warm_up
+from tuning.search.estimate import describe_plan
+from tuning.search.warm_up import WarmUpTimes, warm_up
 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(4, marks=pytest.mark.slow), 48])  # 13 steps an epoch, or one
@@ -29,13 +29,13 @@ def test_what_can_not_be_trained_is_not_timed(tmp_path):
 
 def test_the_plan_scales_the_time_by_pixels_and_epochs():
     job = make_job(image_size=("64", "128"), batch_size=("16",), train={"epochs": 10})
-    measured = WarmUp(image_size=64, start_s=10, train_s=20, val_s=4, weights_bytes=8_000_000, num_steps=16)
-    lines = dict(line.split(":", 1) for line in describe(job, 4, measured))
+    measured = WarmUpTimes(image_size=64, start_s=10, train_s=20, val_s=4, weights_bytes=8_000_000, num_steps=16)
+    lines = dict(line.split(":", 1) for line in describe_plan(job, 4, measured))
     # 10 s, and 10 epochs of 24 s at 64 px: (1 + 4) / 2 times as much on average.
     assert lines["time"].strip() == "about 10 min a trial at most, 41 min of one worker in all (by 16 steps at 64 px)"
     assert lines["disk"].strip().startswith("about 10 MB a trial, 0.0 GB in all; ")
 
 
 def test_without_a_measurement_the_plan_says_when_the_estimate_comes():
-    (line,) = [line for line in describe(make_job(), 4) if line.startswith("time, disk")]
+    (line,) = [line for line in describe_plan(make_job(), 4) if line.startswith("time, disk")]
     assert "from the first trial when it ends" in line

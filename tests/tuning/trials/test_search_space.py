@@ -5,13 +5,13 @@ from searches import make_job
 
 from beam_prep.console.errors import UsageError
 from tuning.config import SearchConfig
-from tuning.trials.search_space import Choice, Range, resolve
+from tuning.trials.search_space import Choice, Range, resolve_space
 
 SIZES = (64, 90, 128)
 
 
 def space(arch: str = "baseline_cnn", equalizations: tuple[str, ...] = ("hist",), **flags):
-    return resolve(SearchConfig(data=("D",), output="S", **flags), arch, SIZES, equalizations)
+    return resolve_space(SearchConfig(data=("D",), output="S", **flags), arch, SIZES, equalizations)
 
 
 def test_without_a_word_sizes_of_the_dataset_and_batches_are_searched():
@@ -47,13 +47,13 @@ def test_a_yaml_file_says_the_same_and_the_command_line_wins(tmp_path):
     ("flags", "said"),
     [
         ({"image_size": ("big",)}, "--image_size big: expected whole numbers"),
-        ({"image_size": ("64:128",)}, "--image_size 64:128: takes values, no range"),
+        ({"image_size": ("64:128",)}, "--image_size 64:128: expected values, found a range"),
         ({"batch_size": ("16", "16")}, "expected values that differ"),
         ({"learning_rate": ("1e-2:1e-5",)}, "LOW less than HIGH"),
         ({"learning_rate": ("0:1e-2",)}, "above 0"),
         ({"learning_rate": ("1e-5:1e-3", "1e-2")}, "or one range such as 1e-5:1e-2"),
-        ({"learning_rate": ("1e-5:1e-2",), "algorithm": "grid"}, "has no end of them; give values"),
-        ({"unfreeze_layers": ("5",)}, "of vgg19, inception_resnet_v2 only; found --arch baseline_cnn"),
+        ({"learning_rate": ("1e-5:1e-2",), "algorithm": "grid"}, "which a range has no end of"),
+        ({"unfreeze_layers": ("5",)}, "applies to vgg19, inception_resnet_v2 only; found --arch baseline_cnn"),
         ({"space": "absent.yaml"}, "--space absent.yaml: No such file"),
     ],
 )
@@ -74,9 +74,9 @@ def test_a_wrong_yaml_file_is_refused(tmp_path, text, said):
 
 def test_what_can_not_be_trained_is_known_beforehand():
     job = make_job(train={"arch": "inception_resnet_v2", "num_replicas": 4}, batch_size=("18", "32", "300"))
-    assert [values["batch_size"] for values in job.possible] == [32] * 6
-    assert {values["image_size"] for values in job.possible} == {90, 128}
-    reasons = {reason: len(bad) for reason, bad in job.impossible.items()}
+    assert [values["batch_size"] for values in job.trainable] == [32] * 6
+    assert {values["image_size"] for values in job.trainable} == {90, 128}
+    reasons = {reason: len(bad) for reason, bad in job.untrainable.items()}
     assert reasons["--image_size is 64; inception_resnet_v2 needs at least 75 px"] == 9
     assert reasons["--batch_size is 18, which 4 replicas do not divide; try 16"] == 6
     assert reasons["--batch_size is 300, more than the 200 training images"] == 6

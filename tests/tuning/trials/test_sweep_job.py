@@ -8,11 +8,11 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.pipeline.local_job import prepare
 from tuning.config import SearchConfig
-from tuning.trials.sweep_job import Job
+from tuning.trials.sweep_job import SweepJob
 
 
-def job(*data: Path, train: tuple[str, ...] = (), **flags) -> Job:
-    return Job.of(SearchConfig(data=tuple(map(str, data)), output="S", **{"batch_size": ("8",), **flags}), train)
+def job(*data: Path, train: tuple[str, ...] = (), **flags) -> SweepJob:
+    return SweepJob.of(SearchConfig(data=tuple(map(str, data)), output="S", **{"batch_size": ("8",), **flags}), train)
 
 
 @pytest.fixture(scope="module")
@@ -33,13 +33,13 @@ def test_several_datasets_are_an_equalization_to_choose(dataset, clahe):
 
 
 def test_datasets_that_are_no_choice_are_refused(dataset, clahe, phantoms, tmp_path):
-    with pytest.raises(UsageError, match="has the equalization hist as"):
+    with pytest.raises(UsageError, match="has the equalization hist, as"):
         job(dataset, dataset)
     other = tmp_path / "other"
     prepare(
         PrepConfig(input=str(phantoms), output=str(other), image_sizes=(32,), equalization="none", val_fraction=0.5)
     )
-    with pytest.raises(UsageError, match="not of the same images: train holds"):
+    with pytest.raises(UsageError, match="expected datasets of the same images; train holds"):
         job(dataset, other)
     with pytest.raises(UsageError, match="image size 64 px is not in the dataset"):
         job(dataset, clahe, image_size=("64",))
@@ -70,5 +70,5 @@ def test_a_preset_is_fixed_but_for_what_is_named(dataset):
 
 @pytest.mark.parametrize("flag", ["--train_on_val", "--no_evaluate_test", "--keep_checkpoint"])
 def test_what_a_search_sets_itself_is_refused(dataset, flag):
-    with pytest.raises(UsageError, match="is nothing that a trial takes"):
+    with pytest.raises(UsageError, match="can't be set for the trials of a search"):
         job(dataset, train=(flag,))

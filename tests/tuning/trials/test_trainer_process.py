@@ -63,7 +63,7 @@ def test_a_training_that_is_killed_has_a_reason_too(dataset, tmp_path, number, s
     def kill(pid: int) -> None:
         threading.Timer(0.5, os.kill, (pid, number)).start()
 
-    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ, started=kill)
+    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ, on_start=kill)
     assert attempt.exit_code == -number
     assert said in attempt.reason
     assert not attempt.was_stopped
@@ -73,7 +73,7 @@ def test_a_training_that_is_asked_to_stop_has_not_failed(dataset, tmp_path):
     def stop(pid: int) -> None:
         threading.Timer(0.5, os.kill, (pid, signal.SIGTERM)).start()
 
-    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ, started=stop)
+    attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ, on_start=stop)
     assert (attempt.was_stopped, attempt.reason) == (True, None)
 
 
