@@ -24,10 +24,10 @@ def synthesize(config: SynthesizeConfig) -> None:
 
     from beam_prep.sources import synthetic
     from beam_prep.storage.mirror import mirror_of
+    from beam_prep.storage.output_folder import check_output
 
     output = to_path(config.output)
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise UsageError(f"--output {output}: expected an empty or absent folder; name another one")
+    check_output(output)
     try:
         home = mirror_of(config.output)
         counts = synthetic.synthesize(

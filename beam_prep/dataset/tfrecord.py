@@ -111,15 +111,6 @@ def scan_frames(path: str | ReadablePath) -> Iterator[bytes | BrokenRecord]:
             index += 1
 
 
-def file_sha256(path: str | ReadablePath) -> str:
-    """SHA-256 (hex) of a file's bytes."""
-    digest = hashlib.sha256()
-    with to_readable(path).open("rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
 def write_shard(dataset: str | AnyPath, relative_path: str, frames: Iterable[bytes]) -> Shard:
     """Writes framed records to a shard, which is there when it is whole; a worker may do so twice, even at once.
 

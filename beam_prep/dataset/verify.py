@@ -9,9 +9,10 @@ from pathlib import Path
 
 from beam_prep.dataset.example_proto import from_example
 from beam_prep.dataset.manifest import Manifest, Shard
-from beam_prep.dataset.tfrecord import file_sha256, read_frames
+from beam_prep.dataset.tfrecord import read_frames
 from beam_prep.storage.mirror import local_copy
 from beam_prep.storage.paths import AnyPath, list_files
+from beam_prep.storage.transfer import file_sha256
 
 
 def find_differences(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:

@@ -20,7 +20,7 @@ from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import Submitted, complete, is_dataflow
 from beam_prep.pipeline.resume import sort_out
 from beam_prep.pipeline.runners import make_pipeline, pipeline_options
-from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_output, open_output
+from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_dataset_output, open_output
 from beam_prep.planning.plan import TEST_SET_TWICE
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.storage.locks import exclusive
@@ -60,7 +60,7 @@ def prepare(
         complete(options, config)
     elif not config.wait:
         raise UsageError("--no_wait: only a job on Dataflow goes on by itself; add --runner DataflowRunner")
-    check_output(place, overwrite=config.overwrite)
+    check_dataset_output(place, overwrite=config.overwrite)
     salt = _read_salt(config.salt_file)
     if elsewhere:
         return submit(make_pipeline(options), config, salt=salt, software=software_versions(), submitted=submitted)

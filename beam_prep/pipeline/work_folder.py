@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 from collections.abc import Iterable, Mapping, Set
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,8 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
 from beam_prep.storage.atomic import write_text
-from beam_prep.storage.paths import AnyPath, list_files, remove_files, to_path
+from beam_prep.storage.output_folder import check_output, translate_errors
+from beam_prep.storage.paths import AnyPath, list_files, remove_files, remove_folder, remove_if_empty, to_path
 
 WORK_NAME = "_work"
 JOB_NAME = "job.json"
@@ -68,23 +68,14 @@ class WorkFolder:
 
     def remove(self) -> None:
         """Deletes the folder."""
-        place = to_path(self.path)
-        if isinstance(place, Path):
-            shutil.rmtree(place)
-        else:
-            remove_files(place / found.name for found in place.files())
+        remove_folder(to_path(self.path))
 
 
-def check_output(folder: AnyPath, *, overwrite: bool) -> None:
+def check_dataset_output(folder: str | AnyPath, *, overwrite: bool) -> None:
     """Raises a `UsageError` if a folder holds a dataset and `overwrite` is off, or anything else than one."""
-    names = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    names = check_output(folder, "dataset", (MANIFEST_NAME, WORK_NAME))
     if MANIFEST_NAME in names and not overwrite:
         raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
-    if names and not names & {MANIFEST_NAME, WORK_NAME}:
-        raise UsageError(
-            f"--output {folder}: expected an empty or absent folder, found {len(names)} entries "
-            f"that are no dataset (such as {min(names)}); name another folder"
-        )
 
 
 def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:
@@ -100,8 +91,8 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
     """
     folder = Path(dataset)
     work = WorkFolder(str(folder / WORK_NAME))
-    try:
-        check_output(folder, overwrite=overwrite)
+    check_dataset_output(folder, overwrite=overwrite)
+    with translate_errors(folder):
         # The manifest goes first: from here on the folder is no dataset until the new one is whole.
         for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
@@ -114,8 +105,6 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
         for name in ("problem.txt", "progress"):
             Path(work.path, name).unlink(missing_ok=True)
         write_text(Path(work.path, JOB_NAME), json.dumps(job))
-    except OSError as error:
-        raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
     return work
 
 
@@ -125,10 +114,10 @@ def open_bucket(output: str, *, overwrite: bool) -> WorkFolder:
     Its listing (see `WorkFolder.listing`) stays, anything else goes: there is no lock, and nothing is gone on with.
 
     Raises:
-        UsageError: see `check_output`.
+        UsageError: see `check_dataset_output`.
     """
     place, work = to_path(output), WorkFolder(f"{to_path(output)}/{WORK_NAME}")
-    check_output(place, overwrite=overwrite)
+    check_dataset_output(place, overwrite=overwrite)
     # While there is a job, the folder is an unfinished dataset; the manifest of an old one goes first.
     write_text(place / WORK_NAME / JOB_NAME, "")
     (place / MANIFEST_NAME).unlink(missing_ok=True)
@@ -151,11 +140,8 @@ def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
     remove_files(
         place / found.name for found in list_files(place) if found.name.startswith("size-") and found.name not in paths
     )
-    if not isinstance(place, Path):
-        return
-    for folder in place.glob("size-*"):
-        with suppress(OSError):  # not empty
-            folder.rmdir()
+    for folder in (entry for entry in place.iterdir() if entry.name.startswith("size-")):
+        remove_if_empty(folder)
 
 
 def write_json_lines(path: AnyPath, rows: Iterable[Mapping[str, Any]]) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.sources.unzip import unpack, unpacked_bytes
 from beam_prep.storage.locks import exclusive
+from beam_prep.storage.output_folder import check_output
 
 if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
@@ -43,8 +44,7 @@ def download(dataset: str, output: str) -> int:
         known = ", ".join(DATASETS)
         raise UsageError(f"--dataset {dataset}: expected one of {known}, or OWNER/NAME as Kaggle writes it")
     folder = Path(output)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--output {folder}: expected an empty or absent folder; name another one")
+    check_output(folder)
     partial = folder.with_name(f"{folder.name}.partial")
     with exclusive(partial):
         archive = _fetch(full_name, partial)

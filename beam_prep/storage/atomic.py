@@ -28,6 +28,7 @@ def open_atomic(target: AnyPath) -> Iterator[IO[bytes]]:
         with target.writing() as file:
             yield file
         return
+    target.parent.mkdir(parents=True, exist_ok=True)
     with replacing(target) as temporary, open(temporary, "wb") as file:
         yield file
 
@@ -47,7 +48,6 @@ def replacing(target: Path) -> Iterator[Path]:
     """
     # Who runs this twice at once (a retry, a backup task) writes two temporary files. Keras looks at the suffix.
     temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}-{target.name}")
-    target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield temporary
         move_into_place(temporary, target)

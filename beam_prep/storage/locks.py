@@ -1,43 +1,73 @@
-"""One job at a time in an output folder. Standard library only."""
+"""Locks between processes, which end with the process that holds them, however that ends. Standard library only."""
 
 from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from beam_prep.console.errors import RunError, UsageError
+from beam_prep.console.errors import CxrflowError, RunError
+from beam_prep.storage.output_folder import translate_errors
+from beam_prep.storage.paths import remove_if_empty
+
+POLL_S = 0.2
+
+
+@contextmanager
+def locked(path: Path, busy: CxrflowError | None = None, *, timeout_s: float = 0.0) -> Iterator[int]:
+    """Holds an exclusive lock for as long as the block runs, and for as long as a child lives that got its descriptor.
+
+    On a file system without locks nobody is kept out.
+
+    Args:
+        path: a folder, or a file in a folder that exists; the file is made if need be.
+        busy: the error to raise if another process holds the lock; None waits for ever.
+        timeout_s: how long to wait before `busy` is raised.
+
+    Returns:
+        The file descriptor of the lock.
+    """
+    descriptor = os.open(path, os.O_RDONLY if path.is_dir() else os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        give_up = time.monotonic() + timeout_s
+        while not _take(descriptor):
+            if busy is not None and time.monotonic() >= give_up:
+                raise busy
+            time.sleep(POLL_S)
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 @contextmanager
 def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other jobs out of an output folder, which is made if need be, for as long as the block runs.
 
-    The lock goes with the process, however that ends. A folder that was made and got no content is removed.
+    A folder that was made here and got no content is removed again.
 
     Raises:
         UsageError: the folder can't be made.
-        RunError: another job has it.
+        RunError: another job writes to the folder.
     """
     folder = Path(output)
-    is_new = not folder.exists()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(folder, os.O_RDONLY)
-    except OSError as error:
-        raise UsageError(f"--output {folder}: can't be written: {error.strerror}") from None
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RunError(f"--output {folder}: another job is writing to it; wait for it, or name another") from None
-        except OSError:  # a file system without locks
-            pass
+    busy = RunError(f"--output {folder}: another job is writing to it; wait for it, or name another")
+    with ExitStack() as stack:
+        if not folder.exists():
+            stack.callback(remove_if_empty, folder)
+        with translate_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(locked(folder, busy))
         yield
-    finally:
-        os.close(descriptor)
-        if is_new:
-            with suppress(OSError):  # not empty
-                folder.rmdir()
+
+
+def _take(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

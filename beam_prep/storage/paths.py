@@ -10,6 +10,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias, TypeGuard
 
@@ -121,3 +122,10 @@ def remove_folder(folder: AnyPath) -> None:
         shutil.rmtree(folder)
     else:
         remove_files(folder / file.name for file in folder.files())
+
+
+def remove_if_empty(folder: AnyPath) -> None:
+    """Deletes a folder of this machine that has nothing in it; one in a bucket ends with its last object anyway."""
+    if isinstance(folder, Path):
+        with suppress(OSError):
+            folder.rmdir()

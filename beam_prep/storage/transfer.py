@@ -118,7 +118,7 @@ def crc32c(file: Path) -> str:
     return base64.b64encode(value.to_bytes(4, "big")).decode()
 
 
-def sha256(file: str | ReadablePath) -> str:
+def file_sha256(file: str | ReadablePath) -> str:
     """Returns the SHA-256 (hex) of a file's bytes."""
     digest = hashlib.sha256()
     for block in _blocks(to_readable(file)):

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest, Shard
-from beam_prep.dataset.tfrecord import file_sha256, frame, scan_frames, write_shard
+from beam_prep.dataset.tfrecord import frame, scan_frames, write_shard
+from beam_prep.storage.atomic import move_into_place
+from beam_prep.storage.locks import locked
 from beam_prep.storage.mirror import default_cache_dir
 from beam_prep.storage.paths import NUM_TRANSFERS, list_files, to_readable
-from beam_prep.storage.transfer import download
+from beam_prep.storage.transfer import download, file_sha256
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource, first_broken
@@ -105,7 +106,9 @@ def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, Spli
     wanted = list(_wanted(sources, manifest))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with _alone(folder):
+        with locked(folder):
+            for half in folder.glob("size-*/.*"):  # left half made by a job that was killed
+                half.unlink()
             missing = [(place, shard) for place, shard in wanted if not (folder / shard.path).exists()]
             chosen = _chosen(missing, stage)
             needed, free = sum(shard.size_bytes for _, shard in chosen), shutil.disk_usage(folder).free
@@ -162,27 +165,11 @@ def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) ->
                 download([(to_readable(place), half) for (place, _), half in zip(some, halves, strict=True)])
                 for (_, shard), half, copy in zip(some, halves, copies, strict=True):
                     if file_sha256(half) == shard.sha256:
-                        with open(half, "rb") as file:
-                            os.fsync(file.fileno())
-                        os.replace(half, copy)
+                        move_into_place(half, copy)
             finally:
                 for half in halves:
                     half.unlink(missing_ok=True)
             bar.update(len(some))
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Waits for other jobs that make copies in a folder, and clears what killed ones left half made."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-        for half in folder.glob("size-*/.*"):
-            half.unlink()
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _leave_out_broken(source: SplitSource, split: str, folder: str) -> SplitSource:

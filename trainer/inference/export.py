@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
@@ -11,6 +10,8 @@ import keras
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
+from beam_prep.storage.atomic import replacing
+from beam_prep.storage.output_folder import translate_errors
 from trainer.inference.preprocessing_graph import model_input
 from trainer.models import logits_of
 from trainer.run.model_card import ModelCard
@@ -71,8 +72,7 @@ def export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) 
     Raises:
         RunError: it can't be written.
     """
-    temporary = output.with_name(f".{output.name}.{os.getpid()}")
-    try:
+    with translate_errors(output, kind=RunError), replacing(output) as temporary:
         temporary.mkdir(parents=True)
         described = temporary / CARD_NAME
         described.write_text(json.dumps(card.for_export(), indent=2) + "\n", encoding="utf-8")
@@ -80,15 +80,3 @@ def export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) 
         served = ServedModel(model, card, described)
         signatures = {"serving_default": served.serve, "metadata": served.metadata}
         tf.saved_model.save(served, str(temporary / "saved_model"), signatures=signatures)
-        _sync(temporary)
-        os.replace(temporary, output)
-    except OSError as error:
-        raise RunError(f"--output {output}: can't be written: {error.strerror or error}") from None
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _sync(folder: Path) -> None:
-    for path in (path for path in folder.rglob("*") if path.is_file()):
-        with open(path, "rb") as file:
-            os.fsync(file.fileno())

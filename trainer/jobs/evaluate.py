@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.storage.output_folder import check_output
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import EvaluateConfig
 from trainer.config.quiet_start import quiet_start
@@ -69,14 +70,10 @@ def check_ensemble_output(folder: RunFolder, config: EvaluateConfig, cards: list
             f"--run: expected runs of one fold, found {', '.join(sorted(folds))}; what one of them validates on, "
             "another has learnt from"
         )
-    place = to_path(config.output or "")
-    if not place.exists() or (place.is_dir() and not any(place.iterdir())):
+    if not check_output(config.output or "", "evaluation", ("model.json",)):
         return None
-    try:
-        known = ModelCard.read(folder)
-    except UsageError:
-        known = None
-    if known is None or (known.members, known.tta) != (_members(config, cards), config.tta):
+    known = ModelCard.read(folder)
+    if (known.members, known.tta) != (_members(config, cards), config.tta):
         raise UsageError(
             f"--output {folder}: expected an empty or absent folder, or an earlier evaluation of the same runs, "
             "found something else; name another folder"

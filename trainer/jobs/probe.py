@@ -26,7 +26,7 @@ from trainer.data.folds import FoldSplits
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.run.folder import MODEL_FILES, RunFolder, check_output, open_output, written
+from trainer.run.folder import MODEL_FILES, RunFolder, check_run_output, open_output, written
 from trainer.run.identity import job_of
 from trainer.run.model_card import ModelCard, OperatingPoint
 
@@ -62,7 +62,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(asdict(config), manifest.fingerprint)
     with exclusive(RunFolder.at(config.output).path):
-        check_output(config.output, job, overwrite=config.overwrite)
+        check_run_output(config.output, job, overwrite=config.overwrite)
         sources = copied_to(config.stage_dir, sources, manifest)
         started = time.monotonic()
         with quiet_start():

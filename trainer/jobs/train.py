@@ -16,7 +16,7 @@ from trainer.data.checks import (
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.run.continuation import check_continuation
-from trainer.run.folder import RunFolder, check_output
+from trainer.run.folder import RunFolder, check_run_output
 from trainer.run.identity import job_of
 
 
@@ -44,7 +44,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         check_trainable(manifest.splits, config.batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
     with _sole_writer(config.output, cluster):
-        check_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+        check_run_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
         with staged(config, manifest, sources, cluster) as staged_sources:
             with quiet_start():

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.mirror import mirror_of
+from beam_prep.storage.output_folder import check_output
 from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
 from trainer.config.quiet_start import quiet_start
-from trainer.run.folder import MODEL_FILES, RunFolder, check_empty
+from trainer.run.folder import MODEL_FILES, RunFolder
 from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ def explain(config: ExplainConfig) -> list[Explained]:
     run = RunFolder.at(config.run).fetch(*MODEL_FILES)
     card = ModelCard.read(run)
     paths = find_files(config.files)
-    output = check_empty(config.output)
+    check_output(config.output)
+    output = mirror_of(config.output).local
     with quiet_start():
         from trainer import models
         from trainer.report.saliency_pages import explain_files
@@ -79,7 +81,8 @@ def export(config: ExportConfig) -> Path:
             f"--run {config.run}: its images went through {card.equalization}, of which there is no TensorFlow "
             f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
         )
-    output = check_empty(config.output)
+    check_output(config.output)
+    output = mirror_of(config.output).local
     with quiet_start():
         from trainer import models
         from trainer.inference.export import export as write

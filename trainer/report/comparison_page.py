@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beam_prep.console.errors import UsageError
 from beam_prep.pages.page import render, write_page
+from beam_prep.storage.output_folder import translate_errors
 from beam_prep.storage.paths import AnyPath
 from trainer.evaluation.bootstrap import PAIRED_SAMPLES, Difference
 from trainer.evaluation.predictions import Predictions
@@ -72,8 +72,6 @@ def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> Any
         roc=roc_of_runs([(run.name, run.predictions, run.numbers) for run in runs]),
         curves=curves_of_runs([(run.name, read_history(run.path)) for run in runs]),
     )
-    try:
+    with translate_errors(path):
         write_page(path, html)
-    except OSError as error:
-        raise UsageError(f"--output {path}: can't be written: {error.strerror}") from None
     return path

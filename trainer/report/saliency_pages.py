@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,8 @@ from beam_prep.console.errors import RunError
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.equalize import equalize
 from beam_prep.pages.page import image_uri, render, write_page
+from beam_prep.storage.atomic import open_atomic
+from beam_prep.storage.output_folder import translate_errors
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
@@ -77,7 +78,7 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
     predictor = Predictor(model, tf.distribute.get_strategy())
     names = picture_names(paths)
     read = partial(_read, card=card)
-    try:
+    with translate_errors(output, kind=RunError):
         output.mkdir(parents=True, exist_ok=True)
         with progress_bar("explain", len(paths), unit="images") as bar:
             for batch in read_batches(paths, read, BATCH_SIZE):
@@ -96,8 +97,6 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
                     done.append(Explained(filename, picture, calibrated, label))
                 bar.update(len(batch))
         _write_index(output, done, card)
-    except OSError as error:
-        raise RunError(f"--output {output}: can't be written: {error.strerror or error}") from None
     return done
 
 
@@ -125,9 +124,8 @@ def _read(path: str, card: ModelCard) -> Readable:
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    Image.fromarray(pixels).save(temporary, "PNG")
-    os.replace(temporary, path)
+    with open_atomic(path) as file:
+        Image.fromarray(pixels).save(file, "PNG")
 
 
 def _write_index(output: Path, explained: Sequence[Explained], card: ModelCard) -> None:

@@ -8,6 +8,7 @@ import shutil
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.atomic import replacing
 from trainer.config.train import TrainConfig
 from trainer.run.folder import RunFolder
 from trainer.run.identity import differences, job_of
@@ -54,13 +55,11 @@ def link_checkpoint(config: TrainConfig) -> None:
     last = RunFolder.at(config.continue_from).last
     # Arrays first: a checkpoint is there when its JSON is.
     for path in (*sorted(last.glob("0*.npz")), *sorted(last.glob("0*.json"))):
-        temporary = target / f".{path.name}"
-        temporary.unlink(missing_ok=True)
-        try:
-            os.link(path, temporary)  # a checkpoint never changes, so it may have two names
-        except OSError:
-            shutil.copyfile(path, temporary)
-        os.replace(temporary, target / path.name)
+        with replacing(target / path.name) as temporary:
+            try:
+                os.link(path, temporary)  # a checkpoint never changes, so it may have two names
+            except OSError:
+                shutil.copyfile(path, temporary)
 
 
 def _job_of(run: str) -> dict[str, Any]:

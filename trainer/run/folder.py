@@ -19,7 +19,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 from beam_prep.console.errors import RunError, UsageError
+from beam_prep.storage.atomic import replacing
 from beam_prep.storage.mirror import mirror_of
+from beam_prep.storage.output_folder import check_output, translate_errors
 from beam_prep.storage.paths import to_path
 from trainer.run.identity import differences
 
@@ -41,7 +43,7 @@ MODEL_FILES = ("model.keras", "model.json")
 RESULT_FILES = ("*.json", "*.csv", "report.html", "evaluations/")
 """The files that hold the results of a run."""
 
-Found = Literal["nothing", "unfinished run", "run to replace"]
+OutputState = Literal["nothing", "unfinished run", "run to replace"]
 """What is in an output folder, once it is clear that it may be written."""
 
 
@@ -149,10 +151,8 @@ class RunFolder:
 
     def _write(self, name: str, text: str) -> None:
         path = self.path / name
-        with written(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
+        with written(path) as temporary:
+            temporary.write_text(text, encoding="utf-8")
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
@@ -176,16 +176,13 @@ def written(path: Path) -> Iterator[Path]:
     Raises:
         RunError: it can't be written; what was there before is untouched.
     """
-    temporary = path.with_name(f".{os.getpid()}-{path.name}")
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            yield temporary
     except OSError as error:
         raise RunError(
             f"{path}: can't be written: {error.strerror or error}; the same command goes on from here"
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def upload_rank(name: str) -> int:
@@ -199,7 +196,7 @@ def upload_rank(name: str) -> int:
     return 2 if names_others else 1
 
 
-def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found:
+def check_run_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> OutputState:
     """Looks at what is in the run folder.
 
     Args:
@@ -211,25 +208,17 @@ def check_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> Found
         UsageError: it holds a finished run, or an unfinished one of another job, and `overwrite` is off; or it holds
             anything else, or can't be read.
     """
-    folder = to_path(path)
-    job_file = folder / "checkpoints" / "job.json"
-    try:
-        names = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-        if names and not names & {"config.json", "checkpoints"}:
-            raise UsageError(
-                f"--output {path}: expected an empty or absent folder, found {len(names)} entries that are no run "
-                f"(such as {min(names)}); name another folder"
-            )
-        if not names or overwrite:
-            return "run to replace" if names else "nothing"
-        if not job_file.exists():
-            if "checkpoints" in names and "metrics.json" not in names:
-                return "nothing"  # killed before its first file
-            raise UsageError(f"--output {path}: holds a run already; name another folder, or add --overwrite")
-        _check_same_job(path, json.loads(job_file.read_bytes()), job)
-        return "unfinished run"
-    except OSError as error:
-        raise UsageError(f"--output {path}: can't be read: {error.strerror}") from None
+    names = check_output(path, "run", ("config.json", "checkpoints"))
+    if not names or overwrite:
+        return "run to replace" if names else "nothing"
+    job_file = to_path(path) / "checkpoints" / "job.json"
+    with translate_errors(path, "read"):
+        if job_file.exists():
+            _check_same_job(path, json.loads(job_file.read_bytes()), job)
+            return "unfinished run"
+    if "checkpoints" in names and "metrics.json" not in names:
+        return "nothing"  # killed before its first file
+    raise UsageError(f"--output {path}: holds a run already; name another folder, or add --overwrite")
 
 
 def _check_same_job(path: str, started: Mapping[str, Any], job: Mapping[str, Any]) -> None:
@@ -244,33 +233,19 @@ def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFol
     """Makes the run folder ready to be written; an unfinished run of the same job stays.
 
     Raises:
-        UsageError: as `check_output`, or the folder can't be written.
+        UsageError: as `check_run_output`, or the folder can't be written.
     """
     folder = RunFolder.at(path)
-    try:
-        if check_output(path, job, overwrite=overwrite) == "run to replace":
+    with translate_errors(path):
+        if check_run_output(path, job, overwrite=overwrite) == "run to replace":
             mirror_of(path).clear(upload_rank)
         folder.fetch("config.json", "history.csv", "checkpoints/", "tensorboard/")
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         if not os.access(folder.path, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    except OSError as error:
-        raise UsageError(f"--output {path}: can't be written: {error.strerror}") from None
     RunFolder(folder.checkpoints).write_json("job", job)
     folder.write_json("config", job["flags"])
     return folder
-
-
-def check_empty(output: str) -> Path:
-    """The folder on this machine that a command is to fill.
-
-    Raises:
-        UsageError: there is something at `output` other than an empty folder.
-    """
-    folder = to_path(output)
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(f"--output {folder}: expected an empty or absent folder; name another one")
-    return mirror_of(output).local
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

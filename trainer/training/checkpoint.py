@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,8 @@ from typing import Any
 import numpy as np
 
 from beam_prep.console.errors import RunError
+from beam_prep.storage.atomic import open_atomic, write_text
+from beam_prep.storage.transfer import file_sha256
 
 KEPT = 2
 FORMAT = 1
@@ -78,7 +79,7 @@ class CheckpointFolder:
             written = {"format": FORMAT, "number": number, "state": dict(state), "arrays": files}
             digest = hashlib.sha256(json.dumps(written).encode()).hexdigest()
             text = json.dumps({"sha256": digest, **written}) + "\n"
-            self._replace(f"{number:08d}.json", lambda file: file.write(text.encode()))
+            write_text(self.path / f"{number:08d}.json", text)
         except OSError as error:
             for name in self.path.glob(".*"):
                 name.unlink()
@@ -133,33 +134,20 @@ class CheckpointFolder:
 
     def _write_arrays(self, name: str, arrays: Arrays) -> dict[str, str]:
         """Returns the entry of the file: its name and digest."""
-        self._replace(name, lambda file: np.savez(file, *arrays))
-        return {"name": name, "sha256": _sha256(self.path / name)}
+        with open_atomic(self.path / name) as file:
+            np.savez(file, *arrays)
+        return {"name": name, "sha256": file_sha256(self.path / name)}
 
     def _read_arrays(self, name: str, sha256: str) -> list[np.ndarray]:
         path = self.path / name
         try:
-            found = _sha256(path)
+            found = file_sha256(path)
         except OSError as error:
             raise BrokenCheckpointError(f"{name}: {error.strerror}") from None
         if found != sha256:
             raise BrokenCheckpointError(f"{name} has another SHA-256 than was written")
         with np.load(path, allow_pickle=False) as file:
             return [file[f"arr_{index}"] for index in range(len(file.files))]
-
-    def _replace(self, name: str, write: Any) -> None:
-        """Writes a file by rename; what it held is on the disk before its name is."""
-        temporary = self.path / f".{name}"
-        with open(temporary, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, self.path / name)
-        folder = os.open(self.path, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
 
     def _keep(self, number: int, files: Mapping[str, Mapping[str, str]]) -> None:
         names = {f"{number:08d}.json", *(file["name"] for file in files.values())}
@@ -168,13 +156,5 @@ class CheckpointFolder:
     def _prune(self) -> None:
         kept = set().union(*self._good.values())
         for path in self.path.iterdir():
-            if re.fullmatch(r"\.?\d{8}(-\w+\.npz|\.json)", path.name) and path.name not in kept:
+            if re.fullmatch(r"(\..+-)?\d{8}(-\w+\.npz|\.json)", path.name) and path.name not in kept:
                 path.unlink()
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb") as file:
-        while block := file.read(2**20):
-            digest.update(block)
-    return digest.hexdigest()

@@ -14,10 +14,9 @@ from trainer.run.folder import RunFolder, read_history
 from trainer.run.identity import WITHOUT_EFFECT
 from trainer.run.model_card import ModelCard
 from tuning.config import SearchConfig
-from tuning.trials.locks import Lock
 from tuning.trials.sweep_folder import SweepFolder
 from tuning.trials.sweep_job import SweepJob
-from tuning.trials.trainer_process import is_finished, run_trainer
+from tuning.trials.trainer_process import is_finished, lock_run, run_trainer
 from tuning.trials.trial import Trial
 
 
@@ -40,7 +39,7 @@ def retrain(job: SweepJob, best: Trial, environ: Mapping[str, str]) -> dict[str,
     for name, wanted in retrain_configs(job.config, best).items():
         run = job.folder.final / name
         run.mkdir(parents=True, exist_ok=True)
-        with Lock(run / ".lock", f"a trainer still works on {run}") as lock:
+        with lock_run(run) as lock:
             _train(run, wanted, environ, lock)
         metrics[name] = json.loads((run / "metrics.json").read_text(encoding="utf-8"))["test"]
     return metrics
@@ -85,7 +84,7 @@ def _best_epochs(history: list[dict[str, Any]], best: Mapping[str, Any]) -> list
     return epochs
 
 
-def _train(run: Path, wanted: TrainConfig, environ: Mapping[str, str], lock: Lock) -> None:
+def _train(run: Path, wanted: TrainConfig, environ: Mapping[str, str], lock: int) -> None:
     if is_finished(run):
         flags = json.loads((run / "config.json").read_text(encoding="utf-8"))
         differing = [name for name, value in asdict(wanted).items() if flags.get(name, value) != value]
@@ -95,7 +94,7 @@ def _train(run: Path, wanted: TrainConfig, environ: Mapping[str, str], lock: Loc
                 "evaluated on test; remove it to train the current best"
             )
         return
-    attempt = run_trainer(run, wanted.to_json(), environ=environ, inherit=(lock.fd,))
+    attempt = run_trainer(run, wanted.to_json(), environ=environ, inherit=(lock,))
     if attempt.was_stopped:
         raise Terminated(f"the training of {run} was stopped; the same command resumes it")
     if attempt.reason is not None:

@@ -5,15 +5,17 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.locks import locked
+from beam_prep.storage.output_folder import check_output, translate_errors
 from trainer.run.folder import RunFolder
 from trainer.run.identity import WITHOUT_EFFECT
 from tuning.config import MAY_CHANGE
-from tuning.trials.locks import Lock
 from tuning.trials.trial import Trial, read_trial
 
 
@@ -67,9 +69,11 @@ class SweepFolder:
         """Returns the run folder of a trial."""
         return self.path / "trials" / trial_id
 
-    def lock(self) -> Lock:
+    def lock(self) -> AbstractContextManager[int]:
         """Returns the lock of the one process that hands out the trials of this sweep."""
-        return Lock(self.oracle / ".lock", f"another search hands out the trials of {self.path}")
+        path = self.oracle / ".lock"
+        said = f"another search hands out the trials of {self.path} (it holds {path}); wait for it, or end it"
+        return locked(path, UsageError(said))
 
     def start(self, described: Mapping[str, Any], *, overwrite: bool) -> None:
         """Prepares the folder for a new sweep, or for resuming the sweep that it holds.
@@ -82,13 +86,8 @@ class SweepFolder:
             UsageError: the folder holds another sweep and `overwrite` is off, or holds something else, or can't be
                 written.
         """
-        try:
-            names = {entry.name for entry in self.path.iterdir()} if self.path.exists() else set()
-            if names and not names & {"sweep.json", "oracle"}:
-                raise UsageError(
-                    f"--output {self.path}: expected an empty or absent folder, found {len(names)} entries that are no "
-                    f"sweep (such as {min(names)}); name another folder"
-                )
+        names = check_output(self.path, "sweep", ("sweep.json", "oracle"))
+        with translate_errors(self.path):
             if self.is_started and not overwrite:
                 self.check_same_sweep(described)
             elif names:
@@ -97,8 +96,6 @@ class SweepFolder:
                     shutil.rmtree(self.path)
             self.oracle.mkdir(parents=True, exist_ok=True)
             self.heartbeats.mkdir(exist_ok=True)
-        except OSError as error:
-            raise UsageError(f"--output {self.path}: can't be written: {error.strerror}") from None
         RunFolder(self.path).write_json("sweep", described)
 
     def check_same_sweep(self, described: Mapping[str, Any]) -> None:

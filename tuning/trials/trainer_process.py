@@ -11,11 +11,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beam_prep.console.errors import Terminated
+from beam_prep.console.errors import Terminated, UsageError
+from beam_prep.storage.locks import locked
 from trainer.run.folder import RunFolder
 
 _LAUNCHER = """
@@ -58,6 +60,21 @@ class Attempt:
 def child_command(*arguments: str) -> list[str]:
     """Returns the command that runs Python with these arguments as a child that ends when this process ends."""
     return [sys.executable, "-S", "-c", _LAUNCHER, str(os.getpid()), *arguments]
+
+
+def lock_run(run: Path, *, timeout_s: float = 0.0) -> AbstractContextManager[int]:
+    """Locks a run folder; a trainer that inherits the descriptor holds the lock for as long as it lives.
+
+    Args:
+        run: the run folder, which exists.
+        timeout_s: how long to wait for another trainer to end.
+
+    Raises:
+        UsageError: another trainer still works on the run.
+    """
+    path = run / ".lock"
+    said = f"a trainer still works on {run} (it holds {path}); wait for it, or end it"
+    return locked(path, UsageError(said), timeout_s=timeout_s)
 
 
 def run_trainer(

@@ -15,9 +15,8 @@ from typing import Any
 
 from beam_prep.console.errors import Terminated, UsageError
 from trainer.run.folder import RunFolder, read_history
-from tuning.trials.locks import Lock
 from tuning.trials.sweep_job import SweepJob, Values, searched_values
-from tuning.trials.trainer_process import is_finished, run_trainer
+from tuning.trials.trainer_process import is_finished, lock_run, run_trainer
 from tuning.trials.trial import Trial
 
 ORPHAN_SECONDS = 60.0
@@ -59,7 +58,7 @@ class TrialRunner:
         self._has_lost_lease = False
         path = self._job.folder.trial(trial_id)
         path.mkdir(parents=True, exist_ok=True)
-        with Lock(path / ".lock", f"a trainer still works on {path}", ORPHAN_SECONDS) as lock:
+        with lock_run(path, timeout_s=ORPHAN_SECONDS) as lock:
             known = self._job.folder.read_trial(trial_id)
             if known is not None and known.state != "running":
                 return known, False
@@ -93,7 +92,7 @@ class TrialRunner:
             worker=self._worker,
         )
 
-    def _run(self, trial: Trial, values: Values, lock: Lock) -> Trial:
+    def _run(self, trial: Trial, values: Values, lock: int) -> Trial:
         path = self._job.folder.trial(trial.trial_id)
         shorter = self._shorter_trial(values)
         try:
@@ -126,10 +125,10 @@ class TrialRunner:
                 flags["continue_from"] = str(shorter.path)
         return flags
 
-    def _train(self, trial: Trial, path: Path, flags: Mapping[str, Any], lock: Lock) -> Trial:
+    def _train(self, trial: Trial, path: Path, flags: Mapping[str, Any], lock: int) -> Trial:
         begun, spent = time.monotonic(), trial.seconds or 0.0
         try:
-            attempt = run_trainer(path, flags, environ=self._environ, inherit=(lock.fd,), on_start=self._note_process)
+            attempt = run_trainer(path, flags, environ=self._environ, inherit=(lock,), on_start=self._note_process)
         except BaseException:  # raised by a signal handler
             self._job.folder.write_trial(replace(trial, seconds=round(spent + time.monotonic() - begun, 2)))
             raise

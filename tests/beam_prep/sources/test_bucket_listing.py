@@ -4,7 +4,7 @@ import pytest
 
 from beam_prep.sources.bucket_listing import list_range, split_into_ranges
 from beam_prep.sources.discover import find_sources
-from beam_prep.storage.paths import path
+from beam_prep.storage.paths import to_path
 
 NAMES = [
     *(f"train/NORMAL/IM-{number:04d}-0001.jpeg" for number in range(60)),
@@ -28,22 +28,22 @@ def folder(bucket) -> str:
 
 @pytest.mark.parametrize(("wanted", "small"), [(1, 1000), (8, 20), (24, 12)])
 def test_the_parts_are_all_images_once(folder, wanted, small):
-    ranges = split_into_ranges(path(folder), wanted, small)
+    ranges = split_into_ranges(to_path(folder), wanted, small)
     listed = [source for key_range in ranges for source in list_range(key_range, root=folder, group_regex=None)]
     assert sorted(listed, key=lambda each: each.filename) == find_sources(folder)
 
 
 def test_a_large_folder_is_many_parts_and_a_small_one_is_one(folder):
-    assert len(split_into_ranges(path(folder))) == 1
-    ranges = split_into_ranges(path(folder), 16, 20)
-    sizes = [sum(1 for _ in path(folder).files(key_range.start, key_range.end)) for key_range in ranges]
+    assert len(split_into_ranges(to_path(folder))) == 1
+    ranges = split_into_ranges(to_path(folder), 16, 20)
+    sizes = [sum(1 for _ in to_path(folder).files(key_range.start, key_range.end)) for key_range in ranges]
     assert sum(sizes) == len(NAMES)
     assert len(ranges) >= 16
     assert max(sizes) < len(NAMES) / 2
 
 
 def test_what_is_added_later_is_in_a_part_too(bucket, folder):
-    ranges = split_into_ranges(path(folder), 16, 20)
+    ranges = split_into_ranges(to_path(folder), 16, 20)
     for name in ("a/PNEUMONIA/1.png", "zz/PNEUMONIA/2.png", "train/PNEUMONIA/person1_virus_7.jpeg"):
         bucket.write(f"raw/{name}", b"x")
     listed = [each.filename for key_range in ranges for each in list_range(key_range, root=folder, group_regex=None)]

@@ -15,7 +15,7 @@ from run_files import assert_same
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.mirror import mirror_of
 from trainer import cli
-from trainer.run.folder import RunFolder, check_output, open_output
+from trainer.run.folder import RunFolder, check_run_output, open_output
 from trainer.run.identity import job_of
 
 SIGNALLED = Path(__file__).parents[2] / "fixtures" / "signalled_training.py"
@@ -158,9 +158,9 @@ def test_what_is_in_the_output_decides(bucket):
     place, job = f"{bucket.url}/run", job_of({"epochs": 3, "data": "d"}, "f")
     folder = open_output(place, job, overwrite=False)
     folder.push()
-    assert check_output(place, job, overwrite=False) == "unfinished run"
+    assert check_run_output(place, job, overwrite=False) == "unfinished run"
     with pytest.raises(UsageError, match="--epochs: 3 there, 4 here"):
-        check_output(place, job_of({"epochs": 4, "data": "d"}, "f"), overwrite=False)
+        check_run_output(place, job_of({"epochs": 4, "data": "d"}, "f"), overwrite=False)
     (folder.checkpoints / "00000001.json").write_text("{}")
     folder.push()
     folder.write_json("metrics", {})
@@ -170,14 +170,14 @@ def test_what_is_in_the_output_decides(bucket):
         folder.push()
     assert set(bucket.files("run")) == {"config.json", "metrics.json", "checkpoints/00000001.json"}
     with pytest.raises(UsageError, match="holds a run already"):
-        check_output(place, job, overwrite=False)
+        check_run_output(place, job, overwrite=False)
     bucket.faults.clear()
     mirror_of.cache_clear()
     open_output(place, job, overwrite=True)
     assert bucket.files("run") == {}
     bucket.write("thesis.doc", b"x")
     with pytest.raises(UsageError, match=r"no run \(such as thesis.doc"):
-        check_output(bucket.url, job, overwrite=True)
+        check_run_output(bucket.url, job, overwrite=True)
 
 
 def test_weights_are_taken_from_a_bucket(bucket, tmp_path):

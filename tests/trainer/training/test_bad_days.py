@@ -13,7 +13,7 @@ from beam_prep.pipeline.local_job import prepare
 from beam_prep.storage.locks import exclusive
 from trainer.config.train import TrainConfig
 from trainer.jobs.train import train
-from trainer.run.folder import RunFolder, check_output, open_output
+from trainer.run.folder import RunFolder, check_run_output, open_output
 from trainer.run.identity import job_of
 from trainer.training.tf_errors import translate_errors
 
@@ -110,15 +110,15 @@ def flags_of(command, dataset, tmp_path) -> dict:
 
 def test_what_is_in_the_output_folder_decides(tmp_path):
     run, job = tmp_path / "run", job_of({"epochs": 3, "overwrite": False, "data": "d"}, "f")
-    assert check_output(str(run), job, overwrite=False) == "nothing"
+    assert check_run_output(str(run), job, overwrite=False) == "nothing"
     folder = open_output(str(run), job, overwrite=False)
-    assert check_output(str(run), job, overwrite=False) == "unfinished run"
-    assert check_output(str(run), {**job, "flags": {**job["flags"], "overwrite": True}}, overwrite=True)
+    assert check_run_output(str(run), job, overwrite=False) == "unfinished run"
+    assert check_run_output(str(run), {**job, "flags": {**job["flags"], "overwrite": True}}, overwrite=True)
     with pytest.raises(UsageError, match="--epochs: 3 there, 4 here"):
-        check_output(str(run), job_of({"epochs": 4, "data": "d"}, "f"), overwrite=False)
+        check_run_output(str(run), job_of({"epochs": 4, "data": "d"}, "f"), overwrite=False)
     (folder.checkpoints / "job.json").unlink()
-    assert check_output(str(run), job, overwrite=False) == "nothing", "it was killed before its first file"
+    assert check_run_output(str(run), job, overwrite=False) == "nothing", "it was killed before its first file"
     folder.finish()
     with pytest.raises(UsageError, match="holds a run already"):
-        check_output(str(run), job, overwrite=False)
+        check_run_output(str(run), job, overwrite=False)
     assert json.loads((run / "config.json").read_text())["epochs"] == 3

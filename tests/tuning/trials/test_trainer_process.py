@@ -12,17 +12,15 @@ import pytest
 from search_processes import wait_for
 
 from trainer.config.train import TrainConfig
-from tuning.trials.locks import Lock
-from tuning.trials.trainer_process import is_finished, run_trainer
+from tuning.trials.trainer_process import is_finished, lock_run, run_trainer
 
 PARENT = """
 import json, os, sys
 from pathlib import Path
-from tuning.trials.locks import Lock
-from tuning.trials.trainer_process import run_trainer
+from tuning.trials.trainer_process import lock_run, run_trainer
 run = Path(sys.argv[1])
-with Lock(run / ".lock", "taken") as lock:
-    run_trainer(run, json.loads(sys.argv[2]), environ=os.environ, inherit=(lock.fd,))
+with lock_run(run) as lock:
+    run_trainer(run, json.loads(sys.argv[2]), environ=os.environ, inherit=(lock,))
 """
 
 
@@ -85,7 +83,7 @@ def test_a_training_ends_with_the_search_however_that_ends(dataset, tmp_path, nu
     wait_for(lambda: (run / "history.csv").exists())
     parent.send_signal(number)
     parent.wait(60)
-    with Lock(run / ".lock", "the training goes on", patience_s=60):  # which it holds for as long as it lives
+    with lock_run(run, timeout_s=60):  # which it holds for as long as it lives
         newest = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
         rows = len((run / "history.csv").read_text().splitlines()) - 1
         assert newest["epoch"] >= rows, "nothing is lost: it has saved before it ended"
