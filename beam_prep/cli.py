@@ -9,6 +9,7 @@ from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, Synthesiz
 from beam_prep.console import command_line
 from beam_prep.console.command_line import Command
 from beam_prep.console.errors import UsageError
+from beam_prep.console.progress import track
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline.dataflow_options import Submitted
@@ -20,8 +21,6 @@ SHORTCUT_AUROC = 0.8  # from here on one number tells so much of the class that 
 
 def synthesize(config: SynthesizeConfig) -> None:
     """Makes phantoms and says where."""
-    from tqdm import tqdm
-
     from beam_prep.sources import synthetic
     from beam_prep.storage.mirror import mirror_of
     from beam_prep.storage.output_folder import check_output
@@ -35,7 +34,7 @@ def synthesize(config: SynthesizeConfig) -> None:
             num_images=config.num_images,
             image_px=config.image_px,
             seed=config.seed,
-            progress=lambda items: tqdm(items, desc="synthesize", unit=" images"),
+            progress=lambda items: track(items, "synthesize", "images"),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -110,12 +109,10 @@ def _shares(manifest: Manifest, split: str) -> Iterator[str]:
 
 def verify(config: VerifyConfig) -> int:
     """Checks a dataset; 1 if anything differs."""
-    from tqdm import tqdm
-
     from beam_prep.dataset.verify import find_differences
 
     dataset = to_path(config.dataset)
-    differences = find_differences(dataset, progress=lambda shards: tqdm(shards, desc="verify", unit=" shards"))
+    differences = find_differences(dataset, progress=lambda shards: track(shards, "verify", "shards"))
     for difference in differences:
         print(f"differs: {difference}", file=sys.stderr)
     if differences:

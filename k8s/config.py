@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from beam_prep.console.errors import UsageError
+from beam_prep.console.command_line import check_at_least
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +44,7 @@ class LogsConfig(NameConfig):
     """The number of lines to print from the end of each pod's log; by default all."""
 
     def __post_init__(self) -> None:
-        if self.tail is not None and self.tail < 0:
-            raise UsageError(f"--tail is {self.tail}; expected at least 0")
+        check_at_least(self, tail=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +55,7 @@ class WaitConfig(NameConfig):
     """The longest wait, s, after which the exit code is 1 too; by default there is no limit."""
 
     def __post_init__(self) -> None:
-        check_timeout(self.timeout_s)
+        check_at_least(self, timeout_s=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +68,7 @@ class DeleteConfig(NameConfig):
     """The longest wait until all objects are gone, s; 0 does not wait."""
 
     def __post_init__(self) -> None:
-        check_timeout(self.timeout_s)
+        check_at_least(self, timeout_s=0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,9 +81,3 @@ class SubmitConfig(ContextConfig):
     """Delete an older submission of the same name first, and wait until it is gone."""
     preflight: bool = True
     """Check first that it can work: batch size, dataset, folders that outlive the pods, nodes, permissions, queue."""
-
-
-def check_timeout(timeout_s: float | None) -> None:
-    """Raises a `UsageError` if a time is negative."""
-    if timeout_s is not None and timeout_s < 0:
-        raise UsageError(f"--timeout_s is {timeout_s:g}; expected at least 0")

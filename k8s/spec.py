@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from beam_prep.config import PrepConfig
+from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
 from tuning.config import SearchConfig
@@ -98,9 +99,7 @@ class CommonSpec:
                 )
         for flag in ("cpu", "memory", "disk"):
             _check_quantity(flag, getattr(self, flag))
-        for flag, least in (("retries", 0), ("grace_seconds", 1), ("deadline_hours", 0.01), ("ttl_hours", 0)):
-            if getattr(self, flag) < least:
-                raise UsageError(f"--{flag} is {getattr(self, flag)}; expected at least {least}")
+        check_at_least(self, retries=0, grace_seconds=1, deadline_hours=0.01, ttl_hours=0)
         paths = [mount.path for mount in (*self.claims, *self.buckets)]
         if repeated := {path for path in paths if paths.count(path) > 1}:
             raise UsageError(
@@ -131,8 +130,7 @@ class GpuSpec(CommonSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_gpus < 0:
-            raise UsageError(f"--num_gpus is {self.num_gpus}; expected at least 0")
+        check_at_least(self, num_gpus=0)
         if self.gpu_type is not None and not (self.num_gpus and NAME.fullmatch(self.gpu_type)):
             raise UsageError(
                 f"--gpu_type {self.gpu_type}, --num_gpus {self.num_gpus}: expected GKE's name of a GPU, such as "
@@ -160,8 +158,7 @@ class TrainSpec(GpuSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_nodes < 1:
-            raise UsageError(f"--num_nodes is {self.num_nodes}; expected at least 1")
+        check_at_least(self, num_nodes=1)
         if self.num_nodes > 1 and self.trainer.strategy not in ("auto", "multiworker"):
             raise UsageError(
                 f"--strategy {self.trainer.strategy} trains on one machine, --num_nodes asks for {self.num_nodes}; "
@@ -189,8 +186,7 @@ class SweepSpec(GpuSpec):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.num_workers < 1:
-            raise UsageError(f"--num_workers is {self.num_workers}; expected at least 1")
+        check_at_least(self, num_workers=1)
         if (self.tuner.role, self.tuner.worker_index, self.tuner.oracle) != ("auto", 0, None):
             raise UsageError("--role, --worker_index and --oracle are set in every pod; leave them out")
         self.tuner.check_shared()

@@ -12,6 +12,7 @@ from typing import Any
 
 from beam_prep.console import command_line
 from beam_prep.console.command_line import Command
+from beam_prep.console.progress import progress_bar
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import (
     CompareConfig,
@@ -24,7 +25,6 @@ from trainer.config.commands import (
 )
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
-from trainer.report.progress import progress_bar
 from trainer.run.model_card import ModelCard
 
 

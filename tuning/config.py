@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
@@ -105,20 +106,18 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UsageError("--data is missing; name a dataset folder, as beam_prep prepare wrote it")
-        at_least = {
-            "max_trials": 0,
-            "max_hours": 0,
-            "early_stopping_patience": 0,
-            "hyperband_factor": 2,
-            "seed": 0,
-            "retrain_seeds": 0,
-            "worker_index": 0,
-            "lease_s": 1,
-            "worker_timeout_s": 1,
-        }
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
+        check_at_least(
+            self,
+            max_trials=0,
+            max_hours=0,
+            early_stopping_patience=0,
+            hyperband_factor=2,
+            seed=0,
+            retrain_seeds=0,
+            worker_index=0,
+            lease_s=1,
+            worker_timeout_s=1,
+        )
         if self.retrain_best and self.retrain_seeds:
             raise UsageError("--retrain_best and --retrain_seeds both evaluate on test; choose one of them")
         if self.oracle is not None:

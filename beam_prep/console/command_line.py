@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields, make_dataclass
+from dataclasses import dataclass, fields, make_dataclass
 from typing import Annotated, Any, cast, get_type_hints
 
 from beam_prep.console.errors import CxrflowError, UsageError
@@ -142,22 +142,41 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     return config, more
 
 
-def to_flags(config: Any) -> list[str]:
-    """The flags that `parse` makes this config of; those at their default are left out.
+def to_flags(values: Mapping[str, Any]) -> list[str]:
+    """Returns a command line with these values: flag → value; None is stated, too, since a preset may set the flag."""
+    flags: list[str] = []
+    for name, value in values.items():
+        if isinstance(value, bool):
+            flags.append(f"--{name}" if value else f"--no_{name}")
+        else:
+            flags += [f"--{name}", *map(str, value if isinstance(value, (tuple, list)) else (value,))]
+    return flags
+
+
+def changed_flags(config: Any) -> list[str]:
+    """Returns the command line that `parse` makes this config of; flags at their default are left out.
 
     Args:
         config: dataclass of numbers, texts, truth values and tuples of them.
     """
-    flags: list[str] = []
-    for field in fields(config):
-        value = getattr(config, field.name)
-        if value is None or (field.default is not MISSING and value == field.default):
-            continue
-        if isinstance(value, bool):
-            flags.append(f"--{field.name}" if value else f"--no_{field.name}")
-        else:
-            flags += [f"--{field.name}", *map(str, value if isinstance(value, tuple) else (value,))]
-    return flags
+    values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
+    return to_flags({name: value for name, (value, default) in values.items() if value not in (None, default)})
+
+
+def check_at_least(config: object, /, **least: float) -> None:
+    """Checks that flags of a config are not too small.
+
+    Args:
+        config: the config; a flag that is None is not checked.
+        least: name of the flag → the smallest value that is allowed.
+
+    Raises:
+        UsageError: a flag has a smaller value.
+    """
+    for name, smallest in least.items():
+        value = getattr(config, name)
+        if value is not None and value < smallest:
+            raise UsageError(f"--{name} is {value}; expected at least {smallest}")
 
 
 def _placed(command: Command) -> type:

@@ -1,37 +1,92 @@
-"""Images done, on the console, while worker processes do them.
-
-A worker adds one byte to a file for each image (an append of one byte is atomic), and the launcher watches its size:
-this works for threads and processes alike, which Beam's counters do not while a local pipeline runs.
-"""
+"""Shows progress on stderr: a bar on a terminal, a few lines elsewhere, where every refresh would be a line."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
 from beam_prep.console.background import repeatedly
-from beam_prep.storage.paths import to_path
 
-_NAME = "progress"
-_REFRESH_S = 0.5
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+REFRESH_S = 0.5
+LOG_S = 10.0
 
 
-class Ticker:
-    """Counts images as done, in whatever process it is made; nothing where the work is in a bucket.
+@contextmanager
+def progress_bar(
+    description: str,
+    total: int | None,
+    *,
+    unit: str,
+    done: int = 0,
+    show: bool = True,
+    log_every_s: float | None = None,
+) -> Iterator[tqdm]:
+    """Shows a bar for as long as the block runs; off a terminal only a line at its end.
 
-    An object can't be appended to; on a cluster Beam's own counters tell.
+    Args:
+        description: what is being done.
+        total: how many units there are; None if that is not known.
+        unit: what is counted, in the plural; `bytes` are shown as kB, MB and so on.
+        done: how many units were done before.
+        show: False shows nothing.
+        log_every_s: seconds between two lines off a terminal, in the place of the line at the end.
+    """
+    from tqdm import tqdm
+
+    terminal = sys.stderr.isatty()
+    logs = log_every_s is not None
+    started = time.monotonic()
+    bar = tqdm(
+        total=total,
+        initial=done,
+        desc=description,
+        unit=f" {unit}",
+        unit_scale=unit == "bytes",
+        mininterval=0.1 if terminal else log_every_s or 0.0,
+        dynamic_ncols=True,
+        disable=not (show and (terminal or logs)),
+    )
+    with bar:
+        yield bar
+    if show and not terminal and not logs:
+        noted = getattr(bar, "postfix", None)
+        line = f"{description}: {total} {unit} in {time.monotonic() - started:.1f} s"
+        print(f"{line}, {noted}" if noted else line, file=sys.stderr, flush=True)
+
+
+def track(items: Collection[Item], description: str, unit: str) -> Iterator[Item]:
+    """Yields the items, and shows a bar of how many were taken."""
+    with progress_bar(description, len(items), unit=unit) as bar:
+        for item in items:
+            yield item
+            bar.update()
+
+
+class ProgressFile:
+    """Counts units that are done, over all processes and threads that open the same file.
+
+    A unit adds one byte to the file, as appending one byte is atomic; `watch` looks at the size of the file. Beam's own
+    counters tell nothing while a pipeline runs on this machine.
+
+    Args:
+        path: the file; None counts nothing, as in a bucket, whose objects can't be appended to.
     """
 
-    def __init__(self, work: str) -> None:
-        place = to_path(work)
-        file = place / _NAME if isinstance(place, Path) else os.devnull
-        self._file = open(file, "ab", buffering=0)  # noqa: SIM115 - closed by close()
+    def __init__(self, path: Path | None) -> None:
+        self._file = open(path or os.devnull, "ab", buffering=0)  # noqa: SIM115 - closed by close()
 
     def tick(self) -> None:
-        """Counts one."""
+        """Counts one unit."""
         self._file.write(b".")
 
     def close(self) -> None:
@@ -40,21 +95,27 @@ class Ticker:
 
 
 @contextmanager
-def watch(work: str | os.PathLike[str], total: int, description: str, *, done: int = 0) -> Iterator[None]:
-    """A progress bar on stderr for as long as the block runs, of which `done` images are done before."""
-    from tqdm import tqdm
+def watch(path: Path | None, description: str, total: int, *, unit: str, done: int = 0) -> Iterator[None]:
+    """Shows the progress that other processes write to a `ProgressFile`, for as long as the block runs.
 
-    path = Path(work, _NAME)
+    Args:
+        path: the file, which is made if need be; None shows nothing.
+        description: what is being done.
+        total: how many units there are.
+        unit: what is counted, in the plural.
+        done: how many units were done before.
+    """
+    if path is None:
+        yield
+        return
     path.touch()
-    # Off a terminal a bar is one line a refresh: keep to one every ten seconds in a log.
-    interval = _REFRESH_S if sys.stderr.isatty() else 10.0
-    with tqdm(total=total, initial=done, desc=description, unit=" images", mininterval=interval) as bar:
+    with progress_bar(description, total, unit=unit, done=done, log_every_s=LOG_S) as bar:
 
         def show() -> None:
             bar.update(done + path.stat().st_size - bar.n)
 
         try:
-            with repeatedly(show, _REFRESH_S):
+            with repeatedly(show, REFRESH_S):
                 yield
         finally:
             show()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from fnmatch import fnmatch
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from beam_prep.storage.paths import AnyPath, list_files
 from beam_prep.storage.transfer import file_sha256
 
 
-def find_differences(dataset: AnyPath, progress: Callable[[Iterable[Shard]], Iterable[Shard]] = iter) -> list[str]:
+def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], Iterable[Shard]] = iter) -> list[str]:
     """Reads all shards: present, digest, record count, both checksums, each record parsed, size and label in range, the
     counts of each class, and no patient in two splits.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from beam_prep.config import PrepConfig
 from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
+from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline import dataflow_options as dataflow
 from beam_prep.pipeline.work_folder import WORK_NAME, WorkFolder
@@ -130,9 +131,7 @@ def _describe(options: PipelineOptions, result: PipelineResult) -> dataflow.Subm
 @contextmanager
 def _counters_shown(result: PipelineResult) -> Iterator[None]:
     """Beam's counters on stderr for as long as the block runs, and once more at its end."""
-    from tqdm import tqdm
-
-    with tqdm(desc="prepare", unit=" images", mininterval=0) as bar:
+    with progress_bar("prepare", None, unit="images", log_every_s=0.0) as bar:
 
         def show() -> None:
             counters = counters_of(result)

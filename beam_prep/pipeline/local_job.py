@@ -118,7 +118,7 @@ def _run(
 
     build(pipeline, replace(config, output=work.dataset), work, salt=salt, software=software)
     try:
-        with watch(work.path, num_images, "prepare", done=num_done):
+        with watch(work.progress, "prepare", num_images, unit="images", done=num_done):
             pipeline.run().wait_until_finish()
     except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
         logging.debug("pipeline failed", exc_info=True)

@@ -9,7 +9,7 @@ import apache_beam as beam
 from apache_beam.metrics import Metrics
 
 from beam_prep.config import PrepConfig
-from beam_prep.console.progress import Ticker
+from beam_prep.console.progress import ProgressFile
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
@@ -63,7 +63,7 @@ class PrepareImage(beam.DoFn):
 
     def setup(self) -> None:
         self._spool = open_spool(self._work.spool)
-        self._ticker = Ticker(self._work.path)
+        self._progress = ProgressFile(self._work.progress)
 
     def process(self, source: Source) -> Iterator[Prepared | Rejected]:
         name = self._public_name(source.filename)
@@ -73,7 +73,7 @@ class PrepareImage(beam.DoFn):
         except ImageError as error:
             outcome = Rejected(name, error.reason, error.detail)
             self._num_unreadable.inc()
-        self._ticker.tick()
+        self._progress.tick()
         yield outcome
 
     def _public_name(self, filename: str) -> str:
@@ -133,7 +133,7 @@ class PrepareImage(beam.DoFn):
 
     def teardown(self) -> None:
         self._spool.close()
-        self._ticker.close()
+        self._progress.close()
 
 
 def _group(source: Source, data: bytes) -> str:

@@ -14,7 +14,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.output_folder import check_output, translate_errors
-from beam_prep.storage.paths import AnyPath, list_files, remove_files, remove_folder, remove_if_empty, to_path
+from beam_prep.storage.paths import AnyPath, is_local, list_files, remove_files, remove_folder, remove_if_empty, to_path
 
 WORK_NAME = "_work"
 JOB_NAME = "job.json"
@@ -55,6 +55,12 @@ class WorkFolder:
     def done(self) -> str:
         """Notes of the inputs that were prepared before, one JSON line each."""
         return os.path.join(self.path, "done.jsonl")
+
+    @property
+    def progress(self) -> Path | None:
+        """The file that counts the prepared images; None in a bucket, whose objects can't be appended to."""
+        file = to_path(self.path) / "progress"
+        return file if is_local(file) else None
 
     def report_problem(self, problem: str) -> None:
         """Leaves word of why no dataset may come of the job."""

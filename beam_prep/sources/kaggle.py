@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from beam_prep.console.errors import RunError, UsageError
+from beam_prep.console.progress import progress_bar
 from beam_prep.sources.unzip import unpack, unpacked_bytes
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.output_folder import check_output
@@ -77,10 +78,8 @@ def _fetch(dataset: str, folder: Path) -> Path:
 
 
 def _unpack(archive: Path, folder: Path) -> int:
-    from tqdm import tqdm
-
     shutil.rmtree(folder, ignore_errors=True)  # of a job that was cut short
-    with tqdm(total=unpacked_bytes(archive), desc="unpack", unit="B", unit_scale=True) as bar:
+    with progress_bar("unpack", unpacked_bytes(archive), unit="bytes") as bar:
         return unpack(archive, folder, bar.update)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +23,7 @@ def synthesize(
     image_px: int = 512,
     seed: int = 0,
     test_fraction: float = 0.2,
-    progress: Callable[[Iterable], Iterable] = iter,
+    progress: Callable[[Collection], Iterable] = iter,
 ) -> dict[str, dict[str, int]]:
     """Writes a folder of phantoms with the layout and the file names of the Kaggle chest X-ray set.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from beam_prep.console.command_line import to_flags
+from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
 from k8s.render.jobs import job
 from k8s.render.objects import Object
@@ -28,7 +28,7 @@ def render_prep(spec: PrepSpec, beam_args: Sequence[str]) -> list[Object]:
     Raises:
         UsageError: an option that Dataflow needs is missing, or its workers can't see a path.
     """
-    arguments = literal([*to_flags(spec.prep), *beam_args, *_dataflow_options(spec, beam_args)])
+    arguments = literal([*changed_flags(spec.prep), *beam_args, *_dataflow_options(spec, beam_args)])
     return [job(spec, spec.name, "prep", pod_template(spec, "prep", COMMAND, arguments))]
 
 

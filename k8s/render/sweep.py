@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from beam_prep.console.command_line import to_flags
+from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
 from k8s.render.jobs import HOUR, job
 from k8s.render.objects import Object, headless_service, only_from
@@ -50,7 +50,7 @@ def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
         spec,
         "chief",
         COMMAND,
-        literal([*to_flags(tuner), *train_flags]),
+        literal([*changed_flags(tuner), *train_flags]),
         env=_identity("chief", "0.0.0.0"),
         # With these flags the chief itself trains the best configuration at the end.
         resources=None if tuner.retrain_best or tuner.retrain_seeds else resources(*CHIEF),
@@ -63,7 +63,7 @@ def _workers(spec: SweepSpec, chief: str, train_flags: Sequence[str]) -> Object:
         spec,
         "worker",
         COMMAND,
-        literal([*to_flags(spec.tuner), *train_flags]),
+        literal([*changed_flags(spec.tuner), *train_flags]),
         # A worker that is restarted gets the same index, and by it the same trial.
         env=[completion_index(), *_identity(f"worker-$({INDEX})", chief)],
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-from beam_prep.console.command_line import to_flags
+from beam_prep.console.command_line import changed_flags
 from k8s.render.jobs import HOUR, ending, indexed, job
 from k8s.render.objects import Object, headless_service, labels, metadata, only_from, selector
 from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
@@ -41,7 +41,7 @@ def tf_config(hosts: list[str]) -> Object:
 
 def _template(spec: TrainSpec, env: list[Object], *, subdomain: str | None = None) -> Object:
     # The file of --config is only on this machine; its values and those of a preset are in the config already.
-    arguments = literal(to_flags(replace(spec.trainer, config=None, preset=None)))
+    arguments = literal(changed_flags(replace(spec.trainer, config=None, preset=None)))
     return pod_template(spec, "trainer", COMMAND, arguments, env=env, subdomain=subdomain)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.fold import Fold
 from trainer.config.threshold_rule import parse_rule
@@ -102,9 +103,7 @@ class ProbeConfig:
     """Replace the run that is in the output folder."""
 
     def __post_init__(self) -> None:
-        for name, least in {"pca_components": 1, "folds": 2, "batch_size": 1, "seed": 0}.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
+        check_at_least(self, pca_components=1, folds=2, batch_size=1, seed=0)
         if self.run == self.output:
             raise UsageError(f"--output {self.output}: is the --run whose network is wanted; name another folder")
         self.network()
@@ -151,8 +150,7 @@ class PredictConfig:
 
     def __post_init__(self) -> None:
         _check_files(self.files)
-        if self.batch_size < 1:
-            raise UsageError(f"--batch_size is {self.batch_size}; expected at least 1")
+        check_at_least(self, batch_size=1)
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from beam_prep.console.command_line import Command, parse
+from beam_prep.console.command_line import Command, parse, to_flags
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import to_path
 from trainer.config.presets import read_preset
@@ -86,14 +86,3 @@ def flags_from_file(path: str) -> list[str]:
         if name not in known:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
     return to_flags(content)
-
-
-def to_flags(values: Mapping[str, Any]) -> list[str]:
-    """Flag → value as a command line, in which those that are not set are said not to be: a preset may set them."""
-    flags: list[str] = []
-    for name, value in values.items():
-        if isinstance(value, bool):
-            flags.append(f"--{name}" if value else f"--no_{name}")
-        else:
-            flags += [f"--{name}", str(value)]
-    return flags

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.fold import Fold
 from trainer.config.threshold_rule import parse_rule
@@ -29,32 +30,30 @@ class TrainConfig(TrainFlags):
     """
 
     def __post_init__(self) -> None:
-        at_least = {
-            "batch_size": 1,
-            "epochs": 1,
-            "fine_tune_epochs": 0,
-            "unfreeze_layers": 0,
-            "num_replicas": 0,
-            "plateau_patience": 1,
-            "early_stopping_patience": 0,
-            "steps_per_call": 1,
-            "skip_corrupt": 0,
-            "checkpoint_every_steps": 0,
-            "stage_max_bytes": 0,
-            "rotation_degrees": 0,
-            "zoom": 0,
-            "shift": 0,
-            "seed": 0,
-            "weight_decay": 0,
-            "warmup_epochs": 0,
-            "label_smoothing": 0,
-            "ema_decay": 0,
-            "mixup_alpha": 0,
-            "cutout": 0,
-        }
-        for name, least in at_least.items():
-            if getattr(self, name) < least:
-                raise UsageError(f"--{name} is {getattr(self, name)}; expected at least {least}")
+        check_at_least(
+            self,
+            batch_size=1,
+            epochs=1,
+            fine_tune_epochs=0,
+            unfreeze_layers=0,
+            num_replicas=0,
+            plateau_patience=1,
+            early_stopping_patience=0,
+            steps_per_call=1,
+            skip_corrupt=0,
+            checkpoint_every_steps=0,
+            stage_max_bytes=0,
+            rotation_degrees=0,
+            zoom=0,
+            shift=0,
+            seed=0,
+            weight_decay=0,
+            warmup_epochs=0,
+            label_smoothing=0,
+            ema_decay=0,
+            mixup_alpha=0,
+            cutout=0,
+        )
         for name in ("zoom", "label_smoothing", "ema_decay", "cutout"):
             if getattr(self, name) >= 1:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected less than 1")

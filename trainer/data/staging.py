@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from beam_prep.console.errors import RunError, UsageError
+from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.manifest import Manifest, Shard
 from beam_prep.dataset.tfrecord import frame, scan_frames, write_shard
 from beam_prep.storage.atomic import move_into_place
@@ -22,7 +23,6 @@ from beam_prep.storage.transfer import download, file_sha256
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource, first_broken
-from trainer.report.progress import progress_bar
 
 AT_ONCE = 2 * NUM_TRANSFERS  # shards that a break costs at most
 

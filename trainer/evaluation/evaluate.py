@@ -10,13 +10,13 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
+from beam_prep.console.progress import progress_bar
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
-from trainer.report.progress import progress_bar
 from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64

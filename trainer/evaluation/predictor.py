@@ -11,12 +11,12 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
+from beam_prep.console.progress import progress_bar
 from trainer import models
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation.predictions import Predictions
-from trainer.report.progress import progress_bar
 
 
 class Predictor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from beam_prep.console.progress import progress_bar
 from trainer.data.splits import SplitSource
 from trainer.evaluation import metrics
 from trainer.evaluation.bootstrap import paired_difference
@@ -15,7 +16,6 @@ from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
-from trainer.report.progress import progress_bar
 from trainer.run.model_card import OperatingPoint
 
 

@@ -120,11 +120,11 @@ def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
     """The network without its head, and the probe of what it sees in the training images."""
     import keras
 
+    from beam_prep.console.progress import progress_bar
     from trainer import models
     from trainer.evaluation.linear_probe import check_components, fit_probe
     from trainer.evaluation.predictor import features_of
     from trainer.models.linear_head import cut_before_head
-    from trainer.report.progress import progress_bar
 
     keras.utils.set_random_seed(config.seed)
     network = config.network()

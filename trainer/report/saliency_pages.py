@@ -14,6 +14,7 @@ import tensorflow as tf
 from PIL import Image
 
 from beam_prep.console.errors import RunError
+from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.equalize import equalize
 from beam_prep.pages.page import image_uri, render, write_page
@@ -24,7 +25,6 @@ from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.inference.predict import finite_logits
 from trainer.models.gradcam import heat_maps, side_by_side
-from trainer.report.progress import progress_bar
 from trainer.run.model_card import ModelCard
 
 BATCH_SIZE = 32

@@ -11,6 +11,7 @@ from typing import Any
 import keras
 
 from beam_prep.console.errors import RunError
+from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
 from trainer.config.threshold_rule import parse_rule
@@ -24,7 +25,6 @@ from trainer.evaluation.evaluate import Evaluation, measure, predict_split
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.report.progress import progress_bar
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, open_output, written
 from trainer.run.identity import OWN_OF_A_WORKER, job_of

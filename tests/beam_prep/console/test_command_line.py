@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from beam_prep.console.command_line import Command, parse, split_command, to_flags
+from beam_prep.console.command_line import Command, changed_flags, parse, split_command
 from beam_prep.console.errors import UsageError
 
 
@@ -42,7 +42,7 @@ class Outer:
     ],
 )
 def test_flags_there_and_back(config, flags):
-    assert to_flags(config) == flags
+    assert changed_flags(config) == flags
     assert parse(Command(Inner, print), "test", flags) == (config, [])
 
 

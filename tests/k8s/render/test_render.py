@@ -5,7 +5,7 @@ import json
 import pytest
 from submissions import DATAFLOW, GKE, IMAGE, PREP, SWEEP, TRAIN, only, pod_templates, rendered
 
-from beam_prep.console.command_line import Command, parse, to_flags
+from beam_prep.console.command_line import Command, changed_flags, parse
 from trainer.config.train import TrainConfig
 
 
@@ -93,7 +93,7 @@ def test_the_trainer_gets_the_flags_that_were_typed(tmp_path):
         batch_size=12,
         threshold_rule="sensitivity=0.95",
     )
-    assert to_flags(config) == arguments
+    assert changed_flags(config) == arguments
 
 
 def test_a_file_of_flags_is_read_here_as_it_is_not_there(command, tmp_path):
