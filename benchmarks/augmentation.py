@@ -11,7 +11,7 @@ import keras
 import tensorflow as tf
 from measure import report, run_in_turn
 
-from trainer.augmentation.augment import random_affine
+from trainer.augmentation.affine import random_affine
 from trainer.config.train import TrainConfig
 
 BATCH_SIZE = 64
@@ -50,7 +50,7 @@ def main() -> None:
     for size in BATCHES:
         layers = keras_layers()
         rivals = {
-            "fused affine": repeated(lambda images: random_affine(images, tf.constant([1, 2]), config), size),
+            "fused affine": repeated(lambda images: random_affine(images, config, tf.constant([1, 2])), size),
             "Keras layers": repeated(lambda images, layers=layers: layers(images, training=True), size),
         }
         rates = run_in_turn(rivals, rounds=ROUNDS)

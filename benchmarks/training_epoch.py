@@ -20,22 +20,23 @@ from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from measure import phantom_images, report, run_in_turn, write_records
 
 from trainer import models
-from trainer.augmentation.augment import random_affine
+from trainer.augmentation.affine import random_affine
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource
-from trainer.data.tf_dataset import distribute, training_batches
-from trainer.training.train_step import Loop
+from trainer.data.tf_dataset import training_batches
+from trainer.training.strategy import distribute
+from trainer.training.train_step import TrainStep
 
 NUM_STEPS = {18: 24, 64: 8}  # an epoch of each batch size
 ROUNDS = 4
 
 
-def make_loop(config: TrainConfig, strategy: tf.distribute.Strategy, *, augment: bool) -> Loop:
-    """A fresh network of a configuration in the project's loop."""
+def make_train_step(config: TrainConfig, strategy: tf.distribute.Strategy, *, augment: bool) -> TrainStep:
+    """Makes the project's training step for a fresh network."""
     with strategy.scope():
         model = models.build(config)
         optimizer = keras.optimizers.RMSprop(1e-3)
-    return Loop(
+    return TrainStep(
         model,
         optimizer=optimizer,
         strategy=strategy,
@@ -46,34 +47,34 @@ def make_loop(config: TrainConfig, strategy: tf.distribute.Strategy, *, augment:
     )
 
 
-def run_steps(loop: Loop, batches: Iterator, num_steps: int) -> None:
+def run_steps(train_step: TrainStep, batches: Iterator, num_steps: int) -> None:
     """Trains as an epoch does: several steps a call, the sums read at the end."""
     per_call = TrainConfig(data="", output="").steps_per_call
-    sums = [loop.train_steps(batches, min(per_call, num_steps - first)) for first in range(0, num_steps, per_call)]
+    sums = [train_step.run(batches, min(per_call, num_steps - first)) for first in range(0, num_steps, per_call)]
     assert all(np.isfinite(float(loss)) for loss, _ in sums)
 
 
-def epoch(loop: Loop, source: SplitSource, batch_size: int) -> Callable[[], int]:
+def epoch(train_step: TrainStep, source: SplitSource, batch_size: int) -> Callable[[], int]:
     """An epoch on records, in another order each time."""
     epochs = iter(range(1000))
     num_steps = NUM_STEPS[batch_size]
 
     def run() -> int:
         batches = training_batches(source, batch_size=batch_size, seed=0, epoch=next(epochs))
-        run_steps(loop, distribute(batches, loop.strategy), num_steps)
+        run_steps(train_step, distribute(batches, train_step.strategy), num_steps)
         return num_steps * batch_size
 
     return run
 
 
-def bare_step(loop: Loop, images: np.ndarray, labels: np.ndarray) -> Callable[[], int]:
+def bare_step(train_step: TrainStep, images: np.ndarray, labels: np.ndarray) -> Callable[[], int]:
     """As many steps on one batch."""
     constant = tf.data.Dataset.from_tensors((images, labels)).repeat()
-    batches = distribute(constant, loop.strategy)
+    batches = distribute(constant, train_step.strategy)
     num_steps = NUM_STEPS[len(images)]
 
     def run() -> int:
-        run_steps(loop, batches, num_steps)
+        run_steps(train_step, batches, num_steps)
         return num_steps * len(images)
 
     return run
@@ -104,9 +105,9 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             source = write_records(folder, images)
             augmented = keras.Sequential([keras_layers(), models.build(config)])
-            bare = make_loop(config, strategy, augment=False)
+            bare = make_train_step(config, strategy, augment=False)
             rivals = {
-                "epoch": epoch(make_loop(config, strategy, augment=True), source, batch_size),
+                "epoch": epoch(make_train_step(config, strategy, augment=True), source, batch_size),
                 "bare step": bare_step(bare, images[:batch_size, ..., None], labels[:batch_size]),
                 "fit with ImageDataGenerator": keras_fit(models.build(config), generator, batch_size),
                 "fit with Keras layers": keras_fit(

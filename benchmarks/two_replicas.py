@@ -10,7 +10,7 @@ from __future__ import annotations
 import tempfile
 
 from measure import phantom_images, report, run_in_turn, write_records
-from training_epoch import NUM_STEPS, epoch, make_loop
+from training_epoch import NUM_STEPS, epoch, make_train_step
 
 from trainer.config.train import TrainConfig
 from trainer.training.strategy import make_strategy
@@ -26,7 +26,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             source = write_records(folder, phantom_images(num_steps * batch_size, 90))
             rivals = {
-                name: epoch(make_loop(config, strategy, augment=True), source, batch_size)
+                name: epoch(make_train_step(config, strategy, augment=True), source, batch_size)
                 for name, config, strategy in zip(("two replicas", "one"), configs, strategies, strict=True)
             }
             report(

@@ -1,1 +1,30 @@
-"""Random changes of training images, on the device."""
+"""Changes training images at random, on the device: one module for each kind of change.
+
+Every kind is a function of the images and of a seed, so that a resumed training draws what an undisturbed one draws.
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from trainer.augmentation.affine import random_affine
+from trainer.augmentation.holes import cutout
+from trainer.config.train import TrainConfig
+
+
+def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor) -> tf.Tensor:
+    """Applies all changes to single images that a configuration asks for; mixtures of two images come later.
+
+    Args:
+        images: float32 [N, H, W, C] in 0..255.
+        config: its `augment` with rotation, zoom, shift and flip, and its `cutout` are used.
+        seed: int32 [2]; the same seed gives the same images.
+
+    Returns:
+        float32 [N, H, W, C].
+    """
+    if config.augment:
+        images = random_affine(images, config, seed)
+    if config.cutout:
+        images = cutout(images, config.cutout, tf.random.experimental.stateless_fold_in(seed, 1))
+    return images

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,8 +14,6 @@ from beam_prep.console.background import usable_cores
 from beam_prep.dataset import schema
 from trainer.data.folds import RecordIndex
 from trainer.data.splits import SplitSource
-from trainer.data.untuned import untuned, untuned_devices
-from trainer.training.strategy import is_multiworker
 
 READERS = 4  # shards whose records are mixed as they are read
 BLOCK = 16  # records of one shard before it is the next one's turn
@@ -155,31 +153,16 @@ def read_index(source: SplitSource) -> RecordIndex:
     return RecordIndex(labels, groups, filenames)
 
 
-def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:
-    """The batches on the devices of a strategy, copied there ahead of the step that takes them.
+def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Switches the thread off by which tf.data tunes a dataset; no number in the dataset may be `AUTOTUNE`.
 
-    Args:
-        batches: of `training_batches`; the replicas of this worker divide them.
-        strategy: any.
-        device: where a strategy of one device wants them; its GPU if not given, if there is one.
+    Why: the thread sleeps 10, 20, 40, … ms up to a minute, and who drops the iterator waits for it
+    (`RootDataset::Iterator::~Iterator`, seen in TensorFlow 2.21 with gdb). At the end of an epoch the device would have
+    nothing to do for as long as the epoch took, at worst. What the thread would tune is given as constants above.
     """
-    if is_multiworker(strategy):
-        num_local = len(strategy.extended.worker_devices)
-
-        def of_replicas(*batch: tf.Tensor) -> tf.data.Dataset:
-            shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
-            return tf.data.Dataset.from_tensor_slices(shares)
-
-        mine = batches.flat_map(of_replicas).prefetch(AHEAD)
-        with untuned_devices():
-            return iter(strategy.distribute_datasets_from_function(lambda context: mine))
-    distributed = strategy.experimental_distribute_dataset(batches)
-    if not isinstance(distributed, tf.data.Dataset):
-        with untuned_devices():
-            return iter(distributed)  # tf.distribute copies ahead on its own
-    if device is None and tf.config.list_logical_devices("GPU"):
-        device = "/GPU:0"
-    return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _records(source: SplitSource) -> tf.data.Dataset:

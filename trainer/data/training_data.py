@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.fold import Fold
-from trainer.config.tf_config import find_cluster
+from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
@@ -27,6 +27,7 @@ class TrainingData:
         config: its flags.
         manifest: of the dataset.
         sources: its splits at the size of the config.
+        cluster: the workers that train together; None where one process trains alone.
 
     Attributes:
         sources: the splits, those of the fold if there is one.
@@ -40,7 +41,13 @@ class TrainingData:
         RunError: the records can't be read.
     """
 
-    def __init__(self, config: TrainConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> None:
+    def __init__(
+        self,
+        config: TrainConfig,
+        manifest: Manifest,
+        sources: Mapping[str, SplitSource],
+        cluster: Cluster | None = None,
+    ) -> None:
         self._config = config
         self._fold = open_fold(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
         if self._fold:
@@ -54,7 +61,6 @@ class TrainingData:
         weighed = [weights[name] or 0.0 for name in manifest.class_names]
         self.class_weights = weighed if config.class_weights or balanced else even
         self.loss_weights = even if balanced else self.class_weights
-        cluster = find_cluster(config.strategy)
         self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
         self.num_steps = self.source.steps_per_epoch(
             config.batch_size, self._num_workers, shard_files=config.shard_files

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.storage.locks import exclusive
 from trainer.config.quiet_start import quiet_start
@@ -18,6 +18,10 @@ from trainer.data.staging import staged
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder, check_run_output
 from trainer.run.identity import job_of
+
+if TYPE_CHECKING:
+    from trainer.evaluation.evaluate import Evaluation
+    from trainer.training.trainer import TrainedModel, Trainer
 
 
 def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
@@ -51,19 +55,33 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 from trainer.report.publish import publish
                 from trainer.report.samples import read_samples
                 from trainer.training.tf_errors import translate_errors
-                from trainer.training.trainer import Training
+                from trainer.training.trainer import Trainer
             num_workers = len(cluster.workers) if cluster else 1
             with translate_errors(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
-                training = Training(config, manifest, staged_sources)
-                training.run()
-                evaluations = training.evaluate()
-                samples = read_samples(evaluations, training.sources, training.model)
-        if not training.is_chief:
+                trainer = Trainer(config, manifest, staged_sources, cluster=cluster)
+                evaluations = _evaluate(trainer, trainer.run())
+                samples = read_samples(evaluations, trainer.sources, trainer.model)
+        if not trainer.is_chief:
             return None
-        numbers = publish(training.folder, evaluations, samples)
-        training.folder.finish(keep_checkpoint=config.keep_checkpoint)
-        training.folder.push()
-        return training.folder, numbers
+        numbers = publish(trainer.folder, evaluations, samples)
+        trainer.folder.finish(keep_checkpoint=config.keep_checkpoint)
+        trainer.folder.push()
+        return trainer.folder, numbers
+
+
+def _evaluate(trainer: Trainer, trained: TrainedModel) -> list[Evaluation]:
+    """Evaluates a trained model on test (where there is one, and it is wanted) and on validation (unless trained on)."""
+    from trainer.evaluation.evaluate import measure, predict_split
+
+    config, test, predicted = trainer.config, trainer.sources["test"], {}
+    if config.evaluate_test and test.num_records:
+        predicted["test"] = predict_split(trained.predictor, test, "test", show_progress=trainer.is_chief)
+    if trained.val is not None:
+        predicted["val"] = trained.val
+    return [
+        measure(predictions, split, point=trained.operating_point, prevalence=config.prevalence)
+        for split, predictions in predicted.items()
+    ]
 
 
 def _sole_writer(output: str, cluster: Cluster | None) -> AbstractContextManager[None]:

@@ -106,7 +106,7 @@ class Callbacks:
         ]
 
 
-def own_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
+def schedule_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
     """Those that a configuration asks for, fresh for a phase; with logs for TensorBoard in the folder, if given."""
     own: list[keras.callbacks.Callback] = []
     if config.schedule == "plateau":

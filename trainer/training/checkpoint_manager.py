@@ -1,10 +1,12 @@
-"""Saving and restoring a training: when it is time, when SIGTERM asks for it, and all that belongs to it."""
+"""Saves a training on its way and restores it: by time or steps, when SIGTERM arrives, and after a loss of NaN."""
 
 from __future__ import annotations
 
 import signal
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from types import FrameType
 
 import keras
@@ -17,81 +19,106 @@ from trainer.run.uploads import Uploads
 from trainer.training.callbacks import Callbacks
 from trainer.training.checkpoint import Checkpoint, CheckpointFolder
 from trainer.training.optimizer import halve_learning_rate
-from trainer.training.state import TrainingState
+from trainer.training.phases import Phase
+from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.strategy import is_chief, is_multiworker, sum_of_workers
-from trainer.training.sums import EpochSums, NotFiniteError
-from trainer.training.train_step import Loop
+from trainer.training.train_step import TrainStep
 
-MIN_SECONDS = 30.0  # between two saves by time
-MAX_SHARE = 0.02  # of the time that saving by time may take
-AGREE_STEPS = 10  # between two questions to the other workers whether SIGTERM came
+MIN_SAVE_INTERVAL_S = 30.0
+"""The shortest time between two checkpoints that are saved by time."""
+
+MAX_SAVE_SHARE = 0.02
+"""The largest share of the training time that saving by time may take."""
+
+AGREE_EVERY_STEPS = 10
+"""The number of steps after which the workers ask each other whether SIGTERM arrived."""
 
 
 class SaveClock:
-    """Says when the next checkpoint is due.
+    """Tells when the next checkpoint is due.
 
     Args:
-        every_steps: after so many steps; 0: by time, so that saving takes no more than `MAX_SHARE` of it.
+        every_steps: the number of steps between checkpoints; 0 saves by time, at most `MAX_SAVE_SHARE` of it.
     """
 
     def __init__(self, every_steps: int) -> None:
         self._every_steps = every_steps
         self._steps = 0
-        self._cost = 0.0
+        self._save_s = 0.0
         self._saved_at = time.monotonic()
 
     def add_steps(self, num_steps: int) -> None:
-        """Counts steps that were done."""
+        """Counts finished steps."""
         self._steps += num_steps
 
     def is_due(self) -> bool:
-        """Whether it is time to save."""
+        """Returns True if it is time to save."""
         if self._every_steps:
             return self._steps >= self._every_steps
-        return time.monotonic() - self._saved_at >= max(MIN_SECONDS, self._cost / MAX_SHARE)
+        return time.monotonic() - self._saved_at >= max(MIN_SAVE_INTERVAL_S, self._save_s / MAX_SAVE_SHARE)
 
-    def saved(self, seconds: float) -> None:
-        """Notes a save and what it took."""
+    def restart(self, save_s: float) -> None:
+        """Starts to wait for the next checkpoint; the last one took `save_s` seconds."""
         self._steps = 0
-        self._cost = seconds
+        self._save_s = save_s
         self._saved_at = time.monotonic()
 
 
-class StopRequest:
-    """SIGTERM as a request, for as long as the block runs: it is looked at between steps. A second one kills."""
+class SigtermHandler:
+    """Notes that SIGTERM arrived, so that the training stops between two steps; a second SIGTERM kills at once.
+
+    It is active inside its `with` block, and only in the main thread: other threads cannot handle signals.
+    """
 
     def __init__(self) -> None:
-        self.is_set = False
+        self.received = False
+        self._previous: Callable[[int, FrameType | None], object] | int | None = None
 
-    def __enter__(self) -> StopRequest:
-        self._of_main = threading.current_thread() is threading.main_thread()  # others can't take signals
-        if self._of_main:
-            self._before = signal.signal(signal.SIGTERM, self._ask)
+    def __enter__(self) -> SigtermHandler:
+        if threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._note)
         return self
 
     def __exit__(self, *error: object) -> None:
-        if self._of_main:
-            signal.signal(signal.SIGTERM, self._before)
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)
 
-    def _ask(self, number: int, frame: FrameType | None) -> None:
-        self.is_set = True
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.received = True
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
-class Saver:
-    """The state of a training, its arrays and its checkpoints. Of several workers the chief writes them, all read them.
+@dataclass(frozen=True)
+class PhaseRun:
+    """A phase in training: its settings, its compiled step with the optimizer, and its callbacks."""
+
+    phase: Phase
+    step: TrainStep
+    callbacks: Callbacks
+
+
+@dataclass(frozen=True)
+class Restored:
+    """A checkpoint that a phase resumes from; with half the learning rate after a rollback."""
+
+    checkpoint: Checkpoint
+    is_rollback: bool = False
+
+
+class CheckpointManager:
+    """Holds the state of a training, saves it as checkpoints and restores it; of several workers the chief writes.
 
     Args:
-        model: of all phases.
-        strategy: it was built under.
-        folder: of the run.
+        model: the model of all phases.
+        strategy: the strategy that the model was built under.
+        folder: the run folder.
         every_steps: see `SaveClock`.
 
     Attributes:
-        state: where the training is.
-        best_weights: those of `state.best`.
-        stop: to be entered for as long as saving makes sense.
-        uploads: of the checkpoints, if the run is in a bucket; to be entered likewise.
+        state: the position of the training.
+        best_weights: the weights that `state.best` describes.
+        sigterm: the handler of SIGTERM; to be entered while the training can be saved.
+        uploads: the uploads of checkpoints, if the run is in a bucket; to be entered likewise.
     """
 
     def __init__(
@@ -99,138 +126,140 @@ class Saver:
     ) -> None:
         self.state = TrainingState(num_replicas=strategy.num_replicas_in_sync)
         self.best_weights: list[np.ndarray] = []
-        self.stop = StopRequest()
+        self.sigterm = SigtermHandler()
+        self.uploads = Uploads(folder)
         self._model = model
         self._strategy = strategy
         self._is_chief = is_chief(strategy)
-        self.uploads = Uploads(folder)
-        self._run = folder
-        self._folder = CheckpointFolder(folder.checkpoints)
+        self._run_folder = folder
+        self._checkpoints = CheckpointFolder(folder.checkpoints)
         self._clock = SaveClock(every_steps)
-        self._restored: Checkpoint | None = None  # until the phase has taken its own part of it
-        self._is_rolled_back = False
-        self._ticked = 0.0
+        self._timed_until = time.monotonic()
 
-    def restore(self) -> None:
-        """Goes to the last good checkpoint, if there is one; what is of the phase follows in `begin_phase`.
+    def restore(self) -> Restored | None:
+        """Restores state and weights from the last good checkpoint, if there is one.
+
+        Returns:
+            The checkpoint, from which `begin_phase` restores the rest; None if the training starts anew.
 
         Raises:
-            UsageError: it is of another number of replicas.
-            RunError: there are checkpoints, but none that can be read.
+            UsageError: the checkpoint was made with another number of replicas.
+            RunError: there are checkpoints, but none can be read.
         """
         checkpoint = self._load()
         if checkpoint is None:
-            return
+            return None
         state = TrainingState(**checkpoint.state)
         if state.num_replicas != self.state.num_replicas:
             raise UsageError(
-                f"{self._folder.path}: an unfinished run of {state.num_replicas} replicas, found "
+                f"{self._checkpoints.path}: an unfinished run of {state.num_replicas} replicas, found "
                 f"{self.state.num_replicas} here; each draws its own random numbers: give it as many, or --overwrite"
             )
         self.state = state
         self.best_weights = checkpoint.arrays["best"]
         with self._strategy.scope():
             self._model.set_weights(checkpoint.arrays["model"])
-        self._restored = checkpoint
+        return Restored(checkpoint)
 
-    def roll_back(self) -> None:
-        """As `restore`, and the phase goes on with half the learning rate."""
-        self.restore()
+    def roll_back(self) -> Restored | None:
+        """Restores like `restore`, to resume with half the learning rate."""
+        restored = self.restore()
         self.state.num_rollbacks += 1
         self.state.rate_factor /= 2
-        self._is_rolled_back = True
+        return restored and Restored(restored.checkpoint, is_rollback=True)
 
-    def begin_phase(self, loop: Loop, callbacks: Callbacks) -> None:
-        """Starts the callbacks; brings them, optimizer and average to where they were, where a phase goes on."""
-        self._loop, self._callbacks = loop, callbacks
-        self._ticked = time.monotonic()
-        callbacks.begin(self.state.callbacks)
-        if self._restored is not None:
+    def begin_phase(self, run: PhaseRun, restored: Restored | None) -> None:
+        """Starts the callbacks; restores them, the optimizer and the average of a phase that is resumed."""
+        self._timed_until = time.monotonic()
+        run.callbacks.begin(self.state.callbacks)
+        if restored is not None:
+            arrays = restored.checkpoint.arrays
             with self._strategy.scope():
-                for variable, array in zip(loop.optimizer.variables, self._restored.arrays["optimizer"], strict=True):
+                for variable, array in zip(run.step.optimizer.variables, arrays["optimizer"], strict=True):
                     variable.assign(array)
-            if loop.average:
-                loop.average.assign(self._restored.arrays["average"])
-            self._restored = None
-        elif not self._folder.numbers():
-            self.save()  # from its first step on, a run has something to go back to
-        if self._is_rolled_back:
-            halve_learning_rate(loop.optimizer)
-            self._is_rolled_back = False
-            self.save()
+            if run.step.average:
+                run.step.average.assign(arrays["average"])
+            if restored.is_rollback:
+                halve_learning_rate(run.step.optimizer)
+                self.save(run)
+        elif not self._checkpoints.numbers():
+            self.save(run)  # so that a run can go back to a checkpoint from its first step on
 
-    def save_if_due(self, num_steps: int = 0, sums: EpochSums | None = None) -> None:
-        """To be called between steps and after epochs.
+    def save_if_due(self, run: PhaseRun, num_steps: int = 0, sums: EpochSums | None = None) -> None:
+        """Saves if it is time to; to be called between steps and after epochs.
 
         Args:
-            num_steps: that were done since the last call.
-            sums: of these steps, if the epoch is not over.
+            run: the current phase.
+            num_steps: the number of steps since the last call.
+            sums: the sums of these steps, if the epoch is not over.
 
         Raises:
-            Terminated: SIGTERM came; all is saved.
+            Terminated: SIGTERM arrived; the training is saved.
         """
-        asked = self._is_asked(num_steps)
+        must_stop = self._must_stop(num_steps)
         self._clock.add_steps(num_steps)
-        if asked or self._clock.is_due():
-            self.save(sums)
-        if asked:
-            sum_of_workers(self._strategy, 0)  # nobody leaves before the chief has written
-            raise Terminated(f"SIGTERM came {self.state.place}; all is saved: the same command goes on from there")
+        if must_stop or self._clock.is_due():
+            self.save(run, sums)
+        if must_stop:
+            sum_of_workers(self._strategy, 0)  # no worker leaves before the chief has written
+            raise Terminated(
+                f"SIGTERM arrived {self.state.place}; all is saved: the same command resumes the training there"
+            )
 
-    def save(self, sums: EpochSums | None = None) -> None:
-        """Saves, unless there are numbers that are not finite: the next check of the sums tells."""
+    def save(self, run: PhaseRun, sums: EpochSums | None = None) -> None:
+        """Saves a checkpoint, unless numbers are not finite: the next check of the sums raises then."""
         if not self._is_chief:
             return
         started = time.monotonic()
         weights = self._model.get_weights()
         if (sums is None or sums.settle()) and _are_finite(weights):
-            self.tick()
-            self.state.callbacks = self._callbacks.state()
+            self.add_elapsed_time()
+            self.state.callbacks = run.callbacks.state()
             arrays = {
                 "model": weights,
-                "optimizer": [variable.numpy() for variable in self._loop.optimizer.variables],
+                "optimizer": [variable.numpy() for variable in run.step.optimizer.variables],
                 "best": self.best_weights,
             }
-            if self._loop.average:
-                arrays["average"] = self._loop.average.arrays()
-            self._folder.save(self.state.to_json(), arrays)
+            if run.step.average:
+                arrays["average"] = run.step.average.arrays()
+            self._checkpoints.save(self.state.to_json(), arrays)
             self.uploads.offer()
-        self._clock.saved(time.monotonic() - started)
+        self._clock.restart(time.monotonic() - started)
 
     def check_weights(self) -> None:
-        """Raises a `NotFiniteError` if they are broken, which a loss need not tell: ReLU makes 0 of NaN."""
+        """Raises a `NotFiniteError` if the weights are broken. The loss may not show it: ReLU turns NaN into 0."""
         if not _are_finite(self._model.get_weights()):
             raise NotFiniteError(f"the weights are not finite any more at step {self.state.step}")
 
-    def tick(self) -> None:
-        """Adds the time since the last call to that of the epoch."""
+    def add_elapsed_time(self) -> None:
+        """Adds the time since the last call, or since the phase began, to the seconds of the epoch."""
         now = time.monotonic()
-        self.state.seconds += now - self._ticked
-        self._ticked = now
+        self.state.seconds += now - self._timed_until
+        self._timed_until = now
 
     def _load(self) -> Checkpoint | None:
-        """The checkpoint that the chief finds good, in every worker."""
+        """Loads the checkpoint that the chief finds good, in every worker."""
         if is_multiworker(self._strategy):
-            self.uploads.settle()  # the others are to find it
-        found = self._folder.load() if self._is_chief else None
-        number = sum_of_workers(self._strategy, found.number if found else 0)
+            self.uploads.settle()  # so that the other workers find it in the bucket
+        checkpoint = self._checkpoints.load() if self._is_chief else None
+        number = sum_of_workers(self._strategy, checkpoint.number if checkpoint else 0)
         if self._is_chief or not number:
-            return found
+            return checkpoint
         try:
-            self._run.fetch("checkpoints/")
-            return self._folder.load(number)
+            self._run_folder.fetch("checkpoints/")
+            return self._checkpoints.load(number)
         except RunError as error:
             raise RunError(
                 f"{error}; all workers need the same --output, on a file system or in a bucket that they share"
             ) from None
 
-    def _is_asked(self, num_steps: int) -> bool:
-        """Whether SIGTERM came, to this worker or another one."""
+    def _must_stop(self, num_steps: int) -> bool:
+        """Returns True if SIGTERM arrived, in this worker or in another one."""
         if not is_multiworker(self._strategy):
-            return self.stop.is_set
-        if self.state.step % AGREE_STEPS >= max(num_steps, 1):
+            return self.sigterm.received
+        if self.state.step % AGREE_EVERY_STEPS >= max(num_steps, 1):
             return False
-        return sum_of_workers(self._strategy, int(self.stop.is_set)) > 0
+        return sum_of_workers(self._strategy, int(self.sigterm.received)) > 0
 
 
 def _are_finite(arrays: list[np.ndarray]) -> bool:

@@ -1,4 +1,4 @@
-"""The optimizer of a phase: kind, learning rate over time, weight decay, clipping."""
+"""Makes the optimizer of a phase: kind, learning rate over time, weight decay, clipping."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from trainer.config.train import TrainConfig
+from trainer.training.library_internals import Gradients, transform_reduced_gradients
 from trainer.training.phases import Phase
 
 KINDS = {
@@ -13,22 +14,23 @@ KINDS = {
     "adam": keras.optimizers.Adam,
     "sgd": keras.optimizers.SGD,
 }
-NESTEROV_MOMENTUM = 0.9  # of sgd
+NESTEROV_MOMENTUM = 0.9
+"""The momentum of `sgd`."""
 
 
 def make_optimizer(
     phase: Phase, config: TrainConfig, *, steps_per_epoch: int, rate_factor: float = 1.0
 ) -> keras.optimizers.Optimizer:
-    """A fresh optimizer.
+    """Makes a fresh optimizer.
 
     Args:
-        phase: its kind, epochs and highest learning rate.
-        config: schedule, weight decay and clipping of it.
-        steps_per_epoch: the schedule goes by steps.
-        rate_factor: of the learning rate, where it is a function of the step.
+        phase: its kind of optimizer, epochs and highest learning rate are used.
+        config: its schedule, weight decay and clipping are used.
+        steps_per_epoch: the number of steps of an epoch; the schedule counts in steps.
+        rate_factor: the factor of the learning rate, where that is a function of the step.
 
-    Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019 (it is the same for all three kinds, and
-        leaves biases and normalization alone); SGDR, 2017 (the cosine).
+    Source: Loshchilov and Hutter, Decoupled Weight Decay Regularization, 2019 (applied alike by all three kinds, but
+        not to biases and normalization); SGDR, 2017 (the cosine).
     """
     options = {"momentum": NESTEROV_MOMENTUM, "nesterov": True} if phase.optimizer == "sgd" else {}
     optimizer: keras.optimizers.Optimizer = KINDS[phase.optimizer](
@@ -44,7 +46,7 @@ def make_optimizer(
 
 
 def halve_learning_rate(optimizer: keras.optimizers.Optimizer) -> None:
-    """Halves it from here on, unless it is a function of the step: that was made with the right factor."""
+    """Halves the learning rate, unless it is a function of the step, which was made with the right factor."""
     if isinstance(optimizer.get_config()["learning_rate"], float):
         optimizer.learning_rate = float(optimizer.learning_rate.numpy()) / 2
 
@@ -52,7 +54,7 @@ def halve_learning_rate(optimizer: keras.optimizers.Optimizer) -> None:
 def _learning_rate(
     phase: Phase, config: TrainConfig, steps_per_epoch: int, rate_factor: float
 ) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """A number that a callback may change, or a function of the step, which has no state to restore."""
+    """Returns a number that callbacks may change, or a function of the step, which has no state to restore."""
     if config.schedule != "cosine":
         return phase.learning_rate
     peak = phase.learning_rate * rate_factor
@@ -63,15 +65,14 @@ def _learning_rate(
 
 
 def _clip_after_reduction(optimizer: keras.optimizers.Optimizer, clip_norm: float) -> None:
-    """Bounds the norm of all gradients together, once they are those of the global batch.
+    """Bounds the norm of all gradients together, after they were summed to those of the global batch.
 
-    Keras' own `global_clipnorm` bounds those of each replica, before they are summed.
+    Keras' own `global_clipnorm` bounds the gradients of each replica, before the sum.
     """
-    reduce = optimizer._all_reduce_sum_gradients
 
-    def reduce_and_clip(pairs: list[tuple[tf.Tensor, tf.Variable]]) -> list[tuple[tf.Tensor, tf.Variable]]:
-        gradients, variables = zip(*reduce(pairs), strict=True)
+    def clip(pairs: Gradients) -> Gradients:
+        gradients, variables = zip(*pairs, strict=True)
         clipped, _ = tf.clip_by_global_norm(gradients, clip_norm)
         return list(zip(clipped, variables, strict=True))
 
-    optimizer._all_reduce_sum_gradients = reduce_and_clip
+    transform_reduced_gradients(optimizer, clip)

@@ -1,34 +1,40 @@
-"""Where a training is, in plain values: with the arrays of a checkpoint, all that there is to restore."""
+"""Keeps the position of a training in plain values: with the arrays of a checkpoint, all that a resumed run needs."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+CHECK_EVERY_STEPS = 50
+"""The number of steps after which the losses are fetched from the device and checked to be finite."""
 
 
 @dataclass
 class TrainingState:
     """The position of a training and what was counted on the way there.
 
-    There is no random state: the order of the images is a function of (seed, epoch), augmentation and dropout are of
-    (seed, step, replica).
+    There is no random state: the order of the images is a function of (seed, epoch), augmentation and dropout are
+    functions of (seed, step, replica).
 
     Attributes:
-        phase: index of the phase that runs.
-        epoch: finished epochs of the phase.
-        step: steps of the epoch that are done, which is also the number of batches consumed.
-        loss_sum: over these steps.
-        correct_sum: images that were told right in these steps.
-        seconds: spent on the epoch so far.
-        stopped: a callback has ended the phase.
+        phase: the index of the current phase.
+        epoch: the number of finished epochs in the phase.
+        step: the number of finished steps in the epoch, which is also the number of batches consumed.
+        loss_sum: the sum of the losses of these steps.
+        correct_sum: the number of images that these steps classified correctly.
+        seconds: the time spent on the epoch so far.
+        stopped: True if a callback has ended the phase.
         history: the rows of `history.csv`.
-        phases: what `model.json` says of the phases that are over.
+        phases: the entries of `model.json` for the finished phases.
         best: phase, epoch and val_loss of the best weights so far.
-        callbacks: the state of each callback, see `Callbacks.state`.
-        num_rollbacks: how often the loss was not finite, and the training went back.
-        rate_factor: of the phase's learning rate, after rollbacks.
-        num_replicas: that train; each draws its own random numbers.
+        callbacks: the state of every callback, see `Callbacks.state`.
+        num_rollbacks: how often the loss was not finite and the training went back to a checkpoint.
+        rate_factor: the factor of the phase's learning rate after rollbacks.
+        num_replicas: the number of replicas; each draws its own random numbers.
     """
 
     phase: int = 0
@@ -48,25 +54,76 @@ class TrainingState:
 
     @property
     def place(self) -> str:
-        """In words."""
+        """The position in words, for messages."""
         return f"after step {self.step} of epoch {self.epoch + 1} of phase {self.phase + 1}"
 
     def to_json(self) -> dict[str, Any]:
-        """The state as a checkpoint holds it; `TrainingState(**content)` gives it again."""
+        """Returns the state as a checkpoint holds it; `TrainingState(**content)` restores it."""
         return asdict(self)
 
     def end_epoch(self, row: dict[str, Any]) -> None:
-        """Notes the row of a finished epoch and moves on to the next."""
+        """Appends the row of a finished epoch to the history and moves on to the next epoch."""
         self.history.append(row)
         self.epoch += 1
         self.step = 0
         self.loss_sum = self.correct_sum = self.seconds = 0.0
 
     def end_phase(self, described: dict[str, Any]) -> None:
-        """Notes a finished phase and moves on to the next."""
+        """Appends the description of a finished phase and moves on to the next phase."""
         self.phases.append(described)
         self.phase += 1
         self.epoch = 0
         self.stopped = False
         self.rate_factor = 1.0
         self.callbacks = []
+
+
+class NotFiniteError(Exception):
+    """The loss or the weights became NaN or infinite; the message says which, and at what step of the epoch."""
+
+
+class EpochSums:
+    """Adds the results of training steps to a state without waiting for the device at every step.
+
+    The sums are float64 and added in the order of the calls, so that an interruption between two calls leaves no trace
+    in them.
+
+    Args:
+        state: its `step`, `loss_sum` and `correct_sum` are updated.
+    """
+
+    def __init__(self, state: TrainingState) -> None:
+        self._state = state
+        self._pending: list[tuple[int, tf.Tensor, tf.Tensor]] = []
+        self._checked_at = state.step
+        self._error: NotFiniteError | None = None
+
+    def add(self, num_steps: int, loss: tf.Tensor, correct: tf.Tensor) -> None:
+        """Adds the sums over `num_steps` more steps.
+
+        Raises:
+            NotFiniteError: a loss was not finite. The check comes at steps that depend on nothing but the first one,
+                so that all workers raise together.
+        """
+        self._state.step += num_steps
+        self._pending.append((self._state.step, loss, correct))
+        if self._state.step - self._checked_at >= CHECK_EVERY_STEPS:
+            self.check()
+
+    def check(self) -> None:
+        """Raises a `NotFiniteError` if the loss was not finite at some step so far."""
+        self._checked_at = self._state.step
+        self.settle()
+        if self._error is not None:
+            raise self._error
+
+    def settle(self) -> bool:
+        """Brings the sums of the state up to its step; returns True if all losses were finite."""
+        for step, loss, correct in self._pending:
+            value = float(loss)
+            if self._error is None and not math.isfinite(value):
+                self._error = NotFiniteError(f"the loss became {value} at step {step}")
+            self._state.loss_sum += value
+            self._state.correct_sum += float(correct)
+        self._pending.clear()
+        return self._error is None

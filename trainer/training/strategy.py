@@ -1,4 +1,7 @@
-"""The tf.distribute strategy: none, mirrored (over GPUs or logical devices of the CPU), or over several machines."""
+"""Makes the tf.distribute strategy of a training and what its workers and devices share.
+
+A strategy trains on one device, mirrored over GPUs or logical devices of the CPU, or over several machines.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,15 @@ from contextlib import contextmanager
 import tensorflow as tf
 
 from beam_prep.console.errors import UsageError
-from trainer.config.tf_config import Cluster, find_cluster
+from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
+from trainer.data.tf_dataset import AHEAD
+from trainer.training.library_internals import untuned_device_datasets
 
-START_SECONDS = 300.0
-"""How long a worker waits for the others to come. Later on, TensorFlow's own heartbeats (10 s) tell of a lost one."""
-WATCH = """
+START_TIMEOUT_S = 300.0
+"""The time that a worker waits for the others to start; later, TensorFlow's own heartbeats (10 s) detect a lost one."""
+
+WATCHDOG = """
 import os, select, signal, sys
 if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
     print(sys.argv[2], file=sys.stderr)
@@ -24,21 +30,21 @@ if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
 """
 
 
-def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
-    """Picks the devices and the strategy.
+def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.distribute.Strategy:
+    """Picks the devices and makes the strategy.
 
     Args:
-        config: `strategy` and `num_replicas` of it.
+        config: its `strategy` and `num_replicas` are asked for.
+        cluster: the workers that train together; None where one process trains alone.
 
     Raises:
-        UsageError: more replicas than GPUs, replicas that do not divide the batch, or a wrong TF_CONFIG.
+        UsageError: there are fewer GPUs than replicas, or the replicas do not divide the batch.
     """
     gpus = tf.config.list_physical_devices("GPU")
     for gpu in gpus:
         tf.config.experimental.set_memory_growth(gpu, True)
     if gpus and config.num_replicas > len(gpus):
         raise UsageError(f"--num_replicas is {config.num_replicas}, found {len(gpus)} GPUs")
-    cluster = find_cluster(config.strategy)
     if cluster is not None:
         return _join(cluster, config, gpus)
     num_replicas = 1 if config.strategy == "none" else config.num_replicas or max(len(gpus), 1)
@@ -50,24 +56,24 @@ def make_strategy(config: TrainConfig) -> tf.distribute.Strategy:
     _split_cpu(num_replicas)
     return tf.distribute.MirroredStrategy(
         [f"/CPU:{index}" for index in range(num_replicas)],
-        # The collectives that TensorFlow takes by default know one number of devices a process: a second strategy of
-        # another size, as a sweep or a test makes it, aborts them.
+        # TensorFlow's default collectives allow one number of devices in a process: they abort when a sweep or a test
+        # makes a second strategy of another size.
         cross_device_ops=tf.distribute.ReductionToOneDevice(),
     )
 
 
 def is_multiworker(strategy: tf.distribute.Strategy) -> bool:
-    """Whether several processes train together."""
+    """Returns True if several processes train together."""
     return isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
-    """Whether this process writes and prints; the only process does."""
+    """Returns True if this process writes and prints; a process that trains alone always does."""
     return not is_multiworker(strategy) or strategy.extended.should_checkpoint
 
 
 def sum_of_workers(strategy: tf.distribute.Strategy, value: int) -> int:
-    """The sum of what each worker gives; every worker has to call it, at the same point."""
+    """Returns the sum of the values of all workers; every worker has to call it, at the same point."""
     if not is_multiworker(strategy):
         return value
     num_local = len(strategy.extended.worker_devices)
@@ -78,10 +84,10 @@ def sum_of_workers(strategy: tf.distribute.Strategy, value: int) -> int:
 
 
 def check_alike(strategy: tf.distribute.Strategy, values: Mapping[str, object]) -> None:
-    """Compares what the workers were given with what the chief was; every worker has to call it, at the same point.
+    """Checks that all workers were given the chief's values; every worker has to call it, at the same point.
 
     Raises:
-        UsageError: some values differ; raised in every worker, as they would wait for each other for ever.
+        UsageError: some values differ. All workers raise it: one that went on would wait for the others for ever.
     """
 
     def differs(value: object) -> bool:
@@ -94,36 +100,67 @@ def check_alike(strategy: tf.distribute.Strategy, values: Mapping[str, object]) 
         raise UsageError(f"not all workers were given the same {names}; start the same command on every worker")
 
 
+def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, device: str | None = None) -> Iterator:
+    """Copies batches to the devices of a strategy, ahead of the step that takes them.
+
+    Args:
+        batches: the batches of `training_batches`; the replicas of this worker divide each of them.
+        strategy: any strategy.
+        device: the device of a strategy with one replica; by default the GPU, if there is one.
+    """
+    if is_multiworker(strategy):
+        num_local = len(strategy.extended.worker_devices)
+
+        def of_replicas(*batch: tf.Tensor) -> tf.data.Dataset:
+            shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
+            return tf.data.Dataset.from_tensor_slices(shares)
+
+        mine = batches.flat_map(of_replicas).prefetch(AHEAD)
+        with untuned_device_datasets():
+            return iter(strategy.distribute_datasets_from_function(lambda context: mine))
+    distributed = strategy.experimental_distribute_dataset(batches)
+    if not isinstance(distributed, tf.data.Dataset):
+        with untuned_device_datasets():
+            return iter(distributed)  # tf.distribute copies ahead on its own
+    if device is None and tf.config.list_logical_devices("GPU"):
+        device = "/GPU:0"
+    return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
+
+
 def _join(cluster: Cluster, config: TrainConfig, gpus: list) -> tf.distribute.Strategy:
+    """Waits for the other workers and makes the strategy that all of them share."""
     if gpus:
         tf.config.set_visible_devices(gpus[: config.num_replicas or len(gpus)], "GPU")
     elif config.num_replicas > 1:
         raise UsageError(f"--num_replicas is {config.num_replicas}, found no GPU; a worker without is one replica")
-    with _bounded(cluster):
+    with _start_timeout(cluster):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     config.check_replicas(strategy.num_replicas_in_sync)
     return strategy
 
 
 @contextmanager
-def _bounded(cluster: Cluster) -> Iterator[None]:
-    """Ends this process with one line if the block takes longer than `START_SECONDS`.
+def _start_timeout(cluster: Cluster) -> Iterator[None]:
+    """Kills this process with a one-line message if the block takes longer than `START_TIMEOUT_S`.
 
-    It is another process that does so: TensorFlow waits in a place that no exception, thread or SIGTERM gets to.
+    A second process does so: TensorFlow waits where no exception, thread or SIGTERM gets through.
     """
     others = ", ".join(address for index, address in enumerate(cluster.workers) if index != cluster.index)
     line = (
-        f"error: {cluster.name}: not all of {others} came within {START_SECONDS:.0f} s; "
+        f"error: {cluster.name}: not all of {others} started within {START_TIMEOUT_S:.0f} s; "
         "start the same command on every worker, each with its own TF_CONFIG"
     )
-    watch = subprocess.Popen([sys.executable, "-S", "-c", WATCH, str(START_SECONDS), line], stdin=subprocess.PIPE)
+    watchdog = subprocess.Popen(
+        [sys.executable, "-S", "-c", WATCHDOG, str(START_TIMEOUT_S), line], stdin=subprocess.PIPE
+    )
     try:
         yield
     finally:
-        watch.communicate()  # closes its input, which is what it waits for
+        watchdog.communicate()  # closes its input, which ends it
 
 
 def _split_cpu(num_devices: int) -> None:
+    """Splits the CPU into logical devices, one for each replica."""
     cpu = tf.config.list_physical_devices("CPU")[0]
     configured = tf.config.get_logical_device_configuration(cpu)
     if configured is not None and len(configured) >= num_devices:

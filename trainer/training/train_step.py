@@ -1,4 +1,4 @@
-"""One training loop for every strategy: the loss is defined on the global batch, every image is evaluated once."""
+"""Compiles the training steps for every strategy: the loss is defined on the global batch."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ from functools import partial
 import keras
 import tensorflow as tf
 
-from trainer.augmentation.augment import augment, mix
+from trainer.augmentation import augment
+from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.models import logits_of
 from trainer.training.ema import WeightAverage
+from trainer.training.library_internals import draw_dropout_seeds
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import Phase, freeze
 
-Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
-"""images float32 [N, H, W, 1] and seed int32 [2] to images of the same shape."""
+Augment = Callable[..., tf.Tensor]
+"""A function of `images` float32 [N, H, W, 1] and `seed` int32 [2] that returns images of the same shape."""
 
 
 def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
-    """Folds seed, step and replica into a seed int32 [2], all bits mixed."""
+    """Combines seed, step and replica into a new seed, int32 [2], with all bits mixed."""
     context = tf.distribute.get_replica_context()
     replica = tf.cast(context.replica_id_in_sync_group, tf.int32) if context else tf.constant(0)
     pair = tf.stack([tf.constant(seed % 2**31, tf.int32), tf.cast(step, tf.int32)])
@@ -28,24 +30,24 @@ def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
     return tf.random.stateless_uniform([2], mixed, minval=None, maxval=None, dtype=tf.int32)
 
 
-class Loop:
-    """The compiled steps of one phase of a training.
+class TrainStep:
+    """The compiled training step of one phase.
 
     Args:
-        model: built under `strategy.scope()`; its trainable layers are those of the phase.
-        optimizer: fresh for the phase.
-        strategy: any.
-        batch_size: global batch; the replicas divide it.
-        class_weights: float [2], by label.
-        augment: None leaves the images as they are.
-        seed: of augmentation and dropout.
-        label_smoothing: what the targets 0 and 1 are short of each other; 0 to less than 1.
-        mixup_alpha: see `augment.mix`; 0 mixes nothing.
+        model: a model built under `strategy.scope()`, with the trainable layers of the phase.
+        optimizer: a fresh optimizer.
+        strategy: any strategy.
+        batch_size: the global batch N; the replicas divide it.
+        class_weights: float [2], the weight of the loss by label.
+        augment: changes the images; None leaves them as they are.
+        seed: the seed of augmentation and dropout.
+        label_smoothing: the amount by which the targets 0 and 1 move together; 0 to less than 1.
+        mixup_alpha: see `mixup`; 0 mixes nothing.
         ema_decay: see `WeightAverage`; 0 keeps no average.
-        jit_compile: compile the network's part of the step with XLA.
+        jit_compile: True compiles the network's part of the step with XLA.
 
     Attributes:
-        average: of the weights; None without.
+        average: the moving average of the weights; None if `ema_decay` is 0.
     """
 
     def __init__(
@@ -83,7 +85,7 @@ class Loop:
             self._compile_with_xla()
 
     @classmethod
-    def of(
+    def for_phase(
         cls,
         config: TrainConfig,
         model: keras.Model,
@@ -94,14 +96,14 @@ class Loop:
         class_weights: Sequence[float] = (1.0, 1.0),
         seed: int = 0,
         rate_factor: float = 1.0,
-    ) -> Loop:
-        """The loop of a phase as a configuration has it, with a fresh optimizer; freezes what the phase does not train.
+    ) -> TrainStep:
+        """Makes the step of a phase with a fresh optimizer, and freezes the layers that the phase does not train.
 
         Args:
             config: all flags of `train`.
-            model: see above, as are `strategy`, `class_weights` and `seed`.
-            phase: of the configuration.
-            steps_per_epoch: see `make_optimizer`, as for `rate_factor`.
+            model: see `TrainStep`, like `strategy`, `class_weights` and `seed`.
+            phase: a phase of the configuration.
+            steps_per_epoch: see `make_optimizer`, like `rate_factor`.
         """
         with strategy.scope():
             freeze(model, phase)
@@ -121,7 +123,7 @@ class Loop:
         )
 
     def _compile_with_xla(self) -> None:
-        """Compiles forward, backward and update; under a strategy the replicas meet in the update, which XLA can't."""
+        """Compiles forward pass, backward pass and update; not the update of several replicas, which XLA cannot."""
         with self.strategy.scope():
             alone = not tf.distribute.has_strategy()
         if alone:
@@ -130,56 +132,52 @@ class Loop:
             self._gradients = tf.function(self._gradients, jit_compile=True)
 
     def _seed_dropout(self) -> None:
-        """Makes the seed of each dropout layer a function of layer, step and replica.
-
-        Keras' own generator gives all replicas the same numbers, and its state would be one more thing to restore.
-        """
+        """Makes the seed of each dropout layer a function of layer, step and replica."""
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
         for index, layer in enumerate(dropouts, start=1):
-            layer.seed_generator.next = partial(self._dropout_seed, self._seed + 7919 * index)
+            draw_dropout_seeds(layer, partial(self._dropout_seed, self._seed + 7919 * index))
 
     def _dropout_seed(self, layer_seed: int, ordered: bool = True) -> tf.Tensor:
-        """Stands in for `keras.random.SeedGenerator.next`; int32 [2]."""
+        """Returns the seed int32 [2] of a layer at the current step; called like `keras.random.SeedGenerator.next`."""
         return step_seed(layer_seed, self.optimizer.iterations.value)
 
-    def train_steps(self, batches: Iterator, num_steps: int) -> tuple[tf.Tensor, tf.Tensor]:
-        """Runs `num_steps` steps in one call of a compiled function.
+    def run(self, batches: Iterator, num_steps: int) -> tuple[tf.Tensor, tf.Tensor]:
+        """Runs several steps in one call of a compiled function.
 
         Args:
-            batches: distributed batches, as `dataset.distribute` gives them; at least `num_steps` are left.
-            num_steps: how many; any number takes the same trace.
+            batches: the batches of `strategy.distribute`; at least `num_steps` are left.
+            num_steps: the number of steps; any number uses the same trace.
 
         Returns:
-            The sums over the steps of the loss and of the images called right, float64 scalars. They are exact, so
-            that they do not depend on how an epoch is cut into calls, and are not waited for.
+            The sums over the steps of the loss and of the correctly classified images, float64 scalars. They are exact,
+            so that they do not depend on how an epoch is cut into calls. The call does not wait for the device.
         """
-        return self._train_steps(batches, tf.constant(num_steps))
+        return self._run(batches, tf.constant(num_steps))
 
     @tf.function
-    def _train_steps(self, batches: Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _run(self, batches: Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
         for _ in tf.range(num_steps):
             step = tf.identity(self.optimizer.iterations.value)
-            loss, correct = self.strategy.run(self._replica_train_step, args=next(batches))
+            loss, correct = self.strategy.run(self._run_on_replica, args=next(batches))
             if self.average is not None:
                 self.average.update(step)
             loss_sum += tf.cast(self.strategy.reduce("SUM", loss, axis=None), tf.float64)
             correct_sum += tf.cast(self.strategy.reduce("SUM", correct, axis=None), tf.float64)
         return loss_sum, correct_sum
 
-    def _replica_train_step(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    def _run_on_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, tf.float32)  # [n, H, W, 1], n = N / replicas
         targets = tf.cast(labels, tf.float32)[:, None]  # [n, 1]
         targets += self._label_smoothing * (0.5 - targets)
         weights = tf.gather(self._class_weights, labels)[:, None]  # [n, 1]
         step = self.optimizer.iterations.value
-        # Outside of what XLA compiles: it has no kernel for ImageProjectiveTransformV3.
+        # Not in the part that XLA compiles: XLA has no kernel for ImageProjectiveTransformV3.
         if self._augment is not None:
-            images = self._augment(images, step_seed(self._seed, step))
+            images = self._augment(images, seed=step_seed(self._seed, step))
         if self._mixup_alpha:
-            images, targets, weights = mix(
-                images, targets, weights, step_seed(self._seed + 15485863, step), self._mixup_alpha
-            )
+            seed = step_seed(self._seed + 15485863, step)
+            images, targets, weights = mixup(images, targets, weights, self._mixup_alpha, seed)
         return self._update(images, targets, weights)
 
     def _apply_gradients(

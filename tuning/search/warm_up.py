@@ -60,28 +60,29 @@ def warm_up(config: TrainConfig, environ: Mapping[str, str]) -> WarmUpTimes | No
 
 def _measure(config: TrainConfig, started: float) -> WarmUpTimes:
     from trainer import models
+    from trainer.config.tf_config import find_cluster
     from trainer.data.splits import open_split, read_manifest
-    from trainer.data.tf_dataset import distribute, evaluation_batches, training_batches
+    from trainer.data.tf_dataset import evaluation_batches, training_batches
     from trainer.evaluation.predictor import Predictor
     from trainer.training.phases import phases_of
-    from trainer.training.strategy import make_strategy
-    from trainer.training.train_step import Loop
+    from trainer.training.strategy import distribute, make_strategy
+    from trainer.training.train_step import TrainStep
 
     manifest = read_manifest(config.data)
     train, val = (open_split(config.data, manifest, config.image_size, split) for split in ("train", "val"))
-    strategy = make_strategy(config)
+    strategy = make_strategy(config, find_cluster(config.strategy))
     with strategy.scope():
         model = models.build(config)
-    loop = Loop.of(config, model, strategy, phases_of(config)[-1], steps_per_epoch=1)
+    train_step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], steps_per_epoch=1)
     num_steps = train.steps_per_epoch(config.batch_size)
     batches = training_batches(train, batch_size=config.batch_size, seed=config.seed, epoch=0)
     calls = _calls(num_steps, config.steps_per_call)
     distributed = distribute(batches, strategy)
     first = next(calls)
-    float(loop.train_steps(distributed, first)[0])
+    float(train_step.run(distributed, first)[0])
     start_s, begun, timed = time.time() - started, time.monotonic(), 0
     for _, count in zip(range(CALLS), calls, strict=False):
-        float(loop.train_steps(distributed, count)[0])
+        float(train_step.run(distributed, count)[0])
         timed += count
     step_s = (time.monotonic() - begun) / timed if timed else start_s / first
     images = next(iter(evaluation_batches(val, batch_size=64)))["images"]

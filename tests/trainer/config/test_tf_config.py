@@ -72,7 +72,7 @@ def test_a_worker_does_not_wait_for_ever_for_the_others(dataset, tmp_path):
         "import sys\n"
         "from trainer.training import strategy\n"
         "from trainer.cli import main\n"
-        "strategy.START_SECONDS = 3.0\n"
+        "strategy.START_TIMEOUT_S = 3.0\n"
         f"sys.argv = ['trainer', 'train', '--data', {str(dataset)!r}, '--output', {str(tmp_path / 'run')!r},"
         " '--image_size', '32', '--batch_size', '8']\n"
         "main()\n"
@@ -82,5 +82,5 @@ def test_a_worker_does_not_wait_for_ever_for_the_others(dataset, tmp_path):
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=240, check=False
     )
     assert result.returncode == -signal.SIGKILL
-    assert "error: worker 0 of 2: not all of localhost:1 came within 3 s" in result.stderr.splitlines()[-1]
+    assert "error: worker 0 of 2: not all of localhost:1 started within 3 s" in result.stderr.splitlines()[-1]
     assert not list((tmp_path / "run").glob("*")), "but for the folder itself"

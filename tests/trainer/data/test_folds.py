@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from small_training import assert_close, fit, make_loop
+from small_training import assert_close, fit, make_train_step
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.example_proto import from_example
@@ -133,8 +133,8 @@ def test_class_weights_are_those_of_the_training_part(dataset):
 
 def test_replicas_train_in_a_fold_as_one_device_does(dataset):
     train = epochs_of(dataset, f"1/{K}").sources["train"]
-    losses, weights = fit(make_loop(1, dropout=False), train)
-    other_losses, other_weights = fit(make_loop(2, dropout=False), train)
+    losses, weights = fit(make_train_step(1, dropout=False), train)
+    other_losses, other_weights = fit(make_train_step(2, dropout=False), train)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=2e-6)
 

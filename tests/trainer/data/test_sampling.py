@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from small_training import assert_close, assert_same_bits, fit, make_loop
+from small_training import assert_close, assert_same_bits, fit, make_train_step
 
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
@@ -82,11 +82,11 @@ def test_a_balanced_training_has_no_class_weights_and_validation_keeps_them(data
 def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
     source = epochs_of(dataset).source
     draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
-    losses, weights = fit(make_loop(1, dropout=False), source, draws=draws)
-    other_losses, other_weights = fit(make_loop(replicas, dropout=False), source, draws=draws)
+    losses, weights = fit(make_train_step(1, dropout=False), source, draws=draws)
+    other_losses, other_weights = fit(make_train_step(replicas, dropout=False), source, draws=draws)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=2e-6)
-    again_losses, again_weights = fit(make_loop(replicas, dropout=False), source, draws=draws, held=hold(source))
+    again_losses, again_weights = fit(make_train_step(replicas, dropout=False), source, draws=draws, held=hold(source))
     assert again_losses == other_losses
     assert_same_bits(again_weights, other_weights)
 

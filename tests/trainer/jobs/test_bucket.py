@@ -68,7 +68,7 @@ def test_a_killed_training_goes_on_from_the_bucket_alone(bucket, dataset, run, t
 def test_a_training_that_is_asked_to_stop_is_in_the_bucket_when_it_ends(bucket, dataset, run, tmp_path):
     flags = ("--data", dataset, "--output", f"{bucket.url}/run")
     stopped = train(*flags, kill=("SIGTERM", 4))
-    assert (stopped.returncode, "the same command goes on" in stopped.stderr) == (143, True), stopped.stderr
+    assert (stopped.returncode, "the same command resumes" in stopped.stderr) == (143, True), stopped.stderr
     assert (newest(bucket)["epoch"], newest(bucket)["step"]) == (0, 5)
     other = train(*flags, "--batch_size", 4)
     assert (other.returncode, "--batch_size: 8 there, 4 here" in other.stderr) == (2, True), other.stderr

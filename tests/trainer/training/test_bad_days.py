@@ -22,16 +22,16 @@ SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
 LIMITED = """
 import resource, signal, sys
 from trainer.cli import main
-from trainer.training.train_step import Loop
+from trainer.training.train_step import TrainStep
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write that passes the limit fails
-train_steps, done = Loop.train_steps, 0
+train_steps, done = TrainStep.run, 0
 def limited(self, batches, count):
     global done
     done += 1
     if done == {at}:
         {limit}
     return train_steps(self, batches, count)
-Loop.train_steps = limited
+TrainStep.run = limited
 sys.argv = ["trainer", "train", *sys.argv[1:]]
 main()
 """

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_training import assert_close, fit, make_loop
+from small_training import assert_close, fit, make_train_step
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
@@ -74,18 +74,18 @@ def clipped(clip_norm: float | None):
 
 @pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_gradients_are_clipped_once_they_are_those_of_the_global_batch(train, replicas):
-    losses, weights = fit(make_loop(dropout=False, optimizer=clipped(0.05)), train)
-    _, unclipped = fit(make_loop(dropout=False, optimizer=clipped(None)), train)
+    losses, weights = fit(make_train_step(dropout=False, optimizer=clipped(0.05)), train)
+    _, unclipped = fit(make_train_step(dropout=False, optimizer=clipped(None)), train)
     assert max(np.abs(one - other).max() for one, other in zip(weights, unclipped, strict=True)) > 1e-3
-    shared = fit(make_loop(replicas, dropout=False, optimizer=clipped(0.05)), train)
+    shared = fit(make_train_step(replicas, dropout=False, optimizer=clipped(0.05)), train)
     np.testing.assert_allclose(shared[0], losses, rtol=1e-5)
     assert_close(shared[1], weights, atol=3e-4)  # what rounding grows to in six long steps
 
 
 def test_on_one_device_clipping_is_that_of_keras(train):
-    ours = fit(make_loop(dropout=False, optimizer=clipped(0.05)), train)
+    ours = fit(make_train_step(dropout=False, optimizer=clipped(0.05)), train)
     plain = {"learning_rate": 0.1, "momentum": 0.9, "nesterov": True, "global_clipnorm": 0.05}
-    theirs = fit(make_loop(dropout=False, optimizer=lambda: keras.optimizers.SGD(**plain)), train)
+    theirs = fit(make_train_step(dropout=False, optimizer=lambda: keras.optimizers.SGD(**plain)), train)
     assert_close(ours[1], theirs[1], atol=1e-6)
 
 

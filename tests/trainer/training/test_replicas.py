@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-from small_training import assert_close, assert_same_bits, fit, make_loop, strategy_of
+from small_training import assert_close, assert_same_bits, fit, make_train_step, strategy_of
 
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
@@ -25,12 +25,12 @@ def train(dataset):
 
 @pytest.fixture
 def one_device(train):
-    return fit(make_loop(1, dropout=False), train)
+    return fit(make_train_step(1, dropout=False), train)
 
 
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_train_as_one_device_does(train, one_device, replicas):
-    losses, weights = fit(make_loop(replicas, dropout=False), train)
+    losses, weights = fit(make_train_step(replicas, dropout=False), train)
     np.testing.assert_allclose(losses, one_device[0], rtol=1e-5)
     assert_close(weights, one_device[1], atol=2e-6)
 
@@ -38,8 +38,8 @@ def test_replicas_train_as_one_device_does(train, one_device, replicas):
 @pytest.mark.slow
 @pytest.mark.parametrize("replicas", [2, 4])
 def test_replicas_train_the_compact_network_as_one_device_does(train, replicas):
-    losses, weights = fit(make_loop(1, dropout=False, arch="se_resnet"), train)
-    other_losses, other_weights = fit(make_loop(replicas, dropout=False, arch="se_resnet"), train)
+    losses, weights = fit(make_train_step(1, dropout=False, arch="se_resnet"), train)
+    other_losses, other_weights = fit(make_train_step(replicas, dropout=False, arch="se_resnet"), train)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=1e-5)
 
@@ -47,8 +47,8 @@ def test_replicas_train_the_compact_network_as_one_device_does(train, replicas):
 @pytest.mark.slow
 @pytest.mark.parametrize(("phase", "replicas"), [(0, 4), (1, 2), (1, 4)])
 def test_replicas_train_vgg19_as_one_device_does(train, phase, replicas):
-    losses, weights = fit(make_loop(1, dropout=False, arch="vgg19", phase=phase), train)
-    other_losses, other_weights = fit(make_loop(replicas, dropout=False, arch="vgg19", phase=phase), train)
+    losses, weights = fit(make_train_step(1, dropout=False, arch="vgg19", phase=phase), train)
+    other_losses, other_weights = fit(make_train_step(replicas, dropout=False, arch="vgg19", phase=phase), train)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=5e-5)  # rounding of sixteen convolutions
 
@@ -58,8 +58,8 @@ def test_replicas_train_vgg19_as_one_device_does(train, phase, replicas):
 def test_replicas_train_inception_resnet_v2_as_one_device_does(dataset, phase, replicas):
     train = open_split(str(dataset), Manifest.read(dataset), 96, "train")
     options = {"dropout": False, "phase": phase, "arch": "inception_resnet_v2", "image_size": 96}
-    losses, weights = fit(make_loop(1, **options), train)
-    other_losses, other_weights = fit(make_loop(replicas, **options), train)
+    losses, weights = fit(make_train_step(1, **options), train)
+    other_losses, other_weights = fit(make_train_step(replicas, **options), train)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=1e-5)
 
@@ -85,24 +85,24 @@ def test_replicas_fine_tune_and_leave_the_statistics_of_batch_normalization_alon
 
     monkeypatch.setitem(models.BUILDERS, "vgg19", build)
     options = {"arch": "vgg19", "phase": 1, "dropout": False}
-    loop = make_loop(replicas, **options)
-    normalizations = [layer for layer in models.base_of(loop.model).layers if hasattr(layer, "moving_mean")]
+    train_step = make_train_step(replicas, **options)
+    normalizations = [layer for layer in models.base_of(train_step.model).layers if hasattr(layer, "moving_mean")]
     statistics = [layer.moving_mean.numpy() for layer in normalizations]
     scales = [layer.gamma.numpy() for layer in normalizations]
-    losses, weights = fit(loop, train)
+    losses, weights = fit(train_step, train)
     assert_same_bits(statistics, [layer.moving_mean.numpy() for layer in normalizations])
     assert all((before != layer.gamma.numpy()).any() for before, layer in zip(scales, normalizations, strict=True))
-    one_losses, one_weights = fit(make_loop(1, **options), train)
+    one_losses, one_weights = fit(make_train_step(1, **options), train)
     np.testing.assert_allclose(losses, one_losses, rtol=1e-5)
     assert_close(weights, one_weights, atol=1e-5)
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(train):
-    losses, weights = fit(make_loop(2, augment=True), train, epochs=1)
-    again_losses, again = fit(make_loop(2, augment=True), train, epochs=1)
+    losses, weights = fit(make_train_step(2, augment=True), train, epochs=1)
+    again_losses, again = fit(make_train_step(2, augment=True), train, epochs=1)
     assert losses == again_losses
     assert_same_bits(weights, again)
-    assert fit(make_loop(2, augment=True, seed=1), train, epochs=1)[0] != losses
+    assert fit(make_train_step(2, augment=True, seed=1), train, epochs=1)[0] != losses
 
 
 def test_each_replica_and_each_step_draws_its_own_numbers():
@@ -119,13 +119,13 @@ def test_each_replica_and_each_step_draws_its_own_numbers():
 
 
 def test_dropout_differs_between_replicas():
-    loop = make_loop(2)
+    train_step = make_train_step(2)
     images = tf.ones([4, 32, 32, 1]) * 99
 
     @tf.function
     def outputs():
-        results = loop.strategy.run(lambda: loop.model(images, training=True))
-        return loop.strategy.experimental_local_results(results)
+        results = train_step.strategy.run(lambda: train_step.model(images, training=True))
+        return train_step.strategy.experimental_local_results(results)
 
     one, other = outputs()
     assert np.abs(one.numpy() - other.numpy()).max() > 1e-6

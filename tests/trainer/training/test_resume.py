@@ -44,7 +44,7 @@ def test_a_run_goes_on_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
 
     stopped = train(dataset, run, *BASELINE, kill=("SIGTERM", 6))  # from step 3 of 6: into the second epoch
     assert stopped.returncode == 143, stopped.stderr
-    assert "the same command goes on" in stopped.stderr.splitlines()[-1]
+    assert "the same command resumes" in stopped.stderr.splitlines()[-1]
     assert position(run) == (1, 4), "nothing is lost"
 
     finished = train(dataset, run, *BASELINE)

@@ -13,17 +13,17 @@ from beam_prep.console.errors import RunError, Terminated, UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
-from trainer.training.trainer import Training
+from trainer.training.trainer import Trainer
 
 NUM_STEPS = 6  # of an epoch
 
 
-def training(dataset, run, callbacks=(), **flags) -> Training:
+def training(dataset, run, callbacks=(), **flags) -> Trainer:
     flags = {"image_size": 32, "batch_size": 8, "epochs": 3, "learning_rate": 1e-3, **flags}
     config = TrainConfig(data=str(dataset), output=str(run), **flags)
     manifest = Manifest.read(dataset)
     sources = {split: open_split(str(dataset), manifest, 32, split) for split in manifest.splits}
-    return Training(config, manifest, sources, callbacks)
+    return Trainer(config, manifest, sources, callbacks=callbacks)
 
 
 class Recorder(keras.callbacks.Callback):

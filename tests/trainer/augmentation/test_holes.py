@@ -1,0 +1,27 @@
+"""Squares that are greyed out."""
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.augmentation import augment
+from trainer.augmentation.holes import GREY, cutout
+from trainer.config.train import TrainConfig
+
+SEED = (3, 4)
+
+
+def test_a_hole_is_a_grey_square_that_moves():
+    images = tf.zeros([200, 30, 40, 1])
+    cut = cutout(images, 0.5, SEED).numpy()[..., 0]
+    holes = cut == GREY
+    assert np.all(holes | (cut == 0))
+    assert holes.sum(axis=(1, 2)).max() == 15 * 20, "half of each side, where it does not touch the edge"
+    assert holes.sum(axis=(1, 2)).min() >= 7 * 10, "a quarter of it at least"
+    assert holes.mean(axis=0).min() > 0, "it gets everywhere"
+    assert len({hole.tobytes() for hole in holes}) > 100
+
+
+def test_cutout_works_without_the_affine_transform():
+    config = TrainConfig(data="d", output="o", augment=False, cutout=0.5)
+    images = tf.zeros([4, 32, 32, 1])
+    np.testing.assert_array_equal(np.unique(augment(images, config, SEED)), [0, GREY])

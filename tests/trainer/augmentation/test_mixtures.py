@@ -1,0 +1,34 @@
+"""Mixtures of images: their losses."""
+
+import numpy as np
+import tensorflow as tf
+
+from trainer.augmentation.mixtures import mixup
+
+SEED = (3, 4)
+
+
+def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses():
+    rng = np.random.default_rng(0)
+    images = tf.constant(rng.uniform(0, 255, (8, 4, 4, 1)), tf.float32)
+    targets = tf.constant(rng.integers(0, 2, (8, 1)), tf.float32)
+    weights = tf.constant(rng.uniform(0.5, 2, (8, 1)), tf.float32)
+    mixed, mixed_targets, mixed_weights = mixup(images, targets, weights, 0.4, SEED)
+    # The share of an image in its own mixture, from the first pixel of both.
+    own = ((mixed - images[::-1]) / (images - images[::-1]))[:, 0, 0]
+    assert np.all((own >= 0.5 - 1e-4) & (own <= 1 + 1e-4))
+    assert np.ptp(own) > 0.01, "each image has its own"
+    logits = tf.constant(rng.normal(size=(8, 1)), tf.float32)
+
+    def losses(targets, weights):
+        return weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
+
+    expected = own * losses(targets, weights) + (1 - own) * losses(targets[::-1], weights[::-1])
+    np.testing.assert_allclose(losses(mixed_targets, mixed_weights), expected, rtol=1e-3)
+    np.testing.assert_array_equal(mixed, mixup(images, targets, weights, 0.4, SEED)[0])
+
+
+def test_a_tiny_alpha_mixes_next_to_nothing_and_gives_no_nan():
+    images, column = tf.random.stateless_uniform([64, 2, 2, 1], SEED), tf.ones([64, 1])
+    for each in mixup(images, column, column, 1e-3, SEED):
+        assert np.isfinite(each).all()

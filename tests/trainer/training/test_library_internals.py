@@ -1,0 +1,65 @@
+"""The parts of TensorFlow and Keras that are not public still work as the trainer takes them to.
+
+If a test here fails after an update of a library, see `trainer/training/library_internals.py`.
+"""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
+
+from beam_prep.dataset.manifest import Manifest
+from trainer.data.splits import open_split
+from trainer.data.tf_dataset import evaluation_batches, training_batches
+from trainer.training import library_internals
+from trainer.training.strategy import distribute
+
+
+def is_untuned(dataset: tf.data.Dataset) -> bool:
+    return dataset.options().autotune.enabled is False
+
+
+@pytest.fixture
+def source(dataset):
+    return open_split(str(dataset), Manifest.read(dataset), 32, "train")
+
+
+def test_batches_are_read_without_the_thread_that_tunes_pipelines(source):
+    assert is_untuned(training_batches(source, batch_size=8, seed=0, epoch=0))
+    assert is_untuned(evaluation_batches(source, batch_size=8))
+
+
+def test_the_dataset_of_every_replica_is_untuned(source, monkeypatch):
+    made = []
+    original = multi_device_iterator_ops._create_device_dataset
+
+    def keep(dataset: tf.data.Dataset) -> tf.data.Dataset:
+        made.append(dataset)
+        return dataset
+
+    make = library_internals.untuned
+    monkeypatch.setattr(library_internals, "untuned", lambda dataset: keep(make(dataset)))
+    strategy = tf.distribute.MirroredStrategy(["/CPU:0", "/CPU:1"], tf.distribute.ReductionToOneDevice())
+    batches = distribute(training_batches(source, batch_size=8, seed=0, epoch=0), strategy)
+    assert len(next(batches)[0].values) == 2
+    assert [is_untuned(dataset) for dataset in made] == [True, True]
+    assert multi_device_iterator_ops._create_device_dataset is original, "it is put back"
+
+
+def test_a_dropout_layer_takes_every_seed_from_the_function():
+    layer, seeds = keras.layers.Dropout(0.5), iter([(1, 2), (3, 4), (1, 2)])
+    library_internals.draw_dropout_seeds(layer, lambda ordered=True: tf.constant(next(seeds), tf.int32))
+    one, other, again = (layer(tf.ones([64]), training=True).numpy() for _ in range(3))
+    assert (one != other).any()
+    np.testing.assert_array_equal(one, again)
+    assert next(seeds, None) is None, "each call drew one seed"
+
+
+def test_the_optimizer_applies_the_transformed_gradients():
+    variable, optimizer = keras.Variable([1.0, 2.0]), keras.optimizers.SGD(1.0)
+    library_internals.transform_reduced_gradients(
+        optimizer, lambda pairs: [(10 * gradient, variable) for gradient, variable in pairs]
+    )
+    optimizer.apply([tf.constant([0.1, 0.2])], [variable])
+    np.testing.assert_allclose(variable.numpy(), [0.0, 0.0], atol=1e-6)

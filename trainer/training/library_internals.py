@@ -1,0 +1,61 @@
+"""Reaches into parts of TensorFlow and Keras that are not public: the only module of the trainer that does.
+
+`setup.py` bounds both libraries by the versions that this was tried with, and
+`tests/trainer/training/test_library_internals.py` fails where a new version has changed such a part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import keras
+import tensorflow as tf
+from tensorflow.python.data.ops import multi_device_iterator_ops
+
+from trainer.data.tf_dataset import untuned
+
+Gradients = list[tuple[tf.Tensor, tf.Variable]]
+
+
+@contextmanager
+def untuned_device_datasets() -> Iterator[None]:
+    """Switches tuning off in the datasets that tf.distribute makes for the single devices inside the block.
+
+    Why: see `untuned`; no public option reaches these datasets. Where TensorFlow has no such function any more, they
+    stay tuned: the training is the same, with a pause after each epoch.
+    """
+    name = "_create_device_dataset"
+    make = getattr(multi_device_iterator_ops, name, None)
+    if make is None:
+        yield
+        return
+
+    def make_untuned(*args: Any, **options: Any) -> tf.data.Dataset:
+        return untuned(make(*args, **options))
+
+    setattr(multi_device_iterator_ops, name, make_untuned)
+    try:
+        yield
+    finally:
+        setattr(multi_device_iterator_ops, name, make)
+
+
+def draw_dropout_seeds(layer: keras.layers.Dropout, next_seed: Callable[..., tf.Tensor]) -> None:
+    """Makes a dropout layer take its seeds (int32 [2]) from a function instead of its own generator.
+
+    Why: Keras' generator gives all replicas the same numbers, and its state would have to be saved and restored.
+    """
+    layer.seed_generator.next = next_seed
+
+
+def transform_reduced_gradients(
+    optimizer: keras.optimizers.Optimizer, transform: Callable[[Gradients], Gradients]
+) -> None:
+    """Makes an optimizer transform its gradients after it has summed them over the replicas.
+
+    Why: all public settings of Keras transform the gradients of each replica, before the sum.
+    """
+    reduce = optimizer._all_reduce_sum_gradients
+    optimizer._all_reduce_sum_gradients = lambda gradients: transform(reduce(gradients))
