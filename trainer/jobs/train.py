@@ -70,11 +70,11 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
 
 
 def _evaluate(trainer: Trainer, trained: TrainedModel) -> list[Evaluation]:
-    """Evaluates a trained model on test (where there is one, and it is wanted) and on validation (unless trained on)."""
+    """Evaluates a trained model on test (if there is one and it is wanted) and on validation (unless trained on)."""
     from trainer.evaluation.evaluate import measure, predict_split
 
-    config, test, predicted = trainer.config, trainer.sources["test"], {}
-    if config.evaluate_test and test.num_records:
+    config, predicted = trainer.config, {}
+    if config.evaluate_test and (test := trainer.sources["test"]).num_records:
         predicted["test"] = predict_split(trained.predictor, test, "test", show_progress=trainer.is_chief)
     if trained.val is not None:
         predicted["val"] = trained.val
