@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-FUZZER = Path(__file__).parents[2] / "fixtures" / "fuzz_decode.py"
-ROOT = FUZZER.parents[2]
+FUZZER = Path(__file__).parents[2] / "fixtures" / "data" / "fuzz_decode.py"
+ROOT = FUZZER.parents[3]
 
 
 def fuzz(seed: int, num_inputs: int) -> None:

@@ -26,7 +26,7 @@ from beam_prep.sources.discover import find_sources
 from beam_prep.storage.locks import exclusive
 
 PRISM = "github.com/apache/beam/sdks/v2/go/cmd/prism"
-JOB_SERVER = Path(__file__).parents[2] / "fixtures" / "flink_job_server.xml"
+JOB_SERVER = Path(__file__).parents[2] / "fixtures" / "servers" / "flink_job_server.xml"
 RESOLVE = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:build-classpath"
 WORKER_PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 

@@ -19,7 +19,7 @@ from trainer.inference.image_files import as_input, decode_file
 from trainer.inference.preprocessing_graph import model_input
 from trainer.jobs.use_model import export, predict
 
-SERVE = Path(__file__).parents[2] / "fixtures" / "serve_plainly.py"
+SERVE = Path(__file__).parents[2] / "fixtures" / "trainings" / "serve_plainly.py"
 
 
 @pytest.fixture(scope="module")

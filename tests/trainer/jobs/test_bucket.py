@@ -18,7 +18,7 @@ from trainer import cli
 from trainer.run.folder import RunFolder, check_run_output, open_output
 from trainer.run.identity import job_of
 
-SIGNALLED = Path(__file__).parents[2] / "fixtures" / "signalled_training.py"
+SIGNALLED = Path(__file__).parents[2] / "fixtures" / "trainings" / "signalled_training.py"
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
 
 

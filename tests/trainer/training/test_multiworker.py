@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from run_files import assert_same, results
 
-FIXTURES = Path(__file__).parents[2] / "fixtures"
+PROGRAMS = Path(__file__).parents[2] / "fixtures" / "trainings"
 SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 2)
 ONE_BY_ONE = ("--steps_per_call", 1)  # so that a signal comes at that very step
 MODULE = ("-m", "trainer")
 NONE: Mapping[int, tuple] = {}
-PLAIN = (str(FIXTURES / "plain_training.py"),)
+PLAIN = (str(PROGRAMS / "plain_training.py"),)
 KILLED_WITHIN_S = 60.0  # TensorFlow's heartbeats tell after 10 s, and the machine may be busy
 
 
@@ -130,7 +130,7 @@ def test_a_killed_worker_ends_all_and_the_same_command_goes_on(dataset, tmp_path
     """With three workers; the victim is the chief, or another one."""
     succeed(3, dataset, tmp_path / "whole")
     run = tmp_path / "run"
-    killer = {victim: (str(FIXTURES / "signalled_training.py"), "SIGKILL", 6)}
+    killer = {victim: (str(PROGRAMS / "signalled_training.py"), "SIGKILL", 6)}
     workers = start(3, dataset, run, *ONE_BY_ONE, "--checkpoint_every_steps", 2, programs=killer)
     assert workers[victim].wait(timeout=200) == -signal.SIGKILL
     killed_at = time.monotonic()
@@ -148,7 +148,7 @@ def test_a_killed_worker_ends_all_and_the_same_command_goes_on(dataset, tmp_path
 @pytest.mark.timeout(900)
 def test_sigterm_to_any_worker_saves_and_ends_all(dataset, tmp_path):
     run = tmp_path / "run"
-    asked = {1: (str(FIXTURES / "signalled_training.py"), "SIGTERM", 5)}
+    asked = {1: (str(PROGRAMS / "signalled_training.py"), "SIGTERM", 5)}
     ended = finish(start(2, dataset, run, "--batch_size", 4, *ONE_BY_ONE, programs=asked))
     assert [code for code, *_ in ended] == [143, 143], ended
     state = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
@@ -165,7 +165,7 @@ def test_workers_that_share_nothing_but_a_bucket(bucket, dataset, tmp_path):
     data, run = bucket.put(dataset, "data"), f"{bucket.url}/run"
     flags = ("--shard_files", "--stage_dir", tmp_path / "stage", "--checkpoint_every_steps", 2)
     succeed(2, data, tmp_path / "whole", *flags)
-    killer = {1: (str(FIXTURES / "signalled_training.py"), "SIGKILL", 5)}
+    killer = {1: (str(PROGRAMS / "signalled_training.py"), "SIGKILL", 5)}
     ended = finish(start(2, data, run, *flags, *ONE_BY_ONE, programs=killer))
     assert [code for code, *_ in ended] == [1, -signal.SIGKILL], ended
     assert any(name.endswith("2.json") for name in bucket.files("run/checkpoints"))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from run_files import assert_same
 
-SIGNALLED = Path(__file__).parents[2] / "fixtures" / "signalled_training.py"
+SIGNALLED = Path(__file__).parents[2] / "fixtures" / "trainings" / "signalled_training.py"
 BASELINE = ("--image_size", 32, "--batch_size", 8, "--epochs", 2, "--plateau_patience", 1)
 TRANSFER = (*BASELINE, "--batch_size", 4, "--arch", "vgg19", "--weights", "none", "--fine_tune_epochs", 2)
 
