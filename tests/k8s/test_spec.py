@@ -74,7 +74,7 @@ def test_no_flag_of_a_preparation_is_one_of_beams():
         ("sweep --bogus 3", "unknown option --bogus 3"),
         ("sweep --arch resnet", "--arch"),
         ("sweep --config a.json", "--config is no flag of a sweep"),
-        ("sweep --preset bst", "--preset bst: there is none; expected one of: best, study"),
+        ("sweep --preset bst", "--preset bst is unknown; expected one of: best, study"),
         ("prep --val_fraction 2", "--val_fraction is 2.0"),
         ("prep --num_gpus 1 --runner DataflowRunner", "needs --project, --region, --temp_location"),
         (

@@ -1,4 +1,4 @@
-"""What the commands take that need no training loop; `train` is in `config/train.py`. Standard library only."""
+"""Defines the flags of all commands but `train`, which has its own in `config/train_flags.py`. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,34 +15,34 @@ from trainer.config.train_flags import Arch
 
 @dataclass(frozen=True)
 class EvaluateConfig:
-    """Evaluate a run, or several as one, on a split of a dataset and write its report anew.
+    """Evaluate a run, or several runs as one model, on a split of a dataset and write its report anew.
 
-    Several runs, or an image with its mirror image, are one model whose probability is the mean of theirs. Its
-    threshold and temperature come from the validation images of the runs' own dataset, evaluated along with the split.
+    Several runs, or an image and its mirror image, make one model: its probability is the mean of theirs. Threshold and
+    temperature of this model are fitted on the validation images of the runs' own dataset, which are evaluated too.
     """
 
     run: tuple[str, ...]
-    """Run folder, as `trainer train` wrote it; once for each run."""
+    """Run folder that `trainer train` wrote; give the flag once for each run."""
     data: str
-    """Dataset folder; if the run was trained on another one, the results go to RUN/evaluations/."""
+    """Dataset folder; if the run was trained on another dataset, the results are written to RUN/evaluations/."""
     output: str | None = None
-    """Folder for the results of several runs, or with --tta; a single run without it keeps its results itself."""
+    """Folder for the results of several runs, or of --tta; without it, the results of one run go into its own folder."""
     tta: bool = False
-    """Test-time augmentation: the mean over each image and its mirror image."""
+    """Average over each image and its mirror image (test-time augmentation)."""
     split: Literal["test", "val", "train"] = "test"
-    """Which split."""
+    """Split to evaluate on."""
     threshold_rule: str | None = None
-    """Choose the threshold anew on the run's own validation images, see `train --help`; without it, the run's (and 0.5
-    for several runs)."""
+    """Rule to choose the threshold anew on the run's own validation images, see `train --help`; if not given, the run's
+    threshold (0.5 for several runs)."""
     prevalence: float | None = None
-    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     robustness: bool = False
-    """Evaluate on spoilt images too (exposure, noise, JPEG, rotation, crops, sizes, no equalization): how far AUROC
-    falls, in metrics.json and the report, until the split is evaluated anew."""
+    """Evaluate on perturbed images too (exposure, noise, JPEG, rotation, crops, sizes, no equalization). The loss of
+    AUROC is in metrics.json and the report until the split is evaluated again."""
     batch_size: int = 64
-    """Images a step."""
+    """Images in a step; does not change the result."""
     stage_dir: str | None = None
-    """Folder of this machine that the shards are downloaded to first, and kept in; see `train --help`."""
+    """Folder on this machine that the shards are downloaded to first and kept in; see `train --help`."""
 
     def __post_init__(self) -> None:
         if not self.run:
@@ -60,52 +60,53 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class ProbeConfig:
-    """Fit a linear probe: logistic regression on what a network sees in each image, as it is.
+    """Fit a linear probe: a logistic regression on the features of a frozen network.
 
-    Features are standardized, reduced by PCA, and told apart by a logistic regression, all of scikit-learn. Folded into
-    one layer, they end the network in the run that is written: all commands take it as any run.
+    scikit-learn standardizes the features, reduces them by PCA and fits the logistic regression. The run that is
+    written holds the network with all three as its last layer; every command takes it like any other run.
     """
 
     data: str
-    """Dataset folder, as `beam_prep prepare` wrote it."""
+    """Dataset folder that `beam_prep prepare` wrote."""
     output: str
     """Folder for the run; it must be empty or absent, see --overwrite."""
     arch: Arch | None = None
-    """Network to look at the images with, or see --run. vgg19 and inception_resnet_v2: after their global average
-    pooling; the others: before their last layer."""
+    """Network that computes the features; instead of it, --run. The features are taken after the global average pooling
+    (vgg19, inception_resnet_v2) or before the last layer."""
     weights: str = "imagenet"
-    """Of --arch; see `train --help`. Networks without pretrained weights are random ones here."""
+    """Weights of --arch, see `train --help`; a network without pretrained weights has random ones."""
     run: str | None = None
-    """Run folder, whose network is taken up to its last layer, instead of --arch."""
+    """Run folder whose network computes the features, without its last layer; instead of --arch."""
     image_size: int = 90
-    """Which of the dataset's image sizes, px; with --run it is that of the run."""
+    """Side of the images, px; one of the dataset's image sizes. With --run, the image size of the run."""
     pca_components: int = 100
-    """How many principal components of the features go into the regression."""
+    """Number of principal components of the features that the regression uses."""
     folds: int = 5
-    """Patient folds of the training images, by which the strength of the regression is chosen."""
+    """Number of patient folds of the training images that choose the regularization of the regression."""
     class_weights: bool = True
-    """Weigh the classes against each other: n / (2 n_class)."""
+    """Weight the classes by n / (2 n_class)."""
     threshold_rule: str = "0.5"
-    """Chosen on validation; see `train --help`."""
+    """Rule to choose the threshold on the validation images; see `train --help`."""
     prevalence: float | None = None
-    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     fold: str | None = None
-    """k/K, for cross-validation by patient; see `train --help`. A --run that was trained in a fold is probed in it."""
+    """Fold k/K of a cross-validation by patient, see `train --help`. A --run that was trained in a fold is probed in the
+    same fold."""
     evaluate_test: bool = True
-    """Evaluate on the test images at the end. Off, none is read: who compares runs to choose one must not see them."""
+    """Evaluate on the test images at the end. Off, no test image is read: who chooses among runs must not see them."""
     seed: int = 0
-    """Of the folds, and of random weights."""
+    """Seed of the folds and of random weights."""
     batch_size: int = 64
-    """Images a step; does not change the result."""
+    """Images in a step; does not change the result."""
     stage_dir: str | None = None
-    """Folder of this machine that the shards are downloaded to first, and kept in; see `train --help`."""
+    """Folder on this machine that the shards are downloaded to first and kept in; see `train --help`."""
     overwrite: bool = False
-    """Replace the run that is in the output folder."""
+    """Replace the run in the output folder."""
 
     def __post_init__(self) -> None:
         check_at_least(self, pca_components=1, folds=2, batch_size=1, seed=0)
         if self.run == self.output:
-            raise UsageError(f"--output {self.output}: is the --run whose network is wanted; name another folder")
+            raise UsageError(f"--output {self.output} is the --run whose network is probed; name another folder")
         self.network()
         if self.fold is not None:
             Fold.parse(self.fold)
@@ -113,10 +114,10 @@ class ProbeConfig:
         check_prevalence(self.prevalence)
 
     def network(self) -> TrainConfig | None:
-        """The network of `arch`, as `trainer.models.build` takes it; None if it is that of a run.
+        """Returns the config by which `trainer.models.build` makes the network of `arch`; None for the network of a run.
 
         Raises:
-            UsageError: none is named, or two; or it can't be built at the image size.
+            UsageError: not just one of `arch` and `run` is given, or the network can't be built at the image size.
         """
         if (self.arch is None) == (self.run is None):
             raise UsageError("expected a network, from either --arch or --run; name one of them")
@@ -129,24 +130,24 @@ class ProbeConfig:
 
 @dataclass(frozen=True)
 class PresetsConfig:
-    """Show the presets of `train --preset`: what each sets, and what that does."""
+    """Show the presets of `train --preset` with their settings and what the settings do."""
 
 
 @dataclass(frozen=True)
 class PredictConfig:
-    """Predict image files with a run: one row a file on stdout."""
+    """Predict image files with a run and print a row for each file on stdout."""
 
     files: tuple[str, ...]
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
     run: str
-    """Run folder, as `trainer train` wrote it."""
+    """Run folder that `trainer train` wrote."""
     tta: bool = False
-    """Test-time augmentation: the mean over each image and its mirror image. Threshold and temperature are those of the
-    run, found without it."""
+    """Average over each image and its mirror image (test-time augmentation). Threshold and temperature stay those of the
+    run, which were fitted without mirror images."""
     format: Literal["csv", "jsonl"] = "csv"
-    """Of the rows: CSV with a header, or one JSON object a line."""
+    """Format of the rows: CSV with a header, or one JSON object in each line."""
     batch_size: int = 64
-    """Images a step; does not change the result."""
+    """Images in a step; does not change the result."""
 
     def __post_init__(self) -> None:
         _check_files(self.files)
@@ -155,12 +156,12 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class ExplainConfig:
-    """Show where in image files a run finds what speaks for PNEUMONIA (Grad-CAM)."""
+    """Show the regions of image files that speak for PNEUMONIA in the eyes of a run (Grad-CAM)."""
 
     files: tuple[str, ...]
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
     run: str
-    """Run folder, as `trainer train` wrote it."""
+    """Run folder that `trainer train` wrote."""
     output: str
     """Folder for the pictures and a page of them; it must be empty or absent."""
 
@@ -170,10 +171,10 @@ class ExplainConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Make a SavedModel of a run that takes JPEG and PNG files, and a Keras file; neither needs this project."""
+    """Export a run as a SavedModel that takes JPEG and PNG files, and as a Keras file; neither needs this project."""
 
     run: str
-    """Run folder, as `trainer train` wrote it."""
+    """Run folder that `trainer train` wrote."""
     output: str
     """Folder for the export; it must be empty or absent."""
 
@@ -185,20 +186,20 @@ def _check_files(files: tuple[str, ...]) -> None:
 
 @dataclass(frozen=True)
 class CompareConfig:
-    """Compare runs that were evaluated on the same images: table, paired differences, and a page.
+    """Compare runs that were evaluated on the same images: a table, paired differences and a page.
 
-    Each run is set against the first: the difference of the AUROC, with its interval and p value by a bootstrap over
-    patients, the same resamples for both.
+    Every run is compared with the first: the difference of their AUROCs, with an interval and a p value from a
+    bootstrap over patients that draws the same resamples for both.
     """
 
     runs: tuple[str, ...]
-    """Run folders, two or more; the first is what the others are set against."""
+    """Run folders, two or more; all others are compared with the first."""
     output: str | None = None
-    """HTML file to write the page to; without it, the table is printed only."""
+    """HTML file to write the page to; if not given, only the table is printed."""
     split: Literal["test", "val", "train"] = "test"
-    """Whose results."""
+    """Split whose results are compared."""
     allow_different: bool = False
-    """Take runs that were evaluated on other images too, marked, and without a difference."""
+    """Accept runs that were evaluated on other images; they are marked and have no difference."""
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:

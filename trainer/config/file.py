@@ -1,4 +1,4 @@
-"""Flags of `train` from a preset and from a JSON file, such as the config.json of a run. Standard library only."""
+"""Reads flags of `train` from a preset or from a JSON file, such as the config.json of a run. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from trainer.config.train_flags import TrainFlags
 
 
 def with_config_file(arguments: list[str]) -> list[str]:
-    """Puts the flags of `--preset NAME`, then those of `--config FILE`, before those of the user: the last one wins.
+    """Puts the flags of `--preset NAME` and then of `--config FILE` before the flags of the user: the last one wins.
 
     Args:
-        arguments: the words of the command, then flags.
+        arguments: the command line, the words of the command first.
 
     Raises:
         UsageError: see `flags_from_file` and `read_preset`.
@@ -31,7 +31,7 @@ def with_config_file(arguments: list[str]) -> list[str]:
 
 
 def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
-    """Flag → value of the preset that a command line names; empty if it names none.
+    """Returns the flags and values of the preset that a command line names; none without a preset.
 
     Raises:
         UsageError: see `read_preset`.
@@ -59,7 +59,7 @@ def shared_flags(program: str, data: str, output: str, arguments: Sequence[str])
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """The value of a flag on a command line; None if it is not there, or without a value, which the parser tells."""
+    """Returns the value of a flag on a command line; None if the flag is missing or has no value (the parser says so)."""
     for index, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name == f"--{flag}":
@@ -68,10 +68,10 @@ def value_of(flag: str, arguments: Sequence[str]) -> str | None:
 
 
 def flags_from_file(path: str) -> list[str]:
-    """A JSON file of flags as a command line, to stand before what the user typed.
+    """Reads a JSON file of flags and returns them as a command line.
 
     Raises:
-        UsageError: the file is absent, not a JSON object, or names a flag that there is not.
+        UsageError: the file is missing, holds no JSON object, or names an unknown flag.
     """
     try:
         content = json.loads(to_path(path).read_text(encoding="utf-8"))

@@ -10,11 +10,11 @@ from beam_prep.console.errors import UsageError
 
 @dataclass(frozen=True)
 class Fold:
-    """One of several parts of the patients: it is validated on, all others are trained on.
+    """A fold of a cross-validation: its patients are validated on, those of all other folds are trained on.
 
     Attributes:
-        number: which, from 1.
-        num_folds: how many there are, at least 2.
+        number: number of the fold, from 1.
+        num_folds: number of folds, at least 2.
     """
 
     number: int
@@ -22,10 +22,10 @@ class Fold:
 
     @classmethod
     def parse(cls, text: str) -> Fold:
-        """Reads k/K.
+        """Parses k/K.
 
         Raises:
-            UsageError: it is no such, or there is no such fold.
+            UsageError: the text has another form, or there is no such fold.
         """
         match = re.fullmatch(r"(\d+)/(\d+)", text)
         if not match or not 1 <= int(match[1]) <= int(match[2]) or int(match[2]) < 2:

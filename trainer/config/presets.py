@@ -1,4 +1,4 @@
-"""Named recipes: the flags of `train` that go together, as JSON files in `presets/`. Standard library only."""
+"""Reads presets: recipes of flags of `train`, as JSON files in `presets/`. Standard library only."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FOLDER = Path(__file__).with_name("presets")
 
 @dataclass(frozen=True)
 class Setting:
-    """A flag of a recipe.
+    """A flag of a preset with its value.
 
     Attributes:
-        value: of the flag; None is a value too.
-        description: one line, what it does.
+        value: value of the flag; None is a value too.
+        description: one line that says what the setting does.
     """
 
     value: Any
@@ -27,12 +27,12 @@ class Setting:
 
 @dataclass(frozen=True)
 class Preset:
-    """A recipe.
+    """A named recipe.
 
     Attributes:
-        name: of `--preset`.
-        description: one line.
-        settings: by flag; others are at their defaults.
+        name: value of `--preset`.
+        description: one line that says what the recipe is for.
+        settings: settings by flag; all other flags keep their defaults.
     """
 
     name: str
@@ -41,23 +41,23 @@ class Preset:
 
     @property
     def values(self) -> dict[str, Any]:
-        """Flag → value."""
+        """The values by flag."""
         return {flag: setting.value for flag, setting in self.settings.items()}
 
 
 def preset_names() -> list[str]:
-    """Of all recipes that there are."""
+    """Returns the names of all presets."""
     return sorted(path.stem for path in FOLDER.glob("*.json"))
 
 
 def read_preset(name: str) -> Preset:
-    """A recipe by its name.
+    """Reads a preset by its name.
 
     Raises:
-        UsageError: there is none of this name.
+        UsageError: no preset has this name.
     """
     if name not in preset_names():
-        raise UsageError(f"--preset {name}: there is none; expected one of: {', '.join(preset_names())}")
+        raise UsageError(f"--preset {name} is unknown; expected one of: {', '.join(preset_names())}")
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     settings = {flag: Setting(**setting) for flag, setting in content["settings"].items()}
     return Preset(name, content["description"], settings)

@@ -1,4 +1,4 @@
-"""TensorFlow's first words, kept off the console."""
+"""Keeps the messages that TensorFlow prints while it loads off the console."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from beam_prep.console.errors import CxrflowError
 
 @contextmanager
 def quiet_start() -> Iterator[None]:
-    """Keeps what TensorFlow says while it loads off the console, unless its log level was asked for or loading fails
-    with another error than one of this project.
+    """Keeps the messages off the console that TensorFlow prints while the block loads it.
 
-    It writes to the file descriptor, before it looks at its own log level.
+    They are shown if the user has set TensorFlow's log level, or if the block fails with an error that is not one of
+    this project. The file descriptor is redirected, as TensorFlow writes to it before it reads its own log level.
     """
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
@@ -31,7 +31,7 @@ def quiet_start() -> Iterator[None]:
             import tensorflow as tf
 
             tf.config.list_physical_devices("GPU")
-        except CxrflowError:  # which says it in its line
+        except CxrflowError:  # its own line says enough
             raise
         except BaseException:
             said.seek(0)

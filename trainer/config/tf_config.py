@@ -1,4 +1,4 @@
-"""The machines that train together, as the variable TF_CONFIG names them. Standard library only."""
+"""Reads the workers that train together from the environment variable TF_CONFIG. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ class Cluster:
     """Several workers that train together.
 
     Attributes:
-        workers: host:port of each; the first is the chief, which alone writes and prints.
-        index: of this one.
+        workers: host:port of each worker; the first is the chief, which alone writes and prints.
+        index: index of this process among the workers.
     """
 
     workers: tuple[str, ...]
@@ -26,18 +26,16 @@ class Cluster:
 
     @property
     def name(self) -> str:
-        """Of this worker, for messages."""
+        """The name of this worker, for messages."""
         return f"worker {self.index} of {len(self.workers)}"
 
 
 def find_cluster(strategy: str) -> Cluster | None:
-    """Reads TF_CONFIG.
+    """Returns the workers that TF_CONFIG names; None if this process trains alone.
 
     Args:
-        strategy: `multiworker` needs it, `auto` takes it if it names several workers, others do not look at it.
-
-    Returns:
-        None where one process trains alone.
+        strategy: value of `--strategy`. `multiworker` requires TF_CONFIG, `auto` uses it if it names several workers,
+            all others ignore it.
 
     Raises:
         UsageError: TF_CONFIG is missing or wrong.
@@ -46,7 +44,9 @@ def find_cluster(strategy: str) -> Cluster | None:
     if strategy not in ("auto", "multiworker") or (strategy == "auto" and not text):
         return None
     if not text:
-        raise UsageError(f"--strategy multiworker needs the variable TF_CONFIG, found none; such as: {EXAMPLE}")
+        raise UsageError(
+            f"--strategy multiworker needs the environment variable TF_CONFIG, which is not set; expected such as: {EXAMPLE}"
+        )
     try:
         cluster = _parse(json.loads(text))
     except ValueError as error:
@@ -55,7 +55,7 @@ def find_cluster(strategy: str) -> Cluster | None:
 
 
 def _parse(content: object) -> Cluster:
-    """Raises a `ValueError` that says what is wrong."""
+    """Parses the content of TF_CONFIG; raises a `ValueError` that says what is wrong with it."""
     if not isinstance(content, dict) or not isinstance(content.get("cluster"), dict):
         raise ValueError('found no "cluster"')
     jobs = content["cluster"]

@@ -11,17 +11,18 @@ EXPECTED = "expected youden, sensitivity=0.95, specificity=0.95 or a probability
 
 
 def parse_rule(rule: str) -> tuple[str, float]:
-    """A rule as its kind and its number.
+    """Splits a threshold rule into its kind and its number.
 
     Args:
-        rule: `youden` (sensitivity + specificity is largest), `sensitivity=X` (the highest threshold with at least that
-            sensitivity), `specificity=X` (the lowest with at least that specificity), or the threshold itself.
+        rule: `youden` (the threshold with the largest sum of sensitivity and specificity), `sensitivity=X` (the highest
+            threshold with at least that sensitivity), `specificity=X` (the lowest threshold with at least that
+            specificity), or the threshold itself.
 
     Returns:
         ("youden", nan), ("sensitivity" or "specificity", X), or ("fixed", the threshold).
 
     Raises:
-        UsageError: it is none of these.
+        UsageError: the rule is none of these.
 
     Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
     """

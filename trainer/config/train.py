@@ -15,7 +15,7 @@ from trainer.config.threshold_rule import parse_rule
 from trainer.config.train_flags import TrainFlags
 
 MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "se_resnet": 32, "vgg19": 32, "inception_resnet_v2": 75}
-"""The smallest input that the strides of each network leave something of, px."""
+"""The smallest image size of each network, px; the strides leave nothing of a smaller image."""
 
 FROM_SCRATCH = ("baseline_cnn", "se_resnet")
 """The networks without pretrained weights, which train in one phase."""
@@ -75,36 +75,36 @@ class TrainConfig(TrainFlags):
             Fold.parse(self.fold)
         if self.sampler == "balanced" and self.shard_files:
             raise UsageError(
-                "--sampler balanced draws from all shards, --shard_files gives a worker some; leave one out"
+                "--sampler balanced draws from all shards, --shard_files gives a worker only some; leave one out"
             )
         if self.train_on_val:
             self._check_without_validation(kind)
         check_prevalence(self.prevalence)
         if self.cache_dir is not None and self.cache != "disk":
-            raise UsageError(f"--cache_dir {self.cache_dir} goes with --cache disk; found --cache {self.cache}")
+            raise UsageError(f"--cache_dir {self.cache_dir} needs --cache disk; found --cache {self.cache}")
         if self.stage_dir is not None and self.cache == "disk":
-            raise UsageError(
-                "--stage_dir does what --cache disk does, and goes with none or ram; leave one of them out"
-            )
+            raise UsageError("--stage_dir and --cache disk both copy the shards to a local disk; leave one of them out")
         if self.stage_max_bytes and self.stage_dir is None:
-            raise UsageError(f"--stage_max_bytes {self.stage_max_bytes} goes with --stage_dir; found none")
+            raise UsageError(f"--stage_max_bytes {self.stage_max_bytes} needs --stage_dir, which is missing")
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
 
     def _check_schedule(self) -> None:
         if self.warmup_epochs and self.schedule != "cosine":
-            raise UsageError(f"--warmup_epochs goes with --schedule cosine; found --schedule {self.schedule}")
+            raise UsageError(f"--warmup_epochs needs --schedule cosine; found --schedule {self.schedule}")
         if self.warmup_epochs and self.warmup_epochs >= min(self.epochs_by_phase):
             raise UsageError(
-                f"--warmup_epochs is {self.warmup_epochs}, of phases of {self.epochs_by_phase} epochs; expected less"
+                f"--warmup_epochs is {self.warmup_epochs}; expected fewer than the epochs of each phase, {self.epochs_by_phase}"
             )
         if self.continue_from is not None and self.schedule == "cosine":
-            raise UsageError("--continue_from: a longer --schedule cosine does not begin as a shorter one does")
+            raise UsageError(
+                "--continue_from: a longer --schedule cosine begins with other learning rates than a shorter one"
+            )
 
     @property
     def epochs_by_phase(self) -> tuple[int, ...]:
-        """Of the one phase, or of the head and of fine-tuning."""
+        """The epochs of each phase: of the only one, or of the head and of fine-tuning."""
         if self.arch in FROM_SCRATCH or not (self.fine_tune_epochs and self.unfreeze_layers):
             return (self.epochs,)
         return (self.epochs, self.fine_tune_epochs)
@@ -126,7 +126,11 @@ class TrainConfig(TrainFlags):
             raise UsageError("--train_on_val with --no_evaluate_test leaves nothing to evaluate on; leave one out")
 
     def check_replicas(self, num_replicas: int) -> None:
-        """Raises a `UsageError` unless the replicas divide the global batch."""
+        """Checks that a number of replicas divides the global batch.
+
+        Raises:
+            UsageError: it does not.
+        """
         if self.batch_size < num_replicas:
             raise UsageError(
                 f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
@@ -139,11 +143,15 @@ class TrainConfig(TrainFlags):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """The flags as they are saved beside the run (without the file or the preset that they came from)."""
+        """Returns the flags for `config.json`, without the file and the preset that they came from."""
         return {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}
 
 
 def check_prevalence(prevalence: float | None) -> None:
-    """Raises a `UsageError` unless it is a share between 0 and 1, or not given."""
+    """Checks that a prevalence is not given, or a share between 0 and 1.
+
+    Raises:
+        UsageError: it is something else.
+    """
     if prevalence is not None and not 0 < prevalence < 1:
         raise UsageError(f"--prevalence is {prevalence}; expected a share between 0 and 1, such as 0.1")

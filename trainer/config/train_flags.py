@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Arch = Literal["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"]
+"""The name of a network."""
 
 
 @dataclass(frozen=True)
@@ -13,126 +14,137 @@ class TrainFlags:
     """The flags of `train` as a command line gives them; `TrainConfig` checks that they go together."""
 
     data: str
-    """Dataset folder, as `beam_prep prepare` wrote it; this and all other paths may be gs://BUCKET/NAME, this one also
+    """Dataset folder that `beam_prep prepare` wrote. All paths may be gs://BUCKET/NAME; this one may also be
     s3://BUCKET/NAME or az://ACCOUNT/CONTAINER/NAME (with the extra tfio)."""
     output: str
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None
     """JSON file with flags, such as the config.json of a run; flags on the command line win."""
     preset: str | None = None
-    """Recipe by its name, see `trainer presets`; flags of --config win, and those on the command line over both."""
+    """Name of a recipe, see `trainer presets`; flags of --config win over it, and flags on the command line over
+    both."""
     arch: Arch = "baseline_cnn"
-    """Network."""
+    """Network to train."""
     image_size: int = 90
-    """Which of the dataset's image sizes, px."""
+    """Side of the images, px; one of the dataset's image sizes."""
     batch_size: int = 18
-    """Global batch: images a step over all replicas; the replicas must divide it."""
+    """Global batch size: the images in a step over all replicas. The number of replicas must divide it."""
     epochs: int = 17
-    """Epochs of the first phase (the head, for a network with pretrained weights)."""
+    """Epochs of the first phase; a network with pretrained weights trains its new head in it."""
     fine_tune_epochs: int = 17
-    """Epochs of fine-tuning (vgg19, inception_resnet_v2); 0 leaves it out."""
+    """Epochs of fine-tuning (vgg19, inception_resnet_v2); 0 switches fine-tuning off."""
     unfreeze_layers: int = 10
-    """How many of the last layers of the pretrained network are trained in fine-tuning."""
+    """Number of layers that fine-tuning trains, counted from the end of the pretrained network."""
     weights: str = "imagenet"
-    """Of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a weights file (.h5)."""
+    """Pretrained weights of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a
+    weights file (.h5)."""
     learning_rate: float | None = None
-    """Of the first phase; 1e-3 (baseline_cnn, se_resnet) or 5e-5 if not given."""
+    """Learning rate of the first phase; if not given, 1e-3 (baseline_cnn, se_resnet) or 5e-5."""
     fine_tune_learning_rate: float = 2e-6
-    """Of fine-tuning (Adam)."""
+    """Learning rate of fine-tuning."""
     dropout: float | None = None
-    """One rate for all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet), 0.1."""
+    """Dropout rate of all dropout layers, 0 to less than 1; if not given, 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet)
+    or 0.1."""
     early_stopping_patience: int = 0
-    """Epochs without lower validation loss after which a phase ends; 0: it runs to its last epoch."""
+    """Epochs without a lower validation loss after which a phase ends; 0: all epochs are run."""
     optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"
-    """auto: rmsprop (baseline_cnn), else adam. sgd has a Nesterov momentum of 0.9."""
+    """Optimizer of all phases. auto: rmsprop (baseline_cnn), else adam; sgd has a Nesterov momentum of 0.9."""
     weight_decay: float = 0.0
-    """Decoupled, a share of the learning rate in each step: adam with it is AdamW. Not of biases, nor normalization."""
+    """Decoupled weight decay, as a share of the learning rate in each step; adam with it is AdamW. Biases and
+    normalization do not decay."""
     clip_norm: float | None = None
-    """Bound of the norm of all gradients together, of the global batch; none if not given."""
+    """Upper bound of the global norm of the gradients of a batch; if not given, gradients are not clipped."""
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    """Learning rate of a phase. plateau: see --plateau_patience; cosine: from the learning rate to 0, step by step."""
+    """Learning rate schedule of a phase. plateau: see --plateau_patience; cosine: falls from the learning rate to 0
+    step by step."""
     warmup_epochs: float = 0.0
-    """With --schedule cosine: epochs in which the learning rate rises from 0."""
+    """Epochs in which the learning rate rises from 0, with --schedule cosine."""
     plateau_patience: int = 2
-    """Epochs without better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
+    """Epochs without a better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
     label_smoothing: float = 0.0
-    """What the targets 0 and 1 are short of each other, 0 to less than 1."""
+    """Label smoothing, 0 to less than 1: the targets 0 and 1 become s / 2 and 1 - s / 2."""
     ema_decay: float = 0.0
-    """Evaluate and keep a moving average of the weights: what stays of it in each step, such as 0.999; 0: off."""
+    """Decay of the exponential moving average of the weights in a step, such as 0.999. The averaged weights are
+    evaluated and kept; 0: no average."""
     mixup_alpha: float = 0.0
-    """Mix each image with another one, by shares from Beta(alpha, alpha), such as 0.2; 0: off."""
+    """Alpha of mixup, such as 0.2: each image is mixed with another one, by shares from Beta(alpha, alpha); 0: off."""
     cutout: float = 0.0
-    """Grey out a square of each image: its side, as a share of the image's; 0: off."""
+    """Side of the square that cutout greys out in each image, as a share of the image's side; 0: off."""
     augment: bool = True
-    """Random rotation, zoom, shift and flip of the training images, on the device."""
+    """Augment the training images on the device: random rotation, zoom, shift and flip."""
     rotation_degrees: float = 10.0
-    """Largest rotation either way."""
+    """Largest random rotation in either direction, degrees."""
     zoom: float = 0.1
-    """Zoom factor from 1 - zoom to 1 + zoom, in each direction on its own."""
+    """Largest random zoom z: height and width are each scaled by a factor from 1 - z to 1 + z."""
     shift: float = 0.05
-    """Largest shift either way, as a share of the side."""
+    """Largest random shift in either direction, as a share of the image's side."""
     horizontal_flip: bool = True
-    """Mirror half of the images."""
+    """Mirror half of the training images."""
     class_weights: bool = True
-    """Weigh the classes against each other as the manifest says: n / (2 n_class)."""
+    """Weight the classes in the loss by n / (2 n_class), from the counts in the manifest."""
     sampler: Literal["natural", "balanced"] = "natural"
-    """natural: each image once in an epoch. balanced: as many draws, half of them of each class, so that images of the
-    rarer one come several times; the loss in training then has no class weights, whatever --class_weights says."""
+    """Sampling of the training images. natural: every image once in an epoch; balanced: as many draws, half of them
+    from each class, so that images of the rarer class are drawn several times. With balanced, the training loss has no
+    class weights, whatever --class_weights says."""
     strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
-    """tf.distribute: mirrored over the replicas, multiworker over the machines of TF_CONFIG, none (one device), or
-    auto: multiworker if TF_CONFIG names several workers, else mirrored if there are several replicas."""
+    """tf.distribute strategy: mirrored trains on the replicas of this machine, multiworker on the machines of
+    TF_CONFIG, none on one device. auto: multiworker if TF_CONFIG names several workers, else mirrored if there are
+    several replicas."""
     num_replicas: int = 0
-    """Replicas of each machine; 0 is all GPUs, or one on the CPU. On the CPU of one machine, more give as many logical
-    devices."""
+    """Replicas on each machine; 0: all GPUs, or one on the CPU. More than one on the CPU are logical devices of one
+    machine."""
     steps_per_call: int = 8
     """Training steps in one call of the compiled function; does not change the result."""
     jit_compile: bool = False
-    """Compile the step with XLA (augmentation stays outside). Other dropout masks; far slower on a CPU."""
+    """Compile the training step with XLA (without the augmentation). Dropout masks differ; far slower on a CPU."""
     mixed_precision: bool = False
-    """Compute in bfloat16, for hardware that has it; weights, logits, loss and metrics stay float32."""
+    """Compute in bfloat16, on hardware that has it; weights, logits, loss and metrics stay float32."""
     cache: Literal["none", "ram", "disk"] = "none"
-    """Where images are kept between epochs: ram holds the training images decoded, disk holds copies of the shards, for
-    datasets on slow storage. Does not change the result."""
+    """Place where the training keeps images between epochs. ram: the decoded training images; disk: copies of the
+    shards, for datasets on slow storage. Does not change the result."""
     cache_dir: str | None = None
     """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
     stage_dir: str | None = None
-    """Folder of this machine that the shards are downloaded to before the training, and kept in for the next; without,
-    TensorFlow streams gs:// itself. With --shard_files, each worker gets its share and keeps it in all epochs."""
+    """Folder on this machine that the shards are downloaded to before the training; they are kept for the next run. If
+    not given, TensorFlow streams gs:// itself. With --shard_files, each worker downloads its own shards and keeps them
+    in all epochs."""
     stage_max_bytes: int = 0
-    """Most that may be in --stage_dir; shards beyond it are streamed. 0: as much as there is room for."""
+    """Largest size of --stage_dir, bytes; shards beyond it are streamed. 0: no limit but the disk."""
     shard_files: bool = False
-    """With several workers: each reads files of its own, not its slice of each global batch. Less to read, but then the
-    batches depend on the number of workers."""
+    """Let each of several workers read files of its own instead of its slice of each global batch. A worker reads
+    less, but the batches depend on the number of workers."""
     deterministic: bool = True
-    """The order of the images is a function of the seed; off, they come as they are read."""
+    """Make the order of the images a function of the seed; off, images come in the order in which they are read."""
     skip_corrupt: int = 0
-    """How many corrupt records are left out, over all splits; they are looked for before the training starts."""
+    """Largest number of corrupt records in all splits that are left out; they are searched before the training
+    starts."""
     threshold_rule: str = "0.5"
-    """From which probability an image is called PNEUMONIA, chosen on validation and kept for every other split: youden,
-    sensitivity=X, specificity=X (at least X of 1), or the probability itself."""
+    """Rule for the probability from which an image is called PNEUMONIA: youden, sensitivity=X or specificity=X (the
+    rate is at least X of 1), or the probability itself. The threshold is chosen on the validation images and kept for
+    every other split."""
     prevalence: float | None = None
-    """Share of PNEUMONIA among the patients to come, 0 to 1: PPV and NPV are stated for it too."""
+    """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     train_on_val: bool = False
-    """Train on the validation images too, as the last step before use: all epochs are run, the last weights kept, and
-    the learning rate follows the accuracy in training. --threshold_rule has to be a probability (of a run that did
-    validate), and the probabilities are not calibrated."""
+    """Train on the validation images too, as the last step before use: all epochs are run, the last weights are kept,
+    and the learning rate follows the training accuracy. --threshold_rule must be a probability (from a run with
+    validation), and the probabilities are not calibrated."""
     fold: str | None = None
-    """k/K with k from 1 to K, such as 1/5, for cross-validation by patient: the images of train and validation are
-    divided anew into K folds, by a hash of the patient; fold k is validated on, the others are trained on."""
+    """Fold k/K of a cross-validation by patient, such as 1/5, with k from 1 to K. The images of train and validation
+    are divided into K folds by a hash of the patient; fold k is validated on, the others are trained on."""
     evaluate_test: bool = True
-    """Evaluate on the test images at the end. Off, none is read: who compares runs to choose one must not see them."""
+    """Evaluate on the test images at the end. Off, no test image is read: who chooses among runs must not see them."""
     seed: int = 0
-    """Of the initial weights, the order of the images, augmentation and dropout."""
+    """Seed of the initial weights, of the order of the images, of augmentation and of dropout."""
     checkpoint_every_steps: int = 0
-    """Save so often that a kill costs no more steps than this; 0: by time, every 30 s or less often, so that saving
-    takes under 2 % of it. The same command on the same output folder goes on from the last checkpoint."""
+    """Most training steps between two checkpoints; 0: a checkpoint every 30 s, or less often so that saving takes less
+    than 2 % of the time. The same command on the same output folder resumes from the last checkpoint."""
     on_nan: Literal["stop", "rollback"] = "stop"
-    """If the loss becomes NaN or infinite: stop, or go back to the last checkpoint with half the learning rate, three
-    times at most."""
+    """Reaction to a loss that becomes NaN or infinite: stop, or roll back to the last checkpoint and continue with half
+    the learning rate, three times at most."""
     keep_checkpoint: bool = False
     """Keep the last checkpoint of the finished run in its folder last/, for --continue_from."""
     continue_from: str | None = None
-    """Finished run of the same flags, fewer epochs and --keep_checkpoint: go on where it ended. Does not change the
-    result."""
+    """Finished run to continue for more epochs; it had the same flags otherwise, and --keep_checkpoint. Does not change
+    the result."""
     overwrite: bool = False
-    """Replace the run that is in the output folder, finished or not."""
+    """Replace the run in the output folder, finished or not."""

@@ -94,7 +94,7 @@ def test_the_config_of_a_run_gives_it_again_whatever_the_preset(tmp_path):
 
 
 def test_a_preset_that_there_is_not_is_refused():
-    with pytest.raises(UsageError, match="--preset bst: there is none; expected one of: best, study"):
+    with pytest.raises(UsageError, match="--preset bst is unknown; expected one of: best, study"):
         config_of("--preset", "bst")
     with pytest.raises(UsageError, match="preset"):
         config_of("--preset")

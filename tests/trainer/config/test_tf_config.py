@@ -21,7 +21,7 @@ def config(jobs: object, kind: str = "worker", index: object = 0) -> str:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("", "needs the variable TF_CONFIG, found none; such as"),
+        ("", "needs the variable TF_CONFIG, which is not set; such as"),
         ("{", "TF_CONFIG: Expecting"),
         ("[]", 'found no "cluster"'),
         (config({"worker": WORKERS, "ps": ["d:4"]}), "tasks of type ps"),

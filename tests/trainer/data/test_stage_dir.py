@@ -142,7 +142,7 @@ def test_what_can_not_be_had_is_one_line(bucket, data, tmp_path):
 def test_flags_that_do_not_go_together(tmp_path):
     for flags, said in (
         ({"stage_dir": "x", "cache": "disk"}, "leave one of them out"),
-        ({"stage_max_bytes": 5}, "goes with --stage_dir"),
+        ({"stage_max_bytes": 5}, "needs --stage_dir"),
         ({"stage_dir": "x", "stage_max_bytes": -1}, "expected at least 0"),
     ):
         with pytest.raises(UsageError, match=said):

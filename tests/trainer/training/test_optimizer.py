@@ -92,7 +92,7 @@ def test_on_one_device_clipping_is_that_of_keras(train):
 @pytest.mark.parametrize(
     ("flags", "said"),
     [
-        ({"warmup_epochs": 1}, "goes with --schedule cosine"),
+        ({"warmup_epochs": 1}, "needs --schedule cosine"),
         ({"warmup_epochs": 17, "schedule": "cosine"}, "expected less"),
         ({"clip_norm": 0.0}, "expected more than 0"),
         ({"ema_decay": 1.0}, "expected less than 1"),

@@ -62,7 +62,7 @@ def test_a_preset_is_fixed_but_for_what_is_named(dataset):
     assert (config.learning_rate, config.early_stopping_patience) == (2e-3, 5)
     assert "preset" not in found.to_json()["train"]
     assert found.to_json()["train"]["arch"] == "se_resnet"
-    with pytest.raises(UsageError, match="there is none; expected one of: best, study"):
+    with pytest.raises(UsageError, match="is unknown; expected one of: best, study"):
         job(dataset, train=("--preset", "bst"))
     with pytest.raises(UsageError, match="image size 64 px is not in the dataset"):
         job(dataset, train=("--preset", "best"))
