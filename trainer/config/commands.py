@@ -1,4 +1,4 @@
-"""Defines the flags of all commands but `train`, which has its own in `config/train_flags.py`. Standard library only."""
+"""Defines the flags of all commands but `train`, whose flags are in `config/train_flags.py`. Standard library only."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class EvaluateConfig:
     data: str
     """Dataset folder; if the run was trained on another dataset, the results are written to RUN/evaluations/."""
     output: str | None = None
-    """Folder for the results of several runs, or of --tta; without it, the results of one run go into its own folder."""
+    """Folder for the results of several runs, or of --tta; one run without --tta keeps its results itself."""
     tta: bool = False
     """Average over each image and its mirror image (test-time augmentation)."""
     split: Literal["test", "val", "train"] = "test"
@@ -90,8 +90,8 @@ class ProbeConfig:
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     fold: str | None = None
-    """Fold k/K of a cross-validation by patient, see `train --help`. A --run that was trained in a fold is probed in the
-    same fold."""
+    """Fold k/K of a cross-validation by patient, see `train --help`. A --run that was trained in a fold is probed in
+    that fold."""
     evaluate_test: bool = True
     """Evaluate on the test images at the end. Off, no test image is read: who chooses among runs must not see them."""
     seed: int = 0
@@ -114,7 +114,7 @@ class ProbeConfig:
         check_prevalence(self.prevalence)
 
     def network(self) -> TrainConfig | None:
-        """Returns the config by which `trainer.models.build` makes the network of `arch`; None for the network of a run.
+        """Returns the config from which `trainer.models.build` makes the network of `arch`; None with `run`.
 
         Raises:
             UsageError: not just one of `arch` and `run` is given, or the network can't be built at the image size.
@@ -142,8 +142,8 @@ class PredictConfig:
     run: str
     """Run folder that `trainer train` wrote."""
     tta: bool = False
-    """Average over each image and its mirror image (test-time augmentation). Threshold and temperature stay those of the
-    run, which were fitted without mirror images."""
+    """Average over each image and its mirror image (test-time augmentation). Threshold and temperature of the run
+    are kept, which were fitted without mirror images."""
     format: Literal["csv", "jsonl"] = "csv"
     """Format of the rows: CSV with a header, or one JSON object in each line."""
     batch_size: int = 64

@@ -59,7 +59,7 @@ def shared_flags(program: str, data: str, output: str, arguments: Sequence[str])
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """Returns the value of a flag on a command line; None if the flag is missing or has no value (the parser says so)."""
+    """Returns the value of a flag on a command line; None if the flag or its value is missing."""
     for index, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name == f"--{flag}":

@@ -44,9 +44,7 @@ def find_cluster(strategy: str) -> Cluster | None:
     if strategy not in ("auto", "multiworker") or (strategy == "auto" and not text):
         return None
     if not text:
-        raise UsageError(
-            f"--strategy multiworker needs the environment variable TF_CONFIG, which is not set; expected such as: {EXAMPLE}"
-        )
+        raise UsageError(f"--strategy multiworker needs the variable TF_CONFIG, which is not set; such as: {EXAMPLE}")
     try:
         cluster = _parse(json.loads(text))
     except ValueError as error:
