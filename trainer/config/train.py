@@ -95,7 +95,7 @@ class TrainConfig(TrainFlags):
             raise UsageError(f"--warmup_epochs needs --schedule cosine; found --schedule {self.schedule}")
         if self.warmup_epochs and self.warmup_epochs >= min(self.epochs_by_phase):
             raise UsageError(
-                f"--warmup_epochs is {self.warmup_epochs}; expected fewer than the epochs of a phase: {self.epochs_by_phase}"
+                f"--warmup_epochs is {self.warmup_epochs}; expected fewer than in each phase: {self.epochs_by_phase}"
             )
         if self.continue_from is not None and self.schedule == "cosine":
             raise UsageError("--continue_from: a longer --schedule cosine begins otherwise than a shorter one")
