@@ -127,12 +127,12 @@ def _explain(config: ExplainConfig) -> int:
     from trainer.jobs.use_model import explain
 
     explained = explain(config)
-    broken = [one for one in explained if one.picture is None]
-    for one in broken:
-        print(f"error: {one.filename}: {one.error}", file=sys.stderr)
-    print(f"pictures:  {len(explained) - len(broken)} in {config.output}")
+    unusable = [prediction for prediction, picture in explained if picture is None]
+    for prediction in unusable:
+        print(f"error: {prediction.filename}: {prediction.error}", file=sys.stderr)
+    print(f"pictures:  {len(explained) - len(unusable)} in {config.output}")
     print(f"page:      {to_path(config.output) / 'index.html'}")
-    return 1 if broken else 0
+    return 1 if unusable else 0
 
 
 def _export(config: ExportConfig) -> None:

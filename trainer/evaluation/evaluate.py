@@ -6,17 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
-from beam_prep.console.errors import RunError
 from beam_prep.console.progress import progress_bar
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.predictor import Predictor
+from trainer.evaluation.predictor import Predictor, check_finite
 from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64
@@ -73,8 +71,7 @@ def predict_split(
             batches = batches.map(lambda batch: {**batch, "images": tf.reverse(batch["images"], axis=[2])})
         changed = batches if change is None else map(change, batches)
         predictions = predictor.predict(changed, on_batch=bar.update)
-    if not np.isfinite(predictions.logits).all():
-        raise RunError(f"the model gives no finite number for some images of {split}; its weights are broken")
+    check_finite(predictions.logits, f"images of {split}")
     return predictions
 
 

@@ -1,4 +1,4 @@
-"""Runs a network over image batches: logits for predictions, features for a linear probe."""
+"""Runs a network over batches of images, to get logits for predictions or features for a linear probe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Predictor:
 
     Args:
         model: built or loaded under `strategy.scope()`.
-        strategy: any.
+        strategy: the distribution strategy; any.
     """
 
     def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
@@ -39,7 +39,12 @@ class Predictor:
     def predict(
         self, batches: Iterable[dict[str, tf.Tensor]], on_batch: Callable[[int], object] = lambda count: None
     ) -> Predictions:
-        """Predicts all of `dataset.evaluation_batches`."""
+        """Predicts all images of some batches.
+
+        Args:
+            batches: batches of `tf_dataset.evaluation_batches`; at least one.
+            on_batch: called after each batch with its number of images.
+        """
         filenames: list[str] = []
         groups: list[str] = []
         labels: list[np.ndarray] = []
@@ -61,16 +66,14 @@ class Predictor:
         )
 
     def logits(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
-        """Images uint8 [N, S, S, 1] to the logits of PNEUMONIA, float64 [N].
-
-        They are filled up with zeros to a number that the replicas divide, and what comes of those is dropped.
-        """
+        """Returns the logits of PNEUMONIA, float64 [N], of images uint8 [N, S, S, 1]."""
+        # All replicas get the same number of images: empty ones fill the batch up, and their logits are dropped.
         count = int(images.shape[0])
         padded = tf.pad(images, [[0, -count % self._strategy.num_replicas_in_sync], [0, 0], [0, 0], [0, 0]])
         return self._predict(padded).numpy()[:count, 0].astype(np.float64)
 
     def _predict_batch(self, images: tf.Tensor) -> tf.Tensor:
-        """uint8 [N, H, W, 1], N a multiple of the replicas, to logits float32 [N, 1] in the same order."""
+        """Returns logits float32 [N, 1] of images uint8 [N, H, W, 1]; N is a multiple of the number of replicas."""
         share = tf.shape(images)[0] // self._strategy.num_replicas_in_sync
 
         def replica_predict() -> tf.Tensor:
@@ -79,12 +82,12 @@ class Predictor:
             logits = self._logits(tf.cast(images[first:end], tf.float32), training=False)
             return tf.pad(tf.cast(logits, tf.float32), [[first, tf.shape(images)[0] - end], [0, 0]])
 
-        # Each share is in its place among zeros: the sum is the whole, and every worker has it.
+        # Each replica returns its share in its place among zeros, so that the sum holds all logits on every worker.
         return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(replica_predict), axis=None)
 
 
 def load_predictor(path: Path) -> Predictor:
-    """A saved model, to predict with.
+    """Loads a saved model to predict with.
 
     Raises:
         UsageError: the file is missing or not a Keras model.
@@ -92,13 +95,27 @@ def load_predictor(path: Path) -> Predictor:
     return Predictor(models.load(path), tf.distribute.get_strategy())
 
 
+def check_finite(values: np.ndarray, images: str) -> None:
+    """Checks that a network returned finite numbers only.
+
+    Args:
+        values: of any shape.
+        images: the images in the words of the message.
+
+    Raises:
+        RunError: some numbers are not finite.
+    """
+    if not np.isfinite(values).all():
+        raise RunError(f"the model gives no finite number for some {images}; its weights are broken")
+
+
 @dataclass(frozen=True)
 class Features:
-    """A split as a network sees it, in the order of the manifest.
+    """The features that a network computes from the images of a split, in the order of the manifest.
 
     Attributes:
         values: float64 [N, F].
-        labels: int64 [N].
+        labels: int64 [N], 0 NORMAL or 1 PNEUMONIA.
         groups: [N], the patient of each image.
     """
 
@@ -108,21 +125,21 @@ class Features:
 
 
 def features_of(extractor: keras.Model, source: SplitSource, split: str, *, batch_size: int) -> Features:
-    """What a network sees in every image of a split, as it is: nothing is augmented or dropped out.
+    """Computes the features of every image of a split, without augmentation and without dropout.
 
     Args:
-        extractor: of `cut_before_head`.
-        source: not empty.
-        split: its name.
+        extractor: the network without its head, see `cut_before_head`.
+        source: the records of the split; at least one.
+        split: the name of the split.
         batch_size: images a step; does not change the result.
 
     Raises:
-        RunError: the records can't be read, or the network gives no numbers.
+        RunError: the records can't be read, or the network returns a feature that is not finite.
     """
     shape = (None, *extractor.input.shape[1:])
 
     @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])
-    def see(images: tf.Tensor) -> tf.Tensor:
+    def extract(images: tf.Tensor) -> tf.Tensor:
         return tf.cast(extractor(tf.cast(images, tf.float32), training=False), tf.float64)
 
     values: list[np.ndarray] = []
@@ -130,11 +147,10 @@ def features_of(extractor: keras.Model, source: SplitSource, split: str, *, batc
     groups: list[bytes] = []
     with progress_bar(f"features {split}", source.num_records, unit="images") as bar, readable_records(source):
         for batch in evaluation_batches(source, batch_size=batch_size):
-            values.append(see(batch["images"]).numpy())
+            values.append(extract(batch["images"]).numpy())
             labels.append(batch["labels"].numpy())
             groups += batch["groups"].numpy().tolist()
             bar.update(len(values[-1]))
-    seen = Features(np.concatenate(values), np.concatenate(labels), np.array(groups))
-    if not np.isfinite(seen.values).all():
-        raise RunError(f"the network gives no finite numbers for some images of {split}; its weights are broken")
-    return seen
+    features = Features(np.concatenate(values), np.concatenate(labels), np.array(groups))
+    check_finite(features.values, f"images of {split}")
+    return features

@@ -1,4 +1,4 @@
-"""A run as a model that needs nothing of this project: a SavedModel that takes encoded images, and a Keras file."""
+"""Exports a run as files that need nothing of this project: a SavedModel that takes encoded images, a Keras model."""
 
 from __future__ import annotations
 
@@ -20,24 +20,32 @@ CARD_NAME = "model.json"
 
 
 class ServedModel(tf.Module):
-    """A network with its preprocessing and its thresholds, as TensorFlow Serving and others load it.
+    """A network with its preprocessing and its threshold, to be loaded by TensorFlow Serving.
 
     Args:
-        model: of the run.
-        card: of the run.
-        asset: path of a file that goes along.
+        model: the model of the run.
+        card: the model card of the run.
+        asset: path of a file to be copied into the SavedModel.
     """
 
     def __init__(self, model: keras.Model, card: ModelCard, asset: Path) -> None:
         super().__init__(name="cxrflow")
-        self.weights = [variable.value for variable in model.variables]  # a SavedModel keeps what it finds here
+        # A SavedModel keeps the variables that attributes hold.
+        self.weights = [variable.value for variable in model.variables]
         self.asset = tf.saved_model.Asset(str(asset))
         self._logits = logits_of(model)
         self._card = card
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """JPEG or PNG files, string [N], to numbers of PNEUMONIA, [N] each."""
+        """Returns the numbers of N images, [N] each.
+
+        Args:
+            image_bytes: contents of JPEG or PNG files, string [N].
+
+        Returns:
+            `probability` of PNEUMONIA, `calibrated_probability`, and `decision`: the class, 0 or 1, at the threshold.
+        """
         described = self._card
         size = described.image_size
         images = tf.map_fn(
@@ -55,25 +63,25 @@ class ServedModel(tf.Module):
 
     @tf.function(input_signature=[])
     def metadata(self) -> dict[str, tf.Tensor]:
-        """What there is to know of the model, by name."""
+        """Returns the entries of `model.json`, by name."""
         known = self._card.for_export().items()
         return {name: tf.constant(value, tf.float64 if isinstance(value, float) else None) for name, value in known}
 
 
 def export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) -> None:
-    """Writes `saved_model/`, `model.keras` and `model.json` into a folder, which appears when all is there.
+    """Writes `saved_model/`, `model.keras` and `model.json` into a folder, which appears when it is complete.
 
     Args:
-        model: of the run.
-        keras_file: that it was loaded from.
-        card: of the run.
-        output: absent, or an empty folder.
+        model: the model of the run.
+        keras_file: the file that the model was loaded from.
+        card: the model card of the run.
+        output: the folder; absent or empty.
 
     Raises:
-        RunError: it can't be written.
+        RunError: the folder can't be written.
     """
     with translate_errors(output, kind=RunError), replacing(output) as temporary:
-        temporary.mkdir(parents=True)
+        temporary.mkdir()
         described = temporary / CARD_NAME
         described.write_text(json.dumps(card.for_export(), indent=2) + "\n", encoding="utf-8")
         shutil.copyfile(keras_file, temporary / "model.keras")

@@ -1,4 +1,4 @@
-"""Image files as a model takes them: which there are, and each through the preprocessing of the preparation."""
+"""Lists, reads and prepares image files as input of a model, with the preprocessing of `beam_prep`."""
 
 from __future__ import annotations
 
@@ -23,31 +23,31 @@ T = TypeVar("T")
 
 
 def find_files(paths: Iterable[str]) -> list[str]:
-    """Files as they are named, and in the place of a folder the image files in it, sorted.
+    """Lists the files that paths name: a file itself, and all image files in a folder and below, sorted.
 
     Raises:
-        UsageError: a path leads nowhere, or to a folder without images.
+        UsageError: a path does not exist, or is a folder without images.
     """
-    found: list[str] = []
+    files: list[str] = []
     for path in paths:
         place = to_path(path)
         if not place.exists():
             raise UsageError(f"{path}: expected an image file or a folder of them, found nothing; check the path")
         if not place.is_dir():
-            found.append(path)
+            files.append(path)
             continue
         of_folder = sorted(str(place / name) for name in image_files(place))
         if not of_folder:
             raise UsageError(f"{path}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
-        found += of_folder
-    return found
+        files += of_folder
+    return files
 
 
 def decode_file(path: str) -> Image.Image:
     """Reads and decodes one file, see `beam_prep.images.decode.decode`.
 
     Raises:
-        ImageError: it can't be read or decoded.
+        ImageError: the file can't be read or decoded.
     """
     try:
         with to_path(path).open("rb") as file:
@@ -58,22 +58,23 @@ def decode_file(path: str) -> Image.Image:
 
 
 def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:
-    """A decoded image as a record holds it: uint8 [image_size, image_size]."""
+    """Prepares a decoded image as the preparation does for a record: uint8 [image_size, image_size]."""
     return np.asarray(Pyramid(image, equalization).resize(image_size))
 
 
 def read_all(paths: Iterable[str], read: Callable[[str], T], num_ahead: int) -> Iterator[tuple[str, T | ImageError]]:
-    """Reads files in several threads, ahead of who takes the results.
+    """Reads files in several threads, some files ahead of the caller.
 
-    Pillow lets other threads run in all its long loops, so threads do here, and take an image on without a copy.
+    Threads are enough, for Pillow releases the interpreter lock in all its long loops. They share memory, so that no
+    image is copied.
 
     Args:
-        paths: of the files.
-        read: of one file.
-        num_ahead: how many results may wait to be taken.
+        paths: the files.
+        read: reads one file.
+        num_ahead: the largest number of results that wait for the caller.
 
-    Returns:
-        For each path, in order, what was read or why it was not.
+    Yields:
+        Each path, in order, with the result of `read` or the error that it raised.
     """
     waiting: deque[tuple[str, Future[T | ImageError]]] = deque()
     executor = ThreadPoolExecutor(usable_cores(), thread_name_prefix="read")
@@ -92,7 +93,7 @@ def read_all(paths: Iterable[str], read: Callable[[str], T], num_ahead: int) -> 
 def read_batches(
     paths: Iterable[str], read: Callable[[str], T], batch_size: int
 ) -> Iterator[list[tuple[str, T | ImageError]]]:
-    """The results of `read_all` in lists of `batch_size`; while one is worked on, the next two are read."""
+    """Yields the results of `read_all` in lists of `batch_size`; the next two lists are read ahead."""
     results = read_all(paths, read, num_ahead=2 * batch_size)
     while batch := list(islice(results, batch_size)):
         yield batch

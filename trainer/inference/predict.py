@@ -1,4 +1,4 @@
-"""Predictions for image files: readers in threads, the model in batches."""
+"""Predicts image files with a trained model: files are read in threads, images are predicted in batches."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from beam_prep.console.errors import RunError
 from beam_prep.dataset.image_limits import ImageError
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits
-from trainer.evaluation.predictor import Predictor
+from trainer.evaluation.predictor import Predictor, check_finite
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.run.model_card import ModelCard
 
 
 class Prediction(NamedTuple):
-    """What a model says of one file.
+    """The prediction of a model for one image file; all but `filename` and `error` are None if it can't be used.
 
     Attributes:
-        filename: its path.
-        probability: of PNEUMONIA, 0..1; None where the file can't be used.
-        calibrated_probability: the same after temperature scaling; equal where the run has no temperature.
-        prediction: label by the run's threshold.
-        error: why the file can't be used; else None.
+        filename: path of the file.
+        probability: of PNEUMONIA, 0..1.
+        calibrated_probability: the probability after temperature scaling; the same if the run has no temperature.
+        prediction: the predicted class at the threshold of the run, 0 NORMAL or 1 PNEUMONIA.
+        error: the reason why the file can't be used; None if it can.
     """
 
     filename: str
@@ -40,14 +39,17 @@ class Prediction(NamedTuple):
 def predict_files(
     model: keras.Model, card: ModelCard, paths: Sequence[str], *, tta: bool = False, batch_size: int
 ) -> Generator[Prediction, None, None]:
-    """Predicts files, in their order.
+    """Predicts image files in the order in which they are given.
 
     Args:
-        model: of the run.
-        card: of the run.
-        paths: of the files.
+        model: the model of the run.
+        card: the model card of the run.
+        paths: the image files.
         tta: test-time augmentation, see `ensemble.predict_together`.
         batch_size: images a step; does not change the result.
+
+    Raises:
+        RunError: the model returns a logit that is not finite.
     """
     predictor = Predictor(model, tf.distribute.get_strategy())
     read = partial(read_input, card=card)
@@ -57,34 +59,39 @@ def predict_files(
         if tta:
             mirrored = finite_logits(predictor, [image[:, ::-1] for image in images])
             logits = mean_logits(np.stack([logits, mirrored]))
-        yield from _rows(logits, card, batch)
+        yield from to_predictions(logits, card, batch)
 
 
 def read_input(path: str, card: ModelCard) -> np.ndarray:
-    """A file as the model takes it, uint8 [S, S].
+    """Reads a file and prepares it as input of the model, uint8 [S, S].
 
     Raises:
-        ImageError: it can't be used.
+        ImageError: the file can't be used.
     """
     return as_input(decode_file(path), image_size=card.image_size, equalization=card.equalization)
 
 
 def finite_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Logits float64 [N] of images uint8 [S, S]; N may be 0.
+    """Returns the logits float64 [N] of N images uint8 [S, S]; N may be 0.
 
     Raises:
-        RunError: some are not finite.
+        RunError: some logits are not finite.
     """
     logits = predictor.logits(np.stack(images)[..., None]) if images else np.empty(0)
-    if not np.isfinite(logits).all():
-        raise RunError("the model gives no finite number for some images; its weights are broken")
+    check_finite(logits, "images")
     return logits
 
 
-def _rows(
-    logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, np.ndarray | ImageError]]
+def to_predictions(
+    logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, object]]
 ) -> Iterator[Prediction]:
-    """A row for each file of a batch; the logits are those of the images that can be used."""
+    """Yields a prediction for each file of a batch.
+
+    Args:
+        logits: float64 [N], of the N files that can be used.
+        card: the model card of the run.
+        batch: path of each file, and its content or the `ImageError` that says why it can't be used.
+    """
     raw = iter(sigmoid(logits).tolist())
     calibrated = iter(sigmoid(logits / card.temperature).tolist())
     for path, content in batch:

@@ -1,7 +1,7 @@
-"""The preprocessing of the preparation as a TensorFlow graph: encoded JPEG or PNG to what a model takes.
+"""Defines the preprocessing of `beam_prep` as a TensorFlow graph: from an encoded JPEG or PNG to the input of a model.
 
-It gives what `decode`, `equalize` and `Pyramid.resize` of `beam_prep.images` give to within 1/255, from the same
-formulas. Not in it: other formats, CLAHE, and the orientation that a camera notes in a file.
+The result is within 1/255 of `decode`, `equalize` and `Pyramid.resize` in `beam_prep.images`, from the same formulas.
+The graph has no other formats, no CLAHE, and ignores the orientation that a camera notes in a file.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import tensorflow as tf
 
 from beam_prep.images.pyramid import RESIZE_GAP
 
-_VALUES = 65536  # of 16 bits
+_VALUES = 65536
+"""The number of values of 16 bits."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
 def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf.Tensor:
-    """One encoded image as a model takes it.
+    """Decodes and prepares one image as input of a model.
 
     Args:
         encoded: string [], a JPEG or PNG file.
-        image_size: px.
+        image_size: side of the result, px.
         equalization: one of `model_card.SERVABLE_EQUALIZATIONS`.
 
     Returns:
@@ -34,10 +35,10 @@ def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf
 
 
 def _decode(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Grey values int32 [H, W], and whether they are of 16 bit."""
+    """Returns the grey values int32 [H, W], and true if they are of 16 bit."""
     is_png = tf.strings.substr(encoded, 0, len(_PNG)) == _PNG
     is_jpeg = tf.strings.substr(encoded, 0, 2) == b"\xff\xd8"
-    # Tied to the bytes: else a decoder that runs at the same time may be the first to fail, in its own words.
+    # The assertion runs before the decoders: else one of them might fail first, with a message of its own.
     with tf.control_dependencies([tf.debugging.Assert(is_png | is_jpeg, ["expected the bytes of a JPEG or PNG file"])]):
         encoded = tf.identity(encoded)
     is_deep = is_png & _is_grey_png(encoded, 16)
@@ -49,14 +50,14 @@ def _decode(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
 
 
 def _is_grey_png(encoded: tf.Tensor, bits: int) -> tf.Tensor:
-    """Whether the header of a PNG says so: at byte 24 how many bits a value has, at byte 25 that it is grey (0)."""
-    header = tf.strings.join([tf.strings.substr(encoded, 0, 26), bytes(26)])  # as long, however short the file
+    """Returns true if a PNG is grey and has values of so many bits: bytes 25 (colour type 0) and 24 of its header."""
+    header = tf.strings.join([tf.strings.substr(encoded, 0, 26), bytes(26)])  # long enough, however short the file is
     return tf.strings.substr(header, 24, 2) == bytes([bits, 0])
 
 
 def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
-    # One channel is the luma of the file, as Pillow takes it. By default TensorFlow takes the less exact of two
-    # cosine transforms, Pillow the exact one.
+    # One channel is the luma of the file, as in Pillow. TensorFlow's default is a fast cosine transform that is less
+    # exact than Pillow's.
     return tf.cast(tf.io.decode_jpeg(encoded, channels=1, dct_method="INTEGER_ACCURATE"), tf.int32)[..., 0]
 
 
@@ -65,33 +66,33 @@ def _decode_deep_png(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
-    """ITU-R 601 luma on black, with the whole numbers of Pillow: TensorFlow's own grey has other weights."""
+    """Returns the ITU-R 601 luma on a black ground, in the integers of Pillow; TensorFlow has other weights."""
     rgba = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)  # [H, W, 4]
     luma = (tf.tensordot(rgba[..., :3], tf.constant([19595, 38470, 7471]), 1) + 32768) // 65536
-    for bits in (1, 2, 4):  # which TensorFlow leaves as they are
+    for bits in (1, 2, 4):  # TensorFlow does not scale these values to 0..255
         luma *= tf.where(_is_grey_png(encoded, bits), 255 // (2**bits - 1), 1)
-    seen = luma * rgba[..., 3] + 128
-    return (seen // 256 + seen) // 256
+    shaded = luma * rgba[..., 3] + 128
+    return (shaded // 256 + shaded) // 256
 
 
 def _cumulative(pixels: tf.Tensor) -> tf.Tensor:
-    """Table int32 [_VALUES]: the share of pixels at or below each value, in 0..255."""
+    """Returns the table of a histogram equalization, int32 [_VALUES]: the share of pixels up to a value, in 0..255."""
     counts = tf.math.bincount(tf.reshape(pixels, [-1]), minlength=_VALUES, maxlength=_VALUES, dtype=tf.int32)
     total = tf.cast(tf.size(pixels), tf.float64)
     return tf.cast(tf.round(tf.cast(tf.cumsum(counts), tf.float64) * (255 / total)), tf.int32)
 
 
 def _scaled(pixels: tf.Tensor) -> tf.Tensor:
-    """The range of the image over 0..255."""
+    """Stretches the grey values of an image to 0..255."""
     low, high = tf.reduce_min(pixels), tf.reduce_max(pixels)
     factor = 255 / tf.cast(tf.maximum(high - low, 1), tf.float64)
     return tf.cast(tf.round(tf.cast(pixels - low, tf.float64) * factor), tf.int32)
 
 
 def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
-    """[H, W] to [image_size, image_size, 1] as a `Pyramid` does: halved while large, then bilinear, anti-aliased."""
+    """Resizes [H, W] to [image_size, image_size, 1] as `Pyramid` does: halves first, then bilinear, anti-aliased."""
     level = pixels[None, ..., None]  # [1, H, W, 1]
-    extent = tf.cast(tf.shape(pixels), tf.float32)  # of the image, in pixels of its level
+    extent = tf.cast(tf.shape(pixels), tf.float32)  # size of the image in pixels of the level
     gap = 2 * RESIZE_GAP * image_size
 
     def halve(level: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

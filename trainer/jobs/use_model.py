@@ -16,7 +16,7 @@ from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
 
 if TYPE_CHECKING:
     from trainer.inference.predict import Prediction
-    from trainer.report.saliency_pages import Explained
+    from trainer.report.saliency_pages import Explanation
 
 
 def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
@@ -40,7 +40,7 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     return len(paths), found
 
 
-def explain(config: ExplainConfig) -> list[Explained]:
+def explain(config: ExplainConfig) -> list[Explanation]:
     """Writes Grad-CAM pictures of image files and a page of them.
 
     Returns:

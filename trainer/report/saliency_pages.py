@@ -1,9 +1,8 @@
-"""Grad-CAM pictures of image files: one PNG a file, the image beside itself under its heat map, and a page of them."""
+"""Draws Grad-CAM pictures of image files, each the image beside itself under its heat map, and a page of them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -15,66 +14,61 @@ from PIL import Image
 
 from beam_prep.console.errors import RunError
 from beam_prep.console.progress import progress_bar
-from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.equalize import equalize
 from beam_prep.pages.page import image_uri, render, write_page
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.output_folder import translate_errors
-from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
-from trainer.inference.predict import finite_logits
+from trainer.inference.predict import Prediction, finite_logits, to_predictions
 from trainer.models.gradcam import heat_maps, side_by_side
 from trainer.run.model_card import ModelCard
 
 BATCH_SIZE = 32
-MAX_SIDE_PX = 1024  # of each half of a picture
+MAX_SIDE_PX = 1024
+"""The longest side of the image in a picture, which holds the image twice."""
 THUMBNAIL_PX = 480
-MAX_SHOWN = 100  # on the page, which holds its images itself
+MAX_SHOWN = 100
+"""The number of pictures on the page; their pixels are part of the page."""
 
 
-class Readable(NamedTuple):
-    """One file: to look at, uint8 [H, W], and as the model takes it, uint8 [S, S]."""
+class DecodedFile(NamedTuple):
+    """The pixels of a file, for the picture, uint8 [H, W], and for the model, uint8 [S, S]."""
 
     pixels: np.ndarray
     model_input: np.ndarray
 
 
-@dataclass(frozen=True)
-class Explained:
-    """What came of one file.
+class Explanation(NamedTuple):
+    """The prediction for a file, and its picture.
 
     Attributes:
-        filename: its path.
+        prediction: of the run.
         picture: path of the PNG; None where the file can't be used.
-        probability: calibrated, of PNEUMONIA.
-        label: the prediction.
-        error: why the file can't be used.
     """
 
-    filename: str
-    picture: Path | None = None
-    probability: float | None = None
-    label: int | None = None
-    error: str | None = None
+    prediction: Prediction
+    picture: Path | None
 
 
-def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path) -> list[Explained]:
+def explain_files(
+    model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path
+) -> list[Explanation]:
     """Writes a picture of each file, and `index.html`.
 
     Args:
-        model: of the run.
-        card: of the run.
-        paths: of the files.
-        output: folder for the pictures; made if need be.
+        model: the model of the run.
+        card: the model card of the run.
+        paths: the image files.
+        output: folder for the pictures; made if it does not exist.
 
     Returns:
-        What came of each file, in order.
+        An explanation of each file, in order.
 
     Raises:
-        RunError: the folder can't be written, or the model gives no finite number.
+        RunError: the folder can't be written, or the model returns a logit that is not finite.
     """
-    done: list[Explained] = []
+    explanations: list[Explanation] = []
     predictor = Predictor(model, tf.distribute.get_strategy())
     names = picture_names(paths)
     read = partial(_read, card=card)
@@ -82,26 +76,22 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
         output.mkdir(parents=True, exist_ok=True)
         with progress_bar("explain", len(paths), unit="images") as bar:
             for batch in read_batches(paths, read, BATCH_SIZE):
-                inputs = [content.model_input for _, content in batch if isinstance(content, Readable)]
-                logits = iter(finite_logits(predictor, inputs))
+                inputs = [content.model_input for _, content in batch if isinstance(content, DecodedFile)]
                 heats = iter(heat_maps(model, np.stack(inputs)) if inputs else ())
-                for path, content in batch:
-                    filename = path.encode("utf-8", "backslashreplace").decode()
-                    if isinstance(content, ImageError):
-                        done.append(Explained(filename, error=str(content)))
-                        continue
-                    logit, picture = next(logits), output / names[len(done)]
-                    _write_png(picture, side_by_side(content.pixels, next(heats)))
-                    label = int(sigmoid(logit) >= card.threshold)
-                    calibrated = float(sigmoid(logit / card.temperature))
-                    done.append(Explained(filename, picture, calibrated, label))
+                predictions = to_predictions(finite_logits(predictor, inputs), card, batch)
+                for (_, content), prediction in zip(batch, predictions, strict=True):
+                    picture = None
+                    if isinstance(content, DecodedFile):
+                        picture = output / names[len(explanations)]
+                        _write_png(picture, side_by_side(content.pixels, next(heats)))
+                    explanations.append(Explanation(prediction, picture))
                 bar.update(len(batch))
-        _write_index(output, done, card)
-    return done
+        _write_index(output, explanations, card)
+    return explanations
 
 
 def picture_names(paths: Sequence[str]) -> list[str]:
-    """A name of its own for the picture of each file, after the file's."""
+    """Returns a name for the picture of each file: the name of the file, with a number where several are alike."""
     taken: set[str] = set()
     names = []
     for path in paths:
@@ -115,12 +105,12 @@ def picture_names(paths: Sequence[str]) -> list[str]:
     return names
 
 
-def _read(path: str, card: ModelCard) -> Readable:
+def _read(path: str, card: ModelCard) -> DecodedFile:
     image = decode_file(path)
     model_input = as_input(image, image_size=card.image_size, equalization=card.equalization)
-    seen = equalize(image, "none")
-    seen.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
-    return Readable(np.asarray(seen), model_input)
+    shrunk = equalize(image, "none")
+    shrunk.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
+    return DecodedFile(np.asarray(shrunk), model_input)
 
 
 def _write_png(path: Path, pixels: np.ndarray) -> None:
@@ -128,15 +118,15 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
         Image.fromarray(pixels).save(file, "PNG")
 
 
-def _write_index(output: Path, explained: Sequence[Explained], card: ModelCard) -> None:
-    pictures = [one for one in explained if one.picture]
+def _write_index(output: Path, explanations: Sequence[Explanation], card: ModelCard) -> None:
+    pictures = [(prediction, picture) for prediction, picture in explanations if picture]
     page = render(
         "trainer.report",
         "explained.html.j2",
-        model=card,
-        shown=[(one, _thumbnail(one.picture)) for one in pictures[:MAX_SHOWN] if one.picture],
+        card=card,
+        shown=[(prediction, _thumbnail(picture)) for prediction, picture in pictures[:MAX_SHOWN]],
         num_more=len(pictures[MAX_SHOWN:]),
-        broken=[one for one in explained if one.error],
+        unusable=[prediction for prediction, picture in explanations if not picture],
     )
     write_page(output / "index.html", page)
 
