@@ -82,9 +82,7 @@ def finite_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> np.ndar
     return logits
 
 
-def to_predictions(
-    logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, object]]
-) -> Iterator[Prediction]:
+def to_predictions(logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, object]]) -> Iterator[Prediction]:
     """Yields a prediction for each file of a batch.
 
     Args:

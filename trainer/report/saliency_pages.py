@@ -51,9 +51,7 @@ class Explanation(NamedTuple):
     picture: Path | None
 
 
-def explain_files(
-    model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path
-) -> list[Explanation]:
+def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path) -> list[Explanation]:
     """Writes a picture of each file, and `index.html`.
 
     Args:
