@@ -26,9 +26,10 @@ from trainer.data.folds import FoldSplits
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copied_to
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.run.folder import MODEL_FILES, RunFolder, check_run_output, open_output, written
+from trainer.run.folder import MODEL_FILES, RunFolder, written
 from trainer.run.identity import job_of
 from trainer.run.model_card import ModelCard, OperatingPoint
+from trainer.run.output import check_run_output
 
 if TYPE_CHECKING:
     import keras
@@ -62,7 +63,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(asdict(config), manifest.fingerprint)
     with exclusive(RunFolder.at(config.output).path):
-        check_run_output(config.output, job, overwrite=config.overwrite)
+        output = check_run_output(config.output, job, overwrite=config.overwrite)
         sources = copied_to(config.stage_dir, sources, manifest)
         started = time.monotonic()
         with quiet_start():
@@ -73,7 +74,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         sources = {name: each for name, each in (in_fold.sources if in_fold else sources).items() if each.num_records}
         extractor, fitted = _fit(config, sources["train"])
         model = with_linear_head(extractor, *fitted.folded())
-        folder = open_output(config.output, job, overwrite=config.overwrite)
+        folder = output.open()
         with written(folder.model) as temporary:
             model.save(temporary)
         seconds = round(time.monotonic() - started, 1)

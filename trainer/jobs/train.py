@@ -16,8 +16,9 @@ from trainer.data.checks import (
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.run.continuation import check_continuation
-from trainer.run.folder import RunFolder, check_run_output
+from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
+from trainer.run.output import check_run_output
 
 if TYPE_CHECKING:
     from trainer.evaluation.evaluate import Evaluation
@@ -47,8 +48,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     if config.fold is None:  # a fold is looked at when its records are known
         check_trainable(manifest.splits, config.batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
+    job = job_of(config.to_json(), manifest.fingerprint)
     with _sole_writer(config.output, cluster):
-        check_run_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+        output = check_run_output(config.output, job, overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
         with staged(config, manifest, sources, cluster) as staged_sources:
             with quiet_start():
@@ -58,7 +60,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 from trainer.training.trainer import Trainer
             num_workers = len(cluster.workers) if cluster else 1
             with translate_errors(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
-                trainer = Trainer(config, manifest, staged_sources, cluster=cluster)
+                trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster)
                 evaluations = _evaluate(trainer, trainer.run())
                 samples = read_samples(evaluations, trainer.sources, trainer.model)
         if not trainer.is_chief:

@@ -6,7 +6,6 @@ A run is finished when its `checkpoints/` are gone: they are removed last. Until
 from __future__ import annotations
 
 import csv
-import errno
 import io
 import json
 import os
@@ -16,14 +15,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.atomic import replacing
 from beam_prep.storage.mirror import mirror_of
-from beam_prep.storage.output_folder import check_output, translate_errors
-from beam_prep.storage.paths import to_path
-from trainer.run.identity import differences
 
 HISTORY_COLUMNS = (
     "phase",
@@ -42,9 +38,6 @@ MODEL_FILES = ("model.keras", "model.json")
 
 RESULT_FILES = ("*.json", "*.csv", "report.html", "evaluations/")
 """The files that hold the results of a run."""
-
-OutputState = Literal["nothing", "unfinished run", "run to replace"]
-"""What is in an output folder, once it is clear that it may be written."""
 
 
 @dataclass(frozen=True)
@@ -194,58 +187,6 @@ def upload_rank(name: str) -> int:
         return 0
     names_others = name in ("model.json", "metrics.json", "report.html") or re.fullmatch(r"checkpoints/\d+\.json", name)
     return 2 if names_others else 1
-
-
-def check_run_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> OutputState:
-    """Looks at what is in the run folder.
-
-    Args:
-        path: of the folder.
-        job: the flags and the dataset's fingerprint, see `job_of`.
-        overwrite: whether a run may be replaced.
-
-    Raises:
-        UsageError: it holds a finished run, or an unfinished one of another job, and `overwrite` is off; or it holds
-            anything else, or can't be read.
-    """
-    names = check_output(path, "run", ("config.json", "checkpoints"))
-    if not names or overwrite:
-        return "run to replace" if names else "nothing"
-    job_file = to_path(path) / "checkpoints" / "job.json"
-    with translate_errors(path, "read"):
-        if job_file.exists():
-            _check_same_job(path, json.loads(job_file.read_bytes()), job)
-            return "unfinished run"
-    if "checkpoints" in names and "metrics.json" not in names:
-        return "nothing"  # killed before its first file
-    raise UsageError(f"--output {path}: holds a run already; name another folder, or add --overwrite")
-
-
-def _check_same_job(path: str, started: Mapping[str, Any], job: Mapping[str, Any]) -> None:
-    if differing := differences(started, job):
-        raise UsageError(
-            f"--output {path}: holds an unfinished run that was started otherwise; give its flags again to go on "
-            "with it, name another folder, or add --overwrite\n" + "\n".join(differing)
-        )
-
-
-def open_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunFolder:
-    """Makes the run folder ready to be written; an unfinished run of the same job stays.
-
-    Raises:
-        UsageError: as `check_run_output`, or the folder can't be written.
-    """
-    folder = RunFolder.at(path)
-    with translate_errors(path):
-        if check_run_output(path, job, overwrite=overwrite) == "run to replace":
-            mirror_of(path).clear(upload_rank)
-        folder.fetch("config.json", "history.csv", "checkpoints/", "tensorboard/")
-        folder.checkpoints.mkdir(parents=True, exist_ok=True)
-        if not os.access(folder.path, os.W_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-    RunFolder(folder.checkpoints).write_json("job", job)
-    folder.write_json("config", job["flags"])
-    return folder
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -27,9 +27,10 @@ from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import fit_operating_point
 from trainer.run.continuation import link_checkpoint
-from trainer.run.folder import RunFolder, open_output, written
-from trainer.run.identity import OWN_OF_A_WORKER, job_of
+from trainer.run.folder import RunFolder, written
+from trainer.run.identity import OWN_OF_A_WORKER
 from trainer.run.model_card import ModelCard, OperatingPoint
+from trainer.run.output import RunOutput
 from trainer.run.provenance import origin_of
 from trainer.training.callbacks import Callbacks, schedule_callbacks
 from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun, Restored
@@ -66,6 +67,7 @@ class Trainer:
         config: the flags of the job.
         manifest: the manifest of the dataset.
         sources: the splits of the dataset at the image size of the config.
+        output: the output folder, which the chief opens.
         cluster: the workers that train together; None where one process trains alone.
         callbacks: Keras callbacks of the user, see `Callbacks`.
 
@@ -84,6 +86,7 @@ class Trainer:
         config: TrainConfig,
         manifest: Manifest,
         sources: dict[str, SplitSource],
+        output: RunOutput,
         *,
         cluster: Cluster | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
@@ -102,7 +105,7 @@ class Trainer:
         self.is_chief = is_chief(self.strategy)
         self.folder = RunFolder.at(config.output)
         if self.is_chief:
-            open_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=config.overwrite)
+            output.open()
             link_checkpoint(config)
         self._checkpoints = CheckpointManager(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         self._user_callbacks = callbacks

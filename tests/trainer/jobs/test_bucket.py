@@ -15,8 +15,9 @@ from run_files import assert_same
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.mirror import mirror_of
 from trainer import cli
-from trainer.run.folder import RunFolder, check_run_output, open_output
+from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
+from trainer.run.output import check_run_output
 
 SIGNALLED = Path(__file__).parents[2] / "fixtures" / "trainings" / "signalled_training.py"
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
@@ -156,9 +157,9 @@ def test_what_is_wrong_with_a_bucket_is_one_line(command, bucket, dataset):
 
 def test_what_is_in_the_output_decides(bucket):
     place, job = f"{bucket.url}/run", job_of({"epochs": 3, "data": "d"}, "f")
-    folder = open_output(place, job, overwrite=False)
+    folder = check_run_output(place, job, overwrite=False).open()
     folder.push()
-    assert check_run_output(place, job, overwrite=False) == "unfinished run"
+    assert check_run_output(place, job, overwrite=False).state == "unfinished run"
     with pytest.raises(UsageError, match="--epochs: 3 there, 4 here"):
         check_run_output(place, job_of({"epochs": 4, "data": "d"}, "f"), overwrite=False)
     (folder.checkpoints / "00000001.json").write_text("{}")
@@ -173,7 +174,7 @@ def test_what_is_in_the_output_decides(bucket):
         check_run_output(place, job, overwrite=False)
     bucket.faults.clear()
     mirror_of.cache_clear()
-    open_output(place, job, overwrite=True)
+    check_run_output(place, job, overwrite=True).open()
     assert bucket.files("run") == {}
     bucket.write("thesis.doc", b"x")
     with pytest.raises(UsageError, match=r"no run \(such as thesis.doc"):

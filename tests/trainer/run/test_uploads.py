@@ -8,14 +8,15 @@ import pytest
 from beam_prep.console.errors import RunError
 from beam_prep.storage.gcs import ConflictError
 from trainer.run import uploads
-from trainer.run.folder import RunFolder, open_output
+from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
+from trainer.run.output import check_run_output
 from trainer.run.uploads import Uploads
 
 
 @pytest.fixture
 def folder(bucket) -> RunFolder:
-    return open_output(f"{bucket.url}/run", job_of({"data": "d"}, "f"), overwrite=False)
+    return check_run_output(f"{bucket.url}/run", job_of({"data": "d"}, "f"), overwrite=False).open()
 
 
 def save(folder: RunFolder, number: int) -> None:
@@ -113,7 +114,7 @@ def test_a_second_training_on_the_same_folder_is_noticed(bucket, folder):
 
 
 def test_a_folder_of_this_machine_needs_no_thread(tmp_path):
-    folder = open_output(str(tmp_path / "run"), job_of({"data": "d"}, "f"), overwrite=False)
+    folder = check_run_output(str(tmp_path / "run"), job_of({"data": "d"}, "f"), overwrite=False).open()
     before = threading.active_count()
     with Uploads(folder) as loads:
         loads.offer()

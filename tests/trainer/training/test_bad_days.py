@@ -13,8 +13,9 @@ from beam_prep.pipeline.local_job import prepare
 from beam_prep.storage.locks import exclusive
 from trainer.config.train import TrainConfig
 from trainer.jobs.train import train
-from trainer.run.folder import RunFolder, check_run_output, open_output
+from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
+from trainer.run.output import check_run_output
 from trainer.training.tf_errors import translate_errors
 
 SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
@@ -81,7 +82,7 @@ def test_two_trainings_do_not_write_one_run(dataset, tmp_path):
 def test_an_output_that_is_read_only_is_refused(unprivileged):
     (unprivileged / "locked").mkdir(mode=0o500)
     with pytest.raises(UsageError, match="can't be written: Permission denied"):
-        open_output(str(unprivileged / "locked" / "run"), job_of({}, "f"), overwrite=False)
+        check_run_output(str(unprivileged / "locked" / "run"), job_of({}, "f"), overwrite=False).open()
 
 
 def test_an_output_that_can_not_be_made_is_refused(command, dataset, tmp_path):
@@ -93,7 +94,7 @@ def test_an_output_that_can_not_be_made_is_refused(command, dataset, tmp_path):
 
 def test_a_dataset_that_changed_since_the_checkpoint_is_refused(phantoms, dataset, command, tmp_path):
     run, other = tmp_path / "run", tmp_path / "other"
-    open_output(str(run), job_of(flags_of(command, dataset, tmp_path), "f" * 64), overwrite=False)
+    check_run_output(str(run), job_of(flags_of(command, dataset, tmp_path), "f" * 64), overwrite=False).open()
     prepare(PrepConfig(input=str(phantoms), output=str(other), image_sizes=(32,), val_fraction=0.4))
     result = command("trainer", "train", "--data", other, "--output", run, *SMALL)
     assert result.returncode == 2
@@ -110,14 +111,14 @@ def flags_of(command, dataset, tmp_path) -> dict:
 
 def test_what_is_in_the_output_folder_decides(tmp_path):
     run, job = tmp_path / "run", job_of({"epochs": 3, "overwrite": False, "data": "d"}, "f")
-    assert check_run_output(str(run), job, overwrite=False) == "nothing"
-    folder = open_output(str(run), job, overwrite=False)
-    assert check_run_output(str(run), job, overwrite=False) == "unfinished run"
+    assert check_run_output(str(run), job, overwrite=False).state == "nothing"
+    folder = check_run_output(str(run), job, overwrite=False).open()
+    assert check_run_output(str(run), job, overwrite=False).state == "unfinished run"
     assert check_run_output(str(run), {**job, "flags": {**job["flags"], "overwrite": True}}, overwrite=True)
     with pytest.raises(UsageError, match="--epochs: 3 there, 4 here"):
         check_run_output(str(run), job_of({"epochs": 4, "data": "d"}, "f"), overwrite=False)
     (folder.checkpoints / "job.json").unlink()
-    assert check_run_output(str(run), job, overwrite=False) == "nothing", "it was killed before its first file"
+    assert check_run_output(str(run), job, overwrite=False).state == "nothing", "it was killed before its first file"
     folder.finish()
     with pytest.raises(UsageError, match="holds a run already"):
         check_run_output(str(run), job, overwrite=False)

@@ -13,6 +13,8 @@ from beam_prep.console.errors import RunError, Terminated, UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
+from trainer.run.identity import job_of
+from trainer.run.output import check_run_output
 from trainer.training.trainer import Trainer
 
 NUM_STEPS = 6  # of an epoch
@@ -23,7 +25,8 @@ def training(dataset, run, callbacks=(), **flags) -> Trainer:
     config = TrainConfig(data=str(dataset), output=str(run), **flags)
     manifest = Manifest.read(dataset)
     sources = {split: open_split(str(dataset), manifest, 32, split) for split in manifest.splits}
-    return Trainer(config, manifest, sources, callbacks=callbacks)
+    output = check_run_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=False)
+    return Trainer(config, manifest, sources, output, callbacks=callbacks)
 
 
 class Recorder(keras.callbacks.Callback):
