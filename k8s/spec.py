@@ -94,17 +94,13 @@ class CommonSpec:
             )
         for flag in ("namespace", "queue", "service_account"):
             if (name := getattr(self, flag)) is not None and not SOURCE.fullmatch(name):
-                raise UsageError(
-                    f"--{flag} {name}: expected a name of Kubernetes: lower-case letters, digits and dashes"
-                )
+                raise UsageError(f"--{flag} {name}: expected lower-case letters, digits and dashes")
         for flag in ("cpu", "memory", "disk"):
             _check_quantity(flag, getattr(self, flag))
         check_at_least(self, retries=0, grace_seconds=1, deadline_hours=0.01, ttl_hours=0)
         paths = [mount.path for mount in (*self.claims, *self.buckets)]
         if repeated := {path for path in paths if paths.count(path) > 1}:
-            raise UsageError(
-                f"--pvc and --bucket: several for {', '.join(sorted(repeated))}; expected one for each path"
-            )
+            raise UsageError(f"--pvc and --bucket: several volumes at {', '.join(sorted(repeated))}; expected one")
 
     @property
     def claims(self) -> tuple[Mount, ...]:

@@ -19,10 +19,8 @@ from k8s.render.objects import INSTANCE, Object
 
 CONNECT_S = 10.0
 """The time limit for a connection to the API server, s."""
-READ_S = 60.0
-"""The time limit for the next bytes of an answer, s."""
-TIMEOUT = {"_request_timeout": (CONNECT_S, READ_S)}
-"""The client's option with both time limits."""
+TIMEOUT = {"_request_timeout": (CONNECT_S, 60.0)}
+"""The client's option with the time limits for a connection and for the next bytes of an answer, s."""
 CORE_VERBS = {"get": "read"}
 """The API verbs that the client's functions for the core group name otherwise."""
 POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
@@ -176,7 +174,7 @@ class Cluster:
     def log(self, pod: str, container: str, *, follow: bool, since_s: int | None, tail: int | None) -> Iterator[str]:
         """Yields the lines of a container's log, with the time of the line (RFC 3339) and a space in front.
 
-        Ends without an error if the connection breaks or no line comes for `READ_S`; then the caller reads again.
+        Ends without an error if the connection breaks or no line comes for a minute; then the caller reads again.
 
         Args:
             pod: the name of the pod.

@@ -81,11 +81,7 @@ def delete(
 
 
 def _submission_name(objects: Sequence[Object]) -> str:
-    """Returns the name of the submission that objects belong to.
-
-    Raises:
-        UsageError: there are no objects, or their labels name several submissions or none.
-    """
+    """Returns the name of the submission that objects belong to, by their label, which must be the same."""
     names = {labels_of(obj).get(INSTANCE) for obj in objects}
     (name,) = names if len(names) == 1 else (None,)
     if not name:

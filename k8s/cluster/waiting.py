@@ -80,17 +80,9 @@ def wait_until_gone(cluster: Cluster, name: str, timeout_s: float | None) -> Non
 def _poll(
     cluster: Cluster, name: str, answer_of: Callable[[list[Object]], Answer | None], timeout_s: float | None, late: str
 ) -> Answer:
-    """Calls a function with all objects of a submission after every change, and returns its first answer.
+    """Calls `answer_of` with all objects of a submission after every change, until it returns an answer.
 
-    Args:
-        cluster: the namespace of the submission.
-        name: the name of the submission.
-        answer_of: is called with the objects; None stands for no answer yet.
-        timeout_s: the longest wait, s; None waits forever.
-        late: the beginning of the error message if no answer comes in time.
-
-    Raises:
-        RunError: no answer came in time, or the cluster did not answer for `PATIENCE_S`.
+    If no answer comes in time, it raises a `RunError` whose message begins with `late`.
     """
     selector = f"{INSTANCE}={name}"
     kind = KINDS["Job"]

@@ -54,7 +54,7 @@ def test_no_flag_of_a_preparation_is_one_of_beams():
         ("train --pvc data:/tmp", "a folder of its own"),
         ("train --pvc data:/a/../b", "a folder of its own"),
         ("train --bucket gs://b:/data", "expected BUCKET:/PATH"),
-        ("train --pvc a:/data --bucket b:/data", "several for /data"),
+        ("train --pvc a:/data --bucket b:/data", "several volumes at /data"),
         ("train --num_gpus -1", "--num_gpus is -1"),
         ("train --num_gpus 0 --gpu_type nvidia-l4", "at least one of it"),
         ("train --gpu_type NVIDIA_L4", "expected GKE's name of a GPU"),
