@@ -1,1 +1,1 @@
-"""One image: decode, equalize, resize to every size, measure."""
+"""Does the work on one image: decoding, equalization, resizing and measuring."""

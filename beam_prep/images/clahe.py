@@ -1,4 +1,6 @@
-"""Contrast-limited adaptive histogram equalization, with the tiles, the bins and the clipping of scikit-image.
+"""Equalizes an image by region (CLAHE), with the tiles, the bins and the clipping of scikit-image.
+
+CLAHE is contrast-limited adaptive histogram equalization.
 
 Source: Zuiderveld, "Contrast Limited Adaptive Histogram Equalization", Graphics Gems IV (1994), pp. 474-485;
 parameters as the defaults of `skimage.exposure.equalize_adapthist`.
@@ -9,10 +11,10 @@ from __future__ import annotations
 import numpy as np
 
 NUM_BINS = 256
-LEVELS = 2**14  # grey levels between which the mappings interpolate
+LEVELS = 2**14  # grey levels of the mappings
 BIN_LEVELS = 1 + LEVELS // NUM_BINS
 TILES_PER_SIDE = 8
-CLIP_LIMIT = 0.01  # share of the pixels of a tile that one bin may hold
+CLIP_LIMIT = 0.01  # the largest share of the pixels of a tile that one bin may hold
 
 
 def clahe(pixels: np.ndarray) -> np.ndarray:
@@ -31,7 +33,7 @@ def clahe(pixels: np.ndarray) -> np.ndarray:
     tile_h, tile_w = height // TILES_PER_SIDE, width // TILES_PER_SIDE
     num_rows, num_columns = -(-height // tile_h), -(-width // tile_w)
     bins = _bins_of_values(low, high, np.iinfo(pixels.dtype).max)[pixels]
-    # Half a tile before the image and at least as much after it: there the nearest mapping holds alone.
+    # Half a tile is added before the image and at least as much after it; only the nearest mapping applies there.
     before_h, before_w = tile_h // 2, tile_w // 2
     after_h = num_rows * tile_h - height + tile_h - before_h
     after_w = num_columns * tile_w - width + tile_w - before_w
@@ -44,14 +46,14 @@ def clahe(pixels: np.ndarray) -> np.ndarray:
 
 
 def _bins_of_values(low: int, high: int, largest: int) -> np.ndarray:
-    """Table uint8 [largest + 1]: the histogram bin of each grey value, the range of the image over all levels."""
+    """Returns the histogram bin of each grey value, uint8 [largest + 1]: `low` to `high` is spread over all levels."""
     share = (np.arange(largest + 1, dtype=np.float64) - low) / (high - low)
     levels = np.round(share.clip(0, 1) * (LEVELS - 1)).astype(np.int64)
     return (levels // BIN_LEVELS).astype(np.uint8)
 
 
 def _count(bins: np.ndarray, num_rows: int, num_columns: int, tile_h: int, tile_w: int) -> np.ndarray:
-    """Histograms int64 [num_rows * num_columns, NUM_BINS] of the tiles that start at the corner of `bins`."""
+    """Counts the bins of each tile, from the upper left corner on: int64 [num_rows * num_columns, NUM_BINS]."""
     tile_of_column = np.arange(num_columns * tile_w) // tile_w * NUM_BINS
     counts = []
     for top in range(0, num_rows * tile_h, tile_h):
@@ -61,13 +63,18 @@ def _count(bins: np.ndarray, num_rows: int, num_columns: int, tile_h: int, tile_
 
 
 def _mappings(counts: np.ndarray, tile_pixels: int) -> np.ndarray:
-    """Histograms to the level of each bin, float32 [T, NUM_BINS]: clipped, what was cut off shared out, cumulated."""
+    """Turns T histograms into mappings from bin to level, float32 [T, NUM_BINS].
+
+    A histogram is clipped, the pixels that were cut off are shared out over all bins, and the counts are cumulated.
+    """
     limit = int(max(CLIP_LIMIT * tile_pixels, 1))
     excess = np.maximum(counts - limit, 0).sum(axis=1)
     counts = np.minimum(counts, limit)
     share = (excess // NUM_BINS)[:, None]
     raised = np.minimum(counts + share, limit)
-    raised = np.where(raised >= limit - share, limit, raised)  # so does scikit-image: a bin this near is filled up
+    raised = np.where(
+        raised >= limit - share, limit, raised
+    )  # as scikit-image does: a bin this near to the limit is filled up
     excess -= (raised - counts).sum(axis=1)
     for tile in np.flatnonzero(excess > 0):
         _share_out(raised[tile], limit, int(excess[tile]))
@@ -76,7 +83,7 @@ def _mappings(counts: np.ndarray, tile_pixels: int) -> np.ndarray:
 
 
 def _share_out(counts: np.ndarray, limit: int, excess: int) -> None:
-    """Adds pixels one by one to bins below the limit, evenly over the range, in passes that begin one bin further."""
+    """Adds `excess` pixels to bins below the limit, evenly spread; each pass begins one bin further than the last."""
     while excess > 0:
         before = excess
         for start in range(NUM_BINS):
@@ -92,11 +99,11 @@ def _share_out(counts: np.ndarray, limit: int, excess: int) -> None:
 
 
 def _corners(maps: np.ndarray) -> np.ndarray:
-    """Mappings [R, C, NUM_BINS] to what a bilinear blend needs of the four around a block, side by side.
+    """Packs the four mappings around each block for a bilinear blend, from mappings [R, C, NUM_BINS].
 
     Returns:
-        complex128 [R + 1, C + 1, NUM_BINS], each of which is four float32 (a, b, c, d): a + x * b + y * (c + x * d) is
-        the level at x, y in [0, 1) of the block. One look-up for a pixel then fetches all four.
+        complex128 [R + 1, C + 1, NUM_BINS]. Every entry is four float32 (a, b, c, d), so that one look-up fetches all
+        four: a + x * b + y * (c + x * d) is the level at x, y in [0, 1) of the block.
     """
     maps = np.pad(maps, [(1, 1), (1, 1), (0, 0)], mode="edge")
     top_left, top_right, left, right = maps[:-1, :-1], maps[:-1, 1:], maps[1:, :-1], maps[1:, 1:]
@@ -105,7 +112,7 @@ def _corners(maps: np.ndarray) -> np.ndarray:
 
 
 def _blend(bins: np.ndarray, corners: np.ndarray, tile_h: int, tile_w: int) -> np.ndarray:
-    """Levels uint16, the shape of `bins`: each pixel between the mappings of the four tiles around it."""
+    """Interpolates the level of each pixel between the four tiles around it: uint16, of the shape of `bins`."""
     num_rows, num_columns, _ = corners.shape
     x = np.tile(np.arange(tile_w, dtype=np.float32) / np.float32(tile_w), num_columns)
     y = (np.arange(tile_h, dtype=np.float32) / np.float32(tile_h))[:, None]
@@ -126,7 +133,7 @@ def _blend(bins: np.ndarray, corners: np.ndarray, tile_h: int, tile_w: int) -> n
 
 
 def _stretch(levels: np.ndarray) -> np.ndarray:
-    """Levels to uint8, the range of the image over all of it."""
+    """Scales levels to uint8, from the lowest level (0) to the highest (255)."""
     low, high = int(levels.min()), int(levels.max())
     if low == high:
         return np.full(levels.shape, 255, np.uint8)

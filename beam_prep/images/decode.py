@@ -1,9 +1,10 @@
-"""Encoded bytes to grey images and back: decode, equalize, encode. The one preprocessing of all commands.
+"""Decodes image files to grey images, and encodes and decodes the pixels of records.
 
-DICOM is read in `images/dicom/reader.py`, all else here; `images/pyramid.py` resizes.
+All commands decode here, so that a model meets the pixels that it was trained on. DICOM is decoded in
+`images/dicom/reader.py`, all other formats here.
 
-Images stay Pillow images on the way: its C loops do a table look-up and a resize in a fraction of the time that numpy
-takes with its wider intermediate types. `images/kernels.py` has what goes faster still.
+Images stay Pillow images from file to record: the C loops of Pillow do a table look-up and a resize in a fraction of
+the time that numpy takes with its wider intermediate types. `images/kernels.py` holds loops that are faster still.
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from PIL.TiffImagePlugin import TiffImageFile
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
 from beam_prep.images.dicom.reader import decode_dicom, is_dicom
 
-# Decoders warn of what the limits here decide, and may quote a file. Off for the whole process: images are decoded in
-# threads, and `warnings.catch_warnings` is for one thread only.
+# Decoders warn about files that `decode` rejects or accepts by its own limits, and a warning may quote a file. Warnings
+# are off for the whole process: images are decoded in threads, and `warnings.catch_warnings` is for one thread only.
 warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam_prep\.images")
 
-# Pillow hands the pixels of an image out in pieces of this many bytes and joins them: one piece needs no second copy.
+# `Image.tobytes` collects the pixels in pieces of this many bytes and joins them; a single piece needs no second copy.
 ImageFile.MAXBLOCK = 2 * 2**20
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # as Pillow names them
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # the names of the formats in Pillow
 
 _TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
 
@@ -39,14 +40,14 @@ def decode(data: bytes) -> Image.Image:
     """Decodes a DICOM, JPEG, PNG, TIFF or BMP image to one grey channel, upright.
 
     Args:
-        data: the file, at most `MAX_FILE_BYTES`.
+        data: the content of the file, at most `MAX_FILE_BYTES`.
 
     Returns:
         A Pillow image, `L` (8 bit) or `I;16` (9 to 16 bit, values as stored), [height, width]. Colour becomes ITU-R
-        601 luma, which for a JPEG is its own Y channel; what is transparent is seen on black.
+        601 luma, which for a JPEG is its own Y channel; transparent pixels are blended with black.
 
     Raises:
-        ImageError: not an image, broken, cut short, of several frames, smaller or larger than can be right.
+        ImageError: the file is not an image, broken, truncated, has several frames, or is too small or too large.
     """
     if not data:
         raise ImageError("empty_file", "0 bytes")
@@ -58,9 +59,9 @@ def decode(data: bytes) -> Image.Image:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
         check_size(*image.size)
         _check_layout(image)
-        image.draft("L", image.size)  # JPEG: decode the luma channel only
+        image.draft("L", image.size)  # of a JPEG, only the luma channel is decoded
         image.load()
-        tags = dict(getattr(image, "tag_v2", {}))  # of a TIFF; a turned copy has none
+        tags = dict(getattr(image, "tag_v2", {}))  # before the next line, whose turned copy has no tags
         ImageOps.exif_transpose(image, in_place=True)
         return _grey16(image, tags) if image.mode.startswith("I") else _grey(image)
     except ImageError:
@@ -72,12 +73,12 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError("too_many_pixels", f"at most {MAX_PIXELS} in all") from None
     except MemoryError:
         raise
-    except Exception as error:  # a decoder fed broken bytes may raise anything; whatever it is, this image is out
+    except Exception as error:  # a decoder may raise anything for broken bytes; the image is rejected
         raise ImageError("undecodable", f"{type(error).__name__}: {error}") from None
 
 
 def _check_layout(image: Image.Image) -> None:
-    """Rejects what the header tells is no single grey or colour image of at most 16 bit."""
+    """Rejects an image whose header does not describe a single grey or colour image of at most 16 bit a sample."""
     if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
         raise ImageError("multi_frame", "more than one page or frame")
     if isinstance(image, TiffImageFile):
@@ -88,11 +89,12 @@ def _check_layout(image: Image.Image) -> None:
             raise ImageError("too_many_pixels", f"a tile of {tile} px, at most {MAX_PIXELS} in all")
         boxes = [part[1] for part in image.tile if part[1]]
         covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
-        if covered < image.width * image.height:  # Pillow would leave the rest black
+        if covered < image.width * image.height:  # Pillow would leave the missing rows black
             raise ImageError("undecodable", f"strips of {covered} px, {image.width} x {image.height} px in the header")
 
 
 def _grey(image: Image.Image) -> Image.Image:
+    """Converts an image of 8 bit a sample, in any mode, to `L`."""
     if "transparency" in image.info or image.mode == "PA":
         image = image.convert("RGBA")
     if image.mode == "LAB":
@@ -107,13 +109,18 @@ def _grey(image: Image.Image) -> Image.Image:
 
 
 def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
-    """`I;16` of any byte order, and `I`, which Pillow makes of signed 16 bit."""
+    """Converts an image of up to 16 bit to `I;16`: one of either byte order, or `I`, as Pillow opens signed 16 bit.
+
+    Args:
+        image: the image.
+        tags: the tags of a TIFF file, by number; empty for other formats.
+    """
     if image.mode == "I;16" and not tags and "transparency" not in image.info:
         return image
     pixels = np.asarray(image).astype(np.int32)
     if image.mode == "I" and tags:
         pixels += 32768
-    if tags.get(_TIFF_PHOTOMETRIC) == 0:  # white is zero; Pillow turns only 8 bit round
+    if tags.get(_TIFF_PHOTOMETRIC) == 0:  # white is zero; Pillow inverts 8-bit images only
         pixels = 2 ** tags.get(_TIFF_BITS, (16,))[0] - 1 - pixels
     if isinstance(image.info.get("transparency"), int):
         pixels[pixels == image.info["transparency"]] = 0
@@ -121,18 +128,21 @@ def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
 
 
 def digest(pixels: bytes) -> str:
-    """SHA-256 (hex) of the decoded pixels, row by row, 16-bit ones little-endian: `image/source_id`."""
+    """Returns the SHA-256 (hex) of decoded pixels, row by row, of 16 bit little-endian: the `image/source_id`."""
     return hashlib.sha256(pixels).hexdigest()
 
 
 def pixel_sums(image: Image.Image) -> tuple[int, int]:
-    """Sum and sum of squares of an `L` image's pixels: whole numbers, so that they add up alike in any order."""
+    """Returns the sum and the sum of squares of the pixels of an `L` image.
+
+    They are whole numbers, so that the sums over many images are the same in any order.
+    """
     counts = np.array(image.histogram(), np.int64)
     return int(counts @ _VALUES), int(counts @ _SQUARES)
 
 
 def encode(image: Image.Image, encoding: str) -> bytes:
-    """An `L` image to the bytes of a record: `raw` (height * width bytes, row by row) or `png`."""
+    """Encodes an `L` image for a record: as `raw` (height * width bytes, row by row) or as `png`."""
     if encoding == "raw":
         return image.tobytes()
     buffer = io.BytesIO()
@@ -141,7 +151,7 @@ def encode(image: Image.Image, encoding: str) -> bytes:
 
 
 def decode_record(encoded: bytes, *, encoding: str, height: int, width: int) -> np.ndarray:
-    """The inverse of `encode`: uint8 [height, width]."""
+    """Decodes the pixels of a record, the inverse of `encode`: uint8 [height, width]."""
     if encoding == "raw":
         return np.frombuffer(encoded, np.uint8).reshape(height, width)
     return np.asarray(decode(encoded))

@@ -1,6 +1,7 @@
-"""The loops over every pixel of an 8-bit image for which Pillow has no fast way.
+"""Runs the loops over every pixel of an 8-bit image that Pillow has no fast function for.
 
-In C (`_kernels.c`) where there was a compiler at the installation, else with Pillow: slower, the same numbers.
+They are written in C (`_kernels.c`). Where the installation had no compiler, Pillow does the same, with the same
+numbers, but slower.
 """
 
 from __future__ import annotations
@@ -15,22 +16,23 @@ except ImportError:
 
 
 def histogram(pixels: bytes) -> np.ndarray:
-    """How many pixels have each value: int64 [256]."""
+    """Counts the pixels of each value: int64 [256]."""
     if _kernels:
         return np.frombuffer(_kernels.histogram(pixels), np.uint32).astype(np.int64)
     return np.array(_image(pixels, (len(pixels), 1)).histogram(), np.int64)
 
 
 def halve(pixels: bytes, size: tuple[int, int], table: bytes) -> Image.Image:
-    """Looks each pixel up and halves what comes of it, without making that at full size.
+    """Maps each pixel through a table and halves the image, without making the mapped image at full size.
 
     Args:
         pixels: uint8 [height, width], row by row.
-        size: width and height, px.
-        table: what each value becomes, uint8 [256].
+        size: width and height of the image, px.
+        table: the new value of each value, uint8 [256].
 
     Returns:
-        What `image.point(table).reduce(2)` gives: `L`, each pixel the mean of 2 x 2, at odd edges of those there are.
+        `L`, as `image.point(table).reduce(2)` gives it: a pixel is the mean of 2 x 2 pixels, at odd edges of the one or
+        two that there are.
     """
     if not _kernels:
         return _image(pixels, size).point(table).reduce(2)
@@ -39,15 +41,17 @@ def halve(pixels: bytes, size: tuple[int, int], table: bytes) -> Image.Image:
 
 
 def shrink(image: Image.Image, size: tuple[int, int], covered: tuple[float, float]) -> Image.Image:
-    """Bilinear with anti-aliasing, the height first: by rows, which a processor goes through faster than by columns.
+    """Shrinks an image, bilinear with anti-aliasing, the height first.
+
+    Shrinking the height works on whole rows, which a processor goes through faster than columns.
 
     Args:
-        image: `L`.
-        size: width and height that are wanted, px, each at most what is covered.
-        covered: width and height of the part of `image`, from its upper left corner, that is resized, px.
+        image: an `L` image.
+        size: width and height of the result, px, each at most that of `covered`.
+        covered: width and height of the part of `image`, from its upper left corner, that is shrunk, px.
 
     Returns:
-        `L`, what Pillow gives in two steps; in one, the width first, a pixel may differ by 1.
+        `L`, as Pillow gives it in two steps. A single step of Pillow, the width first, may differ by 1.
     """
     low = (image.width, size[1])
     if _kernels:
@@ -58,5 +62,5 @@ def shrink(image: Image.Image, size: tuple[int, int], covered: tuple[float, floa
 
 
 def _image(pixels: bytes, size: tuple[int, int]) -> Image.Image:
-    """An `L` image on the very bytes."""
+    """Returns an `L` image that shares the memory of `pixels`."""
     return Image.frombuffer("L", size, pixels, "raw", "L", 0, 1)

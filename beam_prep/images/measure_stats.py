@@ -1,6 +1,6 @@
-"""What a file and its image tell without a look at the lung: size, JPEG quality, brightness.
+"""Measures the numbers of an image that are known without a look at the lung: size, JPEG quality, brightness.
 
-A fraction of the time of a decode: brightness is measured on a grid of points.
+It takes a fraction of the time of a decode: brightness is measured on a grid of points.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from beam_prep.dataset.image_stats import STEPS, ImageStats
 
-GRID = 256  # points a side, at most
-BORDER = 0.02  # of a side
+GRID = 256  # the most points a side
+BORDER = 0.02  # width of the border, as a share of the side
 
-# ITU-T T.81, table K.1, quantization of luminance: what libjpeg calls quality 50.
+# The quantization of luminance that libjpeg calls quality 50. Source: ITU-T T.81, table K.1.
 _LUMINANCE = (
     *(16, 11, 10, 16, 24, 40, 51, 61),
     *(12, 12, 14, 19, 26, 58, 60, 55),
@@ -34,12 +34,12 @@ def measure(image: Image.Image, data: bytes) -> ImageStats:
     """Measures one image.
 
     Args:
-        image: `L` or `I;16`, as `images.decode` gives it.
-        data: the file that it was decoded from.
+        image: `L` or `I;16`, as `decode` returns it.
+        data: the content of the file that the image was decoded from.
 
     Returns:
-        Its traits. As with `images.equalize(image, "none")`, white is 255 in 8 bit and the highest value in 16 bit,
-        where black is the lowest.
+        The statistics of the image. As in `equalize(image, "none")`, black is 0 and white is 255 in an 8-bit image, and
+        the lowest and the highest value in a 16-bit image.
     """
     columns, rows = (min(side, GRID) for side in image.size)
     points = np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST))  # uint8 or uint16 [rows, columns]
@@ -63,7 +63,7 @@ def measure(image: Image.Image, data: bytes) -> ImageStats:
 
 
 def jpeg_quality(file: bytes | JpegImageFile) -> int | None:
-    """The quality, 1..100, at which libjpeg quantizes as coarsely as a JPEG file does; None for any other file."""
+    """Returns the quality, 1..100, at which libjpeg quantizes as coarsely as a JPEG file; None for any other file."""
     if isinstance(file, bytes):
         if not file.startswith(b"\xff\xd8"):
             return None
@@ -76,11 +76,15 @@ def jpeg_quality(file: bytes | JpegImageFile) -> int | None:
 
 @lru_cache
 def _quality(coarseness: int) -> int:
+    """Returns the quality, 1..100, whose luminance table has the sum nearest to `coarseness`."""
     return 1 + int(np.abs(_COARSENESS - coarseness).argmin())
 
 
 def _coarseness(quality: int) -> int:
-    """Sum of libjpeg's luminance table. Source: jcparam.c, jpeg_quality_scaling and jpeg_add_quant_table."""
+    """Returns the sum of the luminance table of libjpeg at a quality.
+
+    Source: jcparam.c, jpeg_quality_scaling and jpeg_add_quant_table.
+    """
     percent = 5000 // quality if quality < 50 else 200 - 2 * quality
     return sum(min(max((value * percent + 50) // 100, 1), 255) for value in _LUMINANCE)
 

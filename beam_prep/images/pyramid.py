@@ -1,4 +1,4 @@
-"""One image, equalized, at every size that is wanted of it: all that shrinks it shares the work."""
+"""Resizes one equalized image to several sizes, which share the work of shrinking it."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from PIL import Image
 from beam_prep.images.equalize import equalize, hist_table
 from beam_prep.images.kernels import halve, shrink
 
-HASH_SIDE = 16
-RESIZE_GAP = 2.0
-HASH_GAP = 4.0
+HASH_SIDE = 16  # cells a side of the perceptual hash
+RESIZE_GAP = 2.0  # how many times larger than the result the level is that a size is made from, at the least
+HASH_GAP = 4.0  # the same for the perceptual hash
 
 
 class Pyramid:
-    """An equalized image at full, half, quarter … size; each level is the mean of 2 x 2 pixels of the one before.
+    """An equalized image at full, half, quarter … size; a pixel of a level is the mean of 2 x 2 of the level before.
 
-    What is shrunk from a level that is a good deal larger than the result is within 5/255 of what is shrunk from the
-    image itself, at a fraction of the cost. Which level is taken depends on the two sizes alone: a size has the same
-    pixels whatever else is made of the image.
+    A result that is shrunk from a level that is a good deal larger is within 5/255 of one that is shrunk from the image
+    itself, at a fraction of the cost. The level depends on the size of the image and that of the result alone: a result
+    has the same pixels whatever other sizes are made.
 
     Args:
-        image: `L` or `I;16`, any size.
-        equalization: as `images.equalize` takes it; `none` keeps an `L` image as it is.
-        pixels: `image.tobytes()`, which spares a copy where they are at hand.
+        image: `L` or `I;16`, of any size.
+        equalization: `hist`, `clahe` or `none`, see `equalize`; `none` keeps an `L` image as it is.
+        pixels: `image.tobytes()`, to spare a copy where the caller has it already.
 
     Source: Williams, Pyramidal Parametrics, 1983.
     """
@@ -38,9 +38,9 @@ class Pyramid:
             self._levels[0] = equalize(image, equalization)
 
     def resize(self, image_px: int) -> Image.Image:
-        """Bilinear with anti-aliasing, to a square of `image_px`; the aspect ratio gives way, as in the study.
+        """Resizes the image to a square of `image_px`, bilinear with anti-aliasing.
 
-        An image of less than four times that size is resized in one go.
+        The aspect ratio is not kept, as in the study. An image smaller than four times `image_px` is resized in one step.
         """
         level, covered = self._at_least(RESIZE_GAP, image_px, image_px)
         if level.size == self._image.size:
@@ -48,25 +48,26 @@ class Pyramid:
         return shrink(level, (image_px, image_px), covered)
 
     def perceptual_hash(self) -> int:
-        """A difference hash of 256 bits: near duplicates (re-encoded, resized, slightly cropped) differ in few of them.
+        """Returns a difference hash of 256 bits, which differs in few bits between near duplicates.
 
-        The equalization has to be `hist`, so that brightness and contrast are of no account.
+        Near duplicates are images that were re-encoded, resized or slightly cropped. The equalization has to be `hist`,
+        so that brightness and contrast do not matter.
 
         Returns:
-            One bit for each of 16 x 16 cells, the first the highest: whether its right neighbour is brighter.
+            One bit for each of 16 x 16 cells, the first cell the highest bit: 1 if its right neighbour is brighter.
 
         Source: N. Krawetz, Kind of Like That, 2013 (dHash), at four times its size: chest X-rays look alike, and 64
             bits call images of hundreds of different patients equal.
         """
-        # Of Pillow's filters this one changed least with the size of a picture and told different patients apart best.
+        # Of Pillow's filters, Hamming changed least with the size of an image and told different patients apart best.
         level, covered = self._at_least(HASH_GAP, HASH_SIDE + 1, HASH_SIDE)
         cells = np.asarray(level.resize((HASH_SIDE + 1, HASH_SIDE), Image.Resampling.HAMMING, box=(0, 0, *covered)))
         return int.from_bytes(np.packbits(cells[:, 1:] > cells[:, :-1]).tobytes(), "big")
 
     def _at_least(self, gap: float, width: int, height: int) -> tuple[Image.Image, tuple[float, float]]:
-        """The smallest level that is at least `gap` times as large either way, and how far the image goes on it, px.
+        """Returns the smallest level that is at least `gap` times as large both ways, and the image's size on it, px.
 
-        The last pixel of a level may stand for less than 2 x 2 of the one before: the image ends within it.
+        That size may have a fraction: the last pixel of a level may stand for less than 2 x 2 pixels of the one before.
         """
         full = self._image
         index = 0
@@ -75,6 +76,7 @@ class Pyramid:
         return self._level(index), (full.width / 2**index, full.height / 2**index)
 
     def _level(self, index: int) -> Image.Image:
+        """Returns a level, 0 the full size, and makes it (and those before it) at the first call."""
         if index not in self._levels:
             if index == 0:
                 level = self._image.point(self._table)

@@ -1,1 +1,1 @@
-"""Which image goes to which split and shard: pure functions of metadata."""
+"""Decides which image goes to which split and shard, by pure functions of metadata."""

@@ -1,1 +1,1 @@
-"""The dataset page."""
+"""Writes the dataset report, an HTML page."""

@@ -1,1 +1,1 @@
-"""Where images come from: folders, CSV files, buckets, Kaggle, phantoms."""
+"""Finds and makes images: in folders, buckets and CSV files, on Kaggle, and phantoms."""

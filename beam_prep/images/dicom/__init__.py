@@ -1,1 +1,1 @@
-"""DICOM files to grey images."""
+"""Decodes DICOM files to grey images."""

@@ -1,8 +1,8 @@
-"""Compressed frames of DICOM: the size that a code stream claims, its end, and decoders where pydicom has no safe one.
+"""Reads the size of compressed DICOM frames, checks their end, and decodes those that pydicom has no safe decoder for.
 
-Decoders allocate by the size in the code stream, whatever the header around it says. RLE is decoded here because no
-library at hand is sure to stop at the end of its buffer. So is JPEG, but for baseline: pydicom would ask GDCM, which
-some broken frames bring down with the whole process, and for 12 bit nobody.
+The size matters because decoders allocate memory by the size in the code stream, whatever the DICOM header says. RLE is
+decoded here because no library at hand is sure to stop at the end of its buffer. JPEG other than baseline is decoded
+here because pydicom would use GDCM, where some broken frames crash the whole process, and has no decoder for 12 bit.
 """
 
 from __future__ import annotations
@@ -11,22 +11,22 @@ import numpy as np
 
 from beam_prep.dataset.image_limits import ImageError
 
-START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # JPEG SOFn, and SOF55 of JPEG-LS
+START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # the markers SOFn of JPEG and SOF55 of JPEG-LS
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
-WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}
+WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 
 
 def frame_size(frame: bytes) -> tuple[int, int, int]:
-    """Reads the size off the start of a frame.
+    """Reads the size of a frame from its start.
 
     Args:
         frame: a JPEG, JPEG-LS or JPEG 2000 code stream.
 
     Returns:
-        (width, height, samples of a pixel), px.
+        Width (px), height (px) and samples of a pixel.
 
     Raises:
-        ImageError: no code stream.
+        ImageError: the frame is no code stream.
 
     Source: ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1.
     """
@@ -41,22 +41,22 @@ def frame_size(frame: bytes) -> tuple[int, int, int]:
 
 
 def jpeg_bits(frame: bytes) -> int:
-    """Reads the bits of a sample off the start of a JPEG frame.
+    """Reads the number of bits of a sample from the start of a JPEG frame.
 
     Raises:
-        ImageError: no start of a frame.
+        ImageError: the frame has no header.
     """
     return frame[_start_of_frame(frame) + 4]
 
 
 def _start_of_frame(frame: bytes) -> int:
-    """Where its marker is."""
+    """Returns the offset of the start-of-frame marker; raises an ImageError where there is none."""
     at = 2
     while at + 9 < len(frame):
         if frame[at] != 0xFF:
             break
         marker = frame[at + 1]
-        if marker == 0xFF:  # fill
+        if marker == 0xFF:  # a fill byte
             at += 1
         elif marker in WITHOUT_LENGTH:
             at += 2
@@ -68,32 +68,32 @@ def _start_of_frame(frame: bytes) -> int:
 
 
 def check_end(frame: bytes) -> None:
-    """Rejects a JPEG or JPEG-LS frame that is cut short: libjpeg makes up what is missing, CharLS is at it for minutes.
+    """Rejects a truncated JPEG or JPEG-LS frame: libjpeg would invent the missing part, CharLS would take minutes.
 
     Raises:
-        ImageError: there is no end.
+        ImageError: no end of the image follows the last start of a scan.
     """
     if frame.rfind(END_OF_IMAGE) < frame.rfind(START_OF_SCAN):
         raise ImageError("undecodable", "DICOM: a frame that is cut short")
 
 
 def decode_jpeg(frame: bytes) -> np.ndarray:
-    """Decodes a JPEG frame, lossless of 2 to 16 bit or sequential of 8 or 12 bit; by libjpeg-turbo.
+    """Decodes a JPEG frame, lossless of 2 to 16 bit or sequential of 8 or 12 bit, by libjpeg-turbo.
 
     Args:
-        frame: of a size that `frame_size` told.
+        frame: a code stream whose size was read by `frame_size` and is right.
 
     Returns:
-        uint8 or uint16 [height, width] or [height, width, 3]: the samples as they are coded, of whatever colour.
+        uint8 or uint16 [height, width] or [height, width, 3]: the samples as they are coded, in any colour space.
 
     Raises:
-        ImageError: broken or cut short.
+        ImageError: the frame is broken or truncated.
     """
     import imagecodecs
 
     check_end(frame)
     width, height, samples = frame_size(frame)
-    coded = None if samples == 1 else "rgb"  # said of both sides: nothing is converted
+    coded = None if samples == 1 else "rgb"  # named as input and as output, so that nothing is converted
     try:
         pixels = imagecodecs.jpeg8_decode(frame, colorspace=coded, outcolorspace=coded)
     except imagecodecs.Jpeg8Error:
@@ -108,15 +108,15 @@ def decode_rle(frame: bytes, *, num_pixels: int, num_samples: int, sample_bytes:
 
     Args:
         frame: the frame with its header of 64 bytes.
-        num_pixels: how many there must be; what comes after them is left out.
-        num_samples: of a pixel.
-        sample_bytes: 1 or 2; there must be a segment for each byte of a pixel.
+        num_pixels: the number of pixels that the frame must hold; bytes after them are ignored.
+        num_samples: samples of a pixel.
+        sample_bytes: bytes of a sample, 1 or 2; the frame must have a segment for each byte of a pixel.
 
     Returns:
         uint8 or little-endian uint16 [num_pixels, num_samples].
 
     Raises:
-        ImageError: another number of segments, or one that is cut short.
+        ImageError: the number of segments is wrong, or a segment is truncated.
 
     Source: DICOM PS3.5 G.3 to G.5.
     """
@@ -128,16 +128,19 @@ def decode_rle(frame: bytes, *, num_pixels: int, num_samples: int, sample_bytes:
     segments = []
     for start, end in zip(header[1 : num_segments + 1], ends, strict=True):
         segments.append(_unpack_bits(frame[start:end], num_pixels))
-    planes = np.stack(segments).reshape(num_samples, sample_bytes, num_pixels)  # of each sample the highest byte first
+    planes = np.stack(segments).reshape(
+        num_samples, sample_bytes, num_pixels
+    )  # the highest byte of a sample comes first
     return np.ascontiguousarray(planes[:, ::-1].transpose(2, 0, 1)).view(f"<u{sample_bytes}")[..., 0]
 
 
 def _unpack_bits(packed: bytes, length: int) -> np.ndarray:
+    """Decodes one PackBits segment to `length` bytes."""
     unpacked = bytearray()
     at = 0
     while len(unpacked) < length and at + 1 < len(packed):
         count = packed[at]
-        if count < 128:  # that many, and one, as they are
+        if count < 128:  # count + 1 literal bytes follow
             unpacked += packed[at + 1 : at + 2 + count]
             at += count + 2
         else:

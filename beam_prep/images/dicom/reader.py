@@ -1,7 +1,7 @@
-"""DICOM to a grey image as a radiologist's screen shows it, and the patient that a file names.
+"""Decodes DICOM files to grey images, as a radiologist's screen shows them, and reads the PatientID.
 
-Nothing of a header but sizes may be told of a file that is rejected: values of tags, and messages of libraries that may
-quote one, stay out of every error and log.
+An error about a rejected file tells nothing of its header but sizes: values of tags, and messages of libraries that may
+quote them, stay out of every error and log.
 
 Source: DICOM PS3.3 C.7.6.3 (image pixel); PS3.10 7 (file).
 """
@@ -27,18 +27,19 @@ SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # PS3.5 A.4
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
-# Transfer syntax → the one decoder of pydicom that reads it, so that the same file gives the same pixels everywhere.
+# Transfer syntax → the one decoder of pydicom that may read it, so that a file gives the same pixels everywhere. It is
+# empty where no decoder is needed, and where `images/dicom/codestream.py` decodes.
 DEFLATED, RLE, JPEG_EXTENDED = "1.2.840.10008.1.2.1.99", "1.2.840.10008.1.2.5", "1.2.840.10008.1.2.4.51"
 DECODERS = {
     "1.2.840.10008.1.2": "",  # implicit little endian
     "1.2.840.10008.1.2.1": "",  # explicit little endian
-    DEFLATED: "",  # the same, deflated
+    DEFLATED: "",  # explicit little endian, deflated
     "1.2.840.10008.1.2.2": "",  # explicit big endian
-    RLE: "",  # in `images/dicom/codestream.py`
+    RLE: "",  # decoded in `images/dicom/codestream.py`
     "1.2.840.10008.1.2.4.50": "pillow",  # JPEG baseline
-    JPEG_EXTENDED: "pillow",  # of 8 bit; of 12 bit in `images/dicom/codestream.py`
-    "1.2.840.10008.1.2.4.57": "",  # JPEG lossless, in `images/dicom/codestream.py`
-    "1.2.840.10008.1.2.4.70": "",  # JPEG lossless, first order, there too
+    JPEG_EXTENDED: "pillow",  # JPEG extended; frames of 12 bit are decoded in `images/dicom/codestream.py`
+    "1.2.840.10008.1.2.4.57": "",  # JPEG lossless, decoded in `images/dicom/codestream.py`
+    "1.2.840.10008.1.2.4.70": "",  # JPEG lossless, first order, decoded in `images/dicom/codestream.py`
     "1.2.840.10008.1.2.4.80": "pyjpegls",  # JPEG-LS, lossless
     "1.2.840.10008.1.2.4.81": "pyjpegls",  # JPEG-LS, near lossless
     "1.2.840.10008.1.2.4.90": "pylibjpeg",  # JPEG 2000, lossless
@@ -47,26 +48,26 @@ DECODERS = {
 
 
 def is_dicom(data: bytes) -> bool:
-    """Whether a file begins as DICOM files do (PS3.10, 7.1)."""
+    """Returns True if a file begins as DICOM files do (PS3.10, 7.1)."""
     return data[128:132] == b"DICM"
 
 
 def decode_dicom(data: bytes) -> Image.Image:
     """Decodes a DICOM file of one frame.
 
-    Modality LUT (or slope and intercept), then the first VOI LUT, else the first window of a valid width, then
-    MONOCHROME1 is inverted. A windowed image fills 0..255 or 0..65535; without a window the values are those stored,
-    shifted so that the least possible one is 0.
+    The modality LUT (or slope and intercept) is applied, then the first VOI LUT, else the first window of a valid
+    width; MONOCHROME1 is inverted last. A windowed image fills 0..255 or 0..65535; without a window the values are the
+    stored ones, shifted so that the least possible value is 0.
 
     Args:
-        data: the file, with its preamble.
+        data: the content of the file, with its preamble.
 
     Returns:
-        `L` where 8 bits or fewer are stored (or come out of the LUT), else `I;16`, [height, width]. Colour becomes
-        ITU-R 601 luma.
+        An image [height, width]: `L` where 8 bits or fewer are stored (or the LUT gives as many), else `I;16`. Colour
+        becomes ITU-R 601 luma.
 
     Raises:
-        ImageError: broken, of several frames, without pixels, or stored in a way that is not read.
+        ImageError: the file is broken, has several frames or no pixels, or stores them in a way that is not supported.
     """
     with _discreet():
         dataset = _read(data)
@@ -84,7 +85,7 @@ def decode_dicom(data: bytes) -> Image.Image:
 
 
 def patient_id(data: bytes) -> str | None:
-    """The PatientID of a DICOM file; None where it holds none or is no DICOM file.
+    """Returns the PatientID of a DICOM file; None where it has none or is no DICOM file.
 
     Raises:
         ImageError: the header is broken.
@@ -98,7 +99,7 @@ def patient_id(data: bytes) -> str | None:
 
 @contextmanager
 def _discreet() -> Iterator[None]:
-    """Keeps pydicom and its decoders quiet, and turns what they raise into an ImageError that quotes nothing."""
+    """Silences the logs of pydicom and turns its errors into an ImageError that quotes nothing of the file."""
     try:
         import pydicom
         import pydicom.config
@@ -115,7 +116,14 @@ def _discreet() -> Iterator[None]:
 
 
 def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None = None) -> Any:
-    """The data set of a file. Not by `dcmread`, which inflates a deflated file to whatever size."""
+    """Parses a file to a data set of pydicom.
+
+    `dcmread` is not used: it would inflate a deflated file to any size.
+
+    Args:
+        data: the content of the file.
+        stop_when: from tag, value representation and length of an element, True to stop before it.
+    """
     from pydicom.filereader import _read_file_meta_info, read_dataset
 
     file = io.BytesIO(data)
@@ -123,14 +131,14 @@ def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None 
     meta = _read_file_meta_info(file)
     syntax = meta.TransferSyntaxUID
     if syntax not in DECODERS:
-        raise ImageError("unsupported_syntax", f"a transfer syntax other than the {len(DECODERS)} that are read")
+        raise ImageError("unsupported_syntax", f"not one of the {len(DECODERS)} transfer syntaxes that are supported")
     if syntax == DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflated = inflater.decompress(file.read(), MAX_FILE_BYTES)
         if inflater.unconsumed_tail:
             raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes when inflated")
         if not inflater.eof:
-            raise ImageError("undecodable", "DICOM: a file that is cut short")
+            raise ImageError("undecodable", "DICOM: the file is truncated")
         file = io.BytesIO(inflated)
     dataset = read_dataset(file, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=stop_when)
     dataset.file_meta = meta
@@ -138,7 +146,7 @@ def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None 
 
 
 def _check(dataset: Any) -> None:
-    """Rejects by the header what is no one frame of 1 to 16 bit, before its pixels cost anything."""
+    """Rejects a file whose header does not describe one frame of 1 to 16 bit, before any pixel is decoded."""
     if int(dataset.get("NumberOfFrames") or 1) > 1:
         raise ImageError("multi_frame", "more than one frame")
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
@@ -152,22 +160,22 @@ def _check(dataset: Any) -> None:
         or not 1 <= stored <= allocated
         or int(dataset.get("HighBit", stored - 1)) != stored - 1
     ):
-        raise ImageError("unsupported_depth", f"{stored} bit in {allocated}, or not the lowest ones")
+        raise ImageError("unsupported_depth", f"{stored} bits stored in {allocated}, or not the lowest ones")
     photometric, samples = dataset.PhotometricInterpretation, int(dataset.SamplesPerPixel)
     if photometric not in GREY + COLOUR or samples != (1 if photometric in (*GREY, "PALETTE COLOR") else 3):
         raise ImageError("unsupported_color", f"photometric interpretation or its {samples} samples a pixel")
 
 
 def _check_end(dataset: Any, data: bytes) -> None:
-    """Rejects a compressed file that is cut short in the mark behind its frames, which pydicom can do without."""
+    """Rejects a compressed file that is truncated in the delimiter behind its frames, which pydicom does not miss."""
     pixels = dataset["PixelData"]
     end = (pixels.file_tell or 0) + len(pixels.value)
     if pixels.is_undefined_length and data[end : end + 8] != SEQUENCE_END:
-        raise ImageError("undecodable", "DICOM: a file that is cut short")
+        raise ImageError("undecodable", "DICOM: the file is truncated")
 
 
 def _stored(dataset: Any) -> np.ndarray:
-    """Stored values [H, W], or RGB [H, W, 3]."""
+    """Decodes the stored values, [H, W], or RGB, [H, W, 3]."""
     from pydicom.pixels import pixel_array
 
     size = (int(dataset.Columns), int(dataset.Rows))
@@ -191,14 +199,16 @@ def _stored(dataset: Any) -> np.ndarray:
 
 
 def _uncompressed(dataset: Any, frame: bytes) -> Any:
-    """The data set with the pixels of its frame, which `images/dicom/codestream.py` decodes, uncompressed."""
+    """Replaces the frame of a data set by its uncompressed pixels, which `images/dicom/codestream.py` decodes."""
     from pydicom.dataset import FileMetaDataset
     from pydicom.uid import ExplicitVRLittleEndian
 
     sample_bytes, samples = int(dataset.BitsAllocated) // 8, int(dataset.SamplesPerPixel)
     syntax = dataset.file_meta.TransferSyntaxUID
     if syntax == JPEG_EXTENDED and (samples, int(dataset.BitsStored)) != (1, 12):
-        raise ImageError("unsupported_depth", "a JPEG frame of 12 bit that is colour, or of others by its header")
+        raise ImageError(
+            "unsupported_depth", "a JPEG frame of 12 bit that is in colour, or whose header says another depth"
+        )
     if syntax == RLE:
         num_pixels = int(dataset.Rows) * int(dataset.Columns)
         pixels = decode_rle(frame, num_pixels=num_pixels, num_samples=samples, sample_bytes=sample_bytes)
@@ -218,7 +228,7 @@ def _uncompressed(dataset: Any, frame: bytes) -> Any:
 
 
 def _luma(rgb: np.ndarray, bits: int) -> Image.Image:
-    """RGB [H, W, 3] to luma, at 8 bit as Pillow does it."""
+    """Converts RGB [H, W, 3] to ITU-R 601 luma, at 8 bit as Pillow does it."""
     if rgb.dtype == np.uint8:
         return Image.fromarray(rgb).convert("L")
     grey = (rgb @ np.array([0.299, 0.587, 0.114], np.float32)).round()
@@ -226,5 +236,5 @@ def _luma(rgb: np.ndarray, bits: int) -> Image.Image:
 
 
 def _unsigned(pixels: np.ndarray, bits: int) -> np.ndarray:
-    """The lowest bits as unsigned numbers: where to look a value up. Higher ones may hold overlays."""
+    """Returns the lowest `bits` of each value as an unsigned number; the higher bits may hold overlays."""
     return pixels.view(f"u{pixels.dtype.itemsize}") & np.uint16(2**bits - 1)

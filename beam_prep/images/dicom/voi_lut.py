@@ -1,4 +1,4 @@
-"""The grey of each stored value of a DICOM image, as a radiologist's screen shows it.
+"""Works out the grey of each stored value of a DICOM image, as a radiologist's screen shows it.
 
 Source: DICOM PS3.3 C.11.1 (modality LUT), C.11.2 (VOI LUT and window), C.7.6.3.1.2 (MONOCHROME1).
 """
@@ -14,16 +14,19 @@ from beam_prep.dataset.image_limits import ImageError
 
 
 def grey_table(dataset: Any) -> np.ndarray:
-    """Modality LUT (or slope and intercept), then the first VOI LUT, else the first window of a valid width.
+    """Returns the grey of each stored value.
+
+    The modality LUT (or slope and intercept) is applied, then the first VOI LUT, else the first window of a valid
+    width; MONOCHROME1 is inverted last.
 
     Args:
-        dataset: of pydicom.
+        dataset: a data set of pydicom.
 
     Returns:
-        uint8 or uint16 [2 ** BitsStored]: the grey of each stored value, taken as unsigned bits.
+        uint8 or uint16 [2 ** BitsStored], indexed by the stored value, whose bits are taken as an unsigned number.
 
     Raises:
-        ImageError: a look-up table that is broken, or numbers that are not finite.
+        ImageError: a look-up table is broken, or a number is not finite.
     """
     bits = int(dataset.BitsStored)
     values = np.arange(2**bits, dtype=np.float64)
@@ -44,7 +47,7 @@ def grey_table(dataset: Any) -> np.ndarray:
 
 
 def _modality(dataset: Any, values: np.ndarray, top: int) -> tuple[np.ndarray, int]:
-    """Stored values to those of the modality, and the largest grey that they stand for."""
+    """Converts stored values to values of the modality; also returns the largest grey that they stand for."""
     if dataset.get("ModalityLUTSequence"):
         return _look_up(dataset.ModalityLUTSequence[0], values, dataset)
     slope = float(dataset.get("RescaleSlope") or 1)
@@ -53,14 +56,18 @@ def _modality(dataset: Any, values: np.ndarray, top: int) -> tuple[np.ndarray, i
         raise ImageError("undecodable", "DICOM: slope or intercept not finite")
     if _window_values(dataset) or dataset.get("VOILUTSequence"):
         return values * slope + intercept, top
-    return values * np.sign(slope), top  # nothing but the order matters, and the depth stays
+    return values * np.sign(slope), top  # only the order of the values matters, and the depth stays
 
 
 def _look_up(item: Any, values: np.ndarray, dataset: Any) -> tuple[np.ndarray, int]:
-    """Applies a LUT: values below and above its range get its first and last entry. Also the largest entry allowed."""
+    """Looks values up in a LUT, whose first and last entry stand for all values below and above its range.
+
+    Returns:
+        The entries, and the largest entry that the depth of the LUT allows.
+    """
     num_entries, first, bits = (int(number) for number in item.LUTDescriptor)
     num_entries = num_entries or 2**16
-    if first >= 2**15 and values.min() < 0:  # written unsigned where the values are signed
+    if first >= 2**15 and values.min() < 0:  # it was written unsigned although the values are signed
         first -= 2**16
     data = item.LUTData
     if isinstance(data, bytes):
@@ -68,13 +75,13 @@ def _look_up(item: Any, values: np.ndarray, dataset: Any) -> tuple[np.ndarray, i
         data = np.frombuffer(data, np.uint8 if len(data) < 2 * num_entries else f"{order}u2")
     entries = np.atleast_1d(np.asarray(data)).astype(np.float64)[:num_entries]
     if not 1 <= bits <= 16 or len(entries) < num_entries:
-        raise ImageError("undecodable", "DICOM: a look-up table that is cut short or of no valid depth")
+        raise ImageError("undecodable", "DICOM: a look-up table that is truncated or has no valid depth")
     top = 2**bits - 1
     return entries[(values.round() - first).clip(0, num_entries - 1).astype(np.int64)].clip(0, top), top
 
 
 def _window_values(dataset: Any) -> tuple[float, float, str] | None:
-    """Center, width and function of the first window; None where there is none of a width that can be."""
+    """Returns center, width and function of the first window; None where there is no window of a valid width."""
     center, width = (np.atleast_1d(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
     function = str(dataset.get("VOILUTFunction") or "LINEAR").upper()
     if not center.size or not width.size or center[0] is None or width[0] is None:
@@ -86,11 +93,11 @@ def _window_values(dataset: Any) -> tuple[float, float, str] | None:
 
 
 def _window(dataset: Any) -> Callable[[np.ndarray], np.ndarray] | None:
-    """The first window as a function from values of the modality to 0..1."""
-    found = _window_values(dataset)
-    if not found:
+    """Returns the first window as a function from values of the modality to 0..1; None without a window."""
+    window = _window_values(dataset)
+    if not window:
         return None
-    center, width, function = found
+    center, width, function = window
     if function == "SIGMOID":
         return lambda values: 1 / (1 + np.exp((-4 * (values - center) / width).clip(-700, 700)))
     if function == "LINEAR_EXACT":
