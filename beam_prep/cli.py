@@ -12,7 +12,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.console.progress import track
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.pipeline.dataflow_options import Submitted
+from beam_prep.pipeline.dataflow_options import SubmittedJob
 from beam_prep.planning.shortcut_audit import Audit
 from beam_prep.storage.paths import to_path
 
@@ -85,7 +85,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
 
 
-def _tell(job: Submitted) -> None:
+def _tell(job: SubmittedJob) -> None:
     """Says where a job is to be seen that another service runs."""
     print(f"job:       {job.name}")
     print(f"template:  {job.template}" if job.template else f"console:   {job.link}", flush=True)

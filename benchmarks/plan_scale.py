@@ -1,7 +1,7 @@
 """The plan of a million images (splits, duplicates, shards) from their paths alone: its CPU time and memory.
 
 Run as `python benchmarks/plan_scale.py [NUM_IMAGES …]`; each number is a process of its own. Paths are those of the
-Kaggle set with more patients; all that decoding would give (hashes, sums, spans, traits) is drawn at random, with 1 in
+Kaggle set with more patients; all that decoding would give (hashes, sums, spans, stats) is drawn at random, with 1 in
 100 images a copy of another and 1 in 100 nearly one.
 """
 
@@ -51,7 +51,7 @@ def listed(num_images: int) -> Iterator[Prepared]:
             perceptual_hash=look,
             sums=tuple((rng.randrange(size * size * 255), rng.randrange(size * size * 255**2)) for size in IMAGE_SIZES),
             spans=tuple(Span(f"{spool:032x}.spool", place * 60_000 + size, size * size + 300) for size in IMAGE_SIZES),
-            traits=ImageStats(
+            stats=ImageStats(
                 width=rng.randrange(900, 2000),
                 height=rng.randrange(700, 1800),
                 jpeg_quality=90,

@@ -25,7 +25,7 @@ from beam_prep.images.decode import decode
 from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pipeline.transforms import PrepareImage
-from beam_prep.pipeline.work_folder import open_output
+from beam_prep.pipeline.work_folder import open_work_folder
 from beam_prep.sources.discover import find_sources
 
 NUM_IMAGES = 48
@@ -52,7 +52,7 @@ def main() -> None:
         root = Path(folder, "images")
         paths = write_radiographs(root, NUM_IMAGES)
         config = PrepConfig(input=str(root), output=str(Path(folder, "dataset")), image_sizes=SIZES)
-        prepare_image = PrepareImage(config, open_output(config.output, overwrite=False, job={}), DEFAULT_SALT)
+        prepare_image = PrepareImage(config, open_work_folder(config.output, overwrite=False, job={}), DEFAULT_SALT)
         prepare_image.setup()
         sources = {str(root / source.filename): source for source in find_sources(root)}
 

@@ -45,23 +45,23 @@ class Feature(NamedTuple):
 
 
 FEATURES: dict[str, Feature] = {
-    "width": Feature("Width", "width, px", 1, lambda traits: traits.width),
-    "height": Feature("Height", "height, px", 1, lambda traits: traits.height),
-    "aspect": Feature("Aspect", "width / height", STEPS, lambda traits: STEPS * traits.width // traits.height),
-    "pixels": Feature("Number of pixels", "pixels, millions", 10**6, lambda traits: traits.width * traits.height),
-    "jpeg": Feature("JPEG file or not", "is a JPEG file", 1, lambda traits: int(traits.jpeg_quality is not None)),
-    "jpeg_quality": Feature("JPEG quality", "JPEG quality", 1, lambda traits: traits.jpeg_quality),
-    "brightness": Feature("Brightness", "mean brightness, black 0 to white 1", STEPS, lambda traits: traits.brightness),
+    "width": Feature("Width", "width, px", 1, lambda stats: stats.width),
+    "height": Feature("Height", "height, px", 1, lambda stats: stats.height),
+    "aspect": Feature("Aspect", "width / height", STEPS, lambda stats: STEPS * stats.width // stats.height),
+    "pixels": Feature("Number of pixels", "pixels, millions", 10**6, lambda stats: stats.width * stats.height),
+    "jpeg": Feature("JPEG file or not", "is a JPEG file", 1, lambda stats: int(stats.jpeg_quality is not None)),
+    "jpeg_quality": Feature("JPEG quality", "JPEG quality", 1, lambda stats: stats.jpeg_quality),
+    "brightness": Feature("Brightness", "mean brightness, black 0 to white 1", STEPS, lambda stats: stats.brightness),
     "border_brightness": Feature(
         "Border brightness",
         "mean brightness of the border, black 0 to white 1",
         STEPS,
-        lambda traits: traits.border_brightness,
+        lambda stats: stats.border_brightness,
     ),
     "bytes_per_pixel": Feature(
         "File size per pixel",
         "file size, bytes per pixel",
         STEPS,
-        lambda traits: STEPS * traits.file_bytes // (traits.width * traits.height),
+        lambda stats: STEPS * stats.file_bytes // (stats.width * stats.height),
     ),
 }

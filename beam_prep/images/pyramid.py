@@ -40,7 +40,7 @@ class Pyramid:
     def resize(self, image_px: int) -> Image.Image:
         """Resizes the image to a square of `image_px`, bilinear with anti-aliasing.
 
-        The aspect ratio is not kept, as in the study. An image smaller than four times `image_px` is resized in one step.
+        The aspect ratio is not kept, as in the study. An image below four times `image_px` is resized in one step.
         """
         level, covered = self._at_least(RESIZE_GAP, image_px, image_px)
         if level.size == self._image.size:

@@ -1,27 +1,27 @@
-"""A preparation by workers elsewhere, which share nothing but a bucket: submit, follow, report."""
+"""Runs a preparation on Dataflow, whose workers share only a bucket: submits the job, follows it and reports."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.background import repeatedly
-from beam_prep.console.errors import CxrflowError, RunError, UsageError
+from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.pipeline import dataflow_options as dataflow
-from beam_prep.pipeline.work_folder import WORK_NAME, WorkFolder
-from beam_prep.sources.bucket_listing import split_into_ranges
+from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
+from beam_prep.pipeline.runners import failure_reason, make_pipeline
+from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
+from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
 from beam_prep.sources.discover import find_sources
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.gcs import ObjectPath
-from beam_prep.storage.paths import to_path
+from beam_prep.storage.paths import to_bucket_path, to_path
 
 if TYPE_CHECKING:
-    import apache_beam as beam
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
@@ -30,111 +30,94 @@ SHOWN = ("images_prepared", "images_unreadable", "inputs", "records", "duplicate
 
 
 def submit(
-    pipeline: beam.Pipeline,
+    options: PipelineOptions,
     config: PrepConfig,
     *,
     salt: bytes,
     software: dict[str, str],
-    submitted: Callable[[dataflow.Submitted], None],
+    on_submit: Callable[[SubmittedJob], None],
 ) -> Manifest | None:
-    """Has workers prepare a dataset; input and output are in buckets.
+    """Prepares a dataset by workers of Dataflow; input and output are in buckets.
 
     Args:
-        pipeline: empty, with the options that `dataflow.complete` has checked.
-        config: what to do.
-        salt: of the hashes of patients and file names.
+        options: Beam's options, which name the Dataflow runner.
+        config: the options of the preparation.
+        salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
-        submitted: is told of the job once the service has it.
+        on_submit: called with the job once the service has it.
 
     Returns:
-        The manifest of the dataset; None for a template, and where nobody waits.
+        The manifest of the dataset; None for a template, and for a job that is not waited for.
 
     Raises:
-        UsageError: the input holds no image; nothing was done.
-        RunError: the service refused the job, or that failed; there is no dataset.
+        UsageError: an option is wrong or the input holds no image; nothing was done.
+        RunError: the service refused the job, or the job failed; there is no dataset.
     """
     from beam_prep.pipeline.graph import build_in_bucket
 
-    work = WorkFolder(f"{to_path(config.output)}/{WORK_NAME}")
-    options, parts = pipeline.options, _list(config, work)
-    build_in_bucket(pipeline, config, work, salt=salt, software=software, parts=parts, hints=dataflow.is_prime(options))
-    result = _run(pipeline, config)
-    job = _describe(options, result)
-    submitted(job)
+    complete_options(options, config)
+    raw, output = to_bucket_path(config.input), to_path(config.output)
+    check_dataset_output(output, overwrite=config.overwrite)
+    pipeline = make_pipeline(options)
+    work = WorkFolder(str(output))
+    ranges = _list_inputs(config, raw, work)
+    build_in_bucket(pipeline, config, work, salt=salt, software=software, ranges=ranges, hints=is_prime(options))
+    with _failures_translated(config.output):
+        result = pipeline.run()
+    job = submitted_job(options, result)
+    on_submit(job)
     if job.template or not config.wait:
         return None
-    try:
-        with _quiet(), _counters_shown(result):
-            result.wait_until_finish()
-    except Exception as error:
-        raise _failed(config, error, job.link) from error
+    with _failures_translated(config.output, job.link), _counters_shown(result):
+        result.wait_until_finish()
     if work.problem:
         raise RunError(f"{config.output} holds no dataset: {work.problem}")
-    manifest = Manifest.read(config.output)
+    manifest = Manifest.read(output)
 
     from beam_prep.report.dataset_page import write_report
 
-    write_report(to_path(config.output), to_path(config.input))
+    write_report(output, raw)
     return manifest
 
 
-def _list(config: PrepConfig, work: WorkFolder) -> list:
-    """Parts of the input for the workers to list; none where a metadata file is to be held against all of it."""
-    root = to_path(config.input)
+def _list_inputs(config: PrepConfig, raw: ObjectPath, work: WorkFolder) -> Sequence[KeyRange]:
+    """Splits the input into key ranges for the workers to list.
+
+    With a metadata file, which has to be compared with all images, the images are listed here: the listing is written
+    to the work folder, and there are no ranges.
+    """
     if config.metadata_csv:
-        sources = find_sources(root, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
+        sources = find_sources(raw, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
         with open_atomic(to_path(work.listing)) as file:
             file.writelines(f"{source.to_json()}\n".encode() for source in sources)
         return []
-    assert isinstance(root, ObjectPath)
-    if not root.is_dir():
-        raise UsageError(f"--input {root}: expected a folder with images, found nothing; check the path")
-    return split_into_ranges(root)
-
-
-def _run(pipeline: beam.Pipeline, config: PrepConfig) -> PipelineResult:
-    try:
-        with _quiet():
-            return pipeline.run()
-    except Exception as error:
-        raise _failed(config, error) from error
+    if not raw.is_dir():
+        raise UsageError(f"--input {raw}: expected a folder with images, found nothing; check the path")
+    return split_into_ranges(raw)
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps back what Beam logs of a failure: tracebacks, whose last line is in the error, and the link."""
+def _failures_translated(output: str, link: str = "") -> Iterator[None]:
+    """Turns a failure of the job into a RunError with its reason, and hides the tracebacks that Beam logs of it."""
     logger = logging.getLogger("apache_beam")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)
     try:
         yield
+    except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
+        more = f"; see {link}" if link else ""
+        raise RunError(f"the job failed, {output} holds no new dataset: {failure_reason(error)}{more}") from error
     finally:
         logger.setLevel(level)
 
 
-def _failed(config: PrepConfig, error: Exception, link: str = "") -> CxrflowError:
-    """An error with the reason: the last line of what may be the traceback of a worker."""
-    reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-    more = f"; see {link}" if link else ""
-    return RunError(f"the job failed, {config.output} holds no new dataset: {reason}{more}")
-
-
-def _describe(options: PipelineOptions, result: PipelineResult) -> dataflow.Submitted:
-    given = options.get_all_options()
-    if given.get("template_location"):
-        return dataflow.Submitted(given["job_name"], template=given["template_location"])
-    if hasattr(result, "job_id") and dataflow.is_dataflow(options):
-        return dataflow.Submitted(given["job_name"], link=dataflow.link(options, result.job_id()))
-    return dataflow.Submitted(given["job_name"] or "")
-
-
 @contextmanager
 def _counters_shown(result: PipelineResult) -> Iterator[None]:
-    """Beam's counters on stderr for as long as the block runs, and once more at its end."""
+    """Shows Beam's counters on stderr for as long as the block runs, and once more at its end."""
     with progress_bar("prepare", None, unit="images", log_every_s=0.0) as bar:
 
         def show() -> None:
-            counters = counters_of(result)
+            counters = _read_counters(result)
             if counters:
                 rest = {name: counters[name] for name in SHOWN[1:] if name in counters}
                 bar.set_postfix(rest, refresh=False)
@@ -148,15 +131,15 @@ def _counters_shown(result: PipelineResult) -> Iterator[None]:
             show()
 
 
-def counters_of(result: PipelineResult) -> dict[str, int]:
-    """The counters of this project that the runner knows by now, over all steps; empty where it can't be asked."""
+def _read_counters(result: PipelineResult) -> dict[str, int]:
+    """Reads this project's counters from the runner, summed over all steps; empty where the runner can't be asked."""
     from apache_beam.metrics import MetricsFilter
 
     from beam_prep.pipeline.transforms import NAMESPACE
 
     try:
-        found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
+        counters = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]
     except Exception:
         logging.debug("no counters", exc_info=True)
         return {}
-    return {each.key.metric.name: each.committed or each.attempted or 0 for each in found}
+    return {counter.key.metric.name: counter.committed or counter.attempted or 0 for counter in counters}

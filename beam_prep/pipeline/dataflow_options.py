@@ -1,6 +1,6 @@
-"""Dataflow: what a job needs is checked before it is submitted, it gets a name and labels, and is followed.
+"""Checks the options of a Dataflow job before it is submitted, and completes them with a name, labels and packages.
 
-What is checked is what people get wrong and the service tells late, by a job that fails after minutes, or one by one.
+The checks cover mistakes that the service reports late, by a job that fails after minutes, or one at a time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
@@ -23,15 +23,16 @@ from beam_prep.storage.paths import is_inside, to_path
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.runner import PipelineResult
 
 CONSOLE = "https://console.cloud.google.com/dataflow/jobs"
-# Decoding holds the interpreter for a tenth of its time; each thread holds an image and its object of the spool.
+# Decoding holds the interpreter lock for a tenth of its time; a thread keeps one image and one spool object in memory.
 THREADS_PER_PROCESS = 4
-WORKER_EXTRA = "worker"  # of the distribution: what workers need besides Beam
+WORKER_EXTRA = "worker"  # the extra of the distribution that workers need besides Beam
 _SHARED_CORE = re.compile(r"(f1-micro|g1-small|e2-(micro|small|medium))")
 _FORMS = {
-    "project": (r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "the ID of a project, as in my-project-123"),
-    "region": (r"[a-z]+-[a-z]+\d+", "a region such as europe-west4, which is no zone"),
+    "project": (r"([a-z0-9.-]+:)?[a-z][a-z0-9-]{4,28}[a-z0-9]", "the ID of a project, such as my-project-123"),
+    "region": (r"[a-z]+-[a-z]+\d+", "a region such as europe-west4, not a zone"),
     "job_name": (r"[a-z]([a-z0-9-]{0,61}[a-z0-9])?", "letters a to z, digits and hyphens, a letter first"),
     "machine_type": (r"[a-z][a-z0-9]*(-[a-z0-9]+)+", "a machine type such as n2-standard-4"),
     "service_account_email": (r"[^@\s]+@[^@\s]+\.gserviceaccount\.com", "NAME@PROJECT.iam.gserviceaccount.com"),
@@ -45,13 +46,13 @@ _FORMS = {
 _LABEL = re.compile(r"[a-z][a-z0-9_-]{0,62}=[a-z0-9_-]{0,63}")
 
 
-class Submitted(NamedTuple):
-    """A job, or a template of one, that was handed to the service.
+class SubmittedJob(NamedTuple):
+    """A job that was submitted to the service, or the template of a job.
 
     Attributes:
-        name: of the job.
-        link: to its page in the console; empty for a template.
-        template: where that is; empty for a job.
+        name: the name of the job.
+        link: the page of the job in the console; empty for a template.
+        template: the path of the template; empty for a job.
     """
 
     name: str
@@ -60,7 +61,7 @@ class Submitted(NamedTuple):
 
 
 def is_dataflow(options: PipelineOptions) -> bool:
-    """Whether the options name the Dataflow runner."""
+    """Returns True if the options name the Dataflow runner."""
     from apache_beam.options.pipeline_options import StandardOptions
 
     name = options.view_as(StandardOptions).runner or ""
@@ -68,15 +69,15 @@ def is_dataflow(options: PipelineOptions) -> bool:
 
 
 def is_prime(options: PipelineOptions) -> bool:
-    """Whether the service picks the machines, for each step."""
+    """Returns True for Dataflow Prime, which picks the machines for each step."""
     return _is_prime(options.get_all_options())
 
 
-def complete(options: PipelineOptions, config: PrepConfig) -> None:
+def complete_options(options: PipelineOptions, config: PrepConfig) -> None:
     """Checks all options of a job and fills in those that follow from others.
 
     Raises:
-        UsageError: with a line for each thing that is wrong.
+        UsageError: options are wrong; the message has a line for each mistake.
     """
     from apache_beam.options.pipeline_options import (
         DebugOptions,
@@ -105,20 +106,28 @@ def complete(options: PipelineOptions, config: PrepConfig) -> None:
 
 
 def job_name(output: str) -> str:
-    """The same for the same output folder: Dataflow runs no two jobs of one name, so that none write to one folder."""
+    """Returns a name that depends on the output folder alone.
+
+    Dataflow runs no two jobs of one name, so that no two jobs write to one folder.
+    """
     place = str(to_path(output))
     readable = re.sub(r"[^a-z0-9]+", "-", place.rpartition("/")[2].lower()).strip("-")[:30]
     digest = hashlib.sha256(place.encode()).hexdigest()[:8]
     return "-".join(filter(None, ("cxrflow-prepare", readable, digest)))
 
 
-def link(options: PipelineOptions, job_id: str) -> str:
-    """The page of a job in the console."""
+def submitted_job(options: PipelineOptions, result: PipelineResult) -> SubmittedJob:
+    """Describes a job, or a template, from its options and the result of the runner."""
     given = options.get_all_options()
-    return f"{CONSOLE}/{given['region']}/{job_id}?project={given['project']}"
+    name = given["job_name"] or ""
+    if given.get("template_location"):
+        return SubmittedJob(name, template=given["template_location"])
+    if hasattr(result, "job_id") and is_dataflow(options):
+        return SubmittedJob(name, link=f"{CONSOLE}/{given['region']}/{result.job_id()}?project={given['project']}")
+    return SubmittedJob(name)
 
 
-def _is_prime(given: dict) -> bool:
+def _is_prime(given: dict[str, Any]) -> bool:
     return "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or [])
 
 
@@ -127,7 +136,7 @@ def _labels() -> tuple[str, ...]:
     return ("application=cxrflow", "command=prepare", f"cxrflow-version={version}")
 
 
-def _problems(given: dict, config: PrepConfig) -> Iterator[str]:
+def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     if importlib.util.find_spec("google.cloud.dataflow") is None:
         yield "submitting a job takes another package: pip install 'cxrflow[dataflow]'"
     for flag, place in (("input", config.input), ("output", config.output)):
@@ -147,7 +156,7 @@ def _problems(given: dict, config: PrepConfig) -> Iterator[str]:
             yield f"--labels {label}: expected key=value of a to z, digits, _ and -, the key from a letter on"
 
 
-def _problems_of_places(given: dict, config: PrepConfig) -> Iterator[str]:
+def _problems_of_places(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     for flag in ("temp_location", "staging_location", "template_location"):
         place = given[flag]
         if place and not re.match(r"gs://[a-z0-9]", place):
@@ -158,7 +167,7 @@ def _problems_of_places(given: dict, config: PrepConfig) -> Iterator[str]:
         yield "--template_location: --metadata_csv lists the images when the template is made; leave one out"
 
 
-def _problems_of_workers(given: dict) -> Iterator[str]:
+def _problems_of_workers(given: dict[str, Any]) -> Iterator[str]:
     machine, most, first = given["machine_type"], given["max_num_workers"], given["num_workers"]
     if machine and _SHARED_CORE.fullmatch(machine):
         yield f"--machine_type {machine}: Dataflow takes none with a shared core; take e2-standard-2 or larger"
@@ -174,7 +183,7 @@ def _problems_of_workers(given: dict) -> Iterator[str]:
         yield f"--subnetwork {given['subnetwork']}: lies in {region[1]}, the job in --region {given['region']}"
 
 
-def _problems_of_code(given: dict) -> Iterator[str]:
+def _problems_of_code(given: dict[str, Any]) -> Iterator[str]:
     setup, image = given["setup_file"], given["sdk_container_image"]
     if not setup and not image:
         yield "workers need this project: add --setup_file ./setup.py, or --sdk_container_image IMAGE"

@@ -1,4 +1,4 @@
-"""The graph, nothing else."""
+"""Builds the Beam graph of the preparation, on one screen."""
 
 from __future__ import annotations
 
@@ -7,25 +7,24 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from beam_prep.config import PrepConfig
-from beam_prep.pipeline.resume import prepared_of
+from beam_prep.pipeline.resume import from_note
 from beam_prep.pipeline.transforms import (
     GatherAll,
     MakePlan,
     PrepareImage,
-    clear_up,
-    list_part,
-    open_output,
-    publish,
+    clear_output,
     read_listing,
+    remove_work_folder,
+    write_manifest,
     write_task,
 )
 from beam_prep.pipeline.work_folder import WorkFolder
-from beam_prep.sources.bucket_listing import KeyRange
+from beam_prep.sources.bucket_listing import KeyRange, list_range
 from beam_prep.sources.discover import Source
 
-# Of a worker of Dataflow Prime, which takes a machine for each step.
+# Memory of a worker of Dataflow Prime, which picks a machine for each step.
 IMAGE_RAM = {"min_ram": "4GB"}
-PLAN_RAM = {"min_ram": "16GB"}  # for some 4 million images, see docs/scale.md
+PLAN_RAM = {"min_ram": "16GB"}  # enough for some 4 million images, see docs/scale.md
 
 
 def build(
@@ -33,24 +32,24 @@ def build(
 ) -> beam.PCollection:
     """Adds the preparation to a pipeline whose workers share the file system of the output.
 
-    Pass one decodes each image once and spools its records; only metadata is grouped; pass two puts each shard
-    together from the spool; the manifest comes last.
+    The first pass decodes each image once and spools its records; only metadata is gathered; the second pass puts each
+    shard together from the spool; the manifest comes last.
 
     Args:
-        pipeline: on any runner.
-        config: what to do.
-        work: opened by `open_output`, with the listing of the inputs to prepare and the notes of those done in it.
-        salt: of the hashes of patients and file names.
+        pipeline: a pipeline on any runner.
+        config: the options of the preparation.
+        work: the work folder, with the listing of the inputs to prepare and the notes of those that are done.
+        salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
 
     Returns:
-        The fingerprint of the dataset; empty where a problem was left in the work folder.
+        The fingerprint of the dataset; empty where the work folder holds a problem.
     """
     sources = (
         pipeline | "ReadListing" >> beam.io.ReadFromText(work.listing) | "ParseSource" >> beam.Map(Source.from_json)
     )
     fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
-    done = pipeline | "ReadDone" >> beam.io.ReadFromText(work.done) | "ParseDone" >> beam.Map(prepared_of)
+    done = pipeline | "ReadDone" >> beam.io.ReadFromText(work.done) | "ParseDone" >> beam.Map(from_note)
     return _plan_and_write((fresh, done) | beam.Flatten(), config, work, software, {})
 
 
@@ -61,49 +60,53 @@ def build_in_bucket(
     *,
     salt: bytes,
     software: dict[str, str],
-    parts: Sequence[KeyRange],
+    ranges: Sequence[KeyRange],
     hints: bool,
 ) -> beam.PCollection:
-    """The same for workers that share nothing but a bucket, which holds the spool and the shards.
+    """Adds the preparation to a pipeline whose workers share only a bucket, which holds the spool and the shards.
 
-    The workers list the images too, clear the output before and the work folder after: nobody need wait for them.
+    The workers also list the images, clear the output folder before and remove the work folder after: the launcher
+    need not wait for them.
 
     Args:
-        pipeline: on any runner.
-        config: what to do.
-        work: in the output; its listing is read where there are no parts.
-        salt: as above.
-        software: as above.
-        parts: of the input.
-        hints: whether steps say what memory they need. Where all have the same machine anyway, saying so would only
-            start a process for each kind of step.
+        pipeline: a pipeline on any runner.
+        config: the options of the preparation.
+        work: the work folder in the output folder; without ranges, its listing is read.
+        salt: the salt of the hashes of patients and file names.
+        software: versions for the manifest.
+        ranges: the key ranges of the input, for the workers to list.
+        hints: True if steps state the memory that they need. Where all workers are the same machine, a hint would only
+            start one more process for each kind of step.
+
+    Returns:
+        The fingerprint of the dataset; empty where the work folder holds a problem.
     """
-    start = pipeline | "Start" >> beam.Create([work if not parts else tuple(parts)])
-    if parts:
-        opened = start | "OpenOutput" >> beam.FlatMap(open_output, config=config) | "SpreadParts" >> beam.Reshuffle()
-        sources = opened | "ListPart" >> beam.FlatMap(list_part, config=config)
+    start = pipeline | "Start" >> beam.Create([tuple(ranges) or (work.listing,)])
+    inputs = start | "ClearOutput" >> beam.FlatMap(clear_output, config=config)
+    if ranges:
+        list_images = beam.FlatMap(list_range, root=config.input, group_regex=config.group_regex)
+        sources = inputs | "SpreadRanges" >> beam.Reshuffle() | "ListRange" >> list_images
     else:
-        sources = start | "ReadListing" >> beam.FlatMap(read_listing, config=config)
-    decode = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(**(IMAGE_RAM if hints else {}))
-    outcomes = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> decode
+        sources = inputs | "ReadListing" >> beam.FlatMap(read_listing)
+    prepare = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(**(IMAGE_RAM if hints else {}))
+    outcomes = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> prepare
     fingerprint = _plan_and_write(outcomes, config, work, software, PLAN_RAM if hints else {})
-    return fingerprint | "ClearUp" >> beam.Map(clear_up, work=work)
+    return fingerprint | "RemoveWorkFolder" >> beam.Map(remove_work_folder, work=work)
 
 
 def _plan_and_write(
     outcomes: beam.PCollection, config: PrepConfig, work: WorkFolder, software: dict[str, str], hints: dict[str, str]
 ) -> beam.PCollection:
-    make = beam.ParDo(MakePlan(config, work))
-    make.with_resource_hints(**hints)  # which gives it back as less than it is
-    planned = (
-        outcomes | "GatherMetadata" >> GatherAll(**hints) | "MakePlan" >> make.with_outputs(MakePlan.TASKS, main="plan")
-    )
+    """Adds the plan, the second pass and the manifest; returns the fingerprint of the dataset."""
+    make_plan = beam.ParDo(MakePlan(config, work))
+    make_plan.with_resource_hints(**hints)  # whose result is typed as a transform without `with_outputs`
+    gathered = outcomes | "GatherMetadata" >> GatherAll(**hints)
+    planned = gathered | "MakePlan" >> make_plan.with_outputs(MakePlan.TASKS, main="plan")
     shards = (
         planned[MakePlan.TASKS]
         | "SpreadShards" >> beam.Reshuffle()
-        | "WriteShard" >> beam.Map(write_task, dataset=config.output, work=work)
+        | "WriteShard" >> beam.Map(write_task, dataset=work.dataset, work=work)
         | "GatherShards" >> GatherAll()
     )
-    return shards | "Publish" >> beam.Map(
-        publish, plan=beam.pvalue.AsSingleton(planned["plan"]), dataset=config.output, software=software
-    )
+    plan = beam.pvalue.AsSingleton(planned["plan"])
+    return shards | "WriteManifest" >> beam.Map(write_manifest, plan=plan, dataset=work.dataset, software=software)

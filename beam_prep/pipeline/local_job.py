@@ -1,4 +1,4 @@
-"""One preparation from end to end: check, list, run the pipeline, clear up, report."""
+"""Runs one preparation from end to end: checks, listing, pipeline and report."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ import hashlib
 import logging
 import platform
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +16,15 @@ from beam_prep.console.progress import watch
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
 from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.dataflow_job import submit
-from beam_prep.pipeline.dataflow_options import Submitted, complete, is_dataflow
-from beam_prep.pipeline.resume import sort_out
-from beam_prep.pipeline.runners import make_pipeline, pipeline_options
-from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_dataset_output, open_output
+from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
+from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
+from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
+from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_dataset_output, open_work_folder
 from beam_prep.planning.plan import TEST_SET_TWICE
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import kept_mirror_of
-from beam_prep.storage.paths import is_inside, to_path
+from beam_prep.storage.paths import AnyPath, is_inside, to_path
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -34,111 +33,80 @@ MIN_SALT_BYTES = 16
 
 
 def prepare(
-    config: PrepConfig, beam_args: Sequence[str] = (), submitted: Callable[[Submitted], None] = lambda job: None
+    config: PrepConfig, beam_args: Sequence[str] = (), on_submit: Callable[[SubmittedJob], None] = lambda job: None
 ) -> Manifest | None:
-    """Prepares a dataset.
+    """Prepares a dataset, on this machine or on Dataflow.
 
     Args:
-        config: what to do.
+        config: the options of the preparation.
         beam_args: Beam's own options, as on its command line. Without `--runner` the job runs on this machine, on
             Beam's FnApiRunner, in threads on all cores.
-        submitted: is told of a job that another service runs.
+        on_submit: called with a job that was submitted to Dataflow.
 
     Returns:
-        The manifest of the dataset; None where a job was submitted for which nobody waits.
+        The manifest of the dataset; None for a job on Dataflow that is not waited for.
 
     Raises:
         UsageError: the input or output folder or an option is wrong; nothing was written.
-        RunError: the pipeline failed or nothing to train on was left; there is no dataset.
+        RunError: the pipeline failed, or nothing to train on is left; there is no dataset.
     """
-    place, raw = to_path(config.output), to_path(config.input)
-    if is_inside(place, raw):
+    raw, output = to_path(config.input), to_path(config.output)
+    if is_inside(output, raw):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
-    options = pipeline_options(beam_args)
-    elsewhere = is_dataflow(options)
-    if elsewhere:
-        complete(options, config)
-    elif not config.wait:
+    options = parse_options(beam_args)
+    salt, software = _read_salt(config.salt_file), _software_versions()
+    if is_dataflow(options):
+        return submit(options, config, salt=salt, software=software, on_submit=on_submit)
+    if not config.wait:
         raise UsageError("--no_wait: only a job on Dataflow goes on by itself; add --runner DataflowRunner")
-    check_dataset_output(place, overwrite=config.overwrite)
-    salt = _read_salt(config.salt_file)
-    if elsewhere:
-        return submit(make_pipeline(options), config, salt=salt, software=software_versions(), submitted=submitted)
-    sources = find_sources(config.input, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
+    mirror = kept_mirror_of(config.output)  # workers of this machine share a folder on it, also of a bucket
+    with exclusive(mirror.local):
+        check_dataset_output(output, overwrite=config.overwrite)
+        sources = _find_sources(config, raw)
+        pipeline = make_pipeline(options)
+        mirror.forget(MANIFEST_NAME)  # left by a job that was killed while it uploaded its dataset
+        work = open_work_folder(mirror.local, overwrite=config.overwrite, job=_job(config, raw, salt, software))
+        num_images, num_done = len(sources), _write_inputs(work, raw, sources)
+        del sources  # a large set takes no memory while it is prepared
+
+        from beam_prep.pipeline.graph import build
+
+        build(pipeline, config, work, salt=salt, software=software)
+        _run(pipeline, work, config.output, num_images, num_done)
+        del pipeline
+        gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
+        manifest = Manifest.read(mirror.local)
+
+        from beam_prep.report.dataset_page import write_report
+
+        write_report(mirror.local, raw)
+        mirror.replace(last=MANIFEST_NAME, mark=f"{WORK_NAME}/{JOB_NAME}")
+        work.remove()
+        mirror.forget()
+    return manifest
+
+
+def _find_sources(config: PrepConfig, raw: AnyPath) -> list[Source]:
+    """Lists the inputs; checks that there is one test set at most, and warns where patients are badly hidden."""
+    sources = find_sources(raw, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
     if config.test_fraction and any(source.split == "test" for source in sources):
         raise UsageError(f"--test_fraction {config.test_fraction:g}: {TEST_SET_TWICE}")
     if config.salt_file is None and any(source.is_dicom and not source.has_patient for source in sources):
         logging.warning(
-            "patients of DICOM files are told by PatientID, whose hash can be guessed back without a secret salt: "
-            "give one with --salt_file"
+            "patients of DICOM files are told apart by PatientID, whose hash can be guessed back without a secret "
+            "salt: give one with --salt_file"
         )
-    pipeline, software = make_pipeline(options), software_versions()
-    # What workers of this machine share lies on it; a dataset for a bucket goes there when it is whole.
-    home = kept_mirror_of(config.output)
-    with exclusive(home.local):
-        home.forget(MANIFEST_NAME)  # left by a job that was killed while it handed its dataset over
-        work = open_output(home.local, overwrite=config.overwrite, job=_job(config, salt, software))
-        num_images, num_done = len(sources), _list_inputs(work, config.input, sources)
-        del sources  # a large set takes no memory while it is prepared
-        _run(pipeline, config, work, salt=salt, software=software, num_images=num_images, num_done=num_done)
-        del pipeline
-        gc.collect()  # Beam leaves cycles: with them the page would be made on top of all metadata
-        manifest = Manifest.read(home.local)
-
-        from beam_prep.report.dataset_page import write_report
-
-        write_report(home.local, raw)
-        home.replace(last=MANIFEST_NAME, mark=f"{WORK_NAME}/{JOB_NAME}")
-        work.remove()
-        home.forget()
-    return manifest
+    return sources
 
 
-def _list_inputs(work: WorkFolder, root: str, sources: Sequence[Source]) -> int:
-    """Writes down what is to be prepared and what was before; returns the number of the latter."""
-    fresh, done = sort_out(work, root, sources)
+def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source]) -> int:
+    """Writes the inputs to prepare and the notes of those that are done; returns the number of the latter."""
+    fresh, done = split_done(work, raw, sources)
     _write_lines(work.listing, (source.to_json() for source in fresh))
     _write_lines(work.done, done)
     if done:
-        logging.warning("going on with a job that was cut short: %d of %d images are done", len(done), len(sources))
+        logging.warning("resuming a job that was cut short: %d of %d images are done", len(done), len(sources))
     return len(done)
-
-
-def _run(
-    pipeline: beam.Pipeline,
-    config: PrepConfig,
-    work: WorkFolder,
-    *,
-    salt: bytes,
-    software: dict[str, str],
-    num_images: int,
-    num_done: int,
-) -> None:
-    from beam_prep.pipeline.graph import build
-
-    build(pipeline, replace(config, output=work.dataset), work, salt=salt, software=software)
-    try:
-        with watch(work.progress, "prepare", num_images, unit="images", done=num_done):
-            pipeline.run().wait_until_finish()
-    except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
-        logging.debug("pipeline failed", exc_info=True)
-        reason = str(error).strip().splitlines()[-1] if str(error).strip() else type(error).__name__
-        raise RunError(f"the pipeline failed, {config.output} holds no dataset: {reason}") from error
-    if work.problem:
-        raise RunError(f"{config.output} holds no dataset: {work.problem}")
-
-
-def _job(config: PrepConfig, salt: bytes, software: dict[str, str]) -> dict[str, Any]:
-    """All that decides what an image becomes, beside the image: with the same, what was done once holds."""
-    return {
-        "input": str(to_path(config.input).absolute()),
-        "image_sizes": list(config.image_sizes),
-        "equalization": config.equalization,
-        "encoding": config.encoding,
-        "anonymize": config.anonymize,
-        "salt": hashlib.sha256(salt).hexdigest(),
-        "software": software,
-    }
 
 
 def _write_lines(path: str, lines: Iterable[str]) -> None:
@@ -146,7 +114,34 @@ def _write_lines(path: str, lines: Iterable[str]) -> None:
         file.writelines(line + "\n" for line in lines)
 
 
+def _run(pipeline: beam.Pipeline, work: WorkFolder, output: str, num_images: int, num_done: int) -> None:
+    """Runs a pipeline with a progress bar; raises a RunError if it fails or finds a problem."""
+    try:
+        with watch(work.progress, "prepare", num_images, unit="images", done=num_done):
+            pipeline.run().wait_until_finish()
+    except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
+        logging.debug("pipeline failed", exc_info=True)
+        raise RunError(f"the pipeline failed, {output} holds no dataset: {failure_reason(error)}") from error
+    if work.problem:
+        raise RunError(f"{output} holds no dataset: {work.problem}")
+
+
+def _job(config: PrepConfig, raw: AnyPath, salt: bytes, software: dict[str, str]) -> dict[str, Any]:
+    """Returns all that decides, beside the image itself, what an image becomes; an equal job can be resumed."""
+    return {
+        "input": str(raw.absolute()),
+        "image_sizes": list(config.image_sizes),
+        "equalization": config.equalization,
+        "encoding": config.encoding,
+        "anonymize": config.anonymize,
+        "salt": hashlib.sha256(salt).hexdigest(),
+        "software": software,
+        "note_format": NOTE_FORMAT,
+    }
+
+
 def _read_salt(path: str | None) -> bytes:
+    """Reads the salt file; without one, returns the fixed salt."""
     if path is None:
         return DEFAULT_SALT
     try:
@@ -158,8 +153,8 @@ def _read_salt(path: str | None) -> bytes:
     return salt
 
 
-def software_versions() -> dict[str, str]:
-    """What made the dataset; goes into the manifest."""
+def _software_versions() -> dict[str, str]:
+    """Returns the versions of the software that makes the dataset, for the manifest."""
     return {
         "python": platform.python_version(),
         **{name: version(name) for name in ("cxrflow", "apache-beam", "numpy", "pillow")},

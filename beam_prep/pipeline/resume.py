@@ -1,4 +1,4 @@
-"""What a job that was cut short has done already: its prepared images and finished shards, where they still hold.
+"""Tells which images and shards an interrupted job has finished, so that the next job does not do them again.
 
 Standard library only.
 """
@@ -22,25 +22,37 @@ from beam_prep.storage.atomic import write_text
 from beam_prep.storage.file_info import FileInfo
 from beam_prep.storage.paths import AnyPath, file_info, list_files, to_path
 
+NOTE_FORMAT = 2
+"""The version of the notes, as a part of the job: a job whose notes have another version is not resumed."""
 
-def note_of(source: Source, info: FileInfo, prepared: Prepared) -> str:
-    """One line of the spool's notes: an image that is done."""
+
+def to_note(source: Source, info: FileInfo, prepared: Prepared) -> str:
+    """Returns the line of JSON that notes in the spool that an image is prepared."""
     return json.dumps({"source": source.to_json(), "stamp": info.stamp, "prepared": prepared._asdict()})
 
 
-def prepared_of(note: str) -> Prepared:
-    """The image of a note."""
+def from_note(note: str) -> Prepared:
+    """Returns the prepared image of a note."""
     fields = json.loads(note)["prepared"]
     fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
-    fields["traits"] = ImageStats(*fields["traits"])
+    fields["stats"] = ImageStats(*fields["stats"])
     return Prepared(**fields)
 
 
-def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[list[Source], list[str]]:
-    """Sources that are still to be prepared, and the notes of those that need not be.
+def split_done(work: WorkFolder, root: AnyPath, sources: Iterable[Source]) -> tuple[list[Source], list[str]]:
+    """Splits the inputs into those that are still to be prepared and those that an interrupted job has prepared.
 
-    A note holds where file, class, split and patient are as they were then and its records are whole in the spool.
+    An image counts as prepared if its file, class, split and patient are the same as then, and its records are whole
+    in the spool.
+
+    Args:
+        work: the work folder.
+        root: the input folder.
+        sources: the inputs.
+
+    Returns:
+        The inputs to prepare, and the notes of the others.
     """
     notes: dict[str, tuple[list[int], str]] = {}  # source → stamp and note
     lengths = {path.name: path.stat().st_size for path in Path(work.spool).glob("*.spool")}
@@ -48,23 +60,23 @@ def sort_out(work: WorkFolder, root: str, sources: Iterable[Source]) -> tuple[li
         content = json.loads(note)
         if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
             notes[content["source"]] = content["stamp"], note
-    found = {file.name: file.stamp for file in list_files(to_path(root))} if notes else {}
+    stamps = {file.name: file.stamp for file in list_files(root)} if notes else {}
     fresh, done = [], []
     for source in sources:
         stamp, note = notes.get(source.to_json(), (None, ""))
-        if stamp is not None and tuple(stamp) == found.get(source.filename):
+        if stamp is not None and tuple(stamp) == stamps.get(source.filename):
             done.append(note)
         else:
             fresh.append(source)
     return fresh, done
 
 
-def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | None:
-    """The shard of a task if it was written before from the same spans; None if it is yet to be written."""
+def find_written_shard(work: WorkFolder, task: ShardTask) -> Shard | None:
+    """Returns the shard of a task if it was written before, from the same spans; None if it is still to be written."""
     try:
         receipt = json.loads(_receipt(work, task).read_text(encoding="utf-8"))
         shard = Shard(**receipt["shard"])
-        size_bytes = file_info(to_path(dataset) / shard.path).size_bytes
+        size_bytes = file_info(to_path(work.dataset) / shard.path).size_bytes
         if receipt["spans"] == _digest(task.spans) and size_bytes == shard.size_bytes:
             return shard
     except (OSError, ValueError):  # no receipt, or no shard
@@ -72,8 +84,8 @@ def finished_shard(work: WorkFolder, dataset: str, task: ShardTask) -> Shard | N
     return None
 
 
-def keep_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
-    """Notes that the shard of a task is written."""
+def write_receipt(work: WorkFolder, task: ShardTask, shard: Shard) -> None:
+    """Notes in the work folder that the shard of a task is written."""
     receipt = {"spans": _digest(task.spans), "shard": asdict(shard)}
     write_text(_receipt(work, task), json.dumps(receipt))
 

@@ -1,4 +1,7 @@
-"""Beam's options and the runner of this machine. Beam is loaded on use: it takes seconds."""
+"""Parses Beam's options and makes the pipeline, by default on all cores of this machine.
+
+Beam is loaded on use: that takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -16,27 +19,27 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineRunner
 
-# Decoding, hashing and resizing leave the interpreter to other threads, the tenth of the work that is Python does not.
+# Decoding, hashing and resizing release the interpreter lock; the tenth of the work that is Python does not.
 MAX_THREADS = 8
 
 
-def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
+def parse_options(beam_args: Sequence[str]) -> PipelineOptions:
     """Parses Beam's options.
 
     Raises:
-        UsageError: Beam does not know one, or not its value.
+        UsageError: Beam does not know an option or its value.
     """
-    # Beam drops what it does not know with a warning; a misspelt flag must stop the job instead.
-    said = io.StringIO()
+    # Beam drops unknown options with a warning; a misspelt flag must stop the job instead.
+    messages = io.StringIO()
     try:
-        with _quiet(), redirect_stderr(said):
+        with _warnings_hidden(), redirect_stderr(messages):
             from apache_beam.options.pipeline_options import PipelineOptions
 
             options = PipelineOptions(list(beam_args))
             asked = options.get_all_options(drop_default=True, retain_unknown_options=True)
             known = PipelineOptions(list(beam_args)).get_all_options()
-    except SystemExit:  # argparse, which Beam uses, has said what is wrong below its usage
-        raise UsageError(f"Beam's options: {said.getvalue().strip().split('error: ')[-1]}") from None
+    except SystemExit:  # argparse, which Beam uses, prints the error below its usage
+        raise UsageError(f"Beam's options: {messages.getvalue().strip().split('error: ')[-1]}") from None
     unknown = [f"--{name}" for name in asked if name not in known] + [arg for arg in beam_args[:1] if arg[0] != "-"]
     if unknown:
         raise UsageError(
@@ -46,10 +49,10 @@ def pipeline_options(beam_args: Sequence[str]) -> PipelineOptions:
 
 
 def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
-    """An empty pipeline on the runner that the options name, or on all cores of this machine.
+    """Makes an empty pipeline on the runner that the options name, by default on all cores of this machine.
 
     Raises:
-        UsageError: there is no such runner, or it does not take these options.
+        UsageError: the runner is unknown or does not take these options.
     """
     import apache_beam as beam
     from apache_beam.options.pipeline_options import StandardOptions
@@ -63,7 +66,7 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
 
 
 def _local_runner(options: PipelineOptions) -> PipelineRunner:
-    """The FnApiRunner, set up as Beam's DirectRunner does it, which would first try to download the Prism runner."""
+    """Sets the FnApiRunner up as Beam's DirectRunner does, which would first try to download the Prism runner."""
     from apache_beam.options.pipeline_options import DirectOptions, WorkerOptions
     from apache_beam.portability.api import beam_provision_api_pb2
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
@@ -83,20 +86,26 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner:
 
 
 def _flush_by_size_only() -> None:
-    """Keeps Beam's local runner from sending what its workers have written each second, besides each 10 MB.
+    """Makes Beam's local runner send the output of its workers every 10 MB only, and not every second as well.
 
-    By time, another thread sends whatever is in the buffer, half an element too, and what is written meanwhile is lost:
-    a step that writes without a pause, as the one that lists 100,000 images, then hangs or takes all memory (Beam 2.77,
-    `TimeBasedBufferingClosableOutputStream` of `runners/worker/data_plane.py`). Other runners do not do it.
+    The timed flush runs in another thread, which sends even half an element and loses what is written meanwhile: a step
+    that writes without a pause, such as the listing of 100,000 images, then hangs or takes all memory (Beam 2.77,
+    `TimeBasedBufferingClosableOutputStream` in `runners/worker/data_plane.py`). Other runners have no timed flush.
     """
     from apache_beam.runners.portability.fn_api_runner import worker_handlers
 
     worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
 
 
+def failure_reason(error: Exception) -> str:
+    """Returns the last line of an error, which may hold the traceback of a worker, or the type of an empty error."""
+    lines = str(error).strip().splitlines()
+    return lines[-1] if lines else type(error).__name__
+
+
 @contextmanager
-def _quiet() -> Iterator[None]:
-    """Keeps Beam's remarks on optional packages and options off the console."""
+def _warnings_hidden() -> Iterator[None]:
+    """Keeps Beam's warnings about optional packages and unknown options off the console."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -1,4 +1,7 @@
-"""The folder for what is under way, inside the dataset folder so that both lie on one file system."""
+"""Manages the folder of an unfinished job, and clears the dataset folder that it lies in.
+
+The work folder lies inside the dataset folder so that both are on one file system.
+"""
 
 from __future__ import annotations
 
@@ -23,37 +26,40 @@ LISTING_NAME = "sources.jsonl"
 
 @dataclass(frozen=True)
 class WorkFolder:
-    """Where a job keeps its listing, spool, progress and problem until the dataset is whole.
+    """The folder that holds the listing, spool, progress and problem of a job until the dataset is complete.
 
-    A folder that a killed job left behind marks the dataset folder as unfinished; the next job goes on from it if it
-    would do the same, else clears it.
+    A work folder that a killed job left behind marks the dataset folder as unfinished. The next job resumes it if its
+    own options are the same, else clears it.
+
+    Attributes:
+        dataset: the dataset folder; the work folder is `_work` in it.
     """
 
-    path: str
+    dataset: str
 
     @property
-    def dataset(self) -> str:
-        """The folder that it is in."""
-        return os.path.dirname(self.path)
+    def path(self) -> str:
+        """The work folder."""
+        return os.path.join(self.dataset, WORK_NAME)
 
     @property
     def spool(self) -> str:
-        """Folder of the records on their way."""
+        """The folder of the records between the two passes."""
         return os.path.join(self.path, "spool")
 
     @property
     def receipts(self) -> str:
-        """Folder of what is known of the shards that are written."""
+        """The folder of the receipts, which note the shards that are written."""
         return os.path.join(self.path, "receipts")
 
     @property
     def listing(self) -> str:
-        """The inputs to prepare, one JSON line each."""
+        """The file with the inputs to prepare, one JSON line each."""
         return os.path.join(self.path, LISTING_NAME)
 
     @property
     def done(self) -> str:
-        """Notes of the inputs that were prepared before, one JSON line each."""
+        """The file with the notes of the inputs that an interrupted job has prepared, one JSON line each."""
         return os.path.join(self.path, "done.jsonl")
 
     @property
@@ -63,46 +69,48 @@ class WorkFolder:
         return file if is_local(file) else None
 
     def report_problem(self, problem: str) -> None:
-        """Leaves word of why no dataset may come of the job."""
+        """Writes down why the job can give no dataset."""
         write_text(to_path(self.path) / "problem.txt", problem)
 
     @property
     def problem(self) -> str | None:
-        """What `report_problem` left; None without."""
+        """The text of `report_problem`; None without a problem."""
         path = to_path(self.path) / "problem.txt"
         return path.read_text(encoding="utf-8") if path.exists() else None
 
     def remove(self) -> None:
-        """Deletes the folder."""
+        """Deletes the work folder."""
         remove_folder(to_path(self.path))
 
 
-def check_dataset_output(folder: str | AnyPath, *, overwrite: bool) -> None:
-    """Raises a `UsageError` if a folder holds a dataset and `overwrite` is off, or anything else than one."""
+def check_dataset_output(folder: AnyPath, *, overwrite: bool) -> None:
+    """Checks that a folder can take a dataset.
+
+    Raises:
+        UsageError: the folder holds a dataset and `overwrite` is off, or holds anything other than a dataset.
+    """
     names = check_output(folder, "dataset", (MANIFEST_NAME, WORK_NAME))
     if MANIFEST_NAME in names and not overwrite:
         raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
 
 
-def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:
-    """Makes the dataset folder ready to be written.
+def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:
+    """Clears a dataset folder on this machine and makes its work folder, or resumes the one of an interrupted job.
 
     Args:
-        dataset: the folder.
-        overwrite: clear whatever dataset or unfinished job is there.
-        job: all that decides what an image becomes; what a job with an equal one has done is kept.
+        dataset: the dataset folder, which `check_dataset_output` has accepted.
+        overwrite: True to clear the results of an interrupted job in any case.
+        job: all options that decide what an image becomes; the results of a job with equal options are kept.
 
     Raises:
-        UsageError: the folder holds a dataset and `overwrite` is off, holds anything else, or can't be written.
+        UsageError: the folder can't be written.
     """
-    folder = Path(dataset)
-    work = WorkFolder(str(folder / WORK_NAME))
-    check_dataset_output(folder, overwrite=overwrite)
+    folder, work = Path(dataset), WorkFolder(str(dataset))
     with translate_errors(folder):
-        # The manifest goes first: from here on the folder is no dataset until the new one is whole.
+        # The manifest goes first: from here on the folder is no dataset until the new one is complete.
         for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
-        if overwrite or _job_of(work) != dict(job):
+        if overwrite or _read_job(work) != dict(job):
             for path in (*folder.glob("size-*"), folder / WORK_NAME):
                 if path.exists():
                     shutil.rmtree(path)
@@ -114,42 +122,42 @@ def open_output(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mappin
     return work
 
 
-def open_bucket(output: str, *, overwrite: bool) -> WorkFolder:
-    """Makes a dataset folder in a bucket ready to be written by workers.
+def clear_bucket_output(output: str, *, overwrite: bool) -> None:
+    """Clears a dataset folder in a bucket for a job on a cluster, all but the listing of its work folder.
 
-    Its listing (see `WorkFolder.listing`) stays, anything else goes: there is no lock, and nothing is gone on with.
+    There is no lock in a bucket, and no interrupted job is resumed. The folder is checked here once more, since a
+    template may run long after its launch.
 
     Raises:
         UsageError: see `check_dataset_output`.
     """
-    place, work = to_path(output), WorkFolder(f"{to_path(output)}/{WORK_NAME}")
+    place = to_path(output)
     check_dataset_output(place, overwrite=overwrite)
-    # While there is a job, the folder is an unfinished dataset; the manifest of an old one goes first.
+    # The work folder marks an unfinished dataset as long as the job runs; the manifest of an old dataset goes first.
     write_text(place / WORK_NAME / JOB_NAME, "")
     (place / MANIFEST_NAME).unlink(missing_ok=True)
     kept = (f"{WORK_NAME}/{JOB_NAME}", f"{WORK_NAME}/{LISTING_NAME}")
-    remove_files(place / found.name for found in list_files(place) if not found.name.startswith(kept))
-    return work
+    remove_files(place / file.name for file in list_files(place) if not file.name.startswith(kept))
 
 
-def _job_of(work: WorkFolder) -> Any:
-    """What an unfinished job was to do; None without one."""
+def _read_job(work: WorkFolder) -> Any:
+    """Reads the options of an interrupted job; None without one."""
     try:
         return json.loads(Path(work.path, JOB_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
 
 
-def remove_strangers(dataset: str | os.PathLike[str], paths: Set[str]) -> None:
-    """Deletes what a job that was cut short left in the folders of the shards, all but `paths`."""
+def remove_other_shards(dataset: str, paths: Set[str]) -> None:
+    """Deletes all shards but `paths`: an interrupted job with other options may have written them."""
     place = to_path(dataset)
     remove_files(
-        place / found.name for found in list_files(place) if found.name.startswith("size-") and found.name not in paths
+        place / file.name for file in list_files(place) if file.name.startswith("size-") and file.name not in paths
     )
     for folder in (entry for entry in place.iterdir() if entry.name.startswith("size-")):
         remove_if_empty(folder)
 
 
 def write_json_lines(path: AnyPath, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes one JSON object a line, the file whole."""
+    """Writes a file of one JSON object a line, whole or not at all."""
     write_text(path, "".join(json.dumps(row) + "\n" for row in rows))

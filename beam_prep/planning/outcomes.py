@@ -29,7 +29,7 @@ class Prepared(NamedTuple):
         perceptual_hash: alike for near duplicates.
         sums: sum and sum of squares of the pixels, for each image size, ascending.
         spans: where the record lies, one for each image size, ascending.
-        traits: what could tell the class without a look at the lung.
+        stats: what could tell the class without a look at the lung.
     """
 
     filename: str
@@ -42,7 +42,7 @@ class Prepared(NamedTuple):
     perceptual_hash: int
     sums: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
-    traits: ImageStats
+    stats: ImageStats
 
 
 class Rejected(NamedTuple):

@@ -152,7 +152,7 @@ def make_plan(
         near_duplicates=assignment.near_duplicates,
         rejected=sorted(unreadable + assignment.rejected),
         audit=make_audit(
-            (image.label, image.group_rank, image.traits) for images in assignment.splits.values() for image in images
+            (image.label, image.group_rank, image.stats) for images in assignment.splits.values() for image in images
         ),
         max_rejected_fraction=max_rejected_fraction,
         options=options,

@@ -90,7 +90,7 @@ class Audit:
         num_groups: patients by class name.
         chance_auroc: 19 in 20 features that have nothing to do with the class stay below it with as many patients,
             or more do; None without patients of both classes.
-        shortcuts: by name of the feature, as in `traits.FEATURES`.
+        shortcuts: by name of the feature, as in `image_stats.FEATURES`.
     """
 
     num_images: dict[str, int]
@@ -126,12 +126,12 @@ def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
     """Audits the records of a dataset.
 
     Args:
-        images: label, rank of the patient (`sources.rank`) and traits of each, in any order.
+        images: label, rank of the patient (`sources.rank`) and stats of each, in any order.
     """
     of_class: list[list[tuple[int, ImageStats]]] = [[] for _ in CLASS_NAMES]
     groups: list[set[int]] = [set() for _ in CLASS_NAMES]
-    for label, group_rank, traits in images:
-        of_class[label].append((group_rank % 2, traits))
+    for label, group_rank, stats in images:
+        of_class[label].append((group_rank % 2, stats))
         groups[label].add(group_rank)
     return Audit(
         num_images=_by_class(map(len, of_class)),
@@ -139,7 +139,7 @@ def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
         chance_auroc=_chance_auroc(*map(len, groups)),
         shortcuts={
             name: _shortcut(
-                [[(feature.of(traits), half) for half, traits in members] for members in of_class], feature.steps
+                [[(feature.of(stats), half) for half, stats in members] for members in of_class], feature.steps
             )
             for name, feature in FEATURES.items()
         },

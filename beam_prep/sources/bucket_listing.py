@@ -1,7 +1,7 @@
-"""A folder of a bucket in parts, for as many workers to list; millions of names take one process an hour.
+"""Splits the listing of a bucket's folder among workers: one process would take an hour for millions of names.
 
-A part is a range of names. The parts together are all names, whatever they are and whatever is added meanwhile: looking
-at some of them only finds ranges of about the same size. Standard library only.
+A worker lists a key range. Together the ranges hold all names, also those that are added meanwhile: the look at a few
+names only serves to make the ranges about equally large. Standard library only.
 """
 
 from __future__ import annotations
@@ -13,26 +13,26 @@ from typing import NamedTuple
 from beam_prep.images.formats import is_image
 from beam_prep.sources.discover import Source, describe
 from beam_prep.storage.gcs import ObjectPath
-from beam_prep.storage.paths import to_path
+from beam_prep.storage.paths import to_bucket_path
 
 NUM_RANGES = 256
-SMALL = 1000  # names; a page of a listing, one request
+SMALL = 1000  # names that one request of a listing returns
 
 
 class KeyRange(NamedTuple):
-    """The names from `start` on to before `end`, relative to the folder; an empty `end` is none."""
+    """A range of names relative to a folder, from `start` up to, but without, `end`; an empty `end` is no limit."""
 
     start: str
     end: str
 
 
 def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = SMALL) -> list[KeyRange]:
-    """Parts of a folder: it is cut before names with other first letters, then second ones, until there are enough.
+    """Splits a folder into key ranges: by the first letter of the names, then by the second, until there are enough.
 
     Args:
         root: the folder.
-        wanted: stop at this number, or soon after.
-        small: what has fewer names is not cut.
+        wanted: the number of ranges to stop at, or soon after.
+        small: the number of names below which a range is not split any more.
     """
     whole: list[str] = []
     open_ = [""]
@@ -49,12 +49,10 @@ def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = S
 
 
 def list_range(key_range: KeyRange, *, root: str, group_regex: str | None) -> Iterator[Source]:
-    """The images of a part; see `sources.describe`."""
-    folder = to_path(root)
-    assert isinstance(folder, ObjectPath)
-    for found in folder.files(key_range.start, key_range.end):
-        if is_image(found.name):
-            yield describe(found.name, group_regex)
+    """Lists the images of a key range; see `describe` for the arguments."""
+    for file in to_bucket_path(root).files(key_range.start, key_range.end):
+        if is_image(file.name):
+            yield describe(file.name, group_regex)
 
 
 def _is_small(root: ObjectPath, prefix: str, small: int) -> bool:
@@ -62,18 +60,18 @@ def _is_small(root: ObjectPath, prefix: str, small: int) -> bool:
 
 
 def _one_letter_more(root: ObjectPath, prefix: str) -> Iterator[str]:
-    """The prefixes of one letter more that there are, by a request each; a name that ends here is of the first."""
+    """Lists the prefixes that are one letter longer, by a request each; a name that ends here counts with the first."""
     start, end = f"{prefix} ", _after(prefix)
-    while found := next(root.files(start, end, limit=1), None):
-        longer = found.name[: len(prefix) + 1]
+    while file := next(root.files(start, end, limit=1), None):
+        longer = file.name[: len(prefix) + 1]
         yield longer
         start = _after(longer)
 
 
 def _after(prefix: str) -> str:
-    """The first text that sorts behind all that begin with a prefix; empty where nothing does."""
+    """Returns the first text that sorts behind all texts that begin with a prefix; empty if there is none."""
     letters = prefix.rstrip(chr(sys.maxunicode))
     if not letters:
         return ""
     code = ord(letters[-1]) + 1
-    return letters[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)  # over what UTF-8 can't hold
+    return letters[:-1] + chr(0xE000 if 0xD800 <= code <= 0xDFFF else code)  # UTF-8 can't hold the code points between

@@ -44,6 +44,14 @@ def to_path(place: str | os.PathLike[str] | ObjectPath) -> AnyPath:
     return ObjectPath(bucket) / key
 
 
+def to_bucket_path(place: str) -> ObjectPath:
+    """Returns the path that a text names in a bucket; raises a UsageError for any other text."""
+    path = to_path(place)
+    if not isinstance(path, ObjectPath):
+        raise UsageError(f"{place}: expected gs://BUCKET/NAME")
+    return path
+
+
 def to_readable(place: str | os.PathLike[str] | ReadablePath) -> ReadablePath:
     """Returns the path of a dataset to read: as `to_path`, or `s3://BUCKET/NAME`, `az://ACCOUNT/CONTAINER/NAME`.
 

@@ -45,8 +45,8 @@ def test_sizes_are_those_of_the_upright_image_and_of_the_file():
     exif = Image.Exif()
     exif[0x0112] = 6  # turned by a quarter
     data = encoded(np.zeros((40, 100), np.uint8), "JPEG", exif=exif)
-    traits = measured(data)
-    assert (traits.width, traits.height, traits.file_bytes) == (40, 100, len(data))
+    stats = measured(data)
+    assert (stats.width, stats.height, stats.file_bytes) == (40, 100, len(data))
 
 
 @pytest.mark.parametrize("side", [16, 100, 1200])
@@ -54,9 +54,9 @@ def test_brightness_of_the_whole_and_of_the_border_are_told_apart(side):
     pixels = np.full((side, side), 51, np.uint8)
     margin = max(round(0.02 * side), 1)
     pixels[:margin] = pixels[-margin:] = pixels[:, :margin] = pixels[:, -margin:] = 255
-    traits = measured(encoded(pixels))
-    assert traits.brightness / STEPS == pytest.approx(pixels.mean() / 255, abs=0.01)
-    assert traits.border_brightness / STEPS == pytest.approx(1.0, abs=0.05)
+    stats = measured(encoded(pixels))
+    assert stats.brightness / STEPS == pytest.approx(pixels.mean() / 255, abs=0.01)
+    assert stats.border_brightness / STEPS == pytest.approx(1.0, abs=0.05)
     assert measured(encoded(np.full((side, side), 51, np.uint8))).border_brightness == STEPS // 5
 
 

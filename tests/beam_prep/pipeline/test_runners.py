@@ -21,7 +21,7 @@ from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.graph import build
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.pipeline.transforms import NAMESPACE
-from beam_prep.pipeline.work_folder import open_output
+from beam_prep.pipeline.work_folder import open_work_folder
 from beam_prep.sources.discover import find_sources
 from beam_prep.storage.locks import exclusive
 
@@ -90,7 +90,7 @@ def flawed(images) -> Path:
 def counters(config: PrepConfig, options: tuple[str, ...]) -> dict[str, int]:
     """Prepares with a runner of the test's choice and reads Beam's own counters."""
     with exclusive(config.output):
-        work = open_output(config.output, overwrite=False, job={})
+        work = open_work_folder(config.output, overwrite=False, job={})
         Path(work.listing).write_text("".join(each.to_json() + "\n" for each in find_sources(config.input)))
         Path(work.done).touch()
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
@@ -130,7 +130,7 @@ def test_worker_processes(flawed, tmp_path):
 
 MANY = """
 import apache_beam as beam
-from beam_prep.pipeline.runners import make_pipeline, pipeline_options
+from beam_prep.pipeline.runners import make_pipeline, parse_options
 
 
 def many(first):
@@ -138,7 +138,7 @@ def many(first):
         yield number, "x" * 50
 
 
-options = pipeline_options(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
+options = parse_options(["--direct_running_mode=multi_threading", "--direct_num_workers=2"])
 with make_pipeline(options) as pipeline:
     written = pipeline | beam.Create([0, 1]) | beam.FlatMap(many) | beam.Reshuffle()
     _ = written | beam.combiners.Count.Globally() | beam.Map(print)

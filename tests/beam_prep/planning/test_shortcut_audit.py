@@ -16,12 +16,12 @@ from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.shortcut_audit import Audit, auroc, auroc_by_range, make_audit
 
 
-def traits(**changed) -> ImageStats:
+def stats(**changed) -> ImageStats:
     return ImageStats(800, 600, 75, 5000, 1000, 90_000)._replace(**changed)
 
 
 def patients(of_class: list[list[ImageStats]]) -> list[tuple[int, int, ImageStats]]:
-    """One image a patient, from the traits of each class."""
+    """One image a patient, from the stats of each class."""
     return [
         (label, rank(f"{label}-{i}"), each) for label, members in enumerate(of_class) for i, each in enumerate(members)
     ]
@@ -38,7 +38,7 @@ def test_auroc_is_the_share_of_pairs_in_order_with_ties_half():
 
 
 def test_a_number_that_tells_all_is_found_whichever_way_round():
-    wide, narrow = [traits(width=800 + i) for i in range(30)], [traits(width=500 + i) for i in range(20)]
+    wide, narrow = [stats(width=800 + i) for i in range(30)], [stats(width=500 + i) for i in range(20)]
     for of_class, higher_in in (([wide, narrow], "NORMAL"), ([narrow, wide], "PNEUMONIA")):
         audit = make_audit(patients(of_class))
         assert (audit.shortcuts["width"].auroc, audit.shortcuts["width"].higher_in) == (1.0, higher_in)
@@ -49,8 +49,8 @@ def test_a_number_that_tells_all_is_found_whichever_way_round():
 
 def test_a_class_at_both_ends_of_the_other_is_found():
     rng = random.Random(0)
-    middle = [traits(brightness=rng.randrange(4000, 6000)) for _ in range(200)]
-    ends = [traits(brightness=rng.choice([rng.randrange(4000), rng.randrange(6000, 9999)])) for _ in range(200)]
+    middle = [stats(brightness=rng.randrange(4000, 6000)) for _ in range(200)]
+    ends = [stats(brightness=rng.choice([rng.randrange(4000), rng.randrange(6000, 9999)])) for _ in range(200)]
     brightness = make_audit(patients([middle, ends])).shortcuts["brightness"]
     assert brightness.auroc < 0.6
     assert brightness.is_by_range
@@ -59,7 +59,7 @@ def test_a_class_at_both_ends_of_the_other_is_found():
 
 def test_what_is_learned_by_range_must_hold_for_other_patients():
     rng = random.Random(0)
-    noise = [[traits(brightness=rng.randrange(9999)) for _ in range(60)] for _ in range(2)]
+    noise = [[stats(brightness=rng.randrange(9999)) for _ in range(60)] for _ in range(2)]
     audit = make_audit(patients(noise))
     assert 0.4 < audit.shortcuts["brightness"].auroc_by_range < 0.6
     assert "brightness" not in audit.telling(0.5)
@@ -69,7 +69,7 @@ def test_what_is_learned_by_range_must_hold_for_other_patients():
 
 def test_the_order_of_the_images_does_not_matter():
     rng = random.Random(0)
-    images = patients([[traits(brightness=rng.randrange(9999)) for _ in range(50)] for _ in range(2)])
+    images = patients([[stats(brightness=rng.randrange(9999)) for _ in range(50)] for _ in range(2)])
     assert make_audit(rng.sample(images, len(images))) == make_audit(images)
 
 
@@ -77,7 +77,7 @@ def test_what_few_patients_tell_is_no_finding():
     def of_patients(count: int) -> Audit:
         """Of 24 images each class, that many patients."""
         return make_audit(
-            (label, rank(f"{i % count}"), traits(height=600 + label)) for label in (0, 1) for i in range(24)
+            (label, rank(f"{i % count}"), stats(height=600 + label)) for label in (0, 1) for i in range(24)
         )
 
     assert set(of_patients(24).telling(0.8)) == {"height", "aspect", "pixels", "bytes_per_pixel"}
@@ -86,7 +86,7 @@ def test_what_few_patients_tell_is_no_finding():
 
 
 def test_files_that_are_no_jpeg_show_as_such_and_have_no_quality():
-    jpeg, other = traits(), traits(jpeg_quality=None)
+    jpeg, other = stats(), stats(jpeg_quality=None)
     audit = make_audit(patients([[jpeg] * 30, [jpeg] * 15 + [other] * 15]))
     assert audit.shortcuts["jpeg"].auroc == 0.75
     assert audit.shortcuts["jpeg"].higher_in == "NORMAL"
@@ -97,7 +97,7 @@ def test_files_that_are_no_jpeg_show_as_such_and_have_no_quality():
 
 
 def test_a_class_without_images_leaves_every_auroc_undefined():
-    audit = make_audit(patients([[traits()] * 3, []]))
+    audit = make_audit(patients([[stats()] * 3, []]))
     assert {each.auroc for each in audit.shortcuts.values()} == {None}
     assert audit.chance_auroc is None
     assert not audit.telling(0.5)
@@ -107,7 +107,7 @@ def test_histograms_hold_every_image_and_no_stray_value_rules_them():
     widths = [[500 + i for i in range(200)], [650 + i for i in range(200)]]
     widths[0][0] = 30_000
     histogram = (
-        make_audit(patients([[traits(width=w) for w in of_class] for of_class in widths])).shortcuts["width"].histogram
+        make_audit(patients([[stats(width=w) for w in of_class] for of_class in widths])).shortcuts["width"].histogram
     )
     assert {name: sum(counts) for name, counts in histogram.counts.items()} == {"NORMAL": 200, "PNEUMONIA": 200}
     assert 500 <= histogram.start < 510
@@ -117,7 +117,7 @@ def test_histograms_hold_every_image_and_no_stray_value_rules_them():
 
 
 def test_the_file_is_read_back_and_a_broken_one_is_none(tmp_path):
-    audit = make_audit(patients([[traits(width=800 + i) for i in range(9)], [traits()] * 9]))
+    audit = make_audit(patients([[stats(width=800 + i) for i in range(9)], [stats()] * 9]))
     audit.write(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["audit.json"]
     assert Audit.read(tmp_path) == audit

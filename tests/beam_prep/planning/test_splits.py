@@ -31,7 +31,7 @@ def image(
         perceptual_hash=random.Random(name).getrandbits(256) if look is None else look,
         sums=(),
         spans=(),
-        traits=ImageStats(100, 100, 90, 5000, 0, 1000),
+        stats=ImageStats(100, 100, 90, 5000, 0, 1000),
     )
 
 

@@ -78,12 +78,12 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         sizes={str(SIZE_PX): shards},
         software={"numpy": "9.9.9"},
     ).write(dataset)
-    traits = {  # PNEUMONIA is half as wide, in half of the files
+    stats = {  # PNEUMONIA is half as wide, in half of the files
         label: [ImageStats(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(20)]
         for label in (0, 1)
     }
     audited = [
-        (label, rank(f"{label}-{i}"), each) for label, members in traits.items() for i, each in enumerate(members)
+        (label, rank(f"{label}-{i}"), each) for label, members in stats.items() for i, each in enumerate(members)
     ]
     make_audit(audited).write(dataset)
     rejected = [

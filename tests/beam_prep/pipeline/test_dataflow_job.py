@@ -15,7 +15,7 @@ from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.pipeline import dataflow_job as submission
+from beam_prep.pipeline import dataflow_job
 from beam_prep.pipeline.local_job import prepare
 
 pytest.importorskip("google.cloud.dataflow", reason="submitting takes the extra dataflow")
@@ -41,7 +41,7 @@ def config(bucket, phantoms) -> PrepConfig:
 @pytest.fixture
 def options(service, bucket, monkeypatch) -> list[str]:
     """What a person gives."""
-    monkeypatch.setattr(submission, "POLL_S", 0.1)
+    monkeypatch.setattr(dataflow_job, "POLL_S", 0.1)
     return [
         "--runner=DataflowRunner",
         "--project=clinic-1",
@@ -114,9 +114,9 @@ def test_the_job_is_what_was_asked_for(posted):
     assert [image["containerImage"] for image in pool["sdkHarnessContainerImages"]] == [IMAGE]
     assert steps_of(posted.pipeline) == {
         "Start",
-        "OpenOutput",
-        "SpreadParts",
-        "ListPart",
+        "ClearOutput",
+        "SpreadRanges",
+        "ListRange",
         "SpreadOut",
         "PrepareImage",
         "GatherMetadata",
@@ -124,8 +124,8 @@ def test_the_job_is_what_was_asked_for(posted):
         "SpreadShards",
         "WriteShard",
         "GatherShards",
-        "Publish",
-        "ClearUp",
+        "WriteManifest",
+        "RemoveWorkFolder",
     }
 
 

@@ -1,0 +1,93 @@
+"""Turns the bytes of one image file into the records of a dataset: the whole work on one image, without Beam."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from beam_prep.dataset.example_proto import Record, to_example
+from beam_prep.dataset.patient_groups import hash_text, rank
+from beam_prep.dataset.tfrecord import frame
+from beam_prep.images.decode import decode, digest, encode, pixel_sums
+from beam_prep.images.dicom.reader import patient_id
+from beam_prep.images.measure_stats import measure
+from beam_prep.images.pyramid import Pyramid
+from beam_prep.planning.outcomes import Prepared
+from beam_prep.sources.discover import Source
+
+
+def prepare_image(
+    data: bytes,
+    source: Source,
+    name: str,
+    *,
+    image_sizes: Sequence[int],
+    equalization: str,
+    encoding: str,
+    salt: bytes,
+) -> tuple[Prepared, list[bytes]]:
+    """Decodes, equalizes, resizes and measures one image; it is decoded once for all sizes.
+
+    Args:
+        data: the content of the file.
+        source: the path, class, split and patient of the image; its class is known.
+        name: the file name for the records, see `public_name`.
+        image_sizes: the sizes of the records, px.
+        equalization: `hist`, `clahe` or `none`, see `equalize`.
+        encoding: the encoding of the pixels in a record, `raw` or `png`.
+        salt: the salt of the hash of the patient.
+
+    Returns:
+        The prepared image, whose spans are still empty, and its framed records, one for each size.
+
+    Raises:
+        ImageError: the file can't be used.
+    """
+    assert source.label is not None
+    image = decode(data)
+    patient = _patient(source, data)
+    group = hash_text(patient, salt)
+    raw = image.tobytes()  # one copy for everything that reads every pixel
+    source_id = digest(raw)
+    # Near duplicates are recognized on the histogram-equalized image, whatever equalization the records have.
+    hist = Pyramid(image, "hist", raw)
+    equalized = hist if equalization == "hist" else Pyramid(image, equalization)
+    resized = [equalized.resize(image_px) for image_px in image_sizes]
+    records = [
+        Record(
+            encoded=encode(pixels, encoding),
+            encoding=encoding,
+            height=image_px,
+            width=image_px,
+            label=source.label,
+            filename=name,
+            source_id=source_id,
+            group=group,
+            source_height=image.height,
+            source_width=image.width,
+        )
+        for image_px, pixels in zip(image_sizes, resized, strict=True)
+    ]
+    prepared = Prepared(
+        filename=name,
+        label=source.label,
+        split=source.split,
+        group=group,
+        group_rank=rank(patient),
+        order=rank(source.filename),
+        pixels=f"{image.width}x{image.height}:{source_id}",
+        perceptual_hash=hist.perceptual_hash(),
+        sums=tuple(map(pixel_sums, resized)),
+        spans=(),
+        stats=measure(image, data),
+    )
+    return prepared, [frame(to_example(record)) for record in records]
+
+
+def public_name(filename: str, *, anonymize: bool, salt: bytes) -> str:
+    """Returns the file name for records and lists: its salted hash, or the name with bytes outside UTF-8 escaped."""
+    return hash_text(filename, salt) if anonymize else filename.encode("utf-8", "backslashreplace").decode()
+
+
+def _patient(source: Source, data: bytes) -> str:
+    """Returns the patient as the metadata file or the path says, else as a DICOM file says, else the file name."""
+    return source.group if source.has_patient else patient_id(data) or source.group

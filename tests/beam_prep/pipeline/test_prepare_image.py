@@ -1,0 +1,60 @@
+"""The work on one image, without Beam."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from beam_prep.dataset.example_proto import from_example
+from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.tfrecord import is_whole
+from beam_prep.images.decode import decode_record
+from beam_prep.images.equalize import equalize
+from beam_prep.pipeline.prepare_image import prepare_image, public_name
+from beam_prep.sources.discover import describe
+
+SOURCE = describe("train/PNEUMONIA/person1_virus_6.png")
+OPTIONS = {"image_sizes": (16, 32), "equalization": "hist", "encoding": "raw", "salt": b"salt"}
+
+
+@pytest.fixture
+def image() -> Image.Image:
+    noise = np.random.default_rng(0).integers(40, 90, (32, 32))
+    return Image.fromarray(noise.astype(np.uint8))
+
+
+def png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["raw", "png"])
+def test_a_file_becomes_a_record_of_each_size(image, encoding):
+    prepared, frames = prepare_image(png(image), SOURCE, "name.png", **{**OPTIONS, "encoding": encoding})
+    assert all(map(is_whole, frames))
+    records = [from_example(framed[12:-4]) for framed in frames]
+    assert [(record.height, record.width) for record in records] == [(16, 16), (32, 32)]
+    for record, (total, squares) in zip(records, prepared.sums, strict=True):
+        pixels = decode_record(record.encoded, encoding=encoding, height=record.height, width=record.width).astype(int)
+        assert (pixels.sum(), (pixels**2).sum()) == (total, squares)
+        assert (record.label, record.filename, record.group) == (1, "name.png", prepared.group)
+    assert np.array_equal(pixels, np.asarray(equalize(image, "hist"))), "the size of the file is kept as it is"
+
+
+def test_what_the_plan_needs_does_not_depend_on_the_options(image):
+    one, _ = prepare_image(png(image), SOURCE, "n", **OPTIONS)
+    other, _ = prepare_image(png(image), SOURCE, "n", image_sizes=(20,), equalization="none", encoding="png", salt=b"x")
+    assert one._replace(group="", sums=()) == other._replace(group="", sums=())
+    assert one.group != other.group
+
+
+def test_a_broken_file_is_an_image_error(image):
+    with pytest.raises(ImageError):
+        prepare_image(png(image)[:200], SOURCE, "n", **OPTIONS)
+
+
+def test_a_public_name_is_valid_utf_8_or_a_hash():
+    assert public_name("a/b\udcff.png", anonymize=False, salt=b"x") == "a/b\\udcff.png"
+    assert public_name("a/b.png", anonymize=True, salt=b"x") != public_name("a/b.png", anonymize=True, salt=b"y")
