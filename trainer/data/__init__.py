@@ -1,1 +1,1 @@
-"""Splits of a dataset, and their images as `tf.data`."""
+"""Finds the splits of a dataset, checks them, and reads their images with `tf.data`."""

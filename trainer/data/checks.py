@@ -1,4 +1,4 @@
-"""Checks that a dataset fits what is to be done with it, before any work starts. Standard library only."""
+"""Checks that the splits of a dataset can be trained or evaluated on, before any work starts. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,11 @@ from trainer.data.folds import FoldSplits
 
 
 def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
-    """Raises a `UsageError` unless there are both classes to train on, images to validate on, and a batch."""
+    """Checks that there are training images of both classes, validation images, and enough images for a batch.
+
+    Raises:
+        UsageError: there are not.
+    """
     train, val = splits["train"], splits["val"]
     for name, count in train.class_counts.items():
         if not count:
@@ -26,7 +30,11 @@ def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
 
 
 def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
-    """Raises a `UsageError` if a rule has to look at validation images of both classes and there are none of one."""
+    """Checks that there are validation images of both classes if a threshold rule needs them.
+
+    Raises:
+        UsageError: there are not.
+    """
     counts = splits["val"].class_counts
     if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
         raise UsageError(
@@ -36,35 +44,45 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
 
 
 def check_filled(manifest: Manifest, split: str, data: str) -> None:
-    """Raises a `UsageError` if a split of a dataset (in the folder `data`) has no records."""
+    """Checks that a split of the dataset in the folder `data` has records.
+
+    Raises:
+        UsageError: the split is empty.
+    """
     if not manifest.splits[split].num_records:
         filled = [name for name, each in manifest.splits.items() if each.num_records]
         raise UsageError(f"{data}: its {split} split is empty; choose --split from: {', '.join(filled)}")
 
 
 def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
-    """Raises a `UsageError` if a run was trained on the images of a split other than train, which it is to be tried on.
+    """Checks that a run was not trained on the images of a split that is to be evaluated; train may always be.
 
     Args:
         trained_on: splits whose images the run was trained on.
-        split: that is to be evaluated.
-        run: its folder, for the message.
+        split: name of the split.
+        run: the run folder, for the message.
+
+    Raises:
+        UsageError: the run was trained on these images.
     """
     if split != "train" and split in trained_on:
         raise UsageError(
-            f"--run {run}: was trained on the images of {split} too (--train_on_val), so that its numbers there would "
-            "say nothing; evaluate it on test"
+            f"--run {run}: was trained on the images of {split} too (--train_on_val), so that its numbers there "
+            "would mean nothing; evaluate it on test"
         )
 
 
 def check_same_preprocessing(class_names: Sequence[str], equalization: str, manifest: Manifest, data: str) -> None:
-    """Raises a `UsageError` unless a dataset was prepared as the one that a model was trained on.
+    """Checks that a dataset was prepared like the dataset that a run was trained on.
 
     Args:
-        class_names: of the run, by label.
-        equalization: of the images that the run was trained on.
-        manifest: of the dataset.
-        data: its folder, for the message.
+        class_names: class names of the run, by label.
+        equalization: equalization of the images that the run was trained on.
+        manifest: manifest of the dataset.
+        data: the dataset folder, for the message.
+
+    Raises:
+        UsageError: the classes or the equalization differ.
     """
     if tuple(class_names) != tuple(manifest.class_names):
         raise UsageError(f"the run knows the classes {list(class_names)}, {data} holds {list(manifest.class_names)}")
@@ -77,7 +95,11 @@ def check_same_preprocessing(class_names: Sequence[str], equalization: str, mani
 
 
 def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str) -> None:
-    """Raises a `UsageError` that names the fold, unless it can be trained and validated on."""
+    """Checks that the splits of a fold can be trained and validated on.
+
+    Raises:
+        UsageError: they can not; the message names the fold.
+    """
     try:
         check_trainable(divided.splits, batch_size)
         check_threshold_rule(divided.splits, threshold_rule)

@@ -1,4 +1,4 @@
-"""Cross-validation by patient: train and validation as one, divided anew. Standard library only."""
+"""Divides the images of train and validation into folds by patient, for cross-validation. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, join
 
 POOLED = ("train", "val")
-"""The splits that are divided; test stays what it is."""
+"""The splits that are divided into folds; the test split stays as it is."""
 
 
 @dataclass(frozen=True)
 class RecordIndex:
-    """What is known of the records of a source, in its order, without their pixels.
+    """The labels, patient groups and file names of the records of a source, in its order.
 
     Attributes:
-        labels: [N].
-        groups: salted hashes of their patient groups, [N]; empty where a record has none.
-        filenames: [N].
+        labels: labels, [N].
+        groups: salted hashes of the patient groups, [N]; an empty text for a record without a group.
+        filenames: names of the image files, [N].
     """
 
     labels: Sequence[int]
@@ -38,12 +38,12 @@ class RecordIndex:
 
 @dataclass(frozen=True)
 class FoldSplits:
-    """The splits of a fold.
+    """The splits of a dataset as a fold divides them.
 
     Attributes:
-        fold: which is validated on.
-        sources: of all splits.
-        splits: their counts and class weights.
+        fold: the fold, whose patients are in val.
+        sources: the records of all splits, by name.
+        splits: the counts and class weights of all splits, by name.
     """
 
     fold: Fold
@@ -51,7 +51,7 @@ class FoldSplits:
     splits: dict[str, Split]
 
     def to_json(self) -> dict[str, Any]:
-        """For `model.json`: k/K, and what is trained and validated on."""
+        """Returns the entry for `model.json`: k/K, and the numbers of images and patients in train and val."""
         counts = {
             split: {"class_counts": self.splits[split].class_counts, "num_groups": self.splits[split].num_groups}
             for split in POOLED
@@ -60,24 +60,24 @@ class FoldSplits:
 
 
 def pool(sources: Mapping[str, SplitSource]) -> SplitSource:
-    """The images that are divided, as one source."""
+    """Joins the records that are divided into folds to one source."""
     return join([sources[split] for split in POOLED])
 
 
 def divide(
     fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource], index: RecordIndex
 ) -> FoldSplits:
-    """Divides the images of train and validation by patient, see `fold_numbers`.
+    """Divides the images of train and validation into the splits of a fold, see `fold_numbers`.
 
     Args:
-        fold: that is validated on.
+        fold: the fold that is validated on.
         data: the dataset folder.
-        manifest: its own.
-        sources: its splits at one size, all of `POOLED` among them.
-        index: of `pool(sources)`.
+        manifest: manifest of the dataset.
+        sources: splits of the dataset at one image size, with all of `POOLED`.
+        index: index of the records of `pool(sources)`.
 
     Raises:
-        UsageError: records have no patient group, there are fewer groups than folds, or the fold is empty.
+        UsageError: records have no patient group, or there are fewer patient groups than folds.
     """
     if not all(index.groups):
         raise UsageError(
@@ -99,15 +99,15 @@ def divide(
 
 
 def fold_numbers(index: RecordIndex, num_folds: int, linked: Sequence[tuple[str, str]] = ()) -> list[int]:
-    """The fold of each record, from 1: a hash of its patient group, whatever else there is and in whatever order.
+    """Returns the fold of each record, from 1. It depends on a hash of the patient group, and on no other record.
 
     Args:
-        index: of N records.
-        num_folds: how many there are.
-        linked: file names of near duplicates. Groups that they link are one; the smallest of their hashes counts.
+        index: index of N records.
+        num_folds: number of folds.
+        linked: pairs of file names of near duplicates. Groups that they link are in one fold, by their smallest hash.
 
     Returns:
-        [N].
+        The folds, [N].
     """
     linked_groups = LinkedGroups(set(index.groups))
     group_of = dict(zip(index.filenames, index.groups, strict=True))
@@ -122,13 +122,13 @@ def fold_numbers(index: RecordIndex, num_folds: int, linked: Sequence[tuple[str,
 
 
 def _rank(group: str) -> int:
-    """Where a patient falls in [0, 2**64)."""
-    # Another hash than that of the splits: the patients of one split are to be spread over all folds.
+    """Hashes a patient group to a number in [0, 2**64)."""
+    # The hash differs from that of the splits, so that the patients of one split are spread over all folds.
     return int.from_bytes(hashlib.sha256(f"fold {group}".encode()).digest()[:8], "big")
 
 
 def _near_duplicates(data: str, manifest: Manifest) -> list[tuple[str, str]]:
-    """The pairs of records that look the same, by file name."""
+    """Reads the pairs of near duplicates of a dataset, by file name."""
     if not manifest.num_near_duplicates:
         return []
     path = to_path(data) / NEAR_DUPLICATES_NAME

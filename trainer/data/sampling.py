@@ -1,4 +1,4 @@
-"""How often each image is drawn in an epoch, where that is not once."""
+"""Draws as many images of either class for an epoch (balanced sampling)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import numpy as np
 
 
 def balanced_draws(labels: Sequence[int], num_draws: int, *, seed: int, epoch: int) -> np.ndarray:
-    """Equally many draws of either class, a function of its arguments alone.
+    """Returns how often each image is drawn in an epoch: as many draws of either class, a function of the arguments.
 
-    Each class is an endless row of its images, in one random order after the other; an epoch takes the next piece of
-    both rows. So no image is ever drawn twice more than another one of its class, over any number of epochs, and what
-    the more frequent class has no room for in one epoch comes in the next.
+    The images of a class form an endless sequence, one random order after the other; an epoch takes the next piece of
+    the sequences of both classes. Over any number of epochs, two images of a class differ by one draw at most, and
+    images of the more frequent class that find no place in an epoch are drawn in the next.
 
     Args:
-        labels: 0 or 1, [N], both of them present.
-        num_draws: of the epoch; of an odd number, the classes have the odd one by turns.
-        seed: of the orders.
-        epoch: from 0.
+        labels: 0 or 1, [N]; both must occur.
+        num_draws: number of draws in the epoch; the classes take turns to get the odd one.
+        seed: seed of the orders.
+        epoch: number of the epoch, from 0.
 
     Returns:
-        int64 [N], how often each image is drawn.
+        The number of draws of each image, int64 [N].
     """
     classes = np.asarray(labels)
     draws = np.zeros(len(classes), np.int64)

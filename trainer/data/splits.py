@@ -1,4 +1,4 @@
-"""The splits of a dataset as the manifest lists them, checked before any work starts. Standard library only."""
+"""Opens the splits of a dataset as its manifest lists them. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,17 +16,16 @@ from trainer.config.quiet_start import quiet_start
 
 @dataclass(frozen=True)
 class SplitSource:
-    """One split of a dataset at one image size.
+    """The records of a split at one image size.
 
     Attributes:
-        paths: of its shards, in order.
-        shard_records: how many records each of them holds, of those that are selected.
-        image_size: px.
-        encoding: of the records, `raw` or `png`.
-        num_corrupt: records that were left out because they are broken.
-        kept: indices of the shards that this worker trains on, of those that it would share with others else; None is
-            no such choice.
-        selected: for each shard, which of its records are read; None: all of them.
+        paths: paths of the shards, in order.
+        shard_records: number of selected records in each shard.
+        image_size: side of the images, px.
+        encoding: encoding of the images, `raw` or `png`.
+        num_corrupt: number of broken records that were left out.
+        kept: indices of the only shards that this worker trains on; None if it shares all shards with the others.
+        selected: for each shard, True for each record that is read; None if all records are read.
     """
 
     paths: tuple[str, ...]
@@ -39,44 +38,44 @@ class SplitSource:
 
     @property
     def num_records(self) -> int:
-        """In all shards."""
+        """The number of selected records in all shards."""
         return sum(self.shard_records)
 
     def select(self, wanted: Sequence[bool]) -> SplitSource:
-        """Some of the records of a source of which all are read.
+        """Returns a source of some of the records; no selection may have been made before.
 
         Args:
-            wanted: [num_records], in the order of the shards.
+            wanted: True for each record to read, in the order of the shards, [num_records].
         """
         edges = accumulate(self.shard_records, initial=0)
         selected = tuple(tuple(wanted[start:end]) for start, end in pairwise(edges))
         return replace(self, shard_records=tuple(map(sum, selected)), selected=selected)
 
     def steps_per_epoch(self, batch_size: int, num_workers: int = 1, *, shard_files: bool = False) -> int:
-        """How many global batches an epoch has: the same number for every worker and in every epoch.
+        """Returns the number of global batches in an epoch, the same for every worker and every epoch.
 
         Args:
-            batch_size: global batch; the workers divide it.
-            num_workers: who share it.
-            shard_files: each worker reads files of its own, which change with the epoch.
+            batch_size: global batch size, a multiple of the number of workers.
+            num_workers: number of workers that share a batch.
+            shard_files: True if each worker reads files of its own, which change with the epoch.
         """
         if not shard_files:
             return self.num_records // batch_size
-        least = sum(sorted(self.shard_records, reverse=True)[num_workers - 1 :: num_workers])  # see `deal`
+        least = sum(sorted(self.shard_records, reverse=True)[num_workers - 1 :: num_workers])  # see `shards_of_worker`
         return least // (batch_size // num_workers)
 
-    def deal(self, shards: Sequence[int], worker: int, num_workers: int) -> list[int]:
-        """The shards of a worker that reads files of its own, in the order in which they are given.
+    def shards_of_worker(self, shards: Sequence[int], worker: int, num_workers: int) -> list[int]:
+        """Returns the shards of a worker that reads files of its own, in the order of `shards`.
 
-        Of each `num_workers` that are next in size every worker gets one: all have about as many records, though the
-        shards of train are longer than those of val.
+        Sorted by size, every worker gets one of each `num_workers` shards. So all have about as many records, although
+        the shards of train are longer than the shards of val.
         """
         by_size = sorted(range(len(shards)), key=lambda place: -self.shard_records[shards[place]])
         return [shards[place] for place in sorted(by_size[worker::num_workers])]
 
 
 def read_manifest(data: str) -> Manifest:
-    """As `Manifest.read`; where TensorFlow is what reads the dataset, it loads quietly."""
+    """Reads the manifest of a dataset, see `Manifest.read`; TensorFlow loads quietly if it has to read the dataset."""
     place = to_readable(data)
     if isinstance(place, StreamedPath):
         with quiet_start():
@@ -90,17 +89,17 @@ def read_manifest(data: str) -> Manifest:
 
 
 def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, allow_cut: bool = False) -> SplitSource:
-    """Looks a split up in the manifest.
+    """Opens a split of a dataset and checks that its shards are as long as the manifest says.
 
     Args:
         data: the dataset folder.
-        manifest: its own.
-        image_size: px.
-        split: which.
-        allow_cut: shards of another length than the manifest says are taken, for `staging` to leave out what is broken.
+        manifest: manifest of the dataset.
+        image_size: side of the images, px.
+        split: name of the split.
+        allow_cut: accept shards of another length; `staging` leaves out their broken records.
 
     Raises:
-        UsageError: the size is not in the dataset, or a shard is missing or has another length than the manifest says.
+        UsageError: the dataset has no such image size, or a shard is missing or has another length.
     """
     shards = manifest.shards(image_size, split)
     place = to_readable(data)
@@ -123,7 +122,7 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
 
 
 def join(sources: Sequence[SplitSource]) -> SplitSource:
-    """Splits of one dataset, at one size, as one."""
+    """Joins splits of a dataset at one image size to one source."""
     return replace(
         sources[0],
         paths=tuple(path for source in sources for path in source.paths),
@@ -133,11 +132,11 @@ def join(sources: Sequence[SplitSource]) -> SplitSource:
 
 
 def pooled(splits: Sequence[Split]) -> Split:
-    """The counts of splits as those of one, with the class weights of that."""
+    """Adds up the counts of splits and returns them as one split, with its class weights."""
     counts = {name: sum(split.class_counts[name] for split in splits) for name in splits[0].class_counts}
     return Split.from_counts(counts, sum(split.num_groups for split in splits))
 
 
 def first_broken(paths: Iterable[str | ReadablePath]) -> BrokenRecord | None:
-    """The first record of some shards that can't be trusted; None if all are sound."""
+    """Returns the first broken record of some shards; None if all records are sound."""
     return next((record for path in paths for record in scan_frames(path) if isinstance(record, BrokenRecord)), None)

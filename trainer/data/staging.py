@@ -1,4 +1,4 @@
-"""Which files a training reads: those of the dataset, copies on a local disk, or what is left of broken ones."""
+"""Prepares the files that a training reads: copies shards to a local disk and leaves out broken records."""
 
 from __future__ import annotations
 
@@ -24,7 +24,8 @@ from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource, first_broken
 
-AT_ONCE = 2 * NUM_TRANSFERS  # shards that a break costs at most
+AT_ONCE = 2 * NUM_TRANSFERS
+"""The shards that are downloaded at once; a job that is killed loses no more than these."""
 
 Sources = Mapping[str, SplitSource]
 
@@ -33,14 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Stage:
-    """Where copies of shards are kept.
+    """A folder for copies of shards.
 
     Attributes:
-        folder: of this machine.
-        flag: that asked for them, for messages.
-        other: flag that names another folder.
-        max_bytes: that all that is in the folder may come to; 0: as much as there is room for.
-        show_progress: a bar on stderr.
+        folder: the folder, on this machine.
+        flag: flag that asks for the copies, for messages.
+        other: flag that names another folder, for messages.
+        max_bytes: largest size of all files in the folder, bytes; 0: no limit but the disk.
+        show_progress: show a progress bar on stderr.
     """
 
     folder: str
@@ -54,32 +55,36 @@ class Stage:
 def staged(
     config: TrainConfig, manifest: Manifest, sources: Sources, cluster: Cluster | None = None
 ) -> Iterator[dict[str, SplitSource]]:
-    """The splits as the training reads them, for as long as the block runs.
+    """Gives the splits as the training reads them, for as long as the block runs.
 
     Args:
-        config: `cache`, `cache_dir`, `stage_dir`, `stage_max_bytes`, `shard_files` and `skip_corrupt` of it.
-        manifest: of the dataset.
-        sources: its splits at the size of the config.
-        cluster: of the worker that asks, if there are several.
+        config: uses `cache`, `cache_dir`, `stage_dir`, `stage_max_bytes`, `shard_files` and `skip_corrupt`.
+        manifest: manifest of the dataset.
+        sources: splits of the dataset at the image size of the config.
+        cluster: workers that train together; None if this process trains alone.
 
     Raises:
-        UsageError: no room for the copies, or more corrupt records than are tolerated.
-        RunError: a shard can't be had.
+        UsageError: there is no room for the copies, or there are more corrupt records than tolerated.
+        RunError: a shard can't be downloaded.
     """
     result, is_chief = dict(sources), not (cluster and cluster.index)
     if config.cache == "ram":
         _check_memory(sources["train"])
     if config.stage_dir is not None:
         trains_on_train = config.fold is None and not config.train_on_val
-        if config.shard_files and cluster and config.cache != "ram" and trains_on_train:  # else it reads all of them
-            share = sources["train"].deal(range(len(sources["train"].paths)), cluster.index, len(cluster.workers))
+        if (
+            config.shard_files and cluster and config.cache != "ram" and trains_on_train
+        ):  # else each worker reads all shards
+            share = sources["train"].shards_of_worker(
+                range(len(sources["train"].paths)), cluster.index, len(cluster.workers)
+            )
             result["train"] = replace(result["train"], kept=tuple(share))
-        result = copied(
+        result = copy_shards(
             result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes, show_progress=is_chief)
         )
     elif config.cache == "disk":
         stage = Stage(config.cache_dir or default_cache_dir(), "--cache disk", "--cache_dir", show_progress=is_chief)
-        result = copied(result, manifest, stage)
+        result = copy_shards(result, manifest, stage)
     with tempfile.TemporaryDirectory(prefix="cxrflow-") as rescued:
         if config.skip_corrupt:
             result = {split: _leave_out_broken(source, split, rescued) for split, source in result.items()}
@@ -87,20 +92,21 @@ def staged(
         yield result
 
 
-def copied_to(folder: str | None, sources: Sources, manifest: Manifest) -> dict[str, SplitSource]:
-    """As `copied`, into a folder without a limit; without a folder, the sources as they are."""
-    return dict(sources) if folder is None else copied(sources, manifest, Stage(folder))
+def copy_shards_to(folder: str | None, sources: Sources, manifest: Manifest) -> dict[str, SplitSource]:
+    """Copies shards into a folder without a limit, see `copy_shards`; without a folder, nothing is copied."""
+    return dict(sources) if folder is None else copy_shards(sources, manifest, Stage(folder))
 
 
-def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, SplitSource]:
-    """Takes the copies of the shards that are there and makes the others; what there is no room for stays where it is.
+def copy_shards(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, SplitSource]:
+    """Copies the shards that have no copy yet and returns the splits with the paths of the copies.
 
-    A copy has its name only when it is whole and has the digest of the manifest, and its folder is that of one dataset:
-    what is there can be trusted, whichever job made it. A broken shard is not copied. One job at a time makes copies.
+    A copy gets its name when it is complete and has the digest of the manifest, and its folder is that of one dataset:
+    existing copies can be trusted, whichever job made them. A broken shard is not copied, nor is a shard that there is
+    no room for. One job at a time makes copies.
 
     Raises:
-        UsageError: no room for the copies, or the folder can't be written.
-        RunError: a shard can't be had.
+        UsageError: there is no room for the copies, or the folder can't be written.
+        RunError: a shard can't be downloaded.
     """
     folder = Path(stage.folder, manifest.fingerprint[:16])
     wanted = list(_wanted(sources, manifest))
@@ -115,7 +121,7 @@ def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, Spli
             if needed > free:
                 raise OSError(f"{needed / 1e9:.2f} GB are needed, {free / 1e9:.2f} GB free")
             _copy(chosen, folder, stage.show_progress)
-    except RunError:  # of the bucket; one of them is an OSError too
+    except RunError:  # an error of the bucket; one of these is an OSError too
         raise
     except OSError as error:
         raise UsageError(
@@ -129,7 +135,7 @@ def copied(sources: Sources, manifest: Manifest, stage: Stage) -> dict[str, Spli
 
 
 def _wanted(sources: Sources, manifest: Manifest) -> Iterator[tuple[str, Shard]]:
-    """The shards that this worker reads, with their place; those that are read most often first."""
+    """Yields the shards that this worker reads with their paths, the most often read first."""
     for split in sorted(sources, key=("val", "train", "test").index):
         source = sources[split]
         shards = manifest.shards(source.image_size, split)
@@ -138,7 +144,7 @@ def _wanted(sources: Sources, manifest: Manifest) -> Iterator[tuple[str, Shard]]
 
 
 def _chosen(missing: list[tuple[str, Shard]], stage: Stage) -> list[tuple[str, Shard]]:
-    """Those that the limit leaves room for, beside what is in the folder, of whatever dataset."""
+    """Returns the shards that the size limit leaves room for beside all files that are in the folder already."""
     if not stage.max_bytes:
         return missing
     room = stage.max_bytes - sum(file.size_bytes for file in list_files(Path(stage.folder)))
@@ -153,7 +159,7 @@ def _chosen(missing: list[tuple[str, Shard]], stage: Stage) -> list[tuple[str, S
 
 
 def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) -> None:
-    """Copies shards, a few at a time, each by rename when it is what the manifest says."""
+    """Copies shards, a few at a time; a copy that has the digest of the manifest is renamed into place."""
     with progress_bar("stage", len(shards), unit="shards", show=show_progress and bool(shards)) as bar:
         for start in range(0, len(shards), AT_ONCE):
             some = shards[start : start + AT_ONCE]
@@ -173,7 +179,7 @@ def _copy(shards: list[tuple[str, Shard]], folder: Path, show_progress: bool) ->
 
 
 def _leave_out_broken(source: SplitSource, split: str, folder: str) -> SplitSource:
-    """Reads all records once; a shard with broken ones is replaced by a file of those that are sound."""
+    """Reads all records once and replaces each shard that has broken records by a file of its sound records."""
     paths, counts = list(source.paths), list(source.shard_records)
     for index, (path, num_records) in enumerate(zip(source.paths, source.shard_records, strict=True)):
         sound = sum(isinstance(record, bytes) for record in scan_frames(path))

@@ -1,4 +1,4 @@
-"""Shards to `tf.data`: batch first, then parse; the order is a function of seed and epoch alone."""
+"""Reads shards with `tf.data`, in batches that are parsed as a whole; the order depends on seed and epoch alone."""
 
 from __future__ import annotations
 
@@ -15,18 +15,25 @@ from beam_prep.dataset import schema
 from trainer.data.folds import RecordIndex
 from trainer.data.splits import SplitSource
 
-READERS = 4  # shards whose records are mixed as they are read
-BLOCK = 16  # records of one shard before it is the next one's turn
-PARALLEL_READS = 2  # reads ahead, which does not change the order
-PARSERS = min(usable_cores(), 16)  # batches parsed at once
-AHEAD = 4  # batches that are ready before they are asked for
-INDEX_BATCH = 256  # records parsed at once where no pixels are wanted
-SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
+READERS = 4
+"""The number of shards that are read in turns."""
+BLOCK = 16
+"""The number of records that are read from a shard in its turn."""
+PARALLEL_READS = 2
+"""The number of shards that are read ahead, which does not change the order."""
+PARSERS = min(usable_cores(), 16)
+"""The number of batches that are parsed at once."""
+AHEAD = 4
+"""The number of batches that are ready before they are needed."""
+INDEX_BATCH = 256
+"""The number of records that are parsed at once if no pixels are needed."""
+SHUFFLE_BYTES = 128 * 2**20
+"""The largest size of the shuffle buffer; a larger one costs more in fresh memory than in reading."""
 
 
 @dataclass(frozen=True)
-class HeldImages:
-    """A split in memory, decoded, in the order of the manifest.
+class ImagesInMemory:
+    """The decoded images of a split in memory, in the order of the manifest.
 
     Attributes:
         images: uint8 [num_records, S, S, 1].
@@ -48,45 +55,45 @@ def training_batches(
     num_workers: int = 1,
     shard_files: bool = False,
     deterministic: bool = True,
-    held: HeldImages | None = None,
+    in_memory: ImagesInMemory | None = None,
     draws: np.ndarray | None = None,
 ) -> tf.data.Dataset:
-    """The batches of one epoch, in an order of its own; the remainder is dropped.
+    """Returns the batches of an epoch in the order of this epoch; records that fill no batch are dropped.
 
     Args:
-        source: what to read.
-        batch_size: global batch N; the workers divide it.
-        seed: with the epoch, it decides the order.
-        epoch: from 0.
-        first_step: how many global batches are left out at the start: those that were trained before a stop.
-        worker: which of the workers asks, from 0.
-        num_workers: each gets its slice of each global batch.
-        shard_files: each worker reads files of its own instead, others each epoch, or the same ones if the source says
-            so; the global batches are then others than those of one worker.
-        deterministic: off, records come as they are read, in an order that nobody knows.
-        held: the split in memory, from `hold`; the batches are the same.
-        draws: how often each record is read, int64 [num_records], batches enough in all; once if not given.
+        source: records to read.
+        batch_size: global batch size N, a multiple of the number of workers.
+        seed: seed that decides the order, together with the epoch.
+        epoch: number of the epoch, from 0.
+        first_step: number of global batches to leave out at the start, as they were trained on before a stop.
+        worker: number of this worker, from 0.
+        num_workers: number of workers; each gets its slice of each global batch.
+        shard_files: True if each worker reads files of its own instead: other files in each epoch, or those that the
+            source keeps. The global batches then differ from those of one worker.
+        deterministic: False if the records may come in the order in which they happen to be read.
+        in_memory: the images of the split, see `load_into_memory`; the batches are the same.
+        draws: how often each record is read, int64 [num_records]; once if not given.
 
     Returns:
-        `inputs.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
+        `SplitSource.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
         workers.
     """
     rng = np.random.default_rng((seed, epoch))
     shards = rng.permutation(len(source.paths))
     if shard_files:
-        dealt = source.deal(shards.tolist(), worker, num_workers)
+        dealt = source.shards_of_worker(shards.tolist(), worker, num_workers)
         shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
     buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
-    elements = _read(source, shards, deterministic, draws) if held is None else _positions(source, shards, draws)
+    elements = _read(source, shards, deterministic, draws) if in_memory is None else _positions(source, shards, draws)
     shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
     batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
-    slices = 1 if shard_files else num_workers  # a global batch is this many elements, one after the other
+    slices = 1 if shard_files else num_workers  # a global batch is made of this many consecutive elements
     num_steps = source.steps_per_epoch(batch_size, num_workers, shard_files=shard_files)
     mine = batches.take(num_steps * slices).skip(first_step * slices).shard(slices, worker % slices)
 
     def images_and_labels(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if held is not None:
-            return tf.gather(held.images, batch), tf.gather(held.labels, batch)
+        if in_memory is not None:
+            return tf.gather(in_memory.images, batch), tf.gather(in_memory.labels, batch)
         images, labels, _ = _parse(batch, source)
         return images, labels
 
@@ -94,7 +101,7 @@ def training_batches(
     return untuned(pairs.prefetch(AHEAD))
 
 
-def hold(source: SplitSource) -> HeldImages:
+def load_into_memory(source: SplitSource) -> ImagesInMemory:
     """Reads and decodes a split into memory: `num_records * S * S` bytes."""
     images = np.empty((source.num_records, source.image_size, source.image_size, 1), np.uint8)
     labels = np.empty(source.num_records, np.int64)
@@ -104,15 +111,15 @@ def hold(source: SplitSource) -> HeldImages:
         images[start:end], labels[start:end] = batch["images"], batch["labels"]
         start = end
     with tf.device("/CPU:0"):
-        return HeldImages(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+        return ImagesInMemory(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
 
 
 def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Dataset:
-    """Every record once, in the order of the manifest; the last batch may be smaller.
+    """Returns batches of every record once, in the order of the manifest; the last batch may be smaller.
 
     Returns:
         Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
-        "source_pixels": int64 [N], of the image before the resize; 0 in records from before it was kept}.
+        "source_pixels": int64 [N], pixels of the image before the resize; 0 in old records, which do not have it}.
     """
     text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
     wanted = {
@@ -136,7 +143,7 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
 
 
 def read_index(source: SplitSource) -> RecordIndex:
-    """What is known of the records of a source without their pixels; reads the shards once, and decodes nothing."""
+    """Reads labels, patient groups and file names of all records, without decoding an image."""
     features = {
         schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
         schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
@@ -166,7 +173,7 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 
 def _records(source: SplitSource) -> tf.data.Dataset:
-    """The records of a source in the order of the manifest, string []."""
+    """Returns the records of a source in the order of the manifest, string []."""
     records, counts = tf.data.TFRecordDataset(list(source.paths)), _counts(source)
     return records if counts is None else _repeated(records, np.concatenate(counts))
 
@@ -174,7 +181,7 @@ def _records(source: SplitSource) -> tf.data.Dataset:
 def _read(
     source: SplitSource, shards: np.ndarray, deterministic: bool, draws: np.ndarray | None = None
 ) -> tf.data.Dataset:
-    """The records of some shards, string []."""
+    """Returns the records of some shards, string []."""
     counts = _counts(source, draws)
     columns: tuple = ([source.paths[shard] for shard in shards],)
     if counts is not None:
@@ -194,7 +201,7 @@ def _read(
 
 
 def _positions(source: SplitSource, shards: np.ndarray, draws: np.ndarray | None = None) -> tf.data.Dataset:
-    """Where the records that `_read` gives stand in the split, in the same order: int64 []."""
+    """Returns the positions in the split of the records that `_read` returns, in the same order, int64 []."""
     rows = np.split(np.arange(source.num_records), np.cumsum(source.shard_records)[:-1])
     if draws is not None:
         rows = [np.repeat(row, draws[row]) for row in rows]
@@ -204,7 +211,7 @@ def _positions(source: SplitSource, shards: np.ndarray, draws: np.ndarray | None
 
 
 def _counts(source: SplitSource, draws: np.ndarray | None = None) -> list[np.ndarray] | None:
-    """By shard, how often each record that is stored in it is read; None: every one of them once."""
+    """Returns, for each shard, how often each stored record is read; None if all records are read once."""
     if source.selected is None and draws is None:
         return None
     each = np.ones(source.num_records, np.int64) if draws is None else draws
@@ -222,7 +229,7 @@ def _ragged(rows: list[np.ndarray]) -> tf.RaggedTensor:
 
 
 def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.data.Dataset:
-    """Each element as often as `counts`, int64 [N], says; 0 leaves it out."""
+    """Repeats each element as often as `counts`, int64 [N], says; 0 leaves it out."""
     pairs = tf.data.Dataset.zip((elements, tf.data.Dataset.from_tensor_slices(counts)))
     return pairs.batch(BLOCK).map(tf.repeat).unbatch()
 
@@ -230,15 +237,15 @@ def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.d
 def _parse(
     serialized: tf.Tensor, source: SplitSource, wanted: Mapping[str, Any] = MappingProxyType({})
 ) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-    """tf.train.Example bytes [N] to tensors, the whole batch in one call.
+    """Parses a batch of tf.train.Example bytes in one call.
 
     Args:
-        serialized: string [N].
-        source: where they are from.
-        wanted: feature → its kind, of what else is wanted; what is not parsed costs nothing.
+        serialized: records, string [N].
+        source: source of the records.
+        wanted: features to parse beside image and label, by name; a feature that is not parsed costs nothing.
 
     Returns:
-        Images uint8 [N, S, S, 1], labels int64 [N], and by feature what else is wanted, [N] each.
+        Images uint8 [N, S, S, 1], labels int64 [N], and the features by name, [N] each.
     """
     features = tf.io.parse_example(
         serialized,
@@ -252,10 +259,10 @@ def _parse(
 
 
 def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:
-    """Bytes of images [N] to uint8 [N, S, S, 1]."""
+    """Decodes images, string [N], to uint8 [N, S, S, 1]."""
     size = source.image_size
     if source.encoding == "raw":
-        num_images = encoded.shape[0] or -1  # known where the remainder is dropped
+        num_images = encoded.shape[0] or -1  # the shape is known if incomplete batches are dropped
         return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [num_images, size, size, 1])
     return tf.map_fn(
         lambda image: tf.io.decode_png(image, channels=1),

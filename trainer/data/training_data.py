@@ -1,4 +1,4 @@
-"""The images of a training: which they are, how much each counts, and the batches of every epoch."""
+"""Defines the data of a training: its images, the class weights, and the batches of each epoch."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from trainer.data.folds import POOLED, FoldSplits, divide, pool
 from trainer.data.read_errors import readable_records
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import SplitSource, join, pooled
-from trainer.data.tf_dataset import hold, read_index, training_batches
+from trainer.data.tf_dataset import load_into_memory, read_index, training_batches
 
 
 class TrainingData:
-    """What a training reads.
+    """The images that a training reads, in batches.
 
     Args:
-        config: its flags.
-        manifest: of the dataset.
-        sources: its splits at the size of the config.
+        config: flags of the training.
+        manifest: manifest of the dataset.
+        sources: splits of the dataset at the image size of the config.
         cluster: the workers that train together; None where one process trains alone.
 
     Attributes:
-        sources: the splits, those of the fold if there is one.
-        source: the images that are trained on.
-        loss_weights: float [2], by label, of the loss in training.
-        class_weights: float [2], by label, of the loss on validation: what is trained for, be it by weights or draws.
-        num_steps: of an epoch.
+        sources: all splits; train and val are those of the fold if the config names one.
+        source: the training images.
+        loss_weights: class weights of the training loss, float [2], by label.
+        class_weights: class weights of the validation loss, float [2], by label; balanced draws train for them too.
+        num_steps: number of training steps in an epoch.
 
     Raises:
         UsageError: the fold can't be trained or validated on.
@@ -66,10 +66,10 @@ class TrainingData:
             config.batch_size, self._num_workers, shard_files=config.shard_files
         )
         self._labels = self._read_labels() if balanced else None
-        self._held = hold(self.source) if config.cache == "ram" else None
+        self._in_memory = load_into_memory(self.source) if config.cache == "ram" else None
 
     def batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
-        """Those of an epoch, from a step on; both from 0. See `training_batches`."""
+        """Returns the batches of an epoch from a step on (both counted from 0), see `training_batches`."""
         return training_batches(
             self.source,
             batch_size=self._config.batch_size,
@@ -80,7 +80,7 @@ class TrainingData:
             num_workers=self._num_workers,
             shard_files=self._config.shard_files,
             deterministic=self._config.deterministic,
-            held=self._held,
+            in_memory=self._in_memory,
             draws=self._draws(epoch),
         )
 
@@ -95,7 +95,7 @@ class TrainingData:
             return read_index(self.source).labels
 
     def describe(self) -> dict[str, Any]:
-        """What `model.json` says of the images: of a fold, those of both splits were trained on, but for its own."""
+        """Returns the entries for `model.json`; a fold trains on images of both splits that it divides."""
         return {
             "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
             "trained_on": list(POOLED if self._fold else self._trained_on),
@@ -104,10 +104,8 @@ class TrainingData:
 
 
 def open_fold(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:
-    """The splits of a fold, by what stands in the records.
-
-    Args:
-        fold: see `divide`, as for the others.
+    """Reads the records of train and validation and divides them into the splits of a fold; for the arguments, see
+    `divide`.
 
     Raises:
         UsageError: see `divide`.

@@ -15,7 +15,7 @@ from trainer.config.quiet_start import quiet_start
 from trainer.data.checks import check_filled, check_held_out, check_same_preprocessing
 from trainer.data.folds import POOLED
 from trainer.data.splits import SplitSource, open_split, read_manifest
-from trainer.data.staging import copied_to
+from trainer.data.staging import copy_shards_to
 from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
 from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
@@ -128,7 +128,7 @@ def _open_splits(
         fold = None
     wanted = {*splits, *POOLED} if fold else splits
     opened = {split: open_split(config.data, manifest, card.image_size, split) for split in wanted}
-    sources = copied_to(config.stage_dir, opened, manifest)
+    sources = copy_shards_to(config.stage_dir, opened, manifest)
     if fold is None:
         return sources
     with quiet_start():

@@ -24,7 +24,7 @@ from trainer.data.checks import (
 )
 from trainer.data.folds import FoldSplits
 from trainer.data.splits import SplitSource, open_split, read_manifest
-from trainer.data.staging import copied_to
+from trainer.data.staging import copy_shards_to
 from trainer.evaluation.thresholds import fit_operating_point
 from trainer.run.folder import MODEL_FILES, RunFolder, written
 from trainer.run.identity import job_of
@@ -64,7 +64,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
     job = job_of(asdict(config), manifest.fingerprint)
     with exclusive(RunFolder.at(config.output).path):
         output = check_run_output(config.output, job, overwrite=config.overwrite)
-        sources = copied_to(config.stage_dir, sources, manifest)
+        sources = copy_shards_to(config.stage_dir, sources, manifest)
         started = time.monotonic()
         with quiet_start():
             from trainer.models.linear_head import with_linear_head

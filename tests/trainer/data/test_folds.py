@@ -16,7 +16,7 @@ from trainer.config.fold import Fold
 from trainer.config.train import TrainConfig
 from trainer.data.folds import RecordIndex, divide, fold_numbers, pool
 from trainer.data.splits import open_split
-from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
+from trainer.data.tf_dataset import evaluation_batches, load_into_memory, read_index, training_batches
 from trainer.data.training_data import TrainingData
 
 K = 4
@@ -65,7 +65,7 @@ def test_what_is_read_of_a_fold_is_what_belongs_to_it(dataset):
     names = [name.decode() for batch in batches for name in batch["filenames"]]
     assert names == [record.filename for record in records_of(fold["val"])]
     wanted = {record.encoded: record.label for record in records_of(fold["train"])}
-    for options in ({}, {"held": hold(fold["train"])}):
+    for options in ({}, {"in_memory": load_into_memory(fold["train"])}):
         read = list(training_batches(fold["train"], batch_size=1, seed=0, epoch=0, **options).as_numpy_iterator())
         assert {images.tobytes(): int(labels[0]) for images, labels in read} == wanted
         assert len(read) == len(wanted)
@@ -75,7 +75,7 @@ def test_images_in_memory_come_in_the_same_order_and_a_stop_leaves_the_rest(data
     train = epochs_of(dataset, f"1/{K}").sources["train"]
     streamed, held, rest = (
         [images for images, _ in training_batches(train, batch_size=8, seed=3, epoch=1, **options).as_numpy_iterator()]
-        for options in ({}, {"held": hold(train)}, {"first_step": 2})
+        for options in ({}, {"in_memory": load_into_memory(train)}, {"first_step": 2})
     )
     np.testing.assert_array_equal(streamed, held)
     np.testing.assert_array_equal(streamed[2:], rest)

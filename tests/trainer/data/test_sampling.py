@@ -8,7 +8,7 @@ from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import open_split
-from trainer.data.tf_dataset import hold, read_index, training_batches
+from trainer.data.tf_dataset import load_into_memory, read_index, training_batches
 from trainer.data.training_data import TrainingData
 
 LABELS = [1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0]
@@ -86,7 +86,9 @@ def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
     other_losses, other_weights = fit(make_train_step(replicas, dropout=False), source, draws=draws)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=2e-6)
-    again_losses, again_weights = fit(make_train_step(replicas, dropout=False), source, draws=draws, held=hold(source))
+    again_losses, again_weights = fit(
+        make_train_step(replicas, dropout=False), source, draws=draws, in_memory=load_into_memory(source)
+    )
     assert again_losses == other_losses
     assert_same_bits(again_weights, other_weights)
 
