@@ -1,16 +1,20 @@
-"""Whether a probability means what it says, and the one number that mends it: temperature scaling."""
+"""Measures how well probabilities agree with frequencies, and corrects them by temperature scaling."""
 
 from __future__ import annotations
 
 import numpy as np
 
 CALIBRATION_BINS = 10
-SMALLEST = 1e-15  # probabilities are kept this far from 0 and 1 where their logit is taken
-TEMPERATURES = (0.05, 20.0)  # between which the best is looked for
+SMALLEST = 1e-15
+"""The distance that probabilities keep from 0 and 1 when their logit is taken."""
+TEMPERATURES = (0.05, 20.0)
+"""The lowest and the highest temperature that is tried."""
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """How far the probability of PNEUMONIA is from its frequency, over ten equal bins, weighted by their images.
+    """Returns the mean difference of the probability of PNEUMONIA from its frequency, over ten bins of equal width.
+
+    Each bin counts by its number of images.
 
     Source: Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, 2015.
     """
@@ -19,32 +23,33 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) ->
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What the calibration error sums up.
+    """Returns the numbers behind the calibration error.
 
     Returns:
-        Of each of the ten bins: mean probability, share of PNEUMONIA (NaN in an empty bin), number of images.
+        Mean probability and share of PNEUMONIA (both NaN in an empty bin), and number of images, by bin: [10] each.
     """
     bins = _bins(probabilities)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
     sums = [np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (probabilities, labels)]
-    mean, share = (np.divide(each, counts, out=np.full(len(counts), np.nan), where=counts > 0) for each in sums)
+    mean, share = (np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0) for total in sums)
     return mean, share, counts
 
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
-    """Mean binary cross-entropy of logits float [N]."""
+    """Returns the mean binary cross-entropy of logits float [N]."""
     return float(np.mean(np.logaddexp(0, logits) - labels * logits))
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The temperature that the logits are divided by for the least cross-entropy.
+    """Finds the temperature by which logits are divided for the least cross-entropy.
 
     Args:
-        labels: int [N], of validation.
+        labels: int [N], of the validation images.
         probabilities: float [N] in 0..1.
 
     Returns:
-        More than 1 for a model that is too sure. 1 where there is no best one: of one class only, or without an error.
+        The temperature; more than 1 for an overconfident model. 1 where none is best: if all images are of one class,
+        or all are predicted rightly.
 
     Source: Guo et al., On Calibration of Modern Neural Networks, 2017.
     """
@@ -61,18 +66,18 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Probabilities float [N] at a temperature; 1 leaves them as they are."""
+    """Returns the calibrated probabilities float [N]; a temperature of 1 changes nothing."""
     return probabilities if temperature == 1 else sigmoid(logits_of(probabilities) / temperature)
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:
-    """The logits float [N] of probabilities, finite for 0 and 1 too."""
+    """Returns the logits float [N] of probabilities; finite for 0 and 1 too."""
     kept = np.clip(probabilities, SMALLEST, 1 - SMALLEST)
     return np.log(kept) - np.log1p(-kept)
 
 
 def sigmoid(logits: np.ndarray) -> np.ndarray:
-    """The probabilities float [N] of logits."""
+    """Returns the probabilities float [N] of logits."""
     return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
 
 

@@ -1,7 +1,7 @@
-"""Several runs as one model, and each image together with its mirror image: the mean of their probabilities.
+"""Predicts with an ensemble: the mean probability of several models, and of each image and its mirror image.
 
-Probabilities and not logits are averaged: a logit has no bound, so that one network that is sure beyond measure would
-outvote all others; no probability counts for more than one voice.
+Probabilities are averaged and not logits: a logit has no bound, so that a single overconfident network could outvote
+all others.
 """
 
 from __future__ import annotations
@@ -24,32 +24,33 @@ def predict_together(
     """Predicts every image of some splits with several models, one model in memory at a time.
 
     Args:
-        models: the file of each, and by split the records at its own image size; the same records for all.
-        tta: test-time augmentation: each image counts half, its mirror image the other half.
+        models: for each model its file, and the records by split at its image size; the same records for all models.
+        tta: test-time augmentation: the mean over each image and its mirror image.
         batch_size: images a step; does not change the result.
 
     Returns:
-        By split, the logits of the mean probability.
+        Predictions by split, with the mean probabilities and their logits.
 
     Raises:
         UsageError: a file is missing or not a Keras model.
-        RunError: the records can't be read or differ between the image sizes, or a model gives no numbers.
+        RunError: the records can't be read or differ between the image sizes, or a model returns a logit that
+            is not finite.
     """
-    votes: dict[str, list[Predictions]] = {}
+    members: dict[str, list[Predictions]] = {}
     for path, sources in models:
         predictor = load_predictor(path)
         for split, source in sources.items():
             for mirror in (False, True) if tta else (False,):
-                found = predict_split(predictor, source, split, batch_size=batch_size, mirror=mirror)
-                votes.setdefault(split, []).append(found)
-    return {split: _mean(members, split) for split, members in votes.items()}
+                predictions = predict_split(predictor, source, split, batch_size=batch_size, mirror=mirror)
+                members.setdefault(split, []).append(predictions)
+    return {split: _mean(of_split, split) for split, of_split in members.items()}
 
 
 def mean_logits(logits: np.ndarray) -> np.ndarray:
-    """The logits of the mean probability, exact for the surest too.
+    """Returns the logits of the mean probability; exact for probabilities near 0 and 1 too.
 
     Args:
-        logits: float [M, N], of M models.
+        logits: float [M, N], of N images by M models.
 
     Returns:
         float [N].

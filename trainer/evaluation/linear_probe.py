@@ -1,4 +1,4 @@
-"""A linear probe: features in, PCA and logistic regression, one linear layer out (numpy and scikit-learn)."""
+"""Fits a linear probe: PCA and logistic regression on features, folded into one linear layer."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
 STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 3))
-"""Of the regression, the inverse of its L2 penalty (scikit-learn's C): the least first."""
+"""The strengths C of the regression that are tried: the inverse of the L2 penalty, the smallest first."""
 
 
 @dataclass(frozen=True)
 class Strength:
-    """A strength, tried on patients who were held out.
+    """A strength of the regression and its AUROC on held-out patients.
 
     Attributes:
-        value: the inverse of the penalty.
-        auroc: mean over the folds.
-        auroc_sd: standard deviation over the folds.
+        value: the inverse of the L2 penalty.
+        auroc: mean AUROC over the folds.
+        auroc_sd: standard deviation of the AUROC over the folds.
     """
 
     value: float
@@ -38,8 +38,8 @@ class Probe:
 
     Attributes:
         pipeline: standardization, PCA, logistic regression; fitted on all images.
-        best: the strength that it was fitted with.
-        tried: all of them.
+        best: the strength that the probe was fitted with.
+        tried: all strengths that were tried.
     """
 
     pipeline: Pipeline
@@ -48,11 +48,11 @@ class Probe:
 
     @property
     def explained_variance(self) -> float:
-        """Share of the variance of the standardized features that the components hold."""
+        """The share of the variance of the standardized features that the principal components explain."""
         return float(self.pipeline["pca"].explained_variance_ratio_.sum())
 
     def folded(self) -> tuple[np.ndarray, float]:
-        """The three steps as one linear layer: weights float64 [F] and bias, features to logits."""
+        """Folds the three steps into one linear layer from features to logits: weights float64 [F] and bias."""
         scaler, pca, regression = (self.pipeline[name] for name in ("standardscaler", "pca", "logisticregression"))
         slopes = regression.coef_[0] @ pca.components_  # [F], of the standardized features
         centre = scaler.mean_ / scaler.scale_ + pca.mean_
@@ -60,7 +60,11 @@ class Probe:
 
 
 def check_components(pca_components: int, *, num_features: int, num_images: int) -> None:
-    """Raises a `UsageError` unless features and images have so many components."""
+    """Checks that there are as many features and as many images as components.
+
+    Raises:
+        UsageError: there are fewer.
+    """
     if pca_components > min(num_features, num_images):
         raise UsageError(
             f"--pca_components is {pca_components}, of {num_features} features of {num_images} images to fit on; "
@@ -79,22 +83,22 @@ def fit_probe(
     seed: int,
     on_fold: Callable[[], object] = lambda: None,
 ) -> Probe:
-    """Chooses the strength by patient folds, then fits on all images.
+    """Chooses the strength by cross-validation over patients, then fits the probe on all images.
 
-    In each fold everything is fitted anew, standardization and PCA too, on those who are not held out.
+    In each fold all three steps are fitted anew, standardization and PCA too, on the patients that are not held out.
 
     Args:
         features: float [N, F].
         labels: int [N].
         groups: [N], the patient of each image.
-        pca_components: how many; at most F, and the images that are fitted on.
-        num_folds: 2 or more.
-        class_weights: weigh the classes against each other: n / (2 n_class).
-        seed: of the folds, and of the PCA where that is drawn at random.
+        pca_components: number of principal components; at most F and at most the number of images of a fold.
+        num_folds: number of folds; 2 or more.
+        class_weights: weight each class by n / (2 n_class), for n images.
+        seed: seed of the folds, and of the PCA where it is randomized.
         on_fold: called after each fold.
 
     Raises:
-        UsageError: too many components, or too few patients for the folds.
+        UsageError: there are too many components, or too few patients for the folds.
 
     Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016 (arXiv:1610.01644).
     """
@@ -106,11 +110,11 @@ def fit_probe(
     scores = []  # [folds][strengths]
     for fitted, held_out in folds:
         reduce, regressions = _steps(pca_components, class_weights, seed)
-        seen = reduce.fit_transform(features[fitted])
-        unseen = reduce.transform(features[held_out])
+        train = reduce.fit_transform(features[fitted])
+        test = reduce.transform(features[held_out])
         scores.append(
             [
-                roc_auc_score(labels[held_out], regression.fit(seen, labels[fitted]).decision_function(unseen))
+                roc_auc_score(labels[held_out], regression.fit(train, labels[fitted]).decision_function(test))
                 for regression in regressions
             ]
         )
@@ -119,7 +123,7 @@ def fit_probe(
         Strength(value, float(np.mean(of_folds)), float(np.std(of_folds, ddof=1)))
         for value, of_folds in zip(STRENGTHS, np.transpose(scores), strict=True)
     )
-    best = max(tried, key=lambda strength: strength.auroc)  # of equal ones the most penalized
+    best = max(tried, key=lambda strength: strength.auroc)  # of equal ones the first: the most penalized
     reduce, regressions = _steps(pca_components, class_weights, seed)
     reduce.steps.append(("logisticregression", regressions[tried.index(best)]))
     return Probe(reduce.fit(features, labels), best, tried)
@@ -128,10 +132,13 @@ def fit_probe(
 def patient_folds(
     labels: np.ndarray, groups: Sequence[str] | np.ndarray, num_folds: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Indices of the images to fit on and of those held out, by fold; no patient is in both.
+    """Divides the images into folds by patient.
+
+    Returns:
+        For each fold the indices of the images to fit on and of the images that are held out; no patient is in both.
 
     Raises:
-        UsageError: some fold would hold out one class only.
+        UsageError: some fold would hold out images of one class only.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
@@ -143,13 +150,13 @@ def patient_folds(
         if all(len(np.unique(labels[held_out])) == 2 for _, held_out in folds):
             return folds
     raise UsageError(
-        f"--folds is {num_folds}; the training images are of {fewest} patients of one class, too few to have some in "
-        "each fold; give fewer"
+        f"--folds is {num_folds}, but one class has training images of {fewest} patients only, too few for every fold; "
+        "give fewer folds"
     )
 
 
 def _steps(pca_components: int, class_weights: bool, seed: int) -> tuple[Pipeline, list[Any]]:
-    """Standardization and PCA, and after them the regression at each strength; none is fitted."""
+    """Returns a pipeline of standardization and PCA, and a regression for each strength; nothing is fitted."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline

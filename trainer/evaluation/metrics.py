@@ -1,4 +1,4 @@
-"""Labels and probabilities in, numbers out (numpy and scikit-learn). An undefined number is None, with its reason."""
+"""Computes metrics from labels and probabilities; a metric that is not defined is None, with the reason beside it."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from trainer.evaluation.thresholds import best_at
 from trainer.run.model_card import OperatingPoint
 
 WITH_INTERVAL = ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-"""What comes with `NAME_ci95`, its 95 % interval over patients."""
+"""The metrics that have an entry `NAME_ci95`, their 95 % interval over patients."""
 
 
 def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
-    """What is followed epoch by epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None where there is one class only)."""
+    """Returns the metrics of an epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None if there is one class only)."""
     from sklearn.metrics import roc_auc_score
 
     both = len(np.unique(labels)) == 2
@@ -38,18 +38,18 @@ def evaluate(
     point: OperatingPoint | None = None,
     prevalence: float | None = None,
 ) -> dict[str, Any]:
-    """All numbers of one split.
+    """Computes all metrics of one split.
 
     Args:
         labels: int [N], 0 NORMAL or 1 PNEUMONIA.
         probabilities: float [N] in 0..1, of PNEUMONIA.
         groups: [N], the patient of each image.
-        loss: mean cross-entropy, worked out from the logits.
-        point: threshold and temperature that validation gave; 0.5 and 1 if not given.
-        prevalence: share of PNEUMONIA in 0..1 for which the predictive values are stated once more.
+        loss: mean cross-entropy of the logits.
+        point: threshold and temperature; 0.5 and 1 if not given.
+        prevalence: share of PNEUMONIA in 0..1 for which PPV and NPV are computed too; None computes neither.
 
     Returns:
-        The entry of the split in `metrics.json`, as DESIGN lays it down; `undefined` holds the reason of each None.
+        The entry of the split in `metrics.json`. Its `undefined` holds, by name, the reason why a metric is None.
     """
     from sklearn import metrics
 
@@ -75,7 +75,7 @@ def evaluate(
         values |= predictive_values(values["sensitivity"], values["specificity"], prevalence)
         for name in ("ppv_at_prevalence", "npv_at_prevalence"):
             if values[name] is None:
-                undefined[name] = "it needs sensitivity and specificity, and an image that is called so"
+                undefined[name] = "it needs sensitivity, specificity and an image of the predicted class"
     return {
         **values,
         **point.to_json(),
@@ -92,14 +92,14 @@ def evaluate(
 
 
 def predictive_values(sensitivity: float | None, specificity: float | None, prevalence: float) -> dict[str, Any]:
-    """PPV and NPV where another share of the patients is ill than in the data.
+    """Computes PPV and NPV for another share of ill patients than that of the dataset.
 
     Args:
         sensitivity, specificity: in 0..1, or None.
-        prevalence: in 0..1.
+        prevalence: share of ill patients, in 0..1.
 
     Returns:
-        `prevalence`, `ppv_at_prevalence`, `npv_at_prevalence`; None where not defined.
+        `prevalence`, `ppv_at_prevalence`, `npv_at_prevalence`; None where a value is not defined.
 
     Source: Altman and Bland, Diagnostic tests 2: predictive values, BMJ 309, 1994.
     """
@@ -112,7 +112,7 @@ def predictive_values(sensitivity: float | None, specificity: float | None, prev
 
 
 def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:
-    """The reason of each number that these images do not define."""
+    """Returns the reasons, by name, why metrics are not defined for these images."""
     undefined: dict[str, str] = {}
     if len(np.unique(labels)) < 2:
         only = f"all {len(labels)} images are {CLASS_NAMES[int(labels[0])]}"
@@ -130,7 +130,7 @@ def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:
 
 
 def _ranked(labels: np.ndarray, probabilities: np.ndarray, *, both: bool) -> dict[str, Any]:
-    """What the order of the probabilities gives, whatever the threshold; None unless both classes are there."""
+    """Computes the metrics that depend on the ranking of the images alone; None unless both classes are there."""
     from sklearn import metrics
 
     names = ("auroc", "auprc", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90")
@@ -141,7 +141,7 @@ def _ranked(labels: np.ndarray, probabilities: np.ndarray, *, both: bool) -> dic
 
 
 def _counted(cells: Mapping[str, int]) -> dict[str, Any]:
-    """What the four counts at the threshold give."""
+    """Computes the metrics that depend on the four cells of the confusion matrix alone."""
     tn, fp, fn, tp = (cells[name] for name in ("tn", "fp", "fn", "tp"))
     return {
         "accuracy": (tn + tp) / (tn + fp + fn + tp),
@@ -154,7 +154,7 @@ def _counted(cells: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _calibrated(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:
-    """How far the probabilities can be trusted, as they are and at the temperature."""
+    """Computes the metrics of calibration, before and after temperature scaling."""
     calibrated = calibrate(probabilities, temperature)
     return {
         "brier": float(np.mean((probabilities - labels) ** 2)),
@@ -170,5 +170,5 @@ def _share(part: float, whole: float) -> float | None:
 
 
 def _plain(report: dict[str, Any]) -> dict[str, Any]:
-    """numpy numbers to Python's, to be saved as JSON."""
+    """Turns the numbers of a report from numpy's into Python's, which JSON can hold."""
     return {name: _plain(value) if isinstance(value, dict) else float(value) for name, value in report.items()}

@@ -1,14 +1,14 @@
-"""Images as another machine, file or hand might have given them. Pillow and numpy; loads no TensorFlow.
+"""Defines the perturbations of images that robustness is measured with. Pillow and numpy; loads no TensorFlow.
 
-The images are those of the records: equalized and resized already, for nothing else is kept of a file. What is done to
-them stands for what might have happened to the file, at the size of the record, and then they are equalized once more,
-as the preparation would have done (`Perturbation.equalized_again`). So a window that is cut, or noise, costs what
-equalization can't restore; equalization alone, without any change, is among them. Equalization by `hist` undoes a
-change of brightness altogether, so gamma is what no equalization took out: an image from somewhere else.
+A perturbation changes the images of the records, which are equalized and resized already, as if the change had happened
+to the image file. Then the image is equalized once more, as the preparation would have done
+(`Perturbation.equalized_again`), so that only the damage that equalization can't repair is measured. Equalization
+without a change is a perturbation too, for comparison. Equalization by `hist` would undo a gamma curve, so that images
+with a changed gamma are not equalized again: they stand for images of another preparation.
 
-A missing equalization can't be had from the records either: each image gets the mean histogram of raw ones. That is
-harder than its own: a baseline with AUROC 0.980 on 1,060 Kaggle images had 0.972 on them with the mean histogram, but
-0.980 on the same files prepared without equalization.
+Images without equalization can't be restored from the records: they get the mean histogram of raw images. This is
+harder than the histogram of each image itself: a baseline with AUROC 0.980 on 1,060 Kaggle images had 0.972 on them
+with the mean histogram, but 0.980 on the same files prepared without equalization.
 """
 
 from __future__ import annotations
@@ -25,22 +25,23 @@ from PIL import Image
 from beam_prep.images.equalize import equalize
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
-"""A grey image of 8 bit to one of the same size."""
+"""A function from a grey image of 8 bit and a source of random numbers to an image of the same size."""
 
 RAW_SHARES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 RAW_VALUES = (0, 5, 14, 30, 85, 135, 172, 191, 198, 208, 255)
-"""Grey value at or below which a share of the pixels is, before equalization: means of 400 images of the Kaggle set."""
+"""The grey values of raw images at or below which the shares of pixels in `RAW_SHARES` lie; means of 400 Kaggle images."""
 RAW_MEAN = 124
+"""The mean grey value of raw images."""
 
 
 class Perturbation(NamedTuple):
-    """One change, at one strength.
+    """A kind of change to images, at one level.
 
     Attributes:
-        kind: what is changed.
-        level: how much.
-        change: does it.
-        equalized_again: whether the preparation sees the changed image.
+        kind: name of the kind, as in `metrics.json`.
+        level: name of the level.
+        change: changes an image.
+        equalized_again: True if the changed image is equalized, as the preparation would do.
     """
 
     kind: str
@@ -50,9 +51,9 @@ class Perturbation(NamedTuple):
 
 
 def perturbations_for(equalization: str) -> list[Perturbation]:
-    """What makes sense for images that went through an equalization, kind by kind.
+    """Lists the perturbations, kind by kind, that make sense for images of an equalization.
 
-    Only `hist` leaves a known histogram, of which that of a raw image can be made.
+    Only `hist` leaves a known histogram, which can be turned into the histogram of raw images.
     """
     again = [Perturbation("Equalized again", "unchanged", lambda image, rng: image)]
     raw = [
@@ -82,14 +83,14 @@ def perturbations_for(equalization: str) -> list[Perturbation]:
 def perturb(
     images: np.ndarray, names: Sequence[str], perturbation: Perturbation, *, equalization: str, seed: int
 ) -> np.ndarray:
-    """Changes images, each by its own random numbers: a function of seed, kind and name alone.
+    """Perturbs images. The random numbers of an image depend on seed, kind and name of the image alone.
 
     Args:
         images: uint8 [N, S, S, 1].
-        names: [N], of the records.
-        perturbation: what to do.
-        equalization: that of the records.
-        seed: of direction, place and noise; the same for all levels of a kind.
+        names: [N], the file names of the records.
+        perturbation: the perturbation.
+        equalization: the equalization of the records.
+        seed: seed of directions, places and noise, which are the same for all levels of a kind.
 
     Returns:
         uint8 [N, S, S, 1].
@@ -103,7 +104,7 @@ def perturb(
 
 
 def _unequalize(image: Image.Image, rng: np.random.Generator, contrast: float) -> Image.Image:
-    """Gives a flat histogram the shape of that of a raw image, and draws it together about its mean."""
+    """Turns the flat histogram of an equalized image into that of raw images, then scales the contrast."""
     values = np.interp(np.arange(256) / 255, RAW_SHARES, RAW_VALUES)
     return _mapped(image, RAW_MEAN + contrast * (values - RAW_MEAN))
 
@@ -113,7 +114,7 @@ def _gamma(image: Image.Image, rng: np.random.Generator, exponent: float) -> Ima
 
 
 def _window(image: Image.Image, rng: np.random.Generator, low: float = 0.0, high: float = 1.0) -> Image.Image:
-    """Stretches a part of the grey values; what is outside becomes black or white."""
+    """Stretches the grey values between two shares of 0..255 to 0..255; values outside become black or white."""
     return _mapped(image, 255 * (np.arange(256) / 255 - low) / (high - low))
 
 
@@ -129,7 +130,7 @@ def _jpeg(image: Image.Image, rng: np.random.Generator, quality: int) -> Image.I
 
 
 def _rotate(image: Image.Image, rng: np.random.Generator, degrees: float) -> Image.Image:
-    """Either way; what comes from outside is the nearest edge, as in training."""
+    """Rotates by an angle in either direction; places outside the image are filled from its edge, as in training."""
     margin = image.width // 2
     padded = Image.fromarray(np.pad(np.asarray(image), margin, mode="edge"))
     turned = padded.rotate(degrees * rng.choice([-1, 1]), Image.Resampling.BILINEAR)
@@ -137,7 +138,7 @@ def _rotate(image: Image.Image, rng: np.random.Generator, degrees: float) -> Ima
 
 
 def _crop(image: Image.Image, rng: np.random.Generator, share: float) -> Image.Image:
-    """Keeps a window anywhere in the image that lacks a share of each side, at the size of the whole."""
+    """Crops a random window that is a share smaller than the image on each axis, and resizes it to the full size."""
     left, top = rng.random(2) * share * image.width
     side = (1 - share) * image.width
     return image.resize(image.size, Image.Resampling.BILINEAR, box=(left, top, left + side, top + side))
@@ -149,7 +150,7 @@ def _resize(image: Image.Image, rng: np.random.Generator, part: int) -> Image.Im
 
 
 def _mapped(image: Image.Image, values: np.ndarray) -> Image.Image:
-    """Each grey value by a table float [256]."""
+    """Replaces each grey value by that of a table float [256]."""
     return image.point(values.round().clip(0, 255).astype(int).tolist())
 
 

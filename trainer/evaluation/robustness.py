@@ -1,4 +1,4 @@
-"""How far a model falls when its images are spoilt, kind by kind and level by level."""
+"""Measures how much the metrics of a model drop on perturbed images, by kind and level of the perturbation."""
 
 from __future__ import annotations
 
@@ -28,28 +28,28 @@ def with_robustness(
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
 ) -> Evaluation:
-    """Evaluates spoilt images too.
+    """Evaluates a model on perturbed images and adds the result to its evaluation.
 
     Args:
-        evaluation: of the images as they are.
-        predictor: of the same model.
-        source: of the same split.
-        equalization: that of the records.
+        evaluation: the evaluation on the unchanged images of the split.
+        predictor: the predictor of the same model.
+        source: the records of the same split.
+        equalization: the equalization of the records.
         batch_size: images a step; does not change the result.
         seed: see `perturb`.
 
     Returns:
-        The evaluation with `robustness` among its numbers: a list of one entry a perturbation, see `_measured`.
+        The evaluation with `robustness` among its numbers: a list with an entry for each perturbation.
     """
     perturbations = perturbations_for(equalization)
     rows = []
     with progress_bar(f"robustness {evaluation.split}", len(perturbations), unit="perturbations") as bar:
         for perturbation in perturbations:
             change = partial(_changed, perturbation=perturbation, equalization=equalization, seed=seed)
-            spoilt = predict_split(
+            perturbed = predict_split(
                 predictor, source, evaluation.split, batch_size=batch_size, change=change, show_progress=False
             )
-            rows.append(_measured(perturbation, spoilt, evaluation))
+            rows.append(_measure(perturbation, perturbed, evaluation))
             bar.update()
     return replace(evaluation, numbers={**evaluation.numbers, "robustness": rows})
 
@@ -62,16 +62,21 @@ def _changed(
     return {**batch, "images": tf.constant(images)}
 
 
-def _measured(perturbation: Perturbation, spoilt: Predictions, clean: Evaluation) -> dict[str, Any]:
-    """Kind, level, and of the spoilt images AUROC, its difference to the clean ones on the same patients, each with its
-    95 % interval, and the rates at the threshold of the run; None where not defined."""
+def _measure(perturbation: Perturbation, perturbed: Predictions, clean: Evaluation) -> dict[str, Any]:
+    """Returns the entry of one perturbation in `metrics.json`; a metric that is not defined is None.
+
+    The difference is the AUROC of the perturbed images less that of the unchanged ones, over the same patients;
+    sensitivity and specificity are at the threshold of the run.
+    """
     point = OperatingPoint.of(clean.numbers)
-    numbers = metrics.evaluate(spoilt.labels, spoilt.probabilities, spoilt.groups, spoilt.loss(), point=point)
-    found = paired_difference(clean.predictions, spoilt)
+    numbers = metrics.evaluate(
+        perturbed.labels, perturbed.probabilities, perturbed.groups, perturbed.loss(), point=point
+    )
+    difference = paired_difference(clean.predictions, perturbed)
     return {
         "kind": perturbation.kind,
         "level": perturbation.level,
         **{name: numbers[name] for name in ("auroc", "auroc_ci95", "sensitivity", "specificity")},
-        "auroc_difference": found.value if found else None,
-        "auroc_difference_ci95": found.ci95 if found else None,
+        "auroc_difference": difference.value if difference else None,
+        "auroc_difference_ci95": difference.ci95 if difference else None,
     }

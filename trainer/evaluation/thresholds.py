@@ -1,4 +1,4 @@
-"""Chooses the threshold from which an image is called PNEUMONIA, on the validation images. Loads nothing heavy."""
+"""Chooses the threshold at or above which an image is called PNEUMONIA. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def fit_operating_point(rule: str, labels: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:
-    """Chooses the threshold and the temperature on the validation images.
+    """Chooses threshold and temperature on the validation images.
 
     Args:
         rule: see `parse_rule`.
-        labels: int [N].
-        probabilities: float [N], of PNEUMONIA, in 0..1.
+        labels: int [N], of the validation images.
+        probabilities: float [N] in 0..1, of PNEUMONIA.
 
     Raises:
-        UsageError: as `choose_threshold`.
+        UsageError: the rule needs images of both classes, and all are of one class.
     """
     from trainer.evaluation.calibration import fit_temperature
 
@@ -30,17 +30,17 @@ def fit_operating_point(rule: str, labels: np.ndarray, probabilities: np.ndarray
 
 
 def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The threshold that a rule gives.
+    """Chooses a threshold by a rule.
 
-    It lies in the middle between two scores, so that rounding on another machine moves no image across it.
+    It lies halfway between two neighbouring scores, so that rounding on another machine moves no image across it.
 
     Args:
         rule: see `parse_rule`.
-        labels: int [N].
-        probabilities: float [N] in 0..1.
+        labels: int [N], of the validation images.
+        probabilities: float [N] in 0..1, of PNEUMONIA.
 
     Raises:
-        UsageError: the rule has to look at the images, and they are of one class.
+        UsageError: the rule needs images of both classes, and all are of one class.
     """
     import numpy as np
 
@@ -63,21 +63,26 @@ def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -
 
 
 def rates(ranking: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Sensitivity and specificity at each column of a `Ranking` of both classes, [U + 1] each."""
+    """Returns sensitivity and specificity at each threshold of a `Ranking` of images of both classes, [U + 1] each."""
     import numpy as np
 
-    found, false = ranking.counts(np.ones((1, len(ranking))))
-    return found[0] / found[0, -1], (false[0, -1] - false[0]) / false[0, -1]
+    true, false = ranking.counts(np.ones((1, len(ranking))))
+    return true[0] / true[0, -1], (false[0, -1] - false[0]) / false[0, -1]
 
 
 def best_at(ranking: Any, *, least: float = 0.9) -> tuple[float, float]:
-    """The best sensitivity where specificity is at least that, and the best specificity where sensitivity is."""
+    """Returns the best sensitivity at a specificity of at least `least`, and the best specificity the other way round.
+
+    Args:
+        ranking: `Ranking` of images of both classes.
+        least: the rate in 0..1 that the other one must reach.
+    """
     sensitivity, specificity = rates(ranking)
     return float(sensitivity[specificity >= least].max()), float(specificity[sensitivity >= least].max())
 
 
 def _between(thresholds: np.ndarray, index: int) -> float:
-    """Halfway from the score of a column of `Ranking.counts` to the one below."""
+    """Returns the middle between the score of a column of `Ranking.counts` and the next score below."""
     upper = float(thresholds[index - 1]) if index else 1.0
     lower = float(thresholds[index]) if index < len(thresholds) else 0.0
     middle = (upper + lower) / 2
