@@ -29,7 +29,7 @@ Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 RAW_SHARES = (0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 1)
 RAW_VALUES = (0, 5, 14, 30, 85, 135, 172, 191, 198, 208, 255)
-"""The grey values of raw images at or below which the shares of pixels in `RAW_SHARES` lie; means of 400 Kaggle images."""
+"""The grey values of raw images up to which the shares of pixels in `RAW_SHARES` lie: mean of 400 Kaggle images."""
 RAW_MEAN = 124
 """The mean grey value of raw images."""
 
