@@ -18,12 +18,27 @@ import tuning.cli
 
 MAX_MODULES, MAX_LINES = 14, 300
 SLOW_TO_LOAD = {*LIBRARIES["heavy"], "numpy"}
-# These commands work on images or numbers from their first line on.
-NEED_NUMPY = ("beam_prep report", "trainer predict", "trainer explain", "trainer compare")
-COMMANDS = [
-    [cli.__package__, *name.split()]
-    for cli in (beam_prep.cli, trainer.cli, tuning.cli, k8s.cli)
-    for name in cli.COMMANDS
+WRONG_COMMANDS = [
+    "beam_prep prepare --input nowhere --output out --image_sizes 0",
+    "beam_prep verify nowhere",
+    "trainer train --data nowhere --output out",
+    "trainer train --data dataset --output out --image_size 7",
+    "trainer train --data dataset --output out --fold 9/5",
+    "trainer train --data dataset --output out --config nowhere.json",
+    "trainer probe --data nowhere --output out",
+    "trainer evaluate --run nowhere --data nowhere",
+    "trainer evaluate --run nowhere --run nowhere --data nowhere --output out",
+    "trainer export --run nowhere --output out",
+    "tuning search --data nowhere --output out",
+    "tuning search --data dataset --output out --learning_rate fast",
+    "k8s render train --name x --image tag --data gs://bucket/data --output gs://bucket/out",
+]
+WRONG_COMMANDS_WITH_NUMPY = [
+    "beam_prep report nowhere",
+    "trainer predict --run nowhere image.png",
+    "trainer explain --run nowhere image.png --output out",
+    "trainer compare nowhere nowhere --output out.html",
+    "tuning show nowhere",
 ]
 
 
@@ -111,60 +126,48 @@ def test_a_package_loads_no_library_that_it_must_not(package):
     assert not loaded(import_all(paths)) & package.forbidden
 
 
-def run(*commands: list[str], folder: Path) -> tuple[list[int], str, set[str]]:
-    """The exit codes of commands in a fresh interpreter, all that they print, and the modules that are loaded then."""
+def run(lines: list[str], folder: Path) -> dict[str, tuple[int, str, set[str]]]:
+    """Runs commands one after the other in a fresh interpreter.
+
+    Returns:
+        The exit code of each command, its output, and the libraries of SLOW_TO_LOAD that are loaded when it ends.
+    """
     code = (
         "import contextlib, io, json, runpy, sys\n"
-        "printed, codes = io.StringIO(), []\n"
-        "with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):\n"
-        "    for sys.argv in json.loads(sys.argv[1]):\n"
+        "outcomes = []\n"
+        "for line in json.loads(sys.argv[1]):\n"
+        "    sys.argv, printed = line.split(), io.StringIO()\n"
+        "    with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):\n"
         "        try: runpy.run_module(sys.argv[0], run_name='__main__')\n"
-        "        except SystemExit as end: codes.append(end.code)\n"
-        "print(json.dumps([codes, printed.getvalue(), list(sys.modules)]))"
+        "        except SystemExit as end: outcomes.append([end.code, printed.getvalue(), list(sys.modules)])\n"
+        "print(json.dumps(outcomes))"
     )
-    arguments = [sys.executable, "-c", code, json.dumps(commands)]
     environment = {"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder)}
+    arguments = [sys.executable, "-c", code, json.dumps(lines)]
     result = subprocess.run(arguments, capture_output=True, text=True, check=True, cwd=folder, env=environment)
-    codes, printed, modules = json.loads(result.stdout)
-    return codes, printed, set(modules)
+    outcomes = zip(lines, json.loads(result.stdout), strict=True)
+    return {line: (code, printed, set(modules) & SLOW_TO_LOAD) for line, (code, printed, modules) in outcomes}
 
 
-@pytest.mark.parametrize("words", [*([package] for package in PACKAGES), *COMMANDS], ids=" ".join)
-def test_help_and_a_wrong_flag_load_nothing_heavy(words, tmp_path):
-    codes, printed, modules = run([*words, "--no_such_flag=1"], [*words, "--help"], folder=tmp_path)
-    assert codes == [2, 0]
-    assert "usage" in printed
-    assert not modules & SLOW_TO_LOAD
+@pytest.mark.parametrize("cli", [beam_prep.cli, trainer.cli, tuning.cli, k8s.cli], ids=lambda cli: cli.__package__)
+def test_help_and_a_wrong_flag_load_nothing_heavy(cli, tmp_path):
+    commands = [f"{cli.__package__} {name}".strip() for name in ("", *cli.COMMANDS)]
+    wrong = run([f"{command} --no_such_flag=1" for command in commands], tmp_path)
+    asked = run([f"{command} --help" for command in commands], tmp_path)
+    assert {line: outcome for line, outcome in wrong.items() if outcome[0] != 2 or outcome[2]} == {}
+    assert {line: outcome for line, outcome in asked.items() if outcome[0] != 0 or outcome[2]} == {}
+    assert all("usage" in printed for _, printed, _ in asked.values())
 
 
 @pytest.mark.parametrize(
-    "line",
-    [
-        "beam_prep prepare --input nowhere --output out --image_sizes 0",
-        "beam_prep verify nowhere",
-        "beam_prep report nowhere",
-        "trainer train --data nowhere --output out",
-        "trainer train --data dataset --output out --image_size 7",
-        "trainer train --data dataset --output out --fold 9/5",
-        "trainer train --data dataset --output out --config nowhere.json",
-        "trainer probe --data nowhere --output out",
-        "trainer evaluate --run nowhere --data nowhere",
-        "trainer evaluate --run nowhere --run nowhere --data nowhere --output out",
-        "trainer predict --run nowhere image.png",
-        "trainer explain --run nowhere image.png --output out",
-        "trainer export --run nowhere --output out",
-        "trainer compare nowhere nowhere --output out.html",
-        "tuning search --data nowhere --output out",
-        "tuning search --data dataset --output out --learning_rate fast",
-        "tuning show nowhere",
-        "k8s render train --name x --image tag --data gs://bucket/data --output gs://bucket/out",
-    ],
+    ("lines", "needed"),
+    [(WRONG_COMMANDS, set()), (WRONG_COMMANDS_WITH_NUMPY, {"numpy"})],
+    ids=["without-numpy", "with-numpy"],
 )
-def test_a_wrong_command_is_answered_without_loading_anything_heavy(line, tmp_path):
+def test_a_wrong_command_is_answered_without_loading_anything_heavy(lines, needed, tmp_path):
     (tmp_path / "dataset").symlink_to(ROOT / "tests/fixtures/before_rooms/dataset")
-    codes, printed, modules = run(line.split(), folder=tmp_path)
-    assert codes == [2], printed
-    assert not modules & SLOW_TO_LOAD - ({"numpy"} if line.startswith(NEED_NUMPY) else set())
+    outcomes = run(lines, tmp_path)
+    assert {line: outcome for line, outcome in outcomes.items() if outcome[0] != 2 or outcome[2] - needed} == {}
 
 
 def test_a_path_of_this_machine_loads_nothing_of_googles(tmp_path):
