@@ -1,4 +1,4 @@
-"""The commands of `python -m trainer`: only this module prints results."""
+"""Runs the commands of `python -m trainer` and prints their results."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ from trainer.run.model_card import ModelCard
 
 
 def _train(config: TrainConfig) -> None:
-    """Trains and says what came of it."""
+    """Trains a model and prints its numbers and where its files are."""
     from trainer.jobs.train import train
 
     result = train(config)
-    if result is None:  # another worker writes and prints
+    if result is None:  # the chief writes and prints
         return
     folder, numbers = result
     _print_numbers(numbers)
@@ -53,7 +53,7 @@ def _train(config: TrainConfig) -> None:
 
 
 def _probe(config: ProbeConfig) -> None:
-    """Fits a probe and says what came of it."""
+    """Fits a linear probe and prints its numbers and where its files are."""
     from trainer.jobs.probe import probe
 
     folder, numbers = probe(config)
@@ -73,7 +73,7 @@ def _probe(config: ProbeConfig) -> None:
 
 
 def _presets(config: PresetsConfig) -> None:
-    """Prints each preset, a line for each of its settings."""
+    """Prints all presets, with a line for each setting."""
     from trainer.config.presets import preset_names, read_preset
 
     for name in preset_names():
@@ -86,13 +86,15 @@ def _presets(config: PresetsConfig) -> None:
 
 
 def _evaluate(config: EvaluateConfig) -> None:
-    """Evaluates and says what came of it."""
+    """Evaluates runs and prints their numbers and where the results are."""
     from trainer.jobs.evaluate import evaluate
 
     folder, numbers = evaluate(config)
     _print_numbers({config.split: numbers[config.split]})
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
-        print(f"note:      {config.data} is not the dataset that the run was trained on; its results are kept apart")
+        print(
+            f"note:      {config.data} is not the dataset that the run was trained on; its results are in another folder"
+        )
     _print_robustness(numbers[config.split].get("robustness", ()))
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
     print(f"metrics:   {folder}/metrics.json")
@@ -100,14 +102,14 @@ def _evaluate(config: EvaluateConfig) -> None:
 
 
 def _predict(config: PredictConfig) -> int:
-    """Predicts and writes a row a file; 1 if any file could not be used."""
+    """Predicts image files and prints a row for each; returns 1 if a file could not be used."""
     from trainer.jobs.use_model import predict
 
     num_files, predictions = predict(config)
     num_broken = 0
     write = _row_writer(config.format)
     started = time.monotonic()
-    # Between rows on the same terminal a bar would only be in the way.
+    # A progress bar would break up rows on the same terminal.
     show = sys.stderr.isatty() and not sys.stdout.isatty()
     with closing(predictions), progress_bar("predict", num_files, unit="images", show=show) as bar:
         for prediction in predictions:
@@ -118,12 +120,12 @@ def _predict(config: PredictConfig) -> int:
     seconds = time.monotonic() - started
     print(f"predict: {num_files} files in {seconds:.1f} s, {num_files / seconds:.0f} images/s", file=sys.stderr)
     if num_broken:
-        print(f"error: {num_broken} of {num_files} files can't be used; see their error", file=sys.stderr)
+        print(f"error: {num_broken} of {num_files} files can't be used; the column error says why", file=sys.stderr)
     return 1 if num_broken else 0
 
 
 def _explain(config: ExplainConfig) -> int:
-    """Explains and says where; 1 if any file could not be used."""
+    """Explains image files and prints where the pictures are; returns 1 if a file could not be used."""
     from trainer.jobs.use_model import explain
 
     explained = explain(config)
@@ -136,7 +138,7 @@ def _explain(config: ExplainConfig) -> int:
 
 
 def _export(config: ExportConfig) -> None:
-    """Exports and says where and how it is called."""
+    """Exports a run and prints where the models are and how they are called."""
     from trainer.jobs.use_model import export
 
     export(config)
@@ -157,7 +159,7 @@ def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
 
 
 def _compare(config: CompareConfig) -> None:
-    """Compares and says how."""
+    """Compares runs and prints a table."""
     from trainer.jobs.compare import compare
     from trainer.report.comparison_page import write_comparison
 
@@ -196,7 +198,7 @@ def _print_numbers(numbers: dict[str, Any]) -> None:
 
 def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
-        print(f"\n{'spoilt images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
+        print(f"\n{'perturbed images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
     for row in rows:
         difference = _with_interval(row["auroc_difference"], row["auroc_difference_ci95"], signed=True)
         print(
@@ -234,5 +236,5 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Entry point."""
-    command_line.main("trainer", "A prepared dataset to a trained and evaluated model.", COMMANDS, with_config_file)
+    """Runs the command line of `python -m trainer`."""
+    command_line.main("trainer", "Trains, evaluates and uses models on prepared datasets.", COMMANDS, with_config_file)

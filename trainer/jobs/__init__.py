@@ -1,1 +1,1 @@
-"""One module a command: what it does, from end to end."""
+"""Runs the commands, with a module for each: checks first, then the other rooms in order."""

@@ -1,4 +1,4 @@
-"""Compares finished runs on the same images: their numbers, and the paired difference of each to the first run."""
+"""Compares finished runs on the same images, and computes their paired differences to the first run."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from trainer.run.model_card import ModelCard
 
 
 def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
-    """Reads runs and compares each with the first.
+    """Reads the results of runs and compares every run with the first.
 
     Args:
-        paths: of two runs or more.
-        split: whose results.
-        allow_different: takes runs that were evaluated on other images, without a difference.
+        paths: run folders, two or more.
+        split: split whose results are compared.
+        allow_different: accept runs that were evaluated on other images; they have no difference.
 
     Raises:
-        UsageError: a folder holds no finished run or no results on the split, or other images were evaluated.
+        UsageError: a folder holds no finished run or no results on the split, or the images differ.
     """
     runs = [_read(path, split, paths) for path in paths]
     first = runs[0]
     compared = [first]
     for run in runs[1:]:
-        differs = _what_differs(first, run)
+        differs = _describe_difference(first, run)
         if differs and not allow_different:
             raise UsageError(
                 f"{first.place} and {run.place} can't be compared on {split}: {differs}; evaluate both on one dataset, "
@@ -53,8 +53,8 @@ def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
     return Compared(run.path, name, model, numbers[split], predictions, place=path)
 
 
-def _what_differs(first: Compared, run: Compared) -> str:
-    """Why two runs were not evaluated on the same images; empty if they were."""
+def _describe_difference(first: Compared, run: Compared) -> str:
+    """Says how the images of two runs differ; empty if both were evaluated on the same images."""
     ours, theirs = (
         set(zip(each.predictions.filenames, each.predictions.groups, each.predictions.labels.tolist(), strict=True))
         for each in (first, run)

@@ -1,4 +1,4 @@
-"""A linear probe from end to end: a network as it is, a linear layer fitted on what it sees, a run of both."""
+"""Fits a linear probe from end to end: a frozen network with a linear layer on its features, saved as a run."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ if TYPE_CHECKING:
 
 
 def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
-    """Fits, evaluates and reports.
+    """Fits a linear probe, evaluates it and writes its report.
 
-    The strength is chosen on training images alone, threshold and temperature on those of validation. Of a run that was
-    trained on the same training images the network knows their classes, so that all strengths look good on them.
+    The regularization is chosen on training images alone, threshold and temperature on validation images. The network
+    of a run that was trained on the same images knows their classes, so that every regularization looks good on them.
 
     Returns:
         The run folder and the content of `metrics.json`.
 
     Raises:
-        UsageError: the run, the dataset, the output folder or the weights are not what they should be, or there are too
-            few images or patients; nothing was written.
+        UsageError: the run, the dataset, the output folder or the weights are wrong, or there are too few images or
+            patients; nothing was written.
         RunError: the records can't be read, or another job writes to the folder.
     """
     manifest = read_manifest(config.data)
@@ -58,7 +58,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
-    if fold is None:  # a fold is looked at when its records are known
+    if fold is None:  # the splits of a fold are checked when its records are known
         check_trainable(manifest.splits, batch_size=1)
         check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(asdict(config), manifest.fingerprint)
@@ -88,7 +88,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
 
 
 def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Any], Fold | None]:
-    """`arch` and `image_size` of the network, and its fold, once it is clear that its run goes with the dataset."""
+    """Returns `arch` and `image_size` of the network, and its fold; checks that its run fits the dataset."""
     wanted = Fold.parse(config.fold) if config.fold else None
     if config.run is None:
         return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
@@ -109,7 +109,7 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
 
 
 def _divide(fold: Fold, config: ProbeConfig, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:
-    """The splits of a fold, once it is clear that they are enough."""
+    """Divides the records into the splits of a fold and checks that these are large enough."""
     from trainer.data.training_data import open_fold
 
     found = open_fold(fold, config.data, manifest, sources)
@@ -118,7 +118,7 @@ def _divide(fold: Fold, config: ProbeConfig, manifest: Manifest, sources: Mappin
 
 
 def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
-    """The network without its head, and the probe of what it sees in the training images."""
+    """Returns the network without its head, and the probe fitted on its features of the training images."""
     import keras
 
     from beam_prep.console.progress import progress_bar
@@ -133,7 +133,7 @@ def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
     extractor = cut_before_head(model, trained=network is None)
     check_components(
         config.pca_components, num_features=extractor.output.shape[-1], num_images=source.num_records
-    )  # before all images were looked at
+    )  # before the features of all images are computed
     seen = features_of(extractor, source, "train", batch_size=config.batch_size)
     with progress_bar("probe", config.folds, unit="folds") as bar:
         fitted = fit_probe(
@@ -152,7 +152,7 @@ def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
 def _evaluate(
     model: keras.Model, config: ProbeConfig, sources: Mapping[str, SplitSource]
 ) -> tuple[OperatingPoint, list]:
-    """Threshold and temperature of validation, and the evaluations of test (where there is one) and validation."""
+    """Fits the operating point on validation, and evaluates on test (if it is wanted) and validation."""
     import tensorflow as tf
 
     from trainer.evaluation.evaluate import measure, predict_split
@@ -176,7 +176,7 @@ def _evaluate(
 def _describe(
     config: ProbeConfig, manifest: Manifest, model: keras.Model, fitted: Probe, seconds: float
 ) -> dict[str, Any]:
-    """What `model.json` says of any model, and of the probe."""
+    """Returns the entries of the model card that do not come from the network, the fold or the operating point."""
     from trainer.run.provenance import origin_of
     from trainer.training.phases import count_parameters
 

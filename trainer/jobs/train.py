@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 
 
 def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
-    """Trains, evaluates and reports; goes on with an unfinished run of the same job.
+    """Trains a model, evaluates it and writes its report; resumes an unfinished run of the same job.
 
     Returns:
-        The run folder and the content of `metrics.json`; None in a worker that is not the chief and writes nothing.
+        The run folder and the content of `metrics.json`; None in a worker other than the chief, which writes nothing.
 
     Raises:
-        UsageError: TF_CONFIG, the dataset, the output folder, the devices or the weights are not what they should be;
-            nothing was written.
-        RunError: the training failed, or another one writes to the folder.
-        Terminated: it was asked to stop, and has saved what it had.
+        UsageError: TF_CONFIG, the dataset, the output folder, the devices or the weights are wrong; nothing was
+            written.
+        RunError: the training failed, or another job writes to the folder.
+        Terminated: the training was asked to stop, and has saved its state.
     """
     cluster = find_cluster(config.strategy)
     config.check_replicas(len(cluster.workers) if cluster else 1)
@@ -45,7 +45,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
-    if config.fold is None:  # a fold is looked at when its records are known
+    if config.fold is None:  # the splits of a fold are checked when its records are known
         check_trainable(manifest.splits, config.batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(config.to_json(), manifest.fingerprint)
@@ -87,5 +87,5 @@ def _evaluate(trainer: Trainer, trained: TrainedModel) -> list[Evaluation]:
 
 
 def _sole_writer(output: str, cluster: Cluster | None) -> AbstractContextManager[None]:
-    """The chief keeps other jobs out of the run folder; other workers write nothing."""
+    """Keeps other jobs out of the run folder while the block runs; workers other than the chief write nothing."""
     return nullcontext() if cluster and cluster.index else exclusive(RunFolder.at(output).path)

@@ -1,4 +1,4 @@
-"""A finished run in use: predictions, explanations, a model to serve. TensorFlow loads after the checks."""
+"""Uses finished runs: predicts and explains image files, exports models. TensorFlow loads after the checks."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     """Predicts image files with a finished run.
 
     Returns:
-        How many files there are, and a prediction for each, made as they are taken.
+        The number of files, and a generator that predicts them one by one.
 
     Raises:
-        UsageError: no run, or a path that leads to no image.
+        UsageError: the folder holds no run, or a path leads to no image.
     """
     from trainer.inference.image_files import find_files
 
@@ -44,10 +44,10 @@ def explain(config: ExplainConfig) -> list[Explanation]:
     """Writes Grad-CAM pictures of image files and a page of them.
 
     Returns:
-        What came of each file.
+        The outcome for each file.
 
     Raises:
-        UsageError: no run, a path that leads to no image, or an output folder that is not empty.
+        UsageError: the folder holds no run, a path leads to no image, or the output folder is not empty.
     """
     from trainer.inference.image_files import find_files
 
@@ -71,15 +71,16 @@ def export(config: ExportConfig) -> Path:
         The folder that was written.
 
     Raises:
-        UsageError: no run, one of an equalization that can't be exported, or an output folder that is not empty.
+        UsageError: the folder holds no run or one with an equalization that can't be exported, or the output folder is
+            not empty.
         RunError: the export can't be written.
     """
     run = RunFolder.at(config.run).fetch(*MODEL_FILES)
     card = ModelCard.read(run)
     if card.equalization not in SERVABLE_EQUALIZATIONS:
         raise UsageError(
-            f"--run {config.run}: its images went through {card.equalization}, of which there is no TensorFlow "
-            f"graph; expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use it by: python -m trainer predict"
+            f"--run {config.run}: a run with equalization {card.equalization} can't be exported; expected "
+            f"one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use the run with: python -m trainer predict"
         )
     check_output(config.output)
     output = mirror_of(config.output).local

@@ -1,1 +1,1 @@
-"""The run folder: its files, its identity, what it was made with."""
+"""Defines the run folder: its files, the job that it belongs to, and how its model was made."""

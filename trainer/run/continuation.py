@@ -1,4 +1,4 @@
-"""A finished run as the start of a longer one: the same flags, more epochs. Standard library only."""
+"""Continues a finished run for more epochs, with the same flags otherwise. Standard library only."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ EPOCHS = ("epochs", "fine_tune_epochs")
 
 
 def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
-    """Looks at the run of `--continue_from`, if there is one.
+    """Checks that the run of `--continue_from`, if there is one, is the beginning of this training.
 
-    A longer training begins as a shorter one does, to the last bit, where all phases of the shorter one but its last
-    are as long as those of the longer one. Then its last checkpoint is one that the longer one would have written.
+    It is, to the last bit, if all its phases but the last are as long as those of this training. Then this training
+    would have written the last checkpoint of the run too.
 
     Raises:
-        UsageError: it is no finished run with a checkpoint, or no beginning of this one.
+        UsageError: the folder holds no finished run with a checkpoint, or the run is no beginning of this training.
     """
     if config.continue_from is None:
         return
@@ -31,23 +31,23 @@ def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
     differing = differences(job, job_of(config.to_json(), dataset_fingerprint), but=EPOCHS)
     if differing:
         raise UsageError(
-            f"--continue_from {config.continue_from}: a run of other flags; give the same ones, or train anew\n"
+            f"--continue_from {config.continue_from}: the run has other flags; give the same flags, or train anew\n"
             + "\n".join(differing)
         )
     *before, last = TrainConfig(**job["flags"]).epochs_by_phase
     wanted = config.epochs_by_phase
     if list(wanted[: len(before)]) != before or len(wanted) <= len(before) or wanted[len(before)] < last:
         raise UsageError(
-            f"--continue_from {config.continue_from}: trained for {[*before, last]} epochs (by phase), {list(wanted)} "
-            "are asked for; expected at least as many in its last phase, and the same before"
+            f"--continue_from {config.continue_from}: the run has {[*before, last]} epochs (by phase), found "
+            f"{list(wanted)} here; expected at least as many in its last phase, and the same before"
         )
 
 
 def link_checkpoint(config: TrainConfig) -> None:
-    """Puts the checkpoint of `--continue_from` into the output folder, unless that holds one already.
+    """Puts the checkpoint of `--continue_from` into the output folder, unless the folder holds a checkpoint already.
 
     Args:
-        config: that was checked; its output folder is open.
+        config: flags that were checked; the output folder is open.
     """
     target = RunFolder.at(config.output).checkpoints
     if config.continue_from is None or any(target.glob("0*.json")):

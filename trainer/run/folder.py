@@ -1,6 +1,6 @@
-"""The files of a run, each written by rename: a reader never meets half a file.
+"""Reads and writes the files of a run; every file is renamed into place, so that no reader sees half of it.
 
-A run is finished when its `checkpoints/` are gone: they are removed last. Until then the same command goes on with it.
+A run is finished when its folder `checkpoints/` is gone, which is removed last. Until then the same command resumes it.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ RESULT_FILES = ("*.json", "*.csv", "report.html", "evaluations/")
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Where a run keeps its files; the names are those of DESIGN, and `model.json` tells what `model.keras` needs.
+    """The folder of a run, with its files.
 
     Attributes:
-        path: on this machine.
-        place: where the user has it, if that is a bucket; `fetch` and `push` go there.
+        path: the folder on this machine.
+        place: the folder as the user names it; if it is in a bucket, `fetch` and `push` copy files from and to it.
     """
 
     path: Path
@@ -54,43 +54,43 @@ class RunFolder:
 
     @classmethod
     def at(cls, place: str) -> RunFolder:
-        """The folder that a user names."""
+        """Returns the run folder that a user names."""
         return cls(mirror_of(place).local, place)
 
     def __str__(self) -> str:
         return self.place or str(self.path)
 
     def fetch(self, *patterns: str) -> RunFolder:
-        """Brings the files of some patterns from the bucket, if the run is in one; see `Mirror.fetch`."""
+        """Downloads the files that match some patterns, if the run is in a bucket; see `Mirror.fetch`."""
         mirror_of(str(self)).fetch(*patterns)
         return self
 
     def push(self, snapshot: Path | None = None) -> None:
-        """Hands back what has changed, if the run is in a bucket; see `Mirror.push`."""
+        """Uploads the files that have changed, if the run is in a bucket; see `Mirror.push`."""
         mirror_of(str(self)).push(upload_rank, snapshot)
 
     def snapshot(self) -> Path | None:
-        """The files as they are now, for `push`; None if there is no bucket to push them to."""
+        """Returns a snapshot of the files for `push`; None if the run is not in a bucket."""
         return mirror_of(str(self)).snapshot("tensorboard/")
 
     @property
     def model(self) -> Path:
-        """The best model, in Keras' own format."""
+        """The file of the best model, in the format of Keras."""
         return self.path / "model.keras"
 
     @property
     def tensorboard(self) -> Path:
-        """Logs for TensorBoard."""
+        """The folder of the logs for TensorBoard."""
         return self.path / "tensorboard"
 
     @property
     def checkpoints(self) -> Path:
-        """What an unfinished run goes on from, and `job.json`: its flags and the fingerprint of its dataset."""
+        """The folder of the checkpoints that an unfinished run is resumed from, and of `job.json`, see `job_of`."""
         return self.path / "checkpoints"
 
     @property
     def report(self) -> Path:
-        """The page."""
+        """The page of the run."""
         return self.path / "report.html"
 
     def write_json(self, name: str, content: Any) -> None:
@@ -101,7 +101,7 @@ class RunFolder:
         """Reads `name`.json.
 
         Raises:
-            UsageError: it is not there; the folder is no finished run.
+            UsageError: the file is missing, so that the folder holds no finished run.
         """
         try:
             return json.loads((self.path / f"{name}.json").read_text(encoding="utf-8"))
@@ -116,11 +116,11 @@ class RunFolder:
         self._write(f"{name}.csv", _csv(columns, rows))
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes `history.csv`, one row an epoch."""
+        """Writes `history.csv`, with a row for each epoch."""
         self.write_table("history", HISTORY_COLUMNS, rows)
 
     def aside(self, fingerprint: str) -> RunFolder:
-        """A folder below this one for the results on another dataset, so that none are mixed up."""
+        """Returns a folder below this one for the results on another dataset, so that no results are mixed up."""
         below = f"evaluations/{fingerprint[:12]}"
         folder = RunFolder(self.path / below, f"{self.place}/{below}" if self.place else "")
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -131,14 +131,14 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The checkpoints of a finished run that was to keep them."""
+        """The folder of the checkpoints that a finished run keeps for `--continue_from`."""
         return self.path / "last"
 
     def finish(self, *, keep_checkpoint: bool = False) -> None:
-        """Removes the checkpoints, or puts them into `last`: from here on the run is finished."""
+        """Finishes the run: removes the checkpoints, or moves them to `last`."""
         done = self.last if keep_checkpoint else self.path / ".checkpoints"
         shutil.rmtree(done, ignore_errors=True)
-        os.replace(self.checkpoints, done)  # at once: what is half removed would be half a run
+        os.replace(self.checkpoints, done)  # in one step: half of the checkpoints would look like an unfinished run
         if not keep_checkpoint:
             shutil.rmtree(done)
 
@@ -149,7 +149,7 @@ class RunFolder:
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
-    """The rows of `history.csv`, one an epoch; a number that is missing is NaN. Empty without the file."""
+    """Reads the rows of `history.csv`, one for each epoch; missing numbers are NaN. No file, no rows."""
     path = run / "history.csv"
     if not path.exists():
         return []
@@ -164,29 +164,32 @@ def read_history(run: Path) -> list[dict[str, Any]]:
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A temporary place beside a file, moved over it at the end of the block.
+    """Gives a temporary path beside a file and renames it to the file at the end of the block.
 
     Raises:
-        RunError: it can't be written; what was there before is untouched.
+        RunError: the file can't be written; its earlier content is untouched.
     """
     try:
         with replacing(path) as temporary:
             yield temporary
     except OSError as error:
         raise RunError(
-            f"{path}: can't be written: {error.strerror or error}; the same command goes on from here"
+            f"{path}: can't be written: {error.strerror or error}; the same command resumes the run"
         ) from None
 
 
 def upload_rank(name: str) -> int:
-    """When a file of a run goes to a bucket: first what says whose run it is, then all else, last what names the rest.
+    """Returns the place of a file of a run in the order of uploads to a bucket.
 
-    They go from there in the same order: a run whose `job.json` is gone is finished.
+    First come the files that say which job the run belongs to, then most files, and last the files that refer to
+    others. Files are removed from the bucket in the same order: a run without `job.json` is finished.
     """
     if name in ("config.json", "checkpoints/job.json"):
         return 0
-    names_others = name in ("model.json", "metrics.json", "report.html") or re.fullmatch(r"checkpoints/\d+\.json", name)
-    return 2 if names_others else 1
+    refers_to_others = name in ("model.json", "metrics.json", "report.html") or re.fullmatch(
+        r"checkpoints/\d+\.json", name
+    )
+    return 2 if refers_to_others else 1
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""What makes two trainings the same job: flags that shape the model, and the dataset. Standard library only."""
+"""Compares jobs: two are the same if the flags that shape the model and the dataset are. Standard library only."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ WITHOUT_EFFECT = (
     "keep_checkpoint",
     "continue_from",
 )
-"""Flags of `train` that do not shape the model. Of the dataset it is the fingerprint that counts, not its place."""
+"""The flags of `train` that do not shape the model; for the dataset, its fingerprint counts and not its path."""
 
 OWN_OF_A_WORKER = ("config", "preset", "data", "output", "strategy", "num_replicas", "cache", "cache_dir", "overwrite")
-"""Flags that may differ between workers of one training; places are what each machine calls them."""
+"""The flags that may differ between the workers of a training, such as paths on each machine."""
 
 
 def job_of(flags: Mapping[str, Any], dataset_fingerprint: str) -> dict[str, Any]:
-    """What a run is of, as `job.json` keeps it."""
+    """Returns the job of a run, the content of `job.json`."""
     return {"flags": dict(flags), "dataset_fingerprint": dataset_fingerprint}
 
 
 def differences(started: Mapping[str, Any], job: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:
-    """What sets two jobs apart, a line each; none if one is the other.
+    """Returns a line for each difference between two jobs; none if they are the same.
 
     Args:
-        started: of a run that is there, as `job_of` gives it. It had the defaults of flags that it does not know.
-        job: that is asked for.
-        but: flags that may differ beside those of `WITHOUT_EFFECT`.
+        started: job of an existing run, see `job_of`. Flags that are missing in it had their defaults.
+        job: the new job.
+        but: flags that may differ, besides those in `WITHOUT_EFFECT`.
     """
     defaults = {field.name: field.default for field in fields(TrainConfig)}
     flags, wanted = ({**defaults, **each["flags"]} for each in (started, job))

@@ -1,4 +1,4 @@
-"""What a model consists of, and what it was made with."""
+"""Describes how a model was made: its layers, the versions of the software, the device."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import tensorflow as tf
 
 
 def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
-    """Its entries in `model.json`: layers, versions, device."""
+    """Returns the entries of a model for `model.json`: layers, software, replicas and device."""
     lines: list[str] = []
     model.summary(line_length=100, print_fn=lines.append)
     gpus = tf.config.list_physical_devices("GPU")

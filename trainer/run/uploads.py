@@ -1,4 +1,4 @@
-"""The files of a run, or of a sweep, on their way to a bucket while work goes on. Standard library only."""
+"""Uploads the files of a run or a sweep to a bucket in the background. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,30 +12,32 @@ from typing import Protocol
 from beam_prep.console.errors import RunError
 from beam_prep.storage.gcs import ConflictError
 
-PAUSE_S = 30.0  # before an upload that failed is tried again
-MAX_BEHIND_S = 1800.0  # so long no upload may have come to an end, before the work stops
+PAUSE_S = 30.0
+"""The time before a failed upload is tried again."""
+MAX_BEHIND_S = 1800.0
+"""The time without a finished upload after which the work stops."""
 
 logger = logging.getLogger(__name__)
 
 
 class Folder(Protocol):
-    """What can be uploaded, such as a `RunFolder`; its text is the place in the bucket."""
+    """A folder that can be uploaded, such as a `RunFolder`; as a text it is the place in the bucket."""
 
     def snapshot(self) -> Path | None:
-        """The files as they are now; None if there is nothing to upload to."""
+        """Returns a snapshot of the files; None if the folder is not in a bucket."""
 
     def push(self, snapshot: Path | None = None) -> None:
-        """Uploads what has changed."""
+        """Uploads the files that have changed."""
 
 
 class Uploads:
-    """Uploads snapshots of a folder in a thread, the newest first of all; those before it are dropped.
+    """Uploads snapshots of a folder in a thread; only the newest waiting snapshot is uploaded, older ones are dropped.
 
-    Nothing is done for a folder of this machine. As a context it waits at the end, and raises what `settle` does unless
-    the block has failed by itself.
+    A folder that is not in a bucket is not uploaded. At its end, a block with this context waits for the last upload
+    and raises the error of `settle`, unless the block has failed itself.
 
     Args:
-        folder: what is uploaded.
+        folder: the folder to upload.
     """
 
     def __init__(self, folder: Folder) -> None:
@@ -63,11 +65,11 @@ class Uploads:
                 self._changed.notify_all()
 
     def offer(self) -> None:
-        """Takes a snapshot, which costs no copy, to be uploaded.
+        """Takes a snapshot for upload, without copying any file.
 
         Raises:
             ConflictError: another job writes to the same folder.
-            RunError: no upload has come to an end for `MAX_BEHIND_S`.
+            RunError: no upload has finished for `MAX_BEHIND_S`.
         """
         snapshot = self._folder.snapshot()
         if snapshot is None:
@@ -87,7 +89,7 @@ class Uploads:
         """Waits until the newest snapshot is uploaded.
 
         Raises:
-            RunError: it can't be, tried once more.
+            RunError: the upload fails, after one more try.
         """
         with self._changed:
             self._error, self._is_asked = None, True
@@ -120,8 +122,8 @@ class Uploads:
     def _upload(self, snapshot: Path | None) -> RunError | None:
         try:
             self._folder.push(snapshot)
-        except Exception as error:  # whatever it is: without this thread, `settle` would wait for ever
-            logger.warning("not uploaded yet, to be tried again: %s", error)
+        except Exception as error:  # any error: if this thread died, `settle` would wait for ever
+            logger.warning("upload failed, it will be tried again: %s", error)
             return error if isinstance(error, RunError) else RunError(f"{self._folder}: upload failed: {error}")
         return None
 

@@ -137,6 +137,6 @@ def test_what_can_not_be_exported_is_refused(command, exported, tuned, tmp_path)
     (tmp_path / "run/model.json").write_text(json.dumps({**described, "equalization": "clahe"}))
     result = command("trainer", "export", "--run", tmp_path / "run", "--output", tmp_path / "out")
     assert result.returncode == 2
-    assert "went through clahe, of which there is no TensorFlow graph; expected one of: hist, none" in result.stderr
+    assert "a run with equalization clahe can't be exported; expected one of: hist, none" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -78,7 +78,7 @@ def test_a_failing_upload_is_told_tried_again_and_does_not_stop_the_training(buc
             loads.offer()
         while down.hits < 3:
             time.sleep(0.01)
-        assert "not uploaded yet, to be tried again: gs://hospital/run/" in caplog.text
+        assert "upload failed, it will be tried again: gs://hospital/run/" in caplog.text
         bucket.faults.clear()
     assert numbers(bucket) == [1, 2]
 
