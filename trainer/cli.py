@@ -92,9 +92,7 @@ def _evaluate(config: EvaluateConfig) -> None:
     folder, numbers = evaluate(config)
     _print_numbers({config.split: numbers[config.split]})
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
-        print(
-            f"note:      {config.data} is not the dataset that the run was trained on; its results are in another folder"
-        )
+        print(f"note:      {config.data} is not the dataset of the run; its results are in a folder of their own")
     _print_robustness(numbers[config.split].get("robustness", ()))
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
     print(f"metrics:   {folder}/metrics.json")
