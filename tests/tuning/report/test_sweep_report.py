@@ -21,11 +21,11 @@ def test_the_page_tells_the_best_trial_its_interval_and_how_to_train_it(tmp_path
     trials = [done(f"{index:04d}", objective) for index, objective in enumerate((0.85, 0.9, 0.89, 0.7))]
     path = tmp_path / "lung sweep"
     text = text_of(page_of(path, *trials))
-    assert "Trial 0001 is the best of 4 that are done: val_auroc 0.9000." in text
+    assert "Trial 0001 is the best of 4 finished trials: val_auroc 0.9000." in text
     assert "95 % CI 0.8800–0.9200" in text
-    assert "2 trials of 4 lie within it." in text
+    assert "Of 4 finished trials, 2 lie within it." in text
     assert f"python -m trainer train --config &#39;{path}/best_config.json&#39; --output RUN" in text
-    assert "Its other flags data /data output trials/0001 seed 3 overwrite false" in text
+    assert "Other flags of this trial data /data output trials/0001 seed 3 overwrite false" in text
     assert "Time of all trials 3 min 20 s" in text
 
 
@@ -51,9 +51,9 @@ def test_all_that_is_made_of_a_sweep_is_there_and_nothing_half_written(tmp_path)
 def test_an_objective_to_minimise_ranks_and_draws_the_least_as_best(tmp_path):
     trials = [done(f"{index:04d}", 0.2 + 0.1 * index, values={"image_size": 64 + index % 3}) for index in range(9)]
     text = text_of(page_of(tmp_path, *trials, objective="val_loss", direction="min"))
-    assert "Trial 0000 is the best of 9 that are done: val_loss 0.2000." in text
-    assert "lower is better" in text
-    assert "val_loss, less is better" in text
+    assert "Trial 0000 is the best of 9 finished trials: val_loss 0.2000." in text
+    assert "when it ended; lower is better" in text
+    assert "val_loss, lower is better" in text
 
 
 def test_failed_trials_are_listed_with_their_reasons_and_counted_by_them(tmp_path):
@@ -69,10 +69,10 @@ def test_failed_trials_are_listed_with_their_reasons_and_counted_by_them(tmp_pat
 
 
 def test_a_sweep_that_has_nothing_yet_has_a_page(tmp_path):
-    assert "No trial was started yet." in text_of(page_of(tmp_path / "empty"))
+    assert "No trial has started yet." in text_of(page_of(tmp_path / "empty"))
     assert "No trial has a val_auroc yet." in text_of(page_of(tmp_path / "begun", running("0000")))
     undefined = text_of(page_of(tmp_path / "undefined", done("0000", None), done("0001", 0.6)))
-    assert "Done, but without a val_auroc that is a number: 0000." in undefined
+    assert "Finished trials without a finite val_auroc : 0000." in undefined
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_every_figure_that_there_are_trials_for_is_drawn_and_described(tmp_path,
     figures = re.findall(r"<svg[^>]*>", html)
     assert len(figures) == num_figures
     assert all('role="img" aria-label="' in tag for tag in figures)
-    assert ("no two trials that are done differ" in html) == (num_trials == 1)
+    assert ("no two finished trials differ" in html) == (num_trials == 1)
     ids = re.findall(r' id="([^"]+)"', html)
     assert len(ids) == len(set(ids))
     assert not re.search(r"\bnan\b", text_of(html), re.IGNORECASE)
@@ -92,8 +92,8 @@ def test_every_figure_that_there_are_trials_for_is_drawn_and_described(tmp_path,
 
 def test_what_no_trial_tells_is_left_out(tmp_path):
     html = page_of(tmp_path, *(done(f"{i:04d}", 0.5, seconds=None, peak_memory_bytes=None) for i in range(3)))
-    assert "Time is left out: no trial tells it." in html
-    assert "Memory is left out: no trial tells it." in html
+    assert "Time is not shown: no trial has recorded it." in html
+    assert "Memory is not shown: no trial has recorded it." in html
 
 
 def test_a_hyperparameter_that_only_some_trials_have_is_drawn_for_those(tmp_path):
