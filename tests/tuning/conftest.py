@@ -1,4 +1,4 @@
-"""What tests of whole searches start from."""
+"""The fixtures of tests that run whole searches."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 @pytest.fixture(scope="session")
 def dataset_broken_at_96(dataset: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The dataset with a byte turned over in a record of 96 px: every training at that size fails half-way."""
+    """A dataset with a damaged byte in a record of 96 px: every training at that size fails half-way."""
     folder = tmp_path_factory.mktemp("broken") / "dataset"
     shutil.copytree(dataset, folder)
     shard = min((folder / "size-96").glob("train-*"))

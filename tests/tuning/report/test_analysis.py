@@ -11,7 +11,7 @@ def of(*values: object) -> list:
     return [done(f"{index:04d}", 0.5 + 0.1 * index, values={"it": value}) for index, value in enumerate(values)]
 
 
-def test_few_values_and_words_stand_side_by_side_in_their_order():
+def test_few_values_and_words_stand_side_by_side_in_order():
     axis = axis_of("it", of(128, 64, 90, 64))
     assert (axis.kind, axis.ticks) == ("choice", [(0.0, "64"), (0.5, "90"), (1.0, "128")])
     axis = axis_of("it", of("vgg19", None, 0.5, "baseline_cnn", True))
@@ -28,14 +28,14 @@ def test_many_numbers_lie_on_an_axis_that_is_logarithmic_where_they_span_magnitu
     assert [axis.place(trial) for trial in rates] == pytest.approx([index / 9 for index in range(10)])
 
 
-def test_one_value_stands_in_the_middle_and_none_nowhere():
+def test_a_single_value_stands_in_the_middle_and_a_missing_value_nowhere():
     trials = [*of(7), done("0001", 0.9, values={})]
     axis = axis_of("it", trials)
     assert axis.place(trials[0]) == 0.5
     assert math.isnan(axis.place(trials[1]))
 
 
-def test_spread_of_a_choice_is_told_for_each_of_its_values():
+def test_spread_of_a_choice_has_an_entry_for_each_value():
     trials = [done(f"{i:04d}", value, values={"it": "ab"[i % 2]}) for i, value in enumerate((0.1, 0.7, 0.3, 0.8, 0.2))]
     trials.append(done("0009", 0.99, values={}))
     low, high = spread(axis_of("it", trials), trials)
@@ -43,7 +43,7 @@ def test_spread_of_a_choice_is_told_for_each_of_its_values():
     assert high == pytest.approx((1.0, 0.725, 0.75, 0.775, 2))
 
 
-def test_spread_along_an_axis_is_told_in_fifths_of_the_trials():
+def test_spread_along_an_axis_has_an_entry_for_each_fifth_of_the_trials():
     trials = [done(f"{i:04d}", i / 100, values={"it": i}) for i in range(20)]
     parts = spread(axis_of("it", trials), trials)
     assert [part.num_trials for part in parts] == [4] * 5
@@ -52,7 +52,7 @@ def test_spread_along_an_axis_is_told_in_fifths_of_the_trials():
 
 
 @pytest.mark.parametrize("direction", ["max", "min"])
-def test_no_trial_of_the_pareto_front_is_beaten_and_every_other_is(tmp_path, direction):
+def test_the_pareto_front_holds_exactly_the_trials_that_no_other_trial_beats(tmp_path, direction):
     sweep = read_sweep(write_sweep(tmp_path, *drawn_trials(60), direction=direction))
     front = pareto_front(sweep, lambda trial: trial.seconds)
     sign = 1 if direction == "max" else -1
@@ -67,7 +67,7 @@ def test_no_trial_of_the_pareto_front_is_beaten_and_every_other_is(tmp_path, dir
     assert [trial.seconds for trial in front] == sorted(trial.seconds for trial in front)
 
 
-def test_of_equal_trials_one_is_on_the_pareto_front_and_those_of_unknown_cost_are_not(tmp_path):
+def test_the_pareto_front_holds_one_of_equal_trials_and_none_of_unknown_cost(tmp_path):
     trials = [done("0000", 0.9), done("0001", 0.9), done("0002", 0.99, peak_memory_bytes=None), done("0003", 0.8)]
     sweep = read_sweep(write_sweep(tmp_path, *trials))
     assert [trial.trial_id for trial in pareto_front(sweep, lambda trial: trial.peak_memory_bytes)] == ["0000"]

@@ -15,7 +15,7 @@ STATES = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "run
 
 
 def shown(folder: Path) -> tuple[api_pb2.Experiment, dict[str, api_pb2.SessionGroup]]:
-    """What TensorBoard's own HParams backend reads in a log folder: what there is, and each trial."""
+    """Reads a log folder by TensorBoard's own HParams backend: the experiment, and each trial by name."""
     runs = plugin_event_multiplexer.EventMultiplexer()
     runs.AddRunsFromDirectory(str(folder))
     runs.Reload()
@@ -55,7 +55,7 @@ def test_tensorboard_shows_every_trial_with_settings_numbers_and_state(tmp_path)
         assert [session.status for session in groups[trial.trial_id].sessions] == [STATES[trial.state]]
 
 
-def test_writing_again_shows_every_trial_once_as_it_now_is(tmp_path):
+def test_writing_again_shows_every_trial_once_in_its_current_state(tmp_path):
     write_hparams(read_sweep(write_sweep(tmp_path, running("0000"), running("0001"))))
     (tmp_path / "trials" / "0001" / "trial.json").unlink()
     folder = write_hparams(read_sweep(write_sweep(tmp_path, done("0000", 0.9))))
@@ -64,7 +64,7 @@ def test_writing_again_shows_every_trial_once_as_it_now_is(tmp_path):
     assert [session.status for session in groups["0000"].sessions] == [api_pb2.STATUS_SUCCESS]
 
 
-def test_it_is_written_without_tensorflow_even_for_no_trials(tmp_path):
+def test_hparams_are_written_without_tensorflow_even_for_no_trials(tmp_path):
     write_sweep(tmp_path)
     code = (
         "import sys; from pathlib import Path; from tuning.report.hparams import write_hparams\n"

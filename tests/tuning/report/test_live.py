@@ -27,7 +27,7 @@ def lines_of(sweep: Sweep, console: Console, num_trials: int = 60) -> list[str]:
     return ["".join(segment.text for segment in line).rstrip() for line in console.render_lines(group)]
 
 
-def test_the_summary_counts_trials_and_tells_the_best_so_far_and_the_time_left():
+def test_the_summary_counts_trials_and_shows_the_best_so_far_and_the_time_left():
     assert summary(sweep_of(), 5, NOW) == "0 done of 5 trials · time left unknown yet"
     trials = [done("0000", 0.9, seconds=600.0), failed("0001", "NaN", seconds=0.0), running("0002", started=NOW - 100)]
     assert summary(sweep_of(*trials), 5, NOW) == (
@@ -37,7 +37,7 @@ def test_the_summary_counts_trials_and_tells_the_best_so_far_and_the_time_left()
     assert summary(sweep_of(*trials), None, NOW) == "1 done, 1 failed, 1 running · best val_auroc 0.9000 (trial 0000)"
 
 
-def test_the_time_left_is_that_of_what_is_to_come_shared_by_the_workers():
+def test_the_time_left_is_the_time_of_the_remaining_trials_shared_by_the_workers():
     ended = [done("0000", 0.9, seconds=100.0), done("0001", 0.9, seconds=300.0)]
     assert time_left(sweep_of(), 4, NOW) is None
     assert time_left(sweep_of(*ended), 4, NOW) == 400
@@ -49,7 +49,7 @@ def test_the_time_left_is_that_of_what_is_to_come_shared_by_the_workers():
 
 @pytest.mark.parametrize("width", [200, 100, 60, 36])
 @pytest.mark.parametrize("height", [10, 24, 60])
-def test_the_table_fits_any_terminal_and_shows_what_runs_and_the_best(width, height):
+def test_the_table_fits_any_terminal_and_shows_the_running_and_the_best_trials(width, height):
     sweep = sweep_of(*drawn_trials(40), running("0040"), running("0041", worker="worker-1"), space=SPACE)
     lines = lines_of(sweep, terminal(width, height))
     assert len(lines) < height
@@ -63,7 +63,7 @@ def test_the_table_fits_any_terminal_and_shows_what_runs_and_the_best(width, hei
         assert any("failed  " in line for line in lines)
 
 
-def test_a_wide_table_has_a_column_a_hyperparameter_and_the_reasons():
+def test_a_wide_table_has_a_column_for_each_hyperparameter_and_the_reasons():
     trials = [done("0000", 0.9, values={"image_size": 90, "dropout": 0.5}), failed("0001", "out of [memory]")]
     lines = lines_of(sweep_of(*trials), terminal(120, 30))
     assert lines[1].split() == ["trial", "val_auroc", "image_size", "dropout", "time", "memory"]
@@ -71,7 +71,7 @@ def test_a_wide_table_has_a_column_a_hyperparameter_and_the_reasons():
     assert "out of [memory]" in lines[4]
 
 
-def test_without_a_terminal_each_trial_that_ends_is_told_in_one_line():
+def test_without_a_terminal_each_trial_that_ends_is_printed_in_one_line():
     console = Console(file=io.StringIO(), width=60, force_terminal=False)
     states = [
         sweep_of(running("0000"), running("0001")),
@@ -98,7 +98,7 @@ def test_without_a_terminal_each_trial_that_ends_is_told_in_one_line():
     ]
 
 
-def test_a_damaged_trial_does_not_end_the_table_which_shows_the_end_of_the_sweep(tmp_path):
+def test_a_damaged_trial_does_not_end_the_live_table(tmp_path):
     console = terminal(80, 24)
     write_sweep(tmp_path, done("0000", 0.9))
     path = tmp_path / "trials" / "0000" / "trial.json"

@@ -16,7 +16,7 @@ from trainer.run.folder import RunFolder
 from tuning.report.results import objective_interval, read_sweep, train_command, write_best_config, write_trials_csv
 
 
-def test_trials_are_read_in_the_order_they_were_given_out_with_the_best_of_them(tmp_path):
+def test_trials_are_read_in_the_order_in_which_they_were_handed_out_and_ranked(tmp_path):
     trials = [
         done("9999", 0.7),
         done("10000", 0.95),
@@ -38,19 +38,19 @@ def test_of_equal_objectives_the_earlier_trial_is_the_best(tmp_path):
         assert [trial.trial_id for trial in sweep.ranked] == ["0001", "0002", "0000"]
 
 
-def test_of_an_objective_to_minimise_the_least_is_the_best(tmp_path):
+def test_the_smallest_value_of_a_minimized_objective_is_the_best(tmp_path):
     trials = [done("0000", 0.4), done("0001", 0.2), done("0002", 0.3)]
     sweep = read_sweep(write_sweep(tmp_path, *trials, objective="val_loss", direction="min"))
     assert [trial.trial_id for trial in sweep.ranked] == ["0001", "0002", "0000"]
 
 
-def test_an_objective_that_is_no_number_is_never_the_best(tmp_path):
+def test_an_objective_that_is_not_finite_is_never_the_best(tmp_path):
     trials = [done("0000", math.nan), done("0001", None), done("0002", math.inf), done("0003", 0.6)]
     sweep = read_sweep(write_sweep(tmp_path, *trials))
     assert [trial.trial_id for trial in sweep.ranked] == ["0003"]
 
 
-def test_a_sweep_without_trials_has_no_best_and_writes_no_config(tmp_path):
+def test_a_sweep_without_trials_has_no_best_trial_and_writes_no_config(tmp_path):
     sweep = read_sweep(write_sweep(tmp_path))
     assert (sweep.trials, sweep.best) == ((), None)
     assert write_best_config(sweep) is None
@@ -58,12 +58,12 @@ def test_a_sweep_without_trials_has_no_best_and_writes_no_config(tmp_path):
     assert write_trials_csv(sweep).read_text().startswith("trial_id,state,objective,image_size,seconds")
 
 
-def test_a_folder_that_is_no_sweep_is_told_from_one(tmp_path):
+def test_a_folder_without_a_sweep_is_refused(tmp_path):
     with pytest.raises(UsageError, match=r"expected a sweep, found no sweep\.json; make one with: python -m tuning"):
         read_sweep(tmp_path)
 
 
-def test_a_trial_that_has_a_folder_but_no_file_yet_is_not_there_yet(tmp_path):
+def test_a_trial_folder_without_its_file_is_skipped(tmp_path):
     write_sweep(tmp_path, done("0000", 0.9))
     (tmp_path / "trials" / "0001" / "checkpoints").mkdir(parents=True)
     assert [trial.trial_id for trial in read_sweep(tmp_path).trials] == ["0000"]
@@ -82,7 +82,7 @@ def test_a_trial_that_has_a_folder_but_no_file_yet_is_not_there_yet(tmp_path):
     ],
     ids=["cut", "empty", "a list", "no worker", "no such state", "text for a number", "no text"],
 )
-def test_a_damaged_trial_is_named_in_one_line(tmp_path, damage, told):
+def test_a_damaged_trial_is_reported_in_one_line(tmp_path, damage, told):
     write_sweep(tmp_path, done("0000", 0.9), done("0001", 0.8))
     path = tmp_path / "trials" / "0000" / "trial.json"
     path.write_bytes(damage(path.read_text()).encode("utf-8", "surrogateescape"))
@@ -93,13 +93,13 @@ def test_a_damaged_trial_is_named_in_one_line(tmp_path, damage, told):
     assert "\n" not in str(error.value)
 
 
-def test_a_damaged_description_of_the_sweep_is_named_in_one_line(tmp_path):
+def test_a_damaged_sweep_file_is_reported_in_one_line(tmp_path):
     write_sweep(tmp_path, direction="up")
     with pytest.raises(RunError, match=r"sweep\.json: damaged: expected a direction of max or min, found 'up'"):
         read_sweep(tmp_path)
 
 
-def test_a_sweep_is_read_whole_while_others_write_to_it(tmp_path):
+def test_a_sweep_can_be_read_while_others_write_to_it(tmp_path):
     write_sweep(tmp_path, *(running(f"{index:04d}") for index in range(5)))
     ended = threading.Event()
 
@@ -122,7 +122,7 @@ def test_a_sweep_is_read_whole_while_others_write_to_it(tmp_path):
     assert seen[-1].best is not None
 
 
-def test_the_csv_has_a_row_a_trial_with_all_that_is_known_of_it(tmp_path):
+def test_the_csv_has_a_row_for_each_trial_with_all_known_values(tmp_path):
     values = {"image_size": 90, "learning_rate": 1e-3, "arch": "vgg19"}
     trials = [
         done("0000", 0.91, values=values, seconds=12.25),
@@ -148,7 +148,7 @@ def test_the_csv_has_a_row_a_trial_with_all_that_is_known_of_it(tmp_path):
     assert [dict(zip(header, row, strict=True)) for row in rows] == expected
 
 
-def test_a_hyperparameter_that_is_called_as_another_column_has_a_column_of_its_own(tmp_path):
+def test_a_hyperparameter_with_the_name_of_another_column_has_a_column_of_its_own(tmp_path):
     sweep = read_sweep(
         write_sweep(tmp_path, done("0000", 0.9, values={"epochs": 9}, epochs=7), space={"epochs": [3, 9]})
     )
@@ -157,7 +157,7 @@ def test_a_hyperparameter_that_is_called_as_another_column_has_a_column_of_its_o
     assert (row["set_epochs"], row["epochs"]) == ("9", "7")
 
 
-def test_the_interval_of_the_objective_is_that_of_the_trials_own_numbers(tmp_path):
+def test_the_interval_of_the_objective_comes_from_the_metrics_of_the_trial(tmp_path):
     sweep = read_sweep(write_sweep(tmp_path, done("0000", 0.9), done("0001", 0.5), done("0002", 0.4)))
     assert objective_interval(sweep, sweep.trials[0]) == pytest.approx((0.88, 0.92))
     (sweep.run_folder(sweep.trials[1]) / "metrics.json").unlink()
@@ -165,7 +165,7 @@ def test_the_interval_of_the_objective_is_that_of_the_trials_own_numbers(tmp_pat
     assert [objective_interval(sweep, trial) for trial in sweep.trials[1:]] == [None, None]
 
 
-def test_the_best_config_leads_no_training_into_the_trials_own_folder(tmp_path):
+def test_the_best_config_does_not_name_the_folder_of_the_trial(tmp_path):
     trial = done("0000", 0.9)
     sweep = read_sweep(write_sweep(tmp_path, replace(trial, flags={**trial.flags, "overwrite": True})))
     path = write_best_config(sweep)
@@ -174,7 +174,7 @@ def test_the_best_config_leads_no_training_into_the_trials_own_folder(tmp_path):
 
 
 @pytest.mark.slow
-def test_training_the_best_config_gives_the_metrics_of_the_trial_again(dataset: Path, tmp_path: Path, command):
+def test_training_the_best_config_reproduces_the_metrics_of_the_trial(dataset: Path, tmp_path: Path, command):
     sweep_path = write_sweep(tmp_path / "a sweep", space={"learning_rate": [1e-4, 1e-2]})
     run = sweep_path / "trials" / "0000"
     flags = TrainConfig(

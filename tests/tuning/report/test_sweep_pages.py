@@ -1,4 +1,4 @@
-"""The sweep page in a real browser, as a reader meets it."""
+"""The sweep page in a real browser."""
 
 from pathlib import Path
 
@@ -28,7 +28,7 @@ def pages(tmp_path_factory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ["many", "one", "failed"])
-def test_a_page_fits_a_phone_and_asks_for_nothing(pages, name):
+def test_a_page_fits_a_phone_and_makes_no_requests(pages, name):
     with opened(pages[name], viewport=PHONE) as page:
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert_fits(page)

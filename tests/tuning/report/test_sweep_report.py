@@ -17,7 +17,7 @@ def text_of(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", body))
 
 
-def test_the_page_tells_the_best_trial_its_interval_and_how_to_train_it(tmp_path):
+def test_the_page_shows_the_best_trial_its_interval_and_the_command_that_trains_it(tmp_path):
     trials = [done(f"{index:04d}", objective) for index, objective in enumerate((0.85, 0.9, 0.89, 0.7))]
     path = tmp_path / "lung sweep"
     text = text_of(page_of(path, *trials))
@@ -40,7 +40,7 @@ def test_trials_are_listed_the_best_first_with_links_to_their_pages(tmp_path):
     assert "0003 running 67" in text_of(html)
 
 
-def test_all_that_is_made_of_a_sweep_is_there_and_nothing_half_written(tmp_path):
+def test_all_results_of_a_sweep_are_written_and_no_temporary_files_remain(tmp_path):
     sweep = read_sweep(write_sweep(tmp_path, done("0000", 0.8, metrics={"auroc": 0.8, "ppv": None}), running("0001")))
     assert write_results(sweep) == tmp_path / "report.html"
     made = {path.name for path in tmp_path.iterdir()} - {"sweep.json", "trials"}
@@ -48,7 +48,7 @@ def test_all_that_is_made_of_a_sweep_is_there_and_nothing_half_written(tmp_path)
     assert {path.name for path in (tmp_path / "tensorboard" / "0000").iterdir()} == {"events.out.tfevents.sweep"}
 
 
-def test_an_objective_to_minimise_ranks_and_draws_the_least_as_best(tmp_path):
+def test_a_minimized_objective_ranks_and_draws_the_smallest_value_as_the_best(tmp_path):
     trials = [done(f"{index:04d}", 0.2 + 0.1 * index, values={"image_size": 64 + index % 3}) for index in range(9)]
     text = text_of(page_of(tmp_path, *trials, objective="val_loss", direction="min"))
     assert "Trial 0000 is the best of 9 finished trials: val_loss 0.2000." in text
@@ -68,7 +68,7 @@ def test_failed_trials_are_listed_with_their_reasons_and_counted_by_them(tmp_pat
     assert "<svg" not in html
 
 
-def test_a_sweep_that_has_nothing_yet_has_a_page(tmp_path):
+def test_a_sweep_without_results_has_a_page(tmp_path):
     assert "No trial has started yet." in text_of(page_of(tmp_path / "empty"))
     assert "No trial has a val_auroc yet." in text_of(page_of(tmp_path / "begun", running("0000")))
     undefined = text_of(page_of(tmp_path / "undefined", done("0000", None), done("0001", 0.6)))
@@ -79,7 +79,7 @@ def test_a_sweep_that_has_nothing_yet_has_a_page(tmp_path):
     ("num_trials", "names", "num_figures"),
     [(1, tuple(SPACE), 3), (3, ("image_size", "batch_size"), 6), (12, ("image_size",), 4), (40, tuple(SPACE), 10)],
 )
-def test_every_figure_that_there_are_trials_for_is_drawn_and_described(tmp_path, num_trials, names, num_figures):
+def test_every_figure_with_enough_trials_is_drawn_and_described(tmp_path, num_trials, names, num_figures):
     html = page_of(tmp_path, *drawn_trials(num_trials, names))
     figures = re.findall(r"<svg[^>]*>", html)
     assert len(figures) == num_figures
@@ -90,13 +90,13 @@ def test_every_figure_that_there_are_trials_for_is_drawn_and_described(tmp_path,
     assert not re.search(r"\bnan\b", text_of(html), re.IGNORECASE)
 
 
-def test_what_no_trial_tells_is_left_out(tmp_path):
+def test_costs_that_no_trial_recorded_are_not_drawn(tmp_path):
     html = page_of(tmp_path, *(done(f"{i:04d}", 0.5, seconds=None, peak_memory_bytes=None) for i in range(3)))
     assert "Time is not shown: no trial has recorded it." in html
     assert "Memory is not shown: no trial has recorded it." in html
 
 
-def test_a_hyperparameter_that_only_some_trials_have_is_drawn_for_those(tmp_path):
+def test_a_hyperparameter_of_some_trials_is_drawn_for_these_trials(tmp_path):
     deep = [done(f"000{i}", 0.8 + i / 100, values={"arch": "vgg19", "unfreeze_layers": i}) for i in range(3)]
     html = page_of(tmp_path, *deep, done("0005", 0.9, values={"arch": "baseline_cnn"}))
     assert 'aria-label="val_auroc against unfreeze_layers; medians from left to right: 0.8000 (1 trials)' in html

@@ -1,4 +1,4 @@
-"""A sweep whose folder is in a bucket: all of it is there, and another machine goes on with it."""
+"""A sweep in a bucket: all its files are uploaded, and another machine resumes it."""
 
 import json
 import re
@@ -24,7 +24,7 @@ ALONE = Role("alone", "worker-0")
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch):
-    """The disk of the machine, but for what the tests bring."""
+    """Puts all temporary files of the project into a folder of the test, as on a machine of its own."""
     (tmp_path / "machine").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "machine"))
 
@@ -33,7 +33,7 @@ def config(bucket, **flags) -> SearchConfig:
     return SearchConfig(data=("d",), output=f"{bucket.url}/sweep", **flags)
 
 
-def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, monkeypatch):
+def test_files_of_a_search_are_uploaded_while_it_runs_and_when_it_ends(bucket, monkeypatch):
     monkeypatch.setattr(bucket_sync, "UPLOAD_INTERVAL_S", 0.05)
     with synced_locally(config(bucket), ALONE) as here:
         folder = mirror_of(f"{bucket.url}/sweep").local
@@ -49,7 +49,7 @@ def test_what_a_search_writes_is_in_the_bucket_and_is_gone_on_with(bucket, monke
     assert bucket.files("sweep") == {"oracle/oracle.json": b"2", "report.html": b"3"}
 
 
-def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket):
+def test_an_interrupted_search_uploads_its_files(bucket):
     bucket.write("sweep/oracle/oracle.json", b"2")
 
     def work(folder: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_search_that_is_interrupted_hands_over_what_it_has(bucket):
     assert bucket.files("sweep") == {"oracle/oracle.json": b"4"}
 
 
-def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket):
+def test_the_files_of_the_oracle_are_uploaded_before_those_of_the_trials(bucket):
     names = ("sweep.json", "oracle/oracle.json", "trials/0000/checkpoints/00000001-model.npz", "trials/0000/model.json")
     with synced_locally(config(bucket), ALONE):
         folder = mirror_of(f"{bucket.url}/sweep").local
@@ -77,7 +77,7 @@ def test_a_trial_may_know_more_than_the_oracle_and_never_less(bucket):
     assert [name.partition(" ")[0] for name in sent[2:]] == order
 
 
-def test_of_two_searches_in_one_place_one_ends(bucket, monkeypatch):
+def test_of_two_searches_in_one_bucket_folder_one_is_stopped(bucket, monkeypatch):
     monkeypatch.setattr(bucket_sync, "UPLOAD_INTERVAL_S", 0.05)
     asked = threading.Event()
 
@@ -108,7 +108,7 @@ def test_chief_and_workers_need_a_folder_that_they_share(bucket, monkeypatch):
             monkeypatch.setenv(name, value)
 
 
-def test_only_what_is_shown_is_fetched(bucket):
+def test_only_the_files_that_are_shown_are_fetched(bucket):
     for name in ("sweep.json", "trials/0000/trial.json", "trials/0000/model.keras", "oracle/oracle.json"):
         bucket.write(f"sweep/{name}", b"{}")
     path = fetch_shown(f"{bucket.url}/sweep")
@@ -116,7 +116,7 @@ def test_only_what_is_shown_is_fetched(bucket):
 
 
 @pytest.mark.slow
-def test_a_killed_search_goes_on_from_the_bucket_alone(bucket, dataset, command, tmp_path, monkeypatch):
+def test_a_killed_search_resumes_from_the_bucket_alone(bucket, dataset, command, tmp_path, monkeypatch):
     flags = ("--algorithm", "grid", *SMALL, "--epochs", 6)
     program = (
         "from tuning import cli; from tuning.search import bucket_sync; bucket_sync.UPLOAD_INTERVAL_S = 0.2; cli.main()"

@@ -1,4 +1,4 @@
-"""A chief and three workers, real processes on one machine, through all that can befall them."""
+"""A chief and three workers as processes on one machine, some of which are killed."""
 
 import signal
 import subprocess
@@ -22,7 +22,7 @@ def arguments(port: int) -> list:
 
 
 def expected_values(dataset: Path, folder: Path) -> dict[str, dict]:
-    """What the seed alone says that the trials are."""
+    """Returns the hyperparameters of each trial that the seed alone determines."""
     config = SearchConfig(data=(str(dataset),), output=str(folder), max_trials=TRIALS, **FLAGS)
     oracle = make_oracle(SweepJob.of(config, TRAIN))
     (folder / "oracle").mkdir(parents=True)
@@ -32,7 +32,7 @@ def expected_values(dataset: Path, folder: Path) -> dict[str, dict]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_a_sweep_outlives_its_chief_and_its_workers_and_has_the_trials_of_its_seed(dataset, tmp_path):
+def test_a_sweep_survives_the_death_of_chief_and_workers_with_the_trials_of_its_seed(dataset, tmp_path):
     sweep, port = tmp_path / "sweep", free_port()
 
     def chief() -> subprocess.Popen:
@@ -46,13 +46,13 @@ def test_a_sweep_outlives_its_chief_and_its_workers_and_has_the_trials_of_its_se
         return next((t for t in running if trials_of(sweep)[t]["worker"] == f"worker-{index}"), None)
 
     first, workers = chief(), [worker(index) for index in range(3)]
-    # A worker is killed in its trial, and started again under its number.
+    # A worker is killed during its trial and started again under its number.
     wait_for(lambda: (mine := trial_of(1)) and len(losses(sweep / "trials" / mine)) >= 2)
     mine = trial_of(1)
     workers[1].kill()
     workers[1].wait()
     workers[1] = worker(1)
-    # Another one is killed for good, together with the chief, which comes back.
+    # Another worker is killed for good, together with the chief, which is started again.
     wait_for(lambda: (lost := trial_of(2)) and len(losses(sweep / "trials" / lost)) >= 2)
     lost = trial_of(2)
     workers[2].kill()
@@ -67,15 +67,17 @@ def test_a_sweep_outlives_its_chief_and_its_workers_and_has_the_trials_of_its_se
     assert [trial["state"] for trial in trials.values()] == ["done"] * TRIALS
     assert values_of(sweep) == expected_values(dataset, tmp_path / "expected")
     assert trials[mine]["worker"] == "worker-1", "it got its own trial back"
-    assert trials[lost]["worker"] in ("worker-0", "worker-1"), "which went on with it"
+    assert trials[lost]["worker"] in ("worker-0", "worker-1"), "another worker resumed it"
     for name in (mine, lost):
-        assert (sweep / "trials" / name / "trainer.log").read_text().count("train 1/12") == 1, "gone on with"
+        assert (sweep / "trials" / name / "trainer.log").read_text().count("train 1/12") == 1, (
+            "the trial was resumed, not started anew"
+        )
     assert not trainers_of(sweep)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_chief_ends_without_workers_and_workers_without_a_chief(dataset, tmp_path):
+def test_a_chief_without_workers_and_a_worker_without_a_chief_give_up(dataset, tmp_path):
     sweep, port = tmp_path / "sweep", free_port()
     chief = start(sweep, dataset, *arguments(port), "--role", "chief", "--worker_timeout_s", 3)
     assert chief.wait(200) == 1

@@ -1,4 +1,4 @@
-"""Hyperband through real trainings."""
+"""Hyperband with real trainings."""
 
 import json
 
@@ -20,7 +20,7 @@ FLAGS = (
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
-def test_a_trial_that_is_promoted_goes_on_where_it_stood_as_if_it_had_been_one(dataset, command, tmp_path):
+def test_a_promoted_trial_continues_the_shorter_one_as_if_both_were_one_training(dataset, command, tmp_path):
     sweep, whole = tmp_path / "sweep", tmp_path / "whole"
     result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--epochs", 3)
     assert result.returncode == 0, result.stderr

@@ -1,4 +1,4 @@
-"""The oracle hands out the same trials to any number of workers, whatever fails, dies or is started again."""
+"""The oracle hands out the same trials to any number of workers, whatever fails, dies or restarts."""
 
 import math
 import random
@@ -21,14 +21,14 @@ def oracle(folder, *, expire_leases: bool = False, train=None, **flags) -> Sweep
 
 
 def score(values: dict) -> float | None:
-    """Of a combination; large batches fail."""
+    """Returns the objective of a combination; None for large batches, which fail."""
     if values.get("batch_size") == 64:
         return None
     return values.get("learning_rate", 0.0) + values["image_size"] / 1e4
 
 
 def finish(made: SweepOracle, trial: Trial, value: float | None) -> None:
-    """What a worker says of a trial, None: that it has failed."""
+    """Reports the objective of a trial as a worker does; None reports a failure."""
     if value is None:
         trial.status, trial.message = TrialStatus.FAILED, "out of memory"
     else:
@@ -38,7 +38,7 @@ def finish(made: SweepOracle, trial: Trial, value: float | None) -> None:
 
 
 def work(made: SweepOracle, num_workers: int = 1, seed: int = 0) -> dict[str, dict]:
-    """Lets workers run trials, which end in any order; trial → values."""
+    """Lets workers run trials, which end in any order, and returns trial → values."""
     draw, running, left = random.Random(seed), {}, [f"worker-{index}" for index in range(num_workers)]
     while left:
         worker = draw.choice(left)
@@ -66,7 +66,7 @@ def test_the_trials_are_the_same_for_any_number_of_workers(tmp_path, flags):
     assert list(found[0])[:2] == ["0000", "0001"]
 
 
-def test_a_grid_is_each_combination_once_and_so_is_a_random_search_that_has_the_time(tmp_path):
+def test_a_grid_search_and_a_long_random_search_try_each_combination_once(tmp_path):
     (tmp_path / "other").mkdir()
     grid = work(oracle(tmp_path, algorithm="grid"))
     drawn = work(oracle(tmp_path / "other", max_trials=100))
@@ -76,7 +76,7 @@ def test_a_grid_is_each_combination_once_and_so_is_a_random_search_that_has_the_
     assert list(grid.values()) != list(drawn.values())
 
 
-def test_another_seed_is_another_search_and_seed_0_is_one_too(tmp_path):
+def test_seeds_differ_and_seed_0_is_reproducible_too(tmp_path):
     found = []
     for number, seed in enumerate((0, 0, 1)):
         (tmp_path / str(number)).mkdir()
@@ -88,26 +88,26 @@ def test_another_seed_is_another_search_and_seed_0_is_one_too(tmp_path):
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
-def test_a_sweep_whose_trials_all_fail_comes_to_its_end(tmp_path, algorithm):
+def test_a_sweep_whose_trials_all_fail_ends(tmp_path, algorithm):
     found = work(oracle(tmp_path, algorithm=algorithm, batch_size=("64",), train={"epochs": 4}))
     combinations = [(v["image_size"], v.get("tuner/trial_id")) for v in found.values()]
     assert len(combinations) == len(set(combinations)) >= 3
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", pytest.param("bayesian", marks=pytest.mark.slow), "hyperband"])
-def test_what_can_not_be_trained_is_never_handed_out(tmp_path, algorithm):
+def test_a_combination_that_can_not_be_trained_is_never_handed_out(tmp_path, algorithm):
     train = {"arch": "inception_resnet_v2", "epochs": 2, "fine_tune_epochs": 0}
     found = work(oracle(tmp_path, algorithm=algorithm, sizes=(64, 90, 128), max_trials=30, train=train))
     assert {values["image_size"] for values in found.values()} == {90, 128}
 
 
-def test_bayesian_search_does_not_propose_again_what_was_tried(tmp_path):
+def test_bayesian_search_tries_no_combination_twice(tmp_path):
     found = work(oracle(tmp_path, algorithm="bayesian", max_trials=9))
     assert len({tuple(values.items()) for values in found.values()}) == 9
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
-def test_a_search_that_was_killed_at_any_time_goes_on_as_if_nothing_had_happened(tmp_path, algorithm):
+def test_a_search_that_is_killed_at_any_time_hands_out_the_same_trials_when_resumed(tmp_path, algorithm):
     folders = [tmp_path / "whole", tmp_path / "killed"]
     for folder in folders:
         folder.mkdir()
@@ -117,7 +117,7 @@ def test_a_search_that_was_killed_at_any_time_goes_on_as_if_nothing_had_happened
         trial = oracle(folders[1], **flags).create_trial("worker-0")
         if trial.status == TrialStatus.STOPPED:
             break
-        again = oracle(folders[1], **flags)  # killed before it ran
+        again = oracle(folders[1], **flags)  # killed before the trial ran
         trial = again.create_trial("worker-0")
         finish(again, trial, score(trial.hyperparameters.values))
     last = oracle(folders[1], **flags)
@@ -125,16 +125,16 @@ def test_a_search_that_was_killed_at_any_time_goes_on_as_if_nothing_had_happened
     assert not last.ongoing_trials
 
 
-def test_a_trial_whose_end_was_written_but_not_said_is_still_its_workers(tmp_path):
+def test_a_trial_whose_end_the_oracle_never_recorded_still_belongs_to_its_worker(tmp_path):
     made = oracle(tmp_path)
     trial = made.create_trial("worker-0")
     trial.status = TrialStatus.COMPLETED
-    made._save_trial(trial)  # and killed before it saved its own state
+    made._save_trial(trial)  # killed before the oracle saved its own state
     again = oracle(tmp_path).create_trial("worker-0")
     assert (again.trial_id, again.status) == ("0000", TrialStatus.RUNNING)
 
 
-def test_a_worker_that_comes_back_gets_its_own_trial_and_the_trial_of_a_dead_one_goes_to_another(tmp_path, monkeypatch):
+def test_a_worker_that_returns_gets_its_own_trial_and_an_expired_lease_frees_a_trial(tmp_path, monkeypatch):
     clock = [1000.0]
     monkeypatch.setattr("tuning.search.oracle.time.monotonic", lambda: clock[0])
     made = oracle(tmp_path, lease_s=60, max_trials=2)
@@ -142,12 +142,12 @@ def test_a_worker_that_comes_back_gets_its_own_trial_and_the_trial_of_a_dead_one
     clock[0] += 50
     assert made.create_trial("worker-0") is mine
     made.renew_lease("worker-0")
-    assert made.create_trial("worker-2").status == TrialStatus.IDLE, "there may be work if one dies"
-    clock[0] += 50  # nothing of worker-1 for 100 s
+    assert made.create_trial("worker-2").status == TrialStatus.IDLE, "a worker may die, which frees its trial"
+    clock[0] += 50  # worker-1 has been silent for 100 s
     assert made.create_trial("worker-2") is other
     finish(made, other, 0.5)
     finish(made, other, 0.1)
-    assert other.score == 0.5, "what the dead one says, if it was not dead, is nothing new"
+    assert other.score == 0.5, "a late report of the first worker changes nothing"
     assert made.create_trial("worker-1").status == TrialStatus.IDLE
     finish(made, mine, None)
     assert [made.create_trial(f"worker-{index}").status for index in range(3)] == [TrialStatus.STOPPED] * 3
@@ -155,13 +155,13 @@ def test_a_worker_that_comes_back_gets_its_own_trial_and_the_trial_of_a_dead_one
     assert made.is_exhausted
 
 
-def test_who_goes_on_alone_need_not_wait_for_workers_that_are_gone(tmp_path):
+def test_a_search_that_resumes_alone_takes_over_the_trials_of_earlier_workers_at_once(tmp_path):
     trial = oracle(tmp_path).create_trial("worker-7")
     assert oracle(tmp_path).create_trial("worker-0").trial_id == "0001"
     assert oracle(tmp_path, expire_leases=True).create_trial("worker-1").trial_id == trial.trial_id
 
 
-def test_hours_end_a_search_and_more_of_them_go_on_with_it(tmp_path, monkeypatch):
+def test_a_search_ends_after_its_hours_and_resumes_when_they_are_raised(tmp_path, monkeypatch):
     clock = [0.0]
     monkeypatch.setattr("tuning.search.oracle.time.monotonic", lambda: clock[0])
     made = oracle(tmp_path, max_hours=1, max_trials=5)
@@ -173,7 +173,7 @@ def test_hours_end_a_search_and_more_of_them_go_on_with_it(tmp_path, monkeypatch
     assert oracle(tmp_path, max_hours=2, max_trials=5).create_trial("worker-0").trial_id == "0001"
 
 
-def test_hyperband_goes_on_with_the_best_of_each_round_and_never_with_a_failed_one_while_there_are_others(tmp_path):
+def test_hyperband_continues_the_best_of_each_round_and_prefers_any_trial_to_a_failed_one(tmp_path):
     made = oracle(tmp_path, algorithm="hyperband", train={"epochs": 9}, **RATES)
     found = work(made)
     assert len(found) == made.num_trials
@@ -187,7 +187,7 @@ def test_hyperband_goes_on_with_the_best_of_each_round_and_never_with_a_failed_o
     assert max(values["tuner/epochs"] for values in found.values()) == 9
 
 
-def test_an_error_that_only_a_worker_would_hear_of_is_kept_and_does_not_lock_the_others_out(tmp_path):
+def test_an_error_in_the_call_of_a_worker_is_kept_and_does_not_lock_other_workers_out(tmp_path):
     made = oracle(tmp_path)
     made.create_trial("worker-0")
     with pytest.raises(KeyError):

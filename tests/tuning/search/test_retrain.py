@@ -1,4 +1,4 @@
-"""The best configuration trained for use."""
+"""The training of the best configuration after the search."""
 
 import json
 
@@ -36,7 +36,7 @@ def sweep(dataset, command, tmp_path_factory):
 
 
 @pytest.mark.slow
-def test_the_best_is_trained_on_train_and_validation_and_looks_at_test_once(sweep, dataset, command):
+def test_the_best_is_trained_on_train_and_validation_and_evaluated_on_test_once(sweep, dataset, command):
     run = sweep / "final" / "train-and-val"
     best = read_sweep(sweep).best
     described = json.loads((sweep / "trials" / best.trial_id / "model.json").read_text())
@@ -56,7 +56,7 @@ def test_the_best_is_trained_on_train_and_validation_and_looks_at_test_once(swee
 
 
 @pytest.mark.slow
-def test_what_was_best_before_is_not_taken_for_what_is_best_now(sweep, dataset, command):
+def test_a_run_of_an_earlier_best_configuration_is_refused(sweep, dataset, command):
     path = sweep / "trials" / "0000" / "trial.json"
     saved = path.read_text()
     other = next(name for name in ("0000", "0001") if name != read_sweep(sweep).best.trial_id)
@@ -73,7 +73,7 @@ def test_what_was_best_before_is_not_taken_for_what_is_best_now(sweep, dataset, 
 
 
 @pytest.mark.slow
-def test_seeds_are_those_from_the_seed_of_the_search_on(sweep):
+def test_the_seeds_of_retraining_start_at_the_seed_of_the_search(sweep):
     config = SearchConfig(data=("D",), output=str(sweep), retrain_seeds=3)
     best = read_sweep(sweep).best
     configs = retrain_configs(config, best)
@@ -82,6 +82,6 @@ def test_seeds_are_those_from_the_seed_of_the_search_on(sweep):
     assert len(trials_of(sweep)) == 2
 
 
-def test_both_kinds_at_once_are_refused():
+def test_both_kinds_of_retraining_at_once_are_refused():
     with pytest.raises(UsageError, match="both evaluate on test"):
         SearchConfig(data=("D",), output="S", retrain_best=True, retrain_seeds=2)

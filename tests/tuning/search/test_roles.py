@@ -1,4 +1,4 @@
-"""Who a process is, by its flags or by KerasTuner's variables."""
+"""The role of a process, by its flags or by KerasTuner's variables."""
 
 import pytest
 
@@ -15,7 +15,7 @@ def variables(name: str) -> dict[str, str]:
     return {"KERASTUNER_TUNER_ID": name, "KERASTUNER_ORACLE_IP": "10.0.0.5", "KERASTUNER_ORACLE_PORT": "8000"}
 
 
-def test_flags_and_variables_say_the_same():
+def test_flags_and_variables_give_the_same_roles():
     address = "10.0.0.5:8000"
     assert find_role(config(), {}) == Role("alone", "worker-0")
     assert find_role(config(role="alone"), variables("worker-3")) == Role("alone", "worker-0")
@@ -37,7 +37,7 @@ def test_flags_and_variables_say_the_same():
         ({}, {**variables("tuner"), "KERASTUNER_TUNER_ID": "tuner"}, "expected chief or a worker with its number"),
     ],
 )
-def test_half_a_role_is_refused(flags, environ, said):
+def test_an_incomplete_role_is_refused(flags, environ, said):
     with pytest.raises(UsageError, match=said):
         find_role(config(**flags), environ)
 

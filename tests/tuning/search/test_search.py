@@ -1,4 +1,4 @@
-"""A whole search, as a user runs it."""
+"""A whole search by the commands that a user runs."""
 
 import json
 import shutil
@@ -12,7 +12,7 @@ GRID = ("--algorithm", "grid", *SMALL)
 
 @pytest.fixture(scope="module")
 def sweep(dataset_broken_at_96, command, tmp_path_factory):
-    """Two trials that end well, and two at a size whose records are broken."""
+    """A sweep of two trials that succeed, and two at a size whose records are broken."""
     folder = tmp_path_factory.mktemp("searched") / "sweep"
     flags = ("--algorithm", "grid", "--image_size", 96, 32, "--batch_size", 8, 16, 300, "--epochs", 1)
     folder.with_suffix(".out").write_text(
@@ -21,7 +21,7 @@ def sweep(dataset_broken_at_96, command, tmp_path_factory):
     return folder
 
 
-def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
+def test_a_search_survives_failed_trials_and_finds_the_best(sweep):
     trials = trials_of(sweep)
     assert [trial["state"] for trial in trials.values()] == ["failed", "failed", "done", "done"]
     for name in ("0000", "0001"):
@@ -33,7 +33,7 @@ def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
     assert best["peak_memory_bytes"] > 100e6
     assert best["objective"] == best["metrics"]["auroc"]
     said = sweep.with_suffix(".out").read_text()
-    assert "estimated from the first trial" in said, "the warm-up meets the broken records"
+    assert "estimated from the first trial" in said, "the warm-up fails at the broken records"
     assert "left out:   2 of 6 combinations: --batch_size is 300, more than the 53 training images" in said
     assert f"best:      trial {best['trial_id']}" in said
     for name in ("trials.csv", "report.html", "best_config.json"):
@@ -44,21 +44,21 @@ def test_a_search_goes_on_over_trials_that_fail_and_finds_the_best(sweep):
 
 
 @pytest.mark.slow
-def test_a_search_without_a_trial_that_is_done_has_failed(dataset_broken_at_96, command, tmp_path):
+def test_a_search_fails_if_no_trial_is_done(dataset_broken_at_96, command, tmp_path):
     flags = ("--algorithm", "grid", "--image_size", 96, "--batch_size", 8, "--epochs", 1, "--no_warm_up")
     result = command("tuning", "search", "--data", dataset_broken_at_96, "--output", tmp_path / "sweep", *flags)
     assert (result.returncode, "best:      none" in result.stdout) == (1, True), result.stderr
     assert "failed: reading the records failed" in result.stderr
 
 
-def test_a_trial_is_a_run_that_has_not_seen_test(sweep):
+def test_a_trial_is_a_run_without_test_metrics(sweep):
     run = sweep / "trials" / "0002"
     assert json.loads((run / "metrics.json").read_text()).keys() == {"val"}
     assert {"config.json", "model.keras", "report.html", "history.csv"} <= {path.name for path in run.iterdir()}
 
 
 @pytest.mark.slow
-def test_the_best_configuration_gives_the_same_numbers_again(sweep, command, tmp_path):
+def test_the_best_configuration_reproduces_the_metrics_of_its_trial(sweep, command, tmp_path):
     result = command("trainer", "train", "--config", sweep / "best_config.json", "--output", tmp_path / "run")
     assert result.returncode == 0, result.stderr
     numbers = json.loads((tmp_path / "run" / "metrics.json").read_text())
@@ -67,7 +67,7 @@ def test_the_best_configuration_gives_the_same_numbers_again(sweep, command, tmp
     assert "test" in numbers
 
 
-def test_the_same_command_again_has_nothing_to_do_and_another_one_is_refused(sweep, dataset_broken_at_96, command):
+def test_the_same_command_again_has_nothing_to_do_and_other_flags_are_refused(sweep, dataset_broken_at_96, command):
     before = {name: (sweep / "trials" / name / "trial.json").stat().st_mtime_ns for name in trials_of(sweep)}
     flags = ("--data", dataset_broken_at_96, "--output", sweep, "--algorithm", "grid", "--batch_size", 8, 16, 300)
     again = command("tuning", "search", *flags, "--image_size", 96, 32, "--epochs", 1, "--max_hours", 9)
@@ -85,7 +85,7 @@ def test_the_same_command_again_has_nothing_to_do_and_another_one_is_refused(swe
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_search_that_is_ended_in_a_trial_goes_on_in_that_trial(dataset, command, tmp_path, number):
+def test_a_search_that_is_stopped_in_a_trial_resumes_that_trial(dataset, command, tmp_path, number):
     sweep, whole = tmp_path / "sweep", tmp_path / "whole"
     flags = (*GRID, "--batch_size", 8, "--epochs", 30, "--early_stopping_patience", 0)
     search = start(sweep, dataset, *flags)
@@ -130,7 +130,7 @@ def test_two_searches_do_not_share_a_folder(sweep, dataset_broken_at_96, command
         (("--arch", "vgg19", "--batch_size", "8", "--learning_rate", "11"), "--learning_rate is 11.0"),
     ],
 )
-def test_what_is_wrong_is_said_before_anything_starts(dataset, command, tmp_path, flags, said):
+def test_a_wrong_flag_is_reported_before_anything_starts(dataset, command, tmp_path, flags, said):
     result = command("tuning", "search", "--data", dataset, "--output", tmp_path / "sweep", *flags)
     assert (result.returncode, said in result.stderr) == (2, True), result.stderr
     assert len(result.stderr.splitlines()) == 1

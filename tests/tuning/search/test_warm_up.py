@@ -1,4 +1,4 @@
-"""What a search says of its time and disk before it starts."""
+"""The plan of a search: its warm-up and the estimate of time and disk space."""
 
 import os
 
@@ -11,7 +11,7 @@ from tuning.search.warm_up import WarmUpTimes, warm_up
 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(4, marks=pytest.mark.slow), 48])  # 13 steps an epoch, or one
-def test_some_steps_of_a_configuration_are_timed_and_nothing_is_written(dataset, tmp_path, batch_size):
+def test_a_warm_up_times_some_steps_and_writes_nothing(dataset, tmp_path, batch_size):
     output = tmp_path / "run"
     config = TrainConfig(data=str(dataset), output=str(output), image_size=32, batch_size=batch_size)
     found = warm_up(config, os.environ)
@@ -23,7 +23,7 @@ def test_some_steps_of_a_configuration_are_timed_and_nothing_is_written(dataset,
 
 
 @pytest.mark.slow
-def test_what_can_not_be_trained_is_not_timed(tmp_path):
+def test_a_configuration_that_can_not_be_trained_is_not_timed(tmp_path):
     assert warm_up(TrainConfig(data=str(tmp_path), output="o"), os.environ) is None
 
 
@@ -36,6 +36,6 @@ def test_the_plan_scales_the_time_by_pixels_and_epochs():
     assert lines["disk"].strip().startswith("about 10 MB a trial, 0.0 GB in all; ")
 
 
-def test_without_a_measurement_the_plan_says_when_the_estimate_comes():
+def test_without_a_warm_up_the_plan_says_when_the_estimate_comes():
     (line,) = [line for line in describe_plan(make_job(), 4) if line.startswith("time, disk")]
     assert "from the first trial when it ends" in line

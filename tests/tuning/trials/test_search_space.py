@@ -1,4 +1,4 @@
-"""What is searched, and how a user narrows it."""
+"""The search space, and the flags and files that narrow it."""
 
 import pytest
 from searches import make_job
@@ -14,7 +14,7 @@ def space(arch: str = "baseline_cnn", equalizations: tuple[str, ...] = ("hist",)
     return resolve_space(SearchConfig(data=("D",), output="S", **flags), arch, SIZES, equalizations)
 
 
-def test_without_a_word_sizes_of_the_dataset_and_batches_are_searched():
+def test_by_default_image_sizes_and_batch_sizes_are_searched():
     assert space().parameters == (Choice("image_size", SIZES), Choice("batch_size", (16, 32, 64)))
     assert [each.name for each in space("vgg19").varied] == ["image_size", "batch_size", "unfreeze_layers"]
     assert space(equalizations=("hist", "clahe")).varied[-1] == Choice("equalization", ("hist", "clahe"))
@@ -31,7 +31,7 @@ def test_the_command_line_narrows_fixes_and_adds():
     assert space(learning_rate=("1e-4", "1e-3")).varied[-1] == Choice("learning_rate", (1e-4, 1e-3))
 
 
-def test_a_yaml_file_says_the_same_and_the_command_line_wins(tmp_path):
+def test_a_yaml_file_defines_the_space_and_the_command_line_wins(tmp_path):
     path = tmp_path / "space.yaml"
     path.write_text("image_size: [64, 128]\nbatch_size: 18\nlearning_rate: 1e-5:1e-2\ndropout: 0:0.5\n")
     found = space(space=str(path), image_size=("90", "128"))
@@ -57,7 +57,7 @@ def test_a_yaml_file_says_the_same_and_the_command_line_wins(tmp_path):
         ({"space": "absent.yaml"}, "--space absent.yaml: No such file"),
     ],
 )
-def test_what_can_not_be_searched_is_refused(flags, said):
+def test_values_that_can_not_be_searched_are_refused(flags, said):
     with pytest.raises(UsageError, match=said):
         space(**flags)
 
@@ -72,7 +72,7 @@ def test_a_wrong_yaml_file_is_refused(tmp_path, text, said):
         space(space=str(tmp_path / "s.yaml"))
 
 
-def test_what_can_not_be_trained_is_known_beforehand():
+def test_combinations_that_can_not_be_trained_are_known_beforehand():
     job = make_job(train={"arch": "inception_resnet_v2", "num_replicas": 4}, batch_size=("18", "32", "300"))
     assert [values["batch_size"] for values in job.trainable] == [32] * 6
     assert {values["image_size"] for values in job.trainable} == {90, 128}
@@ -82,7 +82,7 @@ def test_what_can_not_be_trained_is_known_beforehand():
     assert reasons["--batch_size is 300, more than the 200 training images"] == 6
 
 
-def test_epochs_of_hyperband_are_those_that_a_training_in_two_phases_begins_with():
+def test_a_short_trial_of_hyperband_trains_the_first_epochs_of_both_phases():
     job = make_job(train={"arch": "vgg19", "epochs": 4, "fine_tune_epochs": 5})
     assert job.max_epochs == 9
     lengths = []
@@ -92,6 +92,6 @@ def test_epochs_of_hyperband_are_those_that_a_training_in_two_phases_begins_with
     assert lengths == [(1, 0), (4, 0), (4, 2), (4, 5)]
 
 
-def test_chief_and_workers_do_not_write_to_a_bucket():
+def test_chief_and_workers_can_not_write_to_a_bucket():
     with pytest.raises(UsageError, match="chief and workers write it together"):
         SearchConfig(data=("d",), output="gs://bucket/sweep").check_shared()

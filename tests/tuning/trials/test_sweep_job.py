@@ -1,4 +1,4 @@
-"""What the trials of a search share, from real datasets."""
+"""The job of a sweep, from real datasets."""
 
 from pathlib import Path
 
@@ -17,13 +17,13 @@ def job(*data: Path, train: tuple[str, ...] = (), **flags) -> SweepJob:
 
 @pytest.fixture(scope="module")
 def clahe(phantoms, tmp_path_factory) -> Path:
-    """The phantoms once more, prepared otherwise and at other sizes."""
+    """The phantoms, prepared with another equalization and at other sizes."""
     folder = tmp_path_factory.mktemp("clahe") / "dataset"
     prepare(PrepConfig(input=str(phantoms), output=str(folder), image_sizes=(32, 64), equalization="clahe"))
     return folder
 
 
-def test_several_datasets_are_an_equalization_to_choose(dataset, clahe):
+def test_several_datasets_make_the_equalization_a_hyperparameter(dataset, clahe):
     found = job(dataset, clahe)
     assert found.space.to_json() == {"equalization": ["hist", "clahe"]}
     assert found.space.fixed == {"image_size": 32, "batch_size": 8}, "the size that both have"
@@ -32,7 +32,7 @@ def test_several_datasets_are_an_equalization_to_choose(dataset, clahe):
     assert len(set(found.to_json()["dataset_fingerprints"].values())) == 2
 
 
-def test_datasets_that_are_no_choice_are_refused(dataset, clahe, phantoms, tmp_path):
+def test_datasets_that_do_not_belong_together_are_refused(dataset, clahe, phantoms, tmp_path):
     with pytest.raises(UsageError, match="has the equalization hist, as"):
         job(dataset, dataset)
     other = tmp_path / "other"
@@ -45,7 +45,7 @@ def test_datasets_that_are_no_choice_are_refused(dataset, clahe, phantoms, tmp_p
         job(dataset, clahe, image_size=("64",))
 
 
-def test_flags_of_trials_are_those_of_the_trainer_and_of_the_search(dataset):
+def test_trials_have_the_flags_of_the_trainer_and_of_the_search(dataset):
     found = job(dataset, train=("--epochs", "3", "--no_augment"), seed=7, early_stopping_patience=2, dropout=("0.3",))
     config = found.train_config({"image_size": 96}, "R")
     assert (config.epochs, config.augment, config.seed, config.early_stopping_patience) == (3, False, 7, 2)
@@ -53,7 +53,7 @@ def test_flags_of_trials_are_those_of_the_trainer_and_of_the_search(dataset):
     assert not config.evaluate_test
 
 
-def test_a_preset_is_fixed_but_for_what_is_named(dataset):
+def test_settings_of_a_preset_are_fixed_unless_the_command_names_values(dataset):
     flags = {"image_size": ("32", "96"), "batch_size": (), "learning_rate": ("1e-4:1e-2",)}
     found = job(dataset, train=("--preset", "best", "--epochs", "7"), **flags)
     assert list(found.space.to_json()) == ["image_size", "learning_rate"]
@@ -69,6 +69,6 @@ def test_a_preset_is_fixed_but_for_what_is_named(dataset):
 
 
 @pytest.mark.parametrize("flag", ["--train_on_val", "--no_evaluate_test", "--keep_checkpoint"])
-def test_what_a_search_sets_itself_is_refused(dataset, flag):
+def test_a_flag_that_the_search_sets_itself_is_refused(dataset, flag):
     with pytest.raises(UsageError, match="can't be set for the trials of a search"):
         job(dataset, train=(flag,))

@@ -1,4 +1,4 @@
-"""A training in a process of its own: how it ended is told, and it never outlives the search."""
+"""A training in a process of its own: its outcome is recorded, and it never outlives the search."""
 
 import json
 import os
@@ -30,7 +30,7 @@ def flags(dataset: Path, run: Path, **changes) -> dict:
     return {**TrainConfig(data=str(dataset), output=str(run)).to_json(), **small}
 
 
-def test_a_training_that_ends_well(dataset, tmp_path):
+def test_a_training_that_succeeds_has_no_reason(dataset, tmp_path):
     attempt = run_trainer(tmp_path / "run", flags(dataset, tmp_path / "run"), environ=os.environ)
     assert (attempt.exit_code, attempt.reason) == (0, None)
     assert 100e6 < attempt.peak_memory_bytes < 4e9
@@ -45,7 +45,7 @@ def test_a_training_that_ends_well(dataset, tmp_path):
         ({"image_size": 96}, 1, "reading the records failed"),
     ],
 )
-def test_a_training_that_fails_says_why_in_one_line(dataset_broken_at_96, tmp_path, changes, code, said):
+def test_a_training_that_fails_has_a_reason_of_one_line(dataset_broken_at_96, tmp_path, changes, code, said):
     attempt = run_trainer(
         tmp_path / "run", flags(dataset_broken_at_96, tmp_path / "run", **changes), environ=os.environ
     )
@@ -76,14 +76,14 @@ def test_a_training_that_is_asked_to_stop_has_not_failed(dataset, tmp_path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
-def test_a_training_ends_with_the_search_however_that_ends(dataset, tmp_path, number):
+def test_a_training_ends_when_the_search_ends_by_any_signal(dataset, tmp_path, number):
     run = tmp_path / "run"
     arguments = [str(run), json.dumps(flags(dataset, run, epochs=1000))]
     parent = subprocess.Popen([sys.executable, "-c", PARENT, *arguments], stderr=subprocess.DEVNULL)
     wait_for(lambda: (run / "history.csv").exists())
     parent.send_signal(number)
     parent.wait(60)
-    with lock_run(run, timeout_s=60):  # which it holds for as long as it lives
+    with lock_run(run, timeout_s=60):  # the training holds the lock as long as it lives
         newest = json.loads(max((run / "checkpoints").glob("0*.json")).read_text())["state"]
         rows = len((run / "history.csv").read_text().splitlines()) - 1
-        assert newest["epoch"] >= rows, "nothing is lost: it has saved before it ended"
+        assert newest["epoch"] >= rows, "the training saved its state before it ended"
