@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.paths import is_url
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 Objective = Literal[
@@ -131,7 +132,7 @@ class SearchConfig:
         Raises:
             UsageError: the output is in a bucket.
         """
-        if "://" in self.output:
+        if is_url(self.output):
             raise UsageError(
                 f"--output {self.output}: chief and workers write it together; expected a shared folder that is "
                 "mounted (NFS, a PersistentVolumeClaim); only --data, or the output of --role alone, may be in a bucket"

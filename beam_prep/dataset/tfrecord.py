@@ -8,54 +8,14 @@ from __future__ import annotations
 import hashlib
 import struct
 from collections.abc import Iterable, Iterator
-from itertools import pairwise
 
 from beam_prep.dataset.manifest import Shard
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
-MAX_SHARD_BYTES = 128 * 2**20  # large enough to stream, small enough for one worker to hold
-WANTED_SHARDS = 8  # enough files for as many readers as one machine has
-MIN_SHARD_RECORDS = 64
-
 _LENGTH = struct.Struct("<Q")
 _CRC = struct.Struct("<I")
 _MASK_DELTA = 0xA282EAD8
-
-
-def shard_name(split: str, index: int, num_shards: int) -> str:
-    """`train-00000-of-00008.tfrecord`."""
-    return f"{split}-{index:05d}-of-{num_shards:05d}.tfrecord"
-
-
-def size_folder(image_px: int) -> str:
-    """The folder of one image size, relative to the dataset."""
-    return f"size-{image_px}"
-
-
-def pick_num_shards(num_records: int, record_bytes: int, asked: int = 0) -> int:
-    """How many shards a split gets.
-
-    Args:
-        num_records: records in the split.
-        record_bytes: mean size of a record at the largest image size.
-        asked: what the user wants; 0 leaves it to the sizes.
-
-    Returns:
-        At most one shard a record, at least 1 where there are records: as asked, else enough to keep a shard under
-        `MAX_SHARD_BYTES` and `WANTED_SHARDS` where each still holds `MIN_SHARD_RECORDS`.
-    """
-    if asked:
-        return min(asked, num_records)
-    by_bytes = -(-num_records * record_bytes // MAX_SHARD_BYTES)
-    by_readers = min(WANTED_SHARDS, num_records // MIN_SHARD_RECORDS)
-    return min(max(by_bytes, by_readers, 1), num_records)
-
-
-def shard_bounds(num_records: int, num_shards: int) -> list[tuple[int, int]]:
-    """Start and end of each shard in the ordered records of a split; sizes differ by at most one."""
-    edges = [num_records * index // num_shards for index in range(num_shards + 1)] if num_shards else [0]
-    return list(pairwise(edges))
 
 
 def frame(data: bytes) -> bytes:

@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.gcs import SCHEME
-from beam_prep.storage.paths import is_inside, to_path
+from beam_prep.storage.paths import is_bucket, is_inside, to_path
 
 if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
@@ -140,7 +139,7 @@ def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     if importlib.util.find_spec("google.cloud.dataflow") is None:
         yield "submitting a job takes another package: pip install 'cxrflow[dataflow]'"
     for flag, place in (("input", config.input), ("output", config.output)):
-        if not place.startswith(SCHEME):
+        if not is_bucket(place):
             yield f"--{flag} {place}: workers see no disk of this machine; expected gs://BUCKET/NAME"
     for flag in ("project", "region", "temp_location"):
         if not given[flag]:
@@ -159,7 +158,7 @@ def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
 def _problems_of_places(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     for flag in ("temp_location", "staging_location", "template_location"):
         place = given[flag]
-        if place and not re.match(r"gs://[a-z0-9]", place):
+        if place and not is_bucket(place):
             yield f"--{flag} {place}: expected gs://BUCKET/NAME"
         elif place and is_inside(to_path(place), to_path(config.output)):
             yield f"--{flag} {place}: lies inside --output, which is cleared; name another folder"

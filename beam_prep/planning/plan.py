@@ -11,7 +11,7 @@ from typing import Any
 
 from beam_prep.dataset.manifest import Manifest, Shard, Split
 from beam_prep.dataset.schema import CLASS_NAMES
-from beam_prep.dataset.tfrecord import pick_num_shards, shard_bounds, shard_name, size_folder
+from beam_prep.dataset.sharding import pick_num_shards, shard_bounds, shard_name, size_folder
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span
 from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.planning.splits import Fractions, assign

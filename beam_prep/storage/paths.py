@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -70,9 +71,19 @@ def is_local(path: ReadablePath) -> TypeGuard[Path]:
     return isinstance(path, Path)
 
 
+def is_streamed(path: ReadablePath) -> TypeGuard[StreamedPath]:
+    """Returns True for a path that TensorFlow reads, by tensorflow-io."""
+    return isinstance(path, StreamedPath)
+
+
 def is_url(place: str) -> bool:
     """Returns True for a text that names a bucket, of whatever cloud, False for a path on this machine."""
     return "://" in place
+
+
+def is_bucket(place: str) -> bool:
+    """Returns True for a text that names a bucket of Google Cloud Storage, or something in it."""
+    return re.match(rf"{SCHEME}[a-z0-9]", place) is not None
 
 
 def is_inside(inner: AnyPath, outer: AnyPath) -> bool:

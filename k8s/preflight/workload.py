@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_prep.console.command_line import parse
+from beam_prep.storage.paths import is_url
 from k8s.cluster.kinds import title
 from k8s.render.objects import Object
 from k8s.render.pods import GPU
@@ -85,7 +86,7 @@ class Workload:
 
     def lasts(self, path: str) -> bool:
         """Returns True if files at this path outlive the pod."""
-        if "://" in path:
+        if is_url(path):
             return True
         volume = self.volume_at(path) or {}
         return any(kind in volume for kind in DURABLE)

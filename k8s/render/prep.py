@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.paths import is_bucket
 from k8s.render.jobs import job
 from k8s.render.objects import Object
 from k8s.render.pods import literal, pod_template
@@ -44,7 +45,7 @@ def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:
     if missing := [f"--{name}" for name in NEEDED if not given.get(name)]:
         raise UsageError(f"--runner {given['runner']} needs {', '.join(missing)}")
     for flag, path in (("input", spec.prep.input), ("output", spec.prep.output)):
-        if not path.startswith("gs://"):
+        if not is_bucket(path):
             raise UsageError(
                 f"--{flag} {path}: the workers of Dataflow see no volume of this pod; expected gs://BUCKET/…"
             )

@@ -8,9 +8,10 @@ from itertools import accumulate, pairwise
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest, Split
-from beam_prep.dataset.tfrecord import BrokenRecord, scan_frames, size_folder
-from beam_prep.storage.paths import ReadablePath, list_files, to_readable
-from beam_prep.storage.tfio import CREDENTIALS, StreamedPath
+from beam_prep.dataset.sharding import size_folder
+from beam_prep.dataset.tfrecord import BrokenRecord, scan_frames
+from beam_prep.storage.paths import ReadablePath, is_streamed, list_files, to_readable
+from beam_prep.storage.tfio import CREDENTIALS
 from trainer.config.quiet_start import quiet_start
 
 
@@ -77,7 +78,7 @@ class SplitSource:
 def read_manifest(data: str) -> Manifest:
     """Reads the manifest of a dataset, see `Manifest.read`; TensorFlow loads quietly if it has to read the dataset."""
     place = to_readable(data)
-    if isinstance(place, StreamedPath):
+    if is_streamed(place):
         with quiet_start():
             place.load()
         if not (place / MANIFEST_NAME).is_file():
