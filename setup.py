@@ -10,10 +10,14 @@ DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.3", "py
 GCS = ["google-cloud-storage>=3.1"]
 # What a worker of a cluster needs besides Beam; no page is made there.
 WORKER = [*DICOM, *GCS, "google-crc32c>=1.6", "protobuf>=5"]
-PREP = [*PAGES, *WORKER, "apache-beam>=2.77,<3"]
+# Bounded by the version whose private parts beam_prep/pipeline/runners.py was tried with.
+BEAM = "apache-beam>=2.77,<2.78"
+PREP = [*PAGES, *WORKER, BEAM]
 # The part of apache-beam[gcp] that submitting a job takes; all of it would be 90 packages.
 DATAFLOW = ["google-cloud-dataflow-client>=0.9,<0.14", "google-auth-httplib2>=0.2,<0.3"]
-TRAIN = [*PAGES, *GCS, "google-crc32c>=1.6", "tensorflow>=2.17", "tensorboard", "scikit-learn>=1.7", "scipy>=1.13"]
+# Bounded by the versions whose private parts trainer/training/library_internals.py was tried with.
+TENSORFLOW = ["tensorflow>=2.17,<2.22", "keras>=3,<3.16", "tensorboard"]
+TRAIN = [*PAGES, *GCS, *TENSORFLOW, "google-crc32c>=1.6", "scikit-learn>=1.7", "scipy>=1.13"]
 
 setup(
     name="cxrflow",
@@ -60,7 +64,7 @@ setup(
         # What of dev goes with tfio, for make test-tfio.
         "dev-tfio": [
             *DICOM,
-            "apache-beam>=2.77,<3",
+            BEAM,
             "gcp-storage-emulator>=2026.7",
             "moto[server]>=5",
             "pytest",

@@ -19,7 +19,6 @@ from itertools import islice
 
 import keras
 import tensorflow as tf
-from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from measure import phantom_images, report, run_in_turn, write_jpegs, write_records
 
 from trainer.data.splits import SplitSource
@@ -56,7 +55,7 @@ def image_dataset(folder: str, color_mode: str) -> Callable[[], int]:
 
 def image_data_generator(folder: str, color_mode: str) -> Callable[[], int]:
     """Some batches of `ImageDataGenerator.flow_from_directory` with the study's augmentation."""
-    generator = ImageDataGenerator(
+    generator = tf.keras.preprocessing.image.ImageDataGenerator(
         rescale=1 / 255,
         rotation_range=30,
         zoom_range=0.2,

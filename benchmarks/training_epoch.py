@@ -16,7 +16,6 @@ import keras
 import numpy as np
 import tensorflow as tf
 from augmentation import keras_layers
-from keras.src.legacy.preprocessing.image import ImageDataGenerator
 from measure import phantom_images, report, run_in_turn, write_records
 
 from trainer import models
@@ -99,7 +98,7 @@ def main() -> None:
         config = TrainConfig(data="", output="", batch_size=batch_size)
         images = phantom_images(num_steps * batch_size, config.image_size)
         labels = np.arange(len(images)) % 2
-        generator = ImageDataGenerator(
+        generator = tf.keras.preprocessing.image.ImageDataGenerator(
             rotation_range=30, zoom_range=0.2, width_shift_range=0.1, height_shift_range=0.1, horizontal_flip=True
         ).flow(images[..., None].astype(np.float32), labels, batch_size=batch_size, seed=0)
         with tempfile.TemporaryDirectory() as folder:

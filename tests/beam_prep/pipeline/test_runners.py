@@ -13,6 +13,7 @@ import apache_beam as beam
 import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
+from apache_beam.runners.worker import data_plane
 from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
@@ -20,6 +21,7 @@ from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.graph import build
 from beam_prep.pipeline.local_job import prepare
+from beam_prep.pipeline.runners import make_pipeline, pipeline_options
 from beam_prep.pipeline.transforms import NAMESPACE
 from beam_prep.pipeline.work_folder import open_work_folder
 from beam_prep.sources.discover import find_sources
@@ -164,3 +166,19 @@ def test_prism(flawed, tmp_path, prism):
 @pytest.mark.slow
 def test_flink(flawed, tmp_path, flink):
     check_runner(flawed, tmp_path, flink)
+
+
+def test_workers_of_the_local_runner_send_by_size_and_not_by_time(monkeypatch):
+    """If this fails after an update of Beam, see `beam_prep/pipeline/runners.py`: large steps may hang."""
+    limits_ms = []
+    create = data_plane.ClosableOutputStream.create
+
+    def keep(close, flush, data_buffer_time_limit_ms):
+        limits_ms.append(data_buffer_time_limit_ms)
+        return create(close, flush, data_buffer_time_limit_ms)
+
+    monkeypatch.setattr(data_plane.ClosableOutputStream, "create", staticmethod(keep))
+    with make_pipeline(pipeline_options([])) as pipeline:
+        pipeline | beam.Create([1, 2]) | beam.Reshuffle() | beam.Map(print)
+    assert limits_ms
+    assert set(limits_ms) == {0}

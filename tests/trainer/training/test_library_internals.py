@@ -3,6 +3,9 @@
 If a test here fails after an update of a library, see `trainer/training/library_internals.py`.
 """
 
+import re
+from pathlib import Path
+
 import keras
 import numpy as np
 import pytest
@@ -63,3 +66,11 @@ def test_the_optimizer_applies_the_transformed_gradients():
     )
     optimizer.apply([tf.constant([0.1, 0.2])], [variable])
     np.testing.assert_allclose(variable.numpy(), [0.0, 0.0], atol=1e-6)
+
+
+def test_private_parts_are_used_in_two_modules_only():
+    private = re.compile(r"keras(_tuner)?\.src|tensorflow\.python|\bseed_generator\b|\b_all_reduce_sum_gradients\b")
+    root = Path(__file__).parents[3]
+    modules = [path for package in ("beam_prep", "trainer", "tuning", "k8s") for path in (root / package).rglob("*.py")]
+    doors = {str(path.relative_to(root)) for path in modules if private.search(path.read_text(encoding="utf-8"))}
+    assert doors == {"trainer/training/library_internals.py", "tuning/search/rpc.py"}
