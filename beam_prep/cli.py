@@ -1,4 +1,4 @@
-"""The commands of `python -m beam_prep`: only this module prints results."""
+"""Defines the commands of `python -m beam_prep`; only this module prints results."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from beam_prep.pipeline.dataflow_options import SubmittedJob
 from beam_prep.planning.shortcut_audit import Audit
 from beam_prep.storage.paths import to_path
 
-SHORTCUT_AUROC = 0.8  # from here on one number tells so much of the class that the console says so
+SHORTCUT_AUROC = 0.8  # the AUROC from which the console warns of a number that tells the class by itself
 
 
 def synthesize(config: SynthesizeConfig) -> None:
-    """Makes phantoms and says where."""
+    """Makes phantoms and prints their counts and folder."""
     from beam_prep.sources import synthetic
     from beam_prep.storage.mirror import mirror_of
     from beam_prep.storage.output_folder import check_output
@@ -46,7 +46,7 @@ def synthesize(config: SynthesizeConfig) -> None:
 
 
 def download(config: DownloadConfig) -> None:
-    """Downloads a data set and says where it is."""
+    """Downloads a data set and prints its folder."""
     from beam_prep.sources import kaggle
 
     print(f"files:     {kaggle.download(config.dataset, config.output)} in {config.output}")
@@ -54,7 +54,7 @@ def download(config: DownloadConfig) -> None:
 
 
 def prepare(config: PrepConfig, beam_args: list[str]) -> None:
-    """Prepares a dataset and says what came of every input."""
+    """Prepares a dataset and prints what became of the inputs."""
     from beam_prep.pipeline import local_job
 
     manifest = local_job.prepare(config, beam_args, _tell)
@@ -86,29 +86,29 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
 
 
 def _tell(job: SubmittedJob) -> None:
-    """Says where a job is to be seen that another service runs."""
+    """Prints where a job on Dataflow, or its template, can be seen."""
     print(f"job:       {job.name}")
     print(f"template:  {job.template}" if job.template else f"console:   {job.link}", flush=True)
 
 
 def _telling(dataset: str) -> list[str]:
-    """The single numbers of an image that tell its class, each with its AUROC."""
+    """Returns the numbers of an image that tell its class by themselves, with their AUROCs."""
     audit = Audit.read(dataset)
-    found = audit.telling(SHORTCUT_AUROC) if audit else {}
-    return [f"{FEATURES[name].title} (AUROC {shortcut.best:.2f})" for name, shortcut in found.items()]
+    telling = audit.telling(SHORTCUT_AUROC) if audit else {}
+    return [f"{FEATURES[name].title} (AUROC {shortcut.best:.2f})" for name, shortcut in telling.items()]
 
 
 def _shares(manifest: Manifest, split: str) -> Iterator[str]:
-    """The realised fraction of a split, over all and by class."""
+    """Lists the share of the records that a split holds, of all records and of each class."""
     total = manifest.num_records
     yield f"{manifest.splits[split].num_records / total:.1%} of all records"
     for name in manifest.class_names:
-        of_class = sum(each.class_counts[name] for each in manifest.splits.values())
+        of_class = sum(counts.class_counts[name] for counts in manifest.splits.values())
         yield f"{manifest.splits[split].class_counts[name] / of_class:.1%} of {name}"
 
 
 def verify(config: VerifyConfig) -> int:
-    """Checks a dataset; 1 if anything differs."""
+    """Checks a dataset and prints the differences from its manifest; returns 1 if there are any."""
     from beam_prep.dataset.verify import find_differences
 
     dataset = to_path(config.dataset)
@@ -124,7 +124,7 @@ def verify(config: VerifyConfig) -> int:
 
 
 def report(config: ReportConfig) -> None:
-    """Writes the dataset report and says where."""
+    """Writes the dataset report and prints its path."""
     from beam_prep.report.dataset_page import write_report
 
     raw = to_path(config.input) if config.input else None
@@ -141,5 +141,5 @@ COMMANDS = {
 
 
 def main() -> None:
-    """Entry point."""
+    """Runs `python -m beam_prep`."""
     command_line.main("beam_prep", "Raw chest X-rays to sharded TFRecords and a manifest.", COMMANDS)

@@ -1,4 +1,4 @@
-"""What each command takes: flags, types, defaults, units and help in one place. Standard library only."""
+"""Defines the flags of all commands: types, defaults, units and help in one place. Standard library only."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ class SynthesizeConfig:
     """Make synthetic chest X-ray phantoms in the folder layout of the Kaggle set."""
 
     output: str
-    """Folder to write into; it must be empty or absent."""
+    """The folder for the images; it must be empty or absent."""
     num_images: int = 400
-    """How many images, train and test together."""
+    """The number of images, train and test together."""
     image_px: int = 512
-    """Width and height of an image, px (at least 64)."""
+    """The width and height of an image, px (at least 64)."""
     seed: int = 0
-    """The same seed gives the same bytes."""
+    """The seed of all random numbers; the same seed gives the same bytes."""
 
     def __post_init__(self) -> None:
         if self.image_px < 64:
@@ -33,9 +33,9 @@ class DownloadConfig:
     """Download a public data set from Kaggle; needs an account there and the extra `kaggle`."""
 
     output: str
-    """Folder for its files; it must be empty or absent."""
+    """The folder for the files of the data set; it must be empty or absent."""
     dataset: str = "chest-xray-pneumonia"
-    """chest-xray-pneumonia (1.2 GB), or any other as Kaggle writes it: OWNER/NAME."""
+    """The data set: chest-xray-pneumonia (1.2 GB), or any other one as Kaggle writes it, OWNER/NAME."""
 
 
 @dataclass(frozen=True)
@@ -48,37 +48,37 @@ class PrepConfig:
     """
 
     input: str
-    """Folder with the raw images, as the Kaggle set lays them out; this and all other paths may be gs://BUCKET/NAME."""
+    """The folder with the raw images, in class folders as in the Kaggle set; all paths may be gs://BUCKET/NAME."""
     output: str
-    """Folder for the dataset; it must be empty or absent, see --overwrite."""
+    """The folder for the dataset; it must be empty or absent, see --overwrite."""
     image_sizes: tuple[int, ...] = (90, 224)
-    """Sizes to write, px; each image is decoded and equalized once for all of them."""
+    """The image sizes of the dataset, px; each image is decoded and equalized once for all sizes."""
     equalization: Literal["hist", "clahe", "none"] = "hist"
-    """Contrast at full size, before the resize: histogram equalization, the same by region and limited, or none."""
+    """The equalization before the resize: by histogram, by region with limited contrast (CLAHE), or none."""
     val_fraction: float = 0.2
-    """Share of the patients outside the test folder that become the validation split."""
+    """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0
-    """Share of the patients that become the test split; only where there is no test folder."""
+    """The share of the patients that become the test split; only where there is no test folder."""
     stratify: bool = False
-    """Meet the fractions exactly in each class; a patient may then change its split when images are added."""
+    """True to meet the fractions exactly in each class; a patient may then change its split when images are added."""
     group_regex: str | None = None
-    """Where a path names the patient: a regular expression, its first group; by default the Kaggle set's file names."""
+    """A regular expression whose first group is the patient in a path; by default the file names of the Kaggle set."""
     metadata_csv: str | None = None
-    """CSV with the columns path, label, group, split: what it says of a file goes before what its path says."""
+    """A CSV file with the columns path, label, group, split, which take precedence over the path of a file."""
     max_rejected_fraction: float = 0.05
-    """Stop, before there is a dataset, if more than this share of the inputs is rejected."""
+    """The share of rejected inputs above which the job stops without a dataset."""
     salt_file: str | None = None
-    """File whose content salts the hashes of patients and file names; a fixed salt without."""
+    """The file whose content salts the hashes of patients and file names; without it, the salt is a fixed one."""
     anonymize: bool = False
-    """Write hashes instead of file names into records and lists."""
+    """True to write hashes instead of file names into records and lists."""
     num_shards: int = 0
-    """Shards per split (at most one a record); 0 picks by size."""
+    """The number of shards of a split (at most one a record); 0 picks it by size."""
     encoding: Literal["raw", "png"] = "raw"
-    """How a record holds its pixels; raw is fastest to read, png is about half the size."""
+    """The encoding of the pixels in a record; raw is fastest to read, png is about half the size."""
     overwrite: bool = False
-    """Replace the dataset that is in the output folder."""
+    """True to replace the dataset in the output folder."""
     wait: bool = True
-    """Follow a job on Dataflow to its end and show its counters; --no_wait submits it and returns."""
+    """True to follow a job on Dataflow to its end and show its counters; --no_wait submits the job and returns."""
 
     def __post_init__(self) -> None:
         for place in (self.input, self.output):
@@ -104,7 +104,7 @@ class PrepConfig:
             raise UsageError(f"--num_shards is {self.num_shards}; expected 0 (pick by size) or more")
 
     def shaping_options(self) -> dict[str, Any]:
-        """The part that shapes the records and their splits, for the manifest: no path of this machine, no salt."""
+        """Returns the options that shape the records and their splits, for the manifest: no path and no salt."""
         return {
             "image_sizes": list(self.image_sizes),
             "equalization": self.equalization,
@@ -120,10 +120,10 @@ class PrepConfig:
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """Read every shard of a dataset against its manifest; exit 1 and say what differs."""
+    """Compare every shard of a dataset with its manifest; list the differences and exit with 1 if there are any."""
 
     dataset: str
-    """Dataset folder, as `prepare` wrote it."""
+    """The dataset folder that `prepare` wrote."""
 
 
 @dataclass(frozen=True)
@@ -131,6 +131,6 @@ class ReportConfig:
     """Write the dataset report (HTML): counts, sizes, shortcuts, samples, rejected files, duplicates."""
 
     dataset: str
-    """Dataset folder, as `prepare` wrote it."""
+    """The dataset folder that `prepare` wrote."""
     input: str | None = None
-    """Folder with the raw images, for pictures before equalization, of rejected files and of duplicates."""
+    """The folder with the raw images, to show them before equalization, and rejected files and duplicates."""

@@ -136,6 +136,7 @@ def _labels() -> tuple[str, ...]:
 
 
 def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
+    """Lists all mistakes in the options of a job."""
     if importlib.util.find_spec("google.cloud.dataflow") is None:
         yield "submitting a job takes another package: pip install 'cxrflow[dataflow]'"
     for flag, place in (("input", config.input), ("output", config.output)):
@@ -152,7 +153,7 @@ def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     yield from _problems_of_code(given)
     for label in given["labels"] or []:
         if not _LABEL.fullmatch(label):
-            yield f"--labels {label}: expected key=value of a to z, digits, _ and -, the key from a letter on"
+            yield f"--labels {label}: expected key=value of a to z, digits, _ and -, where the key begins with a letter"
 
 
 def _problems_of_places(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
@@ -163,13 +164,13 @@ def _problems_of_places(given: dict[str, Any], config: PrepConfig) -> Iterator[s
         elif place and is_inside(to_path(place), to_path(config.output)):
             yield f"--{flag} {place}: lies inside --output, which is cleared; name another folder"
     if given["template_location"] and config.metadata_csv:
-        yield "--template_location: --metadata_csv lists the images when the template is made; leave one out"
+        yield "--template_location: --metadata_csv lists the images when the template is made; leave out one of the two"
 
 
 def _problems_of_workers(given: dict[str, Any]) -> Iterator[str]:
     machine, most, first = given["machine_type"], given["max_num_workers"], given["num_workers"]
     if machine and _SHARED_CORE.fullmatch(machine):
-        yield f"--machine_type {machine}: Dataflow takes none with a shared core; take e2-standard-2 or larger"
+        yield f"--machine_type {machine}: Dataflow takes no machine with a shared core; take e2-standard-2 or larger"
     if machine and _is_prime(given):
         yield f"--machine_type {machine}: Dataflow Prime picks the machines; leave one of the two out"
     for flag in ("max_num_workers", "num_workers"):
@@ -193,17 +194,20 @@ def _problems_of_code(given: dict[str, Any]) -> Iterator[str]:
 
 
 def _requirements_file() -> str:
-    """What workers need besides Beam, in the versions of this machine, so that they give the same bytes."""
+    """Writes a requirements file of the packages that workers need besides Beam; returns its path.
+
+    The versions are those of this machine, so that workers give the same bytes.
+    """
     from packaging.requirements import Requirement
 
     wanted = [Requirement(line) for line in importlib.metadata.requires("cxrflow") or []]
     pins = sorted(
-        f"{each.name}=={importlib.metadata.version(each.name)}"
-        for each in wanted
-        if not each.marker or ("extra" in str(each.marker) and each.marker.evaluate({"extra": WORKER_EXTRA}))
+        f"{package.name}=={importlib.metadata.version(package.name)}"
+        for package in wanted
+        if not package.marker or ("extra" in str(package.marker) and package.marker.evaluate({"extra": WORKER_EXTRA}))
     )
     folder = tempfile.mkdtemp(prefix="cxrflow-")
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # Beam reads it when the job is submitted
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)  # Beam reads the file when the job is submitted
     path = Path(folder, "requirements.txt")
     path.write_text("\n".join(pins) + "\n", encoding="utf-8")
     return str(path)

@@ -8,7 +8,7 @@ from beam_prep.dataset.image_stats import ImageStats
 
 
 class Span(NamedTuple):
-    """Where a framed record lies: file name in the spool, offset and length in bytes."""
+    """The place of a framed record in the spool: file name, offset and length in bytes."""
 
     file: str
     offset: int
@@ -16,20 +16,20 @@ class Span(NamedTuple):
 
 
 class Prepared(NamedTuple):
-    """What the first pass hands on of an image; its pixels are in the spool.
+    """The metadata of a prepared image, which the first pass hands on; the pixels are in the spool.
 
     Attributes:
-        filename: path relative to the input folder.
-        label: index into `schema.CLASS_NAMES`.
-        split: where a test folder or a metadata file puts it; None leaves it to the hash.
-        group: salted hash of the patient group.
-        group_rank: where the patient falls in [0, 2**64); decides its split.
-        order: where the image falls in [0, 2**64); decides its place in a shard.
-        pixels: width, height and SHA-256 of the decoded image: equal for exact duplicates only.
-        perceptual_hash: alike for near duplicates.
-        sums: sum and sum of squares of the pixels, for each image size, ascending.
-        spans: where the record lies, one for each image size, ascending.
-        stats: what could tell the class without a look at the lung.
+        filename: the path relative to the input folder, or its hash.
+        label: the index of the class in `schema.CLASS_NAMES`.
+        split: the split that a test folder or a metadata file names; None leaves it to the rank of the patient.
+        group: the salted hash of the patient group.
+        group_rank: the rank of the patient in [0, 2**64), which decides its split.
+        order: the rank of the image in [0, 2**64), which decides its place in a shard.
+        pixels: width, height and SHA-256 of the decoded image, equal for exact duplicates only.
+        perceptual_hash: the hash of the picture, which differs in few bits between near duplicates.
+        sums: the sum and the sum of squares of the pixels, for each image size, ascending.
+        spans: the place of the record in the spool, for each image size, ascending.
+        stats: the numbers that could tell the class without a look at the lung.
     """
 
     filename: str
@@ -46,7 +46,7 @@ class Prepared(NamedTuple):
 
 
 class Rejected(NamedTuple):
-    """An input that gives no record: why, in a word to count by and in detail."""
+    """An input that gives no record, with the reason: a word to count by, and the detail."""
 
     filename: str
     reason: str
@@ -54,14 +54,14 @@ class Rejected(NamedTuple):
 
 
 class Duplicate(NamedTuple):
-    """An input with the same pixels as another, which is kept."""
+    """An input with the same pixels as another one, which is the one that is kept."""
 
     filename: str
     duplicate_of: str
 
 
 class NearDuplicate(NamedTuple):
-    """Two records that look the same; both are kept, in one split. `distance` is in bits of 256."""
+    """Two records that look the same and are both kept, in one split; their hashes differ in `distance` of 256 bits."""
 
     filename: str
     near_duplicate_of: str

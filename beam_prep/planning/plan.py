@@ -1,4 +1,4 @@
-"""All metadata in, the dataset's plan out: which record goes to which place of which shard. A pure function."""
+"""Plans a dataset from metadata alone: which record goes to which place of which shard. Standard library only."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TEST_SET_TWICE = "the input has a test set already (a test folder, or a metadata
 
 @dataclass(frozen=True)
 class ShardTask:
-    """One shard to write: its path relative to the dataset, and its records in order."""
+    """A shard to write: its path relative to the dataset, and the places of its records in the spool, in order."""
 
     path: str
     spans: tuple[Span, ...]
@@ -29,7 +29,21 @@ class ShardTask:
 
 @dataclass(frozen=True)
 class Plan:
-    """What the second pass writes, and all that the manifest needs but the digests of the shards."""
+    """The shards that the second pass writes, and all that the manifest needs except the digests of the shards.
+
+    Attributes:
+        tasks: the shards to write.
+        shard_paths: image size in px (as text) → split → the paths of the shards, in order.
+        splits: the counts and class weights of each split.
+        pixels: image size in px (as text) → mean and standard deviation of the training pixels; None without any.
+        num_inputs: the number of inputs.
+        duplicates: the inputs with the same pixels as a record.
+        near_duplicates: the pairs of records that look the same.
+        rejected: the rejected inputs.
+        audit: the shortcut audit.
+        max_rejected_fraction: the share of rejected inputs, in 0..1, above which no dataset is made.
+        options: the options for the manifest.
+    """
 
     tasks: list[ShardTask]
     shard_paths: dict[str, dict[str, list[str]]]
@@ -45,7 +59,7 @@ class Plan:
 
     @property
     def problem(self) -> str | None:
-        """Why no dataset may come of this; None if one may."""
+        """The reason why no dataset may be made; None if it may."""
         missing = [name for name in CLASS_NAMES if not any(split.class_counts[name] for split in self.splits.values())]
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "none"
         rejected = f"{len(self.rejected)} of {self.num_inputs} inputs are rejected ({reasons})"
@@ -60,12 +74,12 @@ class Plan:
 
     @property
     def rejected_by_reason(self) -> dict[str, int]:
-        """How many inputs were rejected, by reason, in the order of the words."""
+        """The number of rejected inputs by reason, in alphabetical order."""
         return dict(sorted(Counter(rejected.reason for rejected in self.rejected).items()))
 
     @property
     def counts(self) -> dict[str, int]:
-        """What became of the inputs: `inputs` = `records` + `duplicates` + `rejected`, and those by reason."""
+        """The counts of all outcomes: `inputs` = `records` + `duplicates` + `rejected`, and rejections by reason."""
         return {
             "inputs": self.num_inputs,
             "records": sum(split.num_records for split in self.splits.values()),
@@ -75,7 +89,12 @@ class Plan:
         }
 
     def manifest(self, shards: Sequence[Shard], software: dict[str, str]) -> Manifest:
-        """The manifest, once all shards are written."""
+        """Returns the manifest of the dataset.
+
+        Args:
+            shards: all shards, written.
+            software: the versions of the software that made them.
+        """
         by_path = {shard.path: shard for shard in shards}
         return Manifest(
             num_inputs=self.counts["inputs"],
@@ -96,7 +115,7 @@ class Plan:
 
 
 def has_test_set(outcomes: Iterable[Prepared | Rejected]) -> bool:
-    """Whether images are said to be of the test set."""
+    """Returns True if a test folder or a metadata file puts any image into the test set."""
     return any(isinstance(outcome, Prepared) and outcome.split == "test" for outcome in outcomes)
 
 
@@ -109,15 +128,15 @@ def make_plan(
     max_rejected_fraction: float,
     options: dict[str, Any],
 ) -> Plan:
-    """Plans the dataset.
+    """Plans the dataset, as a pure function of the outcomes and options.
 
     Args:
-        outcomes: one for each input, in any order.
-        image_sizes: px, ascending, as the spans of each image are.
-        fractions: of the splits.
-        num_shards: per split; 0 picks by size.
-        max_rejected_fraction: in 0..1; with more rejections there is a problem.
-        options: what goes into the manifest as options.
+        outcomes: the outcome of each input, in any order.
+        image_sizes: the image sizes, px, ascending, in the order of the spans of each image.
+        fractions: the shares of the splits.
+        num_shards: the number of shards of a split; 0 picks it by size.
+        max_rejected_fraction: the share of rejected inputs, in 0..1, above which the plan has a problem.
+        options: the options for the manifest.
     """
     prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
     unreadable = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -160,7 +179,10 @@ def make_plan(
 
 
 def _pixel_statistics(sums: Sequence[tuple[int, int]], image_px: int) -> dict[str, float] | None:
-    """Mean and deviation over all pixels of square images, from whole numbers: the same in any order."""
+    """Returns mean and standard deviation over all pixels of square images.
+
+    They are computed from whole numbers, so that they are the same in any order of the images.
+    """
     count = len(sums) * image_px**2
     if not count:
         return None

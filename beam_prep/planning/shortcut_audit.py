@@ -1,6 +1,7 @@
-"""The shortcut audit: is the class told by a number that has nothing to do with the lung? Standard library only.
+"""Audits a dataset for shortcuts: numbers that tell the class but have nothing to do with the lung.
 
-A model takes the easiest way. Where one class was exported at another size or JPEG quality, that is what it learns.
+A model takes the easiest way. Where one class was exported at another size or JPEG quality, the model learns that.
+Standard library only.
 """
 
 from __future__ import annotations
@@ -21,19 +22,19 @@ from beam_prep.storage.paths import AnyPath, to_path
 
 NUM_BINS = 30
 NUM_RANGES = 10
-RANGE_GAIN = 0.02  # of AUROC, from which ranges tell more than the order does, and not by chance only
+RANGE_GAIN = 0.02  # gain in AUROC above which ranges tell more than the order of the values, and not by chance
 
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """Images by class and value of a feature.
+    """The number of images by class and value of a feature.
 
     Attributes:
-        start: lower edge of the first bin, in units of the feature.
-        step: width of a bin. The first and the last bin also hold all that lies beyond them.
-        counts: class name → images in each bin.
+        start: the lower edge of the first bin, in units of the feature.
+        step: the width of a bin. The first and the last bin also hold the images beyond them.
+        counts: class name → the number of images in each bin.
     """
 
     start: float
@@ -42,23 +43,24 @@ class Histogram:
 
     @property
     def num_bins(self) -> int:
-        """0 where no image has such a number, 1 where all but a few have the same."""
+        """The number of bins: 0 where no image has the feature, 1 where all but a few have the same value."""
         return max(map(len, self.counts.values()), default=0)
 
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well one feature tells the class by itself.
+    """The result of the audit for one feature: how well it tells the class by itself.
 
     Attributes:
-        auroc: from 0.5, which tells nothing, to 1, whichever way round it points; None where it is not defined.
-        higher_in: the class that has the higher values; None where neither has.
-        auroc_by_range: of the share of PNEUMONIA in the tenth that a value falls into, learned on one half of the
-            patients and tried on the other; sees a class that keeps to the middle or to both ends. None where a half
-            lacks a class.
-        note: why the AUROC is not defined or can't be but 0.5.
-        num_without: class name → images that have no such number, and do not count here.
-        histogram: of the images that have one.
+        auroc: the AUROC of the value, in whichever direction it is higher: from 0.5, which tells nothing, to 1; None
+            where it is not defined.
+        higher_in: the class with the higher values; None where neither has them.
+        auroc_by_range: the AUROC of the share of PNEUMONIA in the tenth that a value falls into, learned on one half of
+            the patients and tried on the other. It recognizes a class that keeps to the middle or to both ends. None
+            where a half lacks a class.
+        note: the reason why the AUROC is not defined or is 0.5 in any case.
+        num_without: class name → the number of images without this feature, which do not count here.
+        histogram: the values of the images with this feature.
     """
 
     auroc: float | None
@@ -70,27 +72,27 @@ class Shortcut:
 
     @property
     def is_by_range(self) -> bool:
-        """Whether ranges of the values tell clearly more than that they are high or low."""
+        """True if the range of a value tells clearly more than whether it is high or low."""
         if self.auroc is None or self.auroc_by_range is None:
             return False
         return self.auroc_by_range > self.auroc + RANGE_GAIN
 
     @property
     def best(self) -> float | None:
-        """The AUROC of the better way."""
+        """The larger AUROC: by range if that tells clearly more, else by the value itself."""
         return self.auroc_by_range if self.is_by_range else self.auroc
 
 
 @dataclass(frozen=True)
 class Audit:
-    """What single numbers tell of the class, over all records of a dataset. Holds no name and no row of an image.
+    """The shortcut audit over all records of a dataset, without any name or row of an image.
 
     Attributes:
-        num_images: by class name.
-        num_groups: patients by class name.
-        chance_auroc: 19 in 20 features that have nothing to do with the class stay below it with as many patients,
-            or more do; None without patients of both classes.
-        shortcuts: by name of the feature, as in `image_stats.FEATURES`.
+        num_images: class name → the number of images.
+        num_groups: class name → the number of patients.
+        chance_auroc: the AUROC below which at least 19 in 20 features stay that have nothing to do with the class, for
+            as many patients; None without patients of both classes.
+        shortcuts: name of the feature, as in `image_stats.FEATURES` → its result.
     """
 
     num_images: dict[str, int]
@@ -99,18 +101,18 @@ class Audit:
     shortcuts: dict[str, Shortcut]
 
     def telling(self, auroc: float) -> dict[str, Shortcut]:
-        """The features that tell the class with this AUROC or a higher one, and not by chance; the best first."""
+        """Returns the features whose AUROC is at least `auroc` and above chance, the best first."""
         ranked = sorted(self.shortcuts.items(), key=lambda item: -(item[1].best or 0))
         chance = self.chance_auroc or 1.0
-        return {name: each for name, each in ranked if each.best and each.best >= auroc and each.best > chance}
+        return {name: found for name, found in ranked if found.best and found.best >= auroc and found.best > chance}
 
     def write(self, dataset: str | AnyPath) -> None:
-        """Writes `audit.json`, whole."""
+        """Writes `audit.json` into a dataset, whole or not at all."""
         write_text(to_path(dataset) / AUDIT_NAME, json.dumps(asdict(self)) + "\n")
 
     @classmethod
     def read(cls, dataset: str | AnyPath) -> Audit | None:
-        """Reads `audit.json`; None if it is not there or not what it should be."""
+        """Reads the `audit.json` of a dataset; returns None if it is absent or not valid."""
         try:
             content = json.loads((to_path(dataset) / AUDIT_NAME).read_text(encoding="utf-8"))
             shortcuts = {
@@ -126,7 +128,7 @@ def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
     """Audits the records of a dataset.
 
     Args:
-        images: label, rank of the patient (`sources.rank`) and stats of each, in any order.
+        images: label, rank of the patient (see `rank`) and statistics of each image, in any order.
     """
     of_class: list[list[tuple[int, ImageStats]]] = [[] for _ in CLASS_NAMES]
     groups: list[set[int]] = [set() for _ in CLASS_NAMES]
@@ -147,7 +149,7 @@ def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
 
 
 def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
-    """The chance that a positive is higher than a negative, ties counting half, from whole numbers.
+    """Returns the probability that a positive is higher than a negative, ties counting half, from whole numbers.
 
     Source: Hanley and McNeil, The Meaning and Use of the Area under a ROC Curve, 1982 (the Mann-Whitney statistic).
     """
@@ -157,13 +159,13 @@ def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
 
 
 def auroc_by_range(classes: Sequence[Sequence[tuple[int, int]]]) -> float | None:
-    """How well a value tells the class by the range it falls into, tried on patients not learned from.
+    """Returns how well the range that a value falls into tells the class of patients that were not learned from.
 
     Args:
-        classes: of the negatives and of the positives, value and half (0 or 1) of each.
+        classes: the value of each image and the half (0 or 1) of its patient, for the negatives and for the positives.
 
     Returns:
-        AUROC in 0..1, over pairs of the same half; None where a half lacks a class.
+        The AUROC in 0..1, over pairs of the same half; None where a half lacks a class.
     """
     total, num_pairs = 0.0, 0
     for half in (0, 1):
@@ -183,7 +185,7 @@ def auroc_by_range(classes: Sequence[Sequence[tuple[int, int]]]) -> float | None
 
 
 def _chance_auroc(num_negatives: int, num_positives: int) -> float | None:
-    """What an AUROC whose true value is 0.5 passes 1 time in 20, be it by high, by low or by ranges of values."""
+    """Returns the value that 1 in 20 AUROCs exceed by chance, whether by high, low or ranges of values."""
     if not num_negatives or not num_positives:
         return None
     deviation = math.sqrt((num_negatives + num_positives + 1) / (12 * num_negatives * num_positives))
@@ -191,7 +193,12 @@ def _chance_auroc(num_negatives: int, num_positives: int) -> float | None:
 
 
 def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int) -> Shortcut:
-    """From the values, in steps, of each class, each with the half that its patient is in."""
+    """Audits one feature.
+
+    Args:
+        values: the value of each image, in steps, and the half of its patient, for each class.
+        steps: the number of steps to one unit of the feature.
+    """
     halved = [[(value, half) for value, half in members if value is not None] for members in values]
     present = [[value for value, _ in members] for members in halved]
     area: float | None = None
@@ -217,7 +224,10 @@ def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int) ->
 
 
 def _histogram(values: Sequence[Sequence[int]], steps: int) -> Histogram:
-    """From the sorted values of each class: the bins reach over 98 in 100 of either, so that no stray value rules."""
+    """Makes the histogram of the sorted values of each class.
+
+    The bins span 98 in 100 values of either class, so that a single outlier does not stretch them.
+    """
     if not any(values):
         return Histogram(0.0, 1.0, _by_class([] for _ in values))
     low = min(members[len(members) // 100] for members in values if members)
@@ -232,4 +242,5 @@ def _histogram(values: Sequence[Sequence[int]], steps: int) -> Histogram:
 
 
 def _by_class(values: Iterable[Value]) -> dict[str, Value]:
+    """Maps the class names to values that stand in their order."""
     return dict(zip(CLASS_NAMES, values, strict=True))

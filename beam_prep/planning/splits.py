@@ -1,4 +1,7 @@
-"""Duplicates and patient groups to splits: a pure function of the data, whatever its order. Standard library only."""
+"""Assigns images to splits by duplicates and patient groups, whatever the order of the images.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,17 @@ from beam_prep.planning.duplicates import near_pairs
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected
 
 RANKS = 2**64
-_PRECEDENCE = ("train", "val", "test")  # of patients whose images are said to be in several
+_PRECEDENCE = ("train", "val", "test")  # the last one wins for a patient whose images name several splits
 
 
 class Fractions(NamedTuple):
-    """What share of the patients goes where, and whether the shares are met exactly in each class."""
+    """The shares of the patients that go to the splits.
+
+    Attributes:
+        val: the validation share of the patients outside the test split, in 0..1.
+        test: the test share of all patients, in 0..1.
+        stratify: True to meet the shares exactly in each class.
+    """
 
     val: float
     test: float = 0.0
@@ -23,13 +32,13 @@ class Fractions(NamedTuple):
 
 
 class Assignment(NamedTuple):
-    """Every input in exactly one place.
+    """The splits of the images, where every image is in exactly one place.
 
     Attributes:
-        splits: split name → images in the order of the shards.
-        duplicates: by file name.
-        near_duplicates: by file name.
-        rejected: by file name.
+        splits: split name → the images in the order of the shards.
+        duplicates: the images with the same pixels as another one, sorted by file name.
+        near_duplicates: the pairs of images that look the same, sorted by file name.
+        rejected: the rejected images, sorted by file name.
     """
 
     splits: dict[str, list[Prepared]]
@@ -41,15 +50,15 @@ class Assignment(NamedTuple):
 def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
     """Finds duplicates and gives every patient one split.
 
-    Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. The
-    same pixels under two classes are rejected, all of them. Patients that share an image, or have images that are near
-    duplicates, are one group. A group with images of the test set belongs to it: its images outside would leak and are
-    rejected. Any other group goes where its rank says (the smallest of its patients'), so that it stays where it is
-    when images are added.
+    Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. Images
+    with the same pixels but different classes are all rejected. Patients that share an image, or have images that are
+    near duplicates, are one group. A group with images of the test set belongs to the test set: its other images would
+    leak and are rejected. The split of any other group depends on its rank (the smallest rank of its patients), so that
+    it does not change when images are added.
 
     Args:
         images: all decodable images, in any order.
-        fractions: `test` must be 0 where images say that they are of the test set.
+        fractions: the shares of the splits; `test` must be 0 where images name the test set.
     """
     kept, duplicates, rejected = _exact_duplicates(images)
     linked = LinkedGroups({image.group for image in [*kept, *(image for image, _ in duplicates)]})
@@ -67,7 +76,7 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
     splits: dict[str, list[Prepared]] = {"train": [], "val": [], "test": []}
     for image in sorted(kept, key=lambda image: (image.order, image.filename)):
         split = split_of[linked.find(image.group)]
-        # An image that was not said to be of the test set may be in it only where the whole set is drawn by hash.
+        # An image that does not name the test set may be in it only where the whole test set is drawn by rank.
         joins = image.split == split or (image.split is None and (split != "test" or fractions.test > 0))
         if not joins:
             rejected.append(
@@ -83,7 +92,7 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
 def _exact_duplicates(
     images: Iterable[Prepared],
 ) -> tuple[list[Prepared], list[tuple[Prepared, Prepared]], list[Rejected]]:
-    """Images that are kept, (duplicate, original) pairs, and those whose pixels stand under two classes."""
+    """Returns the images to keep, (duplicate, original) pairs, and rejections: the same pixels under two classes."""
     by_pixels: dict[str, list[Prepared]] = defaultdict(list)
     for image in sorted(images, key=lambda image: (image.split != "test", image.filename)):
         by_pixels[image.pixels].append(image)
@@ -101,18 +110,18 @@ def _exact_duplicates(
 
 
 def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> dict[str, str]:
-    """Group → split: as its images say, else by its rank."""
+    """Returns the split of each group: the one that its images name, else the one of its rank."""
     split_of: dict[str, str] = {}
     free: dict[str, list[Prepared]] = {}
     for group, images in members.items():
-        said = [image.split for image in images if image.split is not None]
-        if said:
-            split_of[group] = max(said, key=_PRECEDENCE.index)
+        named = [image.split for image in images if image.split is not None]
+        if named:
+            split_of[group] = max(named, key=_PRECEDENCE.index)
         else:
             free[group] = images
     rank_of = {group: min(image.group_rank for image in images) for group, images in free.items()}
     if not fractions.stratify:
-        # Test takes the highest ranks, val the lowest: another share of the one hardly touches the other.
+        # Test takes the highest ranks and val the lowest, so that a change of one share hardly changes the other split.
         val_end = fractions.val * (1 - fractions.test) * RANKS
         test_start = (1 - fractions.test) * RANKS
         for group, rank in rank_of.items():
@@ -125,7 +134,7 @@ def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> d
         val_end, test_start = total * fractions.val * (1 - fractions.test), total * (1 - fractions.test)
         done = 0
         for group in ranked:
-            middle = done + len(free[group]) / 2  # in a split if most of the group is
+            middle = done + len(free[group]) / 2  # a group is in the split that holds most of it
             split_of[group] = "val" if middle < val_end else "test" if middle >= test_start else "train"
             done += len(free[group])
     return split_of

@@ -1,4 +1,4 @@
-"""The dataset report: one self-contained HTML page that shows what is in a dataset and how it came to be."""
+"""Writes the dataset report: a self-contained HTML page on the content of a dataset and how it was made."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # and their unit
 AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
 WARN_AUROC = 0.7
 
-# From which AUROC on a feature tells how much of the class.
+# The words for how much of the class a feature tells, from an AUROC on.
 VERDICTS = ((0.9, "nearly all"), (WARN_AUROC, "much"), (0.6, "a little"), (0.0, "next to nothing"))
 
 
@@ -28,11 +28,11 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
     """Writes `report.html` into a dataset; the same dataset and input give the same bytes.
 
     Args:
-        dataset: folder, as `prepare` wrote it.
-        input_dir: folder with the raw images, for the pictures that are in no record; left out without it.
+        dataset: the dataset folder.
+        input_dir: the folder with the raw images, for pictures that are in no record; None leaves them out.
 
     Returns:
-        Where the page is.
+        The path of the page.
 
     Raises:
         UsageError: the folder holds no dataset.
@@ -80,7 +80,7 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
 
 
 def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, otherwise: str) -> str:
-    """Why no picture of a raw image is there."""
+    """Returns the reason why there is no picture of a raw image."""
     if input_dir is None:
         return "the raw images were not given; name their folder with --input."
     if manifest.options.get("anonymize"):
@@ -89,7 +89,7 @@ def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, otherwise: str) 
 
 
 def _audit_values(audit: Audit | None) -> dict[str, Any]:
-    """What the template names of the audit."""
+    """Returns the values of the audit that the template uses."""
     if audit is None:
         return {"audit": None}
     telling = audit.telling(WARN_AUROC)
@@ -115,6 +115,7 @@ def _audit_values(audit: Audit | None) -> dict[str, Any]:
 
 
 def _verdict(shortcut: Shortcut, chance_auroc: float | None) -> str:
+    """Says in words how much of the class a feature tells."""
     if shortcut.best is None:
         return f"not defined: {shortcut.note}"
     if shortcut.note:
@@ -125,7 +126,7 @@ def _verdict(shortcut: Shortcut, chance_auroc: float | None) -> str:
 
 
 def _read_lines(path: AnyPath, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:
-    """The lines of a JSON lines file; None if it is not there or not what it should be."""
+    """Reads some keys of each line of a JSON lines file; returns None if the file is absent or not valid."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [{key: line[key] for key in keys} for line in map(json.loads, lines)]
@@ -134,6 +135,7 @@ def _read_lines(path: AnyPath, keys: tuple[str, ...]) -> list[dict[str, Any]] | 
 
 
 def _shard_rows(manifest: Manifest) -> Iterator[dict[str, object]]:
+    """Lists the rows of the table of shards, one for each image size and split."""
     for image_px in manifest.image_sizes:
         for split in manifest.splits:
             shards = manifest.shards(image_px, split)

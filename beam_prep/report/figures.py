@@ -1,4 +1,4 @@
-"""The plots of the dataset report, each as inline SVG in the colours of the page."""
+"""Draws the figures of the dataset report as inline SVG in the colours of the page."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from beam_prep.planning.shortcut_audit import Histogram
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-GREY_TOP = 3  # times the mean of all grey values
+GREY_TOP = 3  # upper end of a grey histogram, in multiples of the mean count
 
 
 def split_chart(manifest: Manifest) -> Markup:
-    """Images by split and class as horizontal bars."""
+    """Draws the number of images by split and class, as horizontal bars."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -47,7 +47,7 @@ def split_chart(manifest: Manifest) -> Markup:
 
 
 def grey_histogram(pixels: np.ndarray, label: str) -> Markup:
-    """The grey values of an image, uint8 [H, W], in 64 bins, on one scale for all images."""
+    """Draws the histogram of the grey values of an image, uint8 [H, W], in 64 bins, on one scale for all images."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(3, 0.9), layout="constrained")
@@ -63,13 +63,13 @@ def grey_histogram(pixels: np.ndarray, label: str) -> Markup:
 
 
 def class_histogram(feature: Feature, histogram: Histogram, width: float) -> Markup:
-    """The values of a feature, both classes on one axis, as shares of their class; width in inches."""
+    """Draws the histogram of a feature, both classes on one axis, as shares of their class; `width` is in inches."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     figure = Figure(figsize=(width, 2.7), layout="constrained")
     axes = figure.subplots()
-    # A bin holds whole numbers of steps: half a step to the left, each stands in the middle of its bar.
+    # A bin holds whole numbers of steps: shifted left by half a step, a value stands in the middle of its bar.
     edges = histogram.start - 0.5 / feature.steps + histogram.step * np.arange(histogram.num_bins + 1)
     spread = []
     for label, (name, counts) in enumerate(histogram.counts.items()):

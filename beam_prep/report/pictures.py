@@ -1,4 +1,4 @@
-"""The images that the dataset report shows: records from the shards, and raw files where the input folder is given."""
+"""Reads the images that the dataset report shows: records from the shards, and raw files from the input folder."""
 
 from __future__ import annotations
 
@@ -26,22 +26,22 @@ if TYPE_CHECKING:
 
 SAMPLES_PER_CLASS = 6
 PAIRS_PER_CLASS = 2
-SHOWN_REJECTED = 6  # of each reason
+SHOWN_REJECTED = 6  # rejected files of each reason
 SHOWN_DUPLICATES = 6
-MAX_TRIED = 24  # files to decode for them: most that are rejected can't be
+MAX_TRIED = 24  # files to try to decode for these pictures: most rejected files can't be decoded
 THUMBNAIL_PX = 320
 SMALL_PX = 200
 
 
 class Picture(NamedTuple):
-    """One image as the page shows it."""
+    """A picture on the page: the file name of an image and its pixels as a data URI."""
 
     filename: str
     uri: str
 
 
 class Copies(NamedTuple):
-    """Two files with the same or nearly the same picture; `distance` is in bits of 256, 0 for the same."""
+    """Two files with the same or nearly the same picture; their hashes differ in `distance` of 256 bits."""
 
     one: Picture
     other: Picture
@@ -50,7 +50,7 @@ class Copies(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """One image before and after equalization, as the page shows it; width and height (px) are those before."""
+    """An image before and after equalization; `width` and `height` (px) are those of the file."""
 
     filename: str
     label: int
@@ -64,7 +64,11 @@ class Pair:
 
 
 def read_samples(dataset: AnyPath, manifest: Manifest) -> tuple[list[list[Record]], str | None]:
-    """The first training records of each class at the largest size, and why there are no more, if reading failed."""
+    """Reads the first training records of each class at the largest size.
+
+    Returns:
+        The records of each class, and the error that ended the reading, if there was one.
+    """
     samples: list[list[Record]] = [[] for _ in manifest.class_names]
     if not manifest.image_sizes or "train" not in manifest.splits:
         return samples, None
@@ -84,12 +88,12 @@ def read_samples(dataset: AnyPath, manifest: Manifest) -> tuple[list[list[Record
 
 
 def record_picture(record: Record) -> Picture:
-    """A record as the model sees it."""
+    """Returns the picture of a record, as the model sees it."""
     return Picture(record.filename, image_uri(_pixels(record), THUMBNAIL_PX))
 
 
 def before_and_after(samples: Sequence[Sequence[Record]], input_dir: AnyPath, class_names: Sequence[str]) -> list[Pair]:
-    """The first samples of each class whose raw file is still the one that the record was made of."""
+    """Returns the first samples of each class whose raw file is still the one that the record was made from."""
     pairs: list[Pair] = []
     for records in samples:
         of_class = filter(None, (_pair(record, input_dir, class_names) for record in records))
@@ -98,7 +102,7 @@ def before_and_after(samples: Sequence[Sequence[Record]], input_dir: AnyPath, cl
 
 
 def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: AnyPath) -> dict[str, list[Picture]]:
-    """By reason, the first rejected files that can be decoded; those that were rejected together stand together."""
+    """Returns the first rejected files that can be decoded, by reason; files rejected together stand together."""
     shown: dict[str, list[Picture]] = {}
     ordered = sorted(rejected, key=lambda row: (row["reason"], row["detail"], row["filename"]))
     for reason, rows in itertools.groupby(ordered, key=lambda row: row["reason"]):
@@ -110,11 +114,11 @@ def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: AnyPath) ->
 
 
 def side_by_side(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> list[Copies]:
-    """The first pairs of files whose pictures are as far apart as they were found to be.
+    """Returns the first pairs of duplicates whose raw files have not changed since the preparation.
 
     Args:
-        rows: file name, the other's file name, and the bits of 256 in which their hashes differ.
-        input_dir: folder with the raw images.
+        rows: two file names, and the number of bits of 256 in which their hashes differ.
+        input_dir: the folder with the raw images.
     """
     return list(itertools.islice(_copies(itertools.islice(rows, MAX_TRIED), input_dir), SHOWN_DUPLICATES))
 
@@ -124,8 +128,8 @@ def _copies(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> Iterato
         image, other = _decode(input_dir, name), _decode(input_dir, other_name)
         if image is None or other is None:
             continue
-        hashes = [Pyramid(each, "hist").perceptual_hash() for each in (image, other)]
-        if (hashes[0] ^ hashes[1]).bit_count() == distance:  # else a file is no longer the one that was prepared
+        one_hash, other_hash = (Pyramid(picture, "hist").perceptual_hash() for picture in (image, other))
+        if (one_hash ^ other_hash).bit_count() == distance:  # else a file has changed since the preparation
             yield Copies(_small(name, image), _small(other_name, other), distance)
 
 
@@ -150,7 +154,7 @@ def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pai
 
 
 def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
-    """None where the file is gone or can't be decoded."""
+    """Decodes a raw file; returns None where it is gone or can't be decoded."""
     try:
         return decode((input_dir / filename).read_bytes())
     except (OSError, ImageError):

@@ -1,6 +1,6 @@
-"""Which files are images, and their class, split and patient group, all from the path alone.
+"""Finds the input images, and reads class, split and patient group from their paths.
 
-Of a DICOM file, the patient that its header names goes before that of its path (`pipeline/transforms.py`).
+The patient of a DICOM file whose path names none is read from its header (`pipeline/prepare_image.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from beam_prep.storage.paths import AnyPath, to_path
 
 TEST_FOLDER = "test"
 
-# The names of the Kaggle set (Kermany et al. 2018). One person number stands for two patients there, one for each
-# pathogen: person1_virus is in its test folder, person1_bacteria in its train folder.
+# The file names of the Kaggle set (Kermany et al. 2018). There, one person number stands for two patients, one for each
+# pathogen: person1_virus is in the test folder, person1_bacteria in the train folder.
 PATIENT_PATTERNS = (
     re.compile(r"(person\d+_(?:bacteria|virus))_"),
     re.compile(r"((?:NORMAL\d*-)?IM-\d+)-"),
@@ -27,14 +27,15 @@ PATIENT_PATTERNS = (
 
 @dataclass(frozen=True)
 class Source:
-    """One input file.
+    """An input file and what its path or a metadata file says about it.
 
     Attributes:
-        filename: path relative to the input folder, "/" between parts.
-        label: index into `CLASS_NAMES`; None where no folder of the path names a class.
-        split: `test` where a folder of the path is named so, or as a metadata file says; None leaves it to the hash.
-        group: the patient group as the name gives it; never leaves the preparation.
-        has_patient: False where the name holds no patient, so that the image stands for a patient of its own.
+        filename: the path relative to the input folder, "/" between parts.
+        label: the index of the class in `CLASS_NAMES`; None where no folder of the path names a class.
+        split: `test` if a folder of the path has that name, or the split in a metadata file; None leaves it to the rank
+            of the patient.
+        group: the patient in plain text, which never leaves the preparation; the file name where no patient is known.
+        has_patient: False where no patient is known, so that the image counts as a patient of its own.
     """
 
     filename: str
@@ -45,25 +46,26 @@ class Source:
 
     @property
     def is_dicom(self) -> bool:
-        """Whether the name is that of a DICOM file."""
+        """True if the file name has the suffix of a DICOM file."""
         return self.filename.lower().endswith(DICOM_SUFFIXES)
 
     def to_json(self) -> str:
-        """One line of the listing that the pipeline reads."""
+        """Returns one line of the listing that the pipeline reads."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Source:
-        """The inverse of `to_json`."""
+        """Parses a line of the listing, the inverse of `to_json`."""
         return cls(**json.loads(line))
 
 
 def describe(filename: str, group_regex: str | None = None) -> Source:
-    """Reads class, split and patient group off a path relative to the input folder.
+    """Reads class, split and patient group from a path.
 
     Args:
-        filename: the path.
-        group_regex: found in the path, its first group (or all of it) is the patient; None: the Kaggle set's patterns.
+        filename: the path relative to the input folder.
+        group_regex: a regular expression to search the path for, whose first group (or whole match) is the patient;
+            None takes the patterns of the Kaggle set.
     """
     *folders, name = filename.split("/")
     classes = [CLASS_NAMES.index(folder.upper()) for folder in folders if folder.upper() in CLASS_NAMES]
@@ -84,12 +86,12 @@ def describe(filename: str, group_regex: str | None = None) -> Source:
 def find_sources(
     root: str | AnyPath, *, group_regex: str | None = None, metadata_csv: str | None = None
 ) -> list[Source]:
-    """Every image file under a folder (see `image_files`), sorted by path.
+    """Finds every image file in a folder and its subfolders (see `image_files`), sorted by path.
 
     Args:
         root: the folder.
         group_regex: see `describe`.
-        metadata_csv: see `metadata.read_metadata`; what it says of a file goes before what the path says.
+        metadata_csv: a metadata file, see `read_metadata`, which takes precedence over the path.
 
     Raises:
         UsageError: the folder is absent, holds no image, no class folder, or images of one class only.

@@ -1,4 +1,4 @@
-"""Public data sets from Kaggle, by its own client: the archive, then the files out of it."""
+"""Downloads public data sets from Kaggle by its own client, and unpacks them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from kaggle.api.kaggle_api_extended import KaggleApi
 
 DATASETS = {"chest-xray-pneumonia": "paultimothymooney/chest-xray-pneumonia"}
-"""Short names; others are given as Kaggle writes them, OWNER/NAME."""
+"""Short names of data sets, and their names on Kaggle, OWNER/NAME."""
 
 
 def download(dataset: str, output: str) -> int:
@@ -56,13 +56,13 @@ def download(dataset: str, output: str) -> int:
 
 
 def _fetch(dataset: str, folder: Path) -> Path:
-    """Brings the archive of a data set into a folder, or what is missing of it."""
+    """Downloads the archive of a data set into a folder, or the part of it that is missing there."""
     client = _sign_in()
     import requests
 
     url = f"https://www.kaggle.com/datasets/{dataset}"
     try:
-        with contextlib.redirect_stdout(sys.stderr):  # the client prints there, and shows its bar
+        with contextlib.redirect_stdout(sys.stderr):  # the client prints to stdout and shows a progress bar
             client.dataset_download_files(dataset, path=str(folder), quiet=False)
     except requests.exceptions.HTTPError as error:
         code = error.response.status_code if error.response is not None else 0
@@ -73,23 +73,24 @@ def _fetch(dataset: str, folder: Path) -> Path:
         }
         raise RunError(f"{dataset}: Kaggle {reasons.get(code, f'answers {error}; try again later')}") from None
     except (requests.exceptions.RequestException, OSError, ValueError) as error:
-        raise RunError(f"{dataset}: {error}; the same command goes on where the download stopped") from None
+        raise RunError(f"{dataset}: {error}; the same command resumes the download") from None
     return folder / f"{dataset.split('/')[1]}.zip"
 
 
 def _unpack(archive: Path, folder: Path) -> int:
+    """Unpacks an archive with a progress bar; returns the number of files."""
     shutil.rmtree(folder, ignore_errors=True)  # of a job that was cut short
     with progress_bar("unpack", unpacked_bytes(archive), unit="bytes") as bar:
         return unpack(archive, folder, bar.update)
 
 
 def _sign_in() -> KaggleApi:
-    """Kaggle's client with the credentials that it finds where it looks for them.
+    """Returns Kaggle's client, signed in with the credentials that it finds by itself.
 
     Raises:
-        UsageError: it is not installed, or finds none.
+        UsageError: the client is not installed, or finds no credentials.
     """
-    # While it loads and signs in, the client prints what its own command line needs.
+    # While it loads and signs in, the client prints messages for its own command line.
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         try:
             from kaggle.api.kaggle_api_extended import KaggleApi

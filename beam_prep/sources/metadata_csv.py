@@ -1,4 +1,4 @@
-"""A CSV file that tells class, patient and split of images, for any layout of folders. Standard library only."""
+"""Reads class, patient and split of images from a CSV file, for any layout of folders. Standard library only."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ COLUMNS = ("path", "label", "group", "split")
 
 
 def read_metadata(path: str, filenames: Set[str]) -> dict[str, dict[str, Any]]:
-    """Reads what a CSV file says of the images.
+    """Reads the metadata file.
 
     Args:
-        path: of the file. Its columns are `path` (relative to the input folder, required), `label` (a class name or
-            its number), `group` (the patient) and `split` (train, val or test); an empty cell says nothing.
-        filenames: the images that there are, to tell a path that names none.
+        path: the path of the CSV file. Its columns are `path` (relative to the input folder, required), `label` (class
+            name or number), `group` (the patient) and `split` (train, val or test); an empty cell sets nothing.
+        filenames: the images of the input folder, to recognize a path that names none.
 
     Returns:
-        By file name, the fields of `sources.Source` that the file sets.
+        File name → the fields of `Source` that the file sets.
 
     Raises:
-        UsageError: the file can't be read, a column or a value is not known, a path names no image or comes twice.
+        UsageError: the file can't be read, a column or value is unknown, or a path names no image or is repeated.
     """
     try:
         reader = csv.DictReader(io.StringIO(to_path(path).read_bytes().decode("utf-8-sig"), newline=""))
@@ -53,6 +53,7 @@ def read_metadata(path: str, filenames: Set[str]) -> dict[str, dict[str, Any]]:
 
 
 def _fields(row: dict[str, str | None], place: str) -> dict[str, Any]:
+    """Returns the fields of `Source` that a row sets; errors begin with `place`."""
     fields: dict[str, Any] = {}
     if label := (row.get("label") or "").strip():
         known = {**{name: index for index, name in enumerate(CLASS_NAMES)}, "0": 0, "1": 1}

@@ -39,7 +39,7 @@ _ANATOMY_RANGES = {
 
 @dataclass(frozen=True)
 class Patient:
-    """What all images of one patient share."""
+    """The anatomy, lesions and veil that all images of one patient share."""
 
     pneumonia: bool
     viral: bool
@@ -48,16 +48,16 @@ class Patient:
     lesions: list[tuple[float, float, float, float, float]]  # side, across the lung (-1 to 1), y, radii in x and y
     lesion_attenuation: float  # soft tissue of the whole chest = 1
     lesion_texture: tuple[np.ndarray, np.ndarray]  # noise [H, W] that bends the outline and that mottles the inside
-    veil_angle: float  # where the lungs of a NORMAL patient are hazier, in radians
+    veil_angle: float  # the direction in which the lungs of a NORMAL patient are hazier, radians
 
 
 def phantom(*, pneumonia: bool, image_px: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draws one image of a new patient.
 
     Args:
-        pneumonia: whether to plant one to three opacities in the lungs.
+        pneumonia: True to plant one to three opacities in the lungs.
         image_px: side of the square image in pixels, 64 or more.
-        rng: where all chance comes from; equal states give equal images.
+        rng: the source of all random numbers; equal states give equal images.
 
     Returns:
         The image, uint8 [image_px, image_px], bright where the body absorbs; and the mask of the opacities, bool
@@ -71,13 +71,13 @@ def phantom(*, pneumonia: bool, image_px: int, rng: np.random.Generator) -> tupl
 
 
 def check_image_px(image_px: int) -> None:
-    """Raises a ValueError if a phantom can't be drawn this small."""
+    """Checks that an image is large enough for a phantom; raises a ValueError otherwise."""
     if image_px < MIN_IMAGE_PX:
         raise ValueError(f"image_px is {image_px}; expected {MIN_IMAGE_PX} or more")
 
 
 def new_patient(pneumonia: bool, viral: bool, rng: np.random.Generator) -> Patient:
-    """Draws a patient; `viral` says how an opacity looks, and is of no account without pneumonia."""
+    """Draws a patient; `viral` decides how an opacity looks, and has no effect without pneumonia."""
     first_side = float(rng.choice(_SIDES))
     low, high = (0.19, 0.27) if viral else (0.25, 0.35)
     lesions = []
@@ -99,7 +99,7 @@ def new_patient(pneumonia: bool, viral: bool, rng: np.random.Generator) -> Patie
 
 
 def _vessel_trees(rng: np.random.Generator) -> np.ndarray:
-    """Branches from both hila, float [segments, 5]: x0, y0, x1, y1, width."""
+    """Draws the vessels that branch from both hila, float [segments, 5]: x0, y0, x1, y1, width."""
     segments = []
     for side in _SIDES:
         # (x, y, angle from the lateral direction, length, width)
@@ -116,28 +116,28 @@ def _vessel_trees(rng: np.random.Generator) -> np.ndarray:
 
 
 def _step(distance: np.ndarray, softness: float) -> np.ndarray:
-    """0 where `distance` is negative, 1 where it is positive, with an edge about `softness` wide."""
+    """Returns 0 where `distance` is negative and 1 where it is positive, with an edge about `softness` wide."""
     return 0.5 + 0.5 * np.tanh(distance / softness)
 
 
 def _flat(x: np.ndarray) -> np.ndarray:
-    """x⁴, the exponent of a flat-topped bell; two squarings are ten times as fast as a power."""
+    """Returns x⁴, the exponent of a flat-topped bell; two squarings are ten times as fast as a power."""
     return np.square(np.square(x))
 
 
 def _resize(field: np.ndarray, image_px: int) -> np.ndarray:
-    """float32 [H, W] → float32 [image_px, image_px], bicubic."""
+    """Resizes a field [H, W] to float32 [image_px, image_px], bicubic."""
     image = Image.fromarray(field.astype(np.float32))
     return np.asarray(image.resize((image_px, image_px), Image.Resampling.BICUBIC))
 
 
 def _smooth_noise(grid: int, rng: np.random.Generator) -> np.ndarray:
-    """float32 [canvas, canvas] of about unit variance, whose bumps are 2 / grid wide."""
+    """Draws noise of about unit variance whose bumps are 2 / grid wide: float32 [canvas, canvas]."""
     return _resize(rng.standard_normal((grid, grid)), _CANVAS_PX)
 
 
 def expose(patient: Patient, image_px: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """One image of `patient`, uint8, and the mask of its opacities, bool, both [image_px, image_px]."""
+    """Draws one image of a patient, uint8, and the mask of its opacities, bool, both [image_px, image_px]."""
     angle, zoom = rng.normal(0, 0.045), rng.uniform(1.02, 1.14)
     shift_x, shift_y = rng.normal(0, 0.045, size=2)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * zoom
@@ -159,7 +159,7 @@ def expose(patient: Patient, image_px: int, rng: np.random.Generator) -> tuple[n
     if patient.pneumonia:
         attenuation += opacity
     else:
-        # The same extra attenuation, lung by lung, as a veil without a focus: no sum over the image tells the class.
+        # A veil without a focus adds the same attenuation to each lung, so that no sum over the image tells the class.
         for lung, side in zip(lungs, _SIDES, strict=True):
             ramp = np.cos(patient.veil_angle) * (y + 0.1) / 0.6 + np.sin(patient.veil_angle) * (x - side * 0.4) / 0.35
             veil = lung * np.maximum(1 + 0.9 * ramp, 0)
@@ -171,7 +171,7 @@ def expose(patient: Patient, image_px: int, rng: np.random.Generator) -> tuple[n
 def _attenuation(
     anatomy: dict[str, float], x: np.ndarray, y: np.ndarray, vessel: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """What the healthy chest absorbs (soft tissue of the whole chest = 1), and where each lung is, 0 to 1."""
+    """Returns the attenuation of the healthy chest (all its soft tissue = 1) and the masks of the lungs, 0 to 1."""
     r = np.abs(x)
     shoulder = _step(y - anatomy["shoulder_y"] - 0.25 * (r - 0.3), 0.1)
     half_width = anatomy["neck_width"] + (anatomy["body_width"] + 0.25 - anatomy["neck_width"]) * shoulder
@@ -226,18 +226,18 @@ def _attenuation(
 
 
 def _lung_midline(anatomy: dict[str, float], y: np.ndarray | float) -> np.ndarray | float:
-    """Distance of the middle of a lung from the spine; the lungs lean in towards their apex."""
+    """Returns the distance of the middle of a lung from the spine; the lungs lean in towards their apex."""
     return 0.1 + anatomy["lung_width"] - 0.1 * np.clip(-y - 0.1, 0, 1)
 
 
 def _rib_band(phase: np.ndarray) -> np.ndarray:
-    """One band a period, with the brighter rim that the cortex of a rib has."""
+    """Draws a rib in each period of the phase, with the brighter rim of its cortex."""
     wave = np.cos(2 * np.pi * phase)
     return _step(wave - 0.3, 0.2) - 0.35 * _step(wave - 0.8, 0.2)
 
 
 def _opacity(patient: Patient, x: np.ndarray, y: np.ndarray, lungs: list[np.ndarray]) -> np.ndarray:
-    """Attenuation of the lesions, float32 [H, W]."""
+    """Returns the attenuation of the lesions, float32 [H, W]."""
     warp, mottle = patient.lesion_texture
     opacity = np.zeros_like(x)
     for side, across, lesion_y, radius_x, radius_y in patient.lesions:
@@ -249,7 +249,10 @@ def _opacity(patient: Patient, x: np.ndarray, y: np.ndarray, lungs: list[np.ndar
 
 
 def _develop(attenuation: np.ndarray, image_px: int, rng: np.random.Generator) -> np.ndarray:
-    """Attenuation [H, W] → uint8 [image_px, image_px]: scatter, exposure, tone curve, vignetting, noise, marker."""
+    """Turns attenuation [H, W] into an image, uint8 [image_px, image_px].
+
+    It adds scatter, exposure, tone curve, vignetting, noise and, to some images, the marker of a side.
+    """
     scatter = _resize(_resize(attenuation, 16), _CANVAS_PX)
     field = _resize(attenuation + rng.uniform(0.1, 0.25) * (scatter - attenuation), image_px)
     tone = np.clip(1 - np.exp(-rng.uniform(0.8, 2.0) * np.maximum(field, 0)), 0, 1) ** rng.uniform(0.65, 1.9)

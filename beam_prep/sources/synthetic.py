@@ -1,4 +1,4 @@
-"""Folders of synthetic chest X-rays for the demo and the tests: no patient's picture is needed to run either."""
+"""Writes folders of synthetic chest X-rays for the demo and the tests, which need no image of a patient."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def synthesize(
 
     Args:
         output: the folder that gets `chest_xray/{train,test}/{NORMAL,PNEUMONIA}/*.jpeg`; made if missing.
-        num_images: images in all, 8 or more.
+        num_images: the number of images in all, 8 or more.
         image_px: side of the square images in pixels, 64 or more.
-        seed: 0 or more.
-        test_fraction: share of the images in `test`, between 0 and 1; each split gets two images at least.
-        progress: wraps the iterable of patients, for a progress bar.
+        seed: the seed of all random numbers, 0 or more.
+        test_fraction: the share of the images in `test`, between 0 and 1; each split has at least two images.
+        progress: a function that wraps the patients to show progress.
 
     Returns:
-        Number of images by split and class: {"train": {"NORMAL": n, "PNEUMONIA": m}, "test": {...}}.
+        The number of images by split and class: {"train": {"NORMAL": n, "PNEUMONIA": m}, "test": {...}}.
 
     Raises:
         ValueError: an argument is outside its range.
@@ -78,7 +78,7 @@ def synthesize(
 
 
 def _file_names(counts: dict[str, dict[str, int]], rng: np.random.Generator) -> dict[int, list[str]]:
-    """Shares the images out among patients: patient number → paths below `chest_xray`."""
+    """Divides the images among patients: patient number → paths below `chest_xray`."""
     patients: dict[int, list[str]] = {}
     image_number = 0
     for split, by_class in counts.items():

@@ -1,4 +1,4 @@
-"""Zip archives from elsewhere, unpacked without trusting what they say of themselves. Standard library only."""
+"""Unpacks zip archives without trusting the names, types and sizes in them. Standard library only."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from pathlib import Path, PurePosixPath
 from beam_prep.console.errors import RunError
 
 MAX_BYTES = 512 * 2**30
-"""The most that one archive may unpack to."""
+"""The largest number of bytes that an archive may unpack to."""
 MAX_FILES = 5_000_000
+"""The largest number of files that an archive may hold."""
 
 
 def unpack(archive: Path, folder: Path, on_bytes: Callable[[int], object] = lambda count: None) -> int:
-    """Unpacks a zip archive; each file is checked against the CRC-32 that the archive holds of it.
+    """Unpacks a zip archive and checks each file against its CRC-32 in the archive.
 
-    The folders `__MACOSX`, in which macOS keeps what is no data, are left out.
+    The folders `__MACOSX`, in which macOS keeps no data of the user, are left out.
 
     Args:
         archive: a zip file.
-        folder: absent or empty.
-        on_bytes: told of the bytes that were written since the last call.
+        folder: the folder to unpack to, absent or empty.
+        on_bytes: called with the number of bytes that were written since the last call.
 
     Returns:
-        How many files were unpacked.
+        The number of files that were unpacked.
 
     Raises:
-        RunError: the archive is broken, a path in it would lead out of the folder, it holds something other than files
-            and folders, or what it unpacks to is more than `MAX_BYTES` or the free space; the folder is no good then.
+        RunError: the archive is broken, a path in it leads out of the folder, it holds something other than files and
+            folders, or it is larger than `MAX_BYTES` or the free space; the content of the folder is then not usable.
 
     Source: PKWARE, APPNOTE.TXT 6.3.10, 4.4.15 and 4.4.17 (attributes and names, which a reader must not trust).
     """
@@ -52,7 +53,7 @@ def unpack(archive: Path, folder: Path, on_bytes: Callable[[int], object] = lamb
 
 
 def unpacked_bytes(archive: Path) -> int:
-    """What an archive says that it unpacks to; 0 if it is none."""
+    """Returns the number of bytes that an archive claims to unpack to; 0 for a file that is no archive."""
     try:
         with zipfile.ZipFile(archive) as content:
             return sum(entry.file_size for entry in content.infolist())
@@ -61,7 +62,7 @@ def unpacked_bytes(archive: Path) -> int:
 
 
 def _check(archive: Path, folder: Path, entries: list[zipfile.ZipInfo]) -> None:
-    """Looks at all entries before the first is written."""
+    """Checks the names, types and sizes of all entries, before the first one is written."""
     for entry in entries:
         name, kind = entry.filename, stat.S_IFMT(entry.external_attr >> 16)
         if name.startswith("/") or ".." in PurePosixPath(name).parts or "\\" in name or ":" in name:
