@@ -90,8 +90,7 @@ class ProbeConfig:
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     fold: str | None = None
-    """Fold k/K of a cross-validation by patient, see `train --help`. A --run that was trained in a fold is probed in
-    that fold."""
+    """Fold k/K of a cross-validation by patient, see `train --help`; if not given, the fold of --run."""
     evaluate_test: bool = True
     """Evaluate on the test images at the end. Off, no test image is read: who chooses among runs must not see them."""
     seed: int = 0

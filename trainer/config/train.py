@@ -124,11 +124,7 @@ class TrainConfig(TrainFlags):
             raise UsageError("--train_on_val with --no_evaluate_test leaves nothing to evaluate on; leave one out")
 
     def check_replicas(self, num_replicas: int) -> None:
-        """Checks that a number of replicas divides the global batch.
-
-        Raises:
-            UsageError: it does not.
-        """
+        """Raises a `UsageError` unless a number of replicas divides the global batch."""
         if self.batch_size < num_replicas:
             raise UsageError(
                 f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
@@ -146,10 +142,6 @@ class TrainConfig(TrainFlags):
 
 
 def check_prevalence(prevalence: float | None) -> None:
-    """Checks that a prevalence is not given, or a share between 0 and 1.
-
-    Raises:
-        UsageError: it is something else.
-    """
+    """Raises a `UsageError` unless a prevalence is missing or a share between 0 and 1."""
     if prevalence is not None and not 0 < prevalence < 1:
         raise UsageError(f"--prevalence is {prevalence}; expected a share between 0 and 1, such as 0.1")

@@ -21,8 +21,7 @@ class TrainFlags:
     config: str | None = None
     """JSON file with flags, such as the config.json of a run; flags on the command line win."""
     preset: str | None = None
-    """Name of a recipe, see `trainer presets`; flags of --config win over it, and flags on the command line over
-    both."""
+    """Recipe by its name, see `trainer presets`; flags of --config and of the command line win over it."""
     arch: Arch = "baseline_cnn"
     """Network to train."""
     image_size: int = 90
@@ -36,27 +35,23 @@ class TrainFlags:
     unfreeze_layers: int = 10
     """Number of layers that fine-tuning trains, counted from the end of the pretrained network."""
     weights: str = "imagenet"
-    """Pretrained weights of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a
-    weights file (.h5)."""
+    """Weights of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a .h5 file."""
     learning_rate: float | None = None
     """Learning rate of the first phase; if not given, 1e-3 (baseline_cnn, se_resnet) or 5e-5."""
     fine_tune_learning_rate: float = 2e-6
     """Learning rate of fine-tuning."""
     dropout: float | None = None
-    """Dropout rate of all dropout layers, 0 to less than 1; if not given, 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet)
-    or 0.1."""
+    """Rate of all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet) or 0.1."""
     early_stopping_patience: int = 0
     """Epochs without a lower validation loss after which a phase ends; 0: all epochs are run."""
     optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"
     """Optimizer of all phases. auto: rmsprop (baseline_cnn), else adam; sgd has a Nesterov momentum of 0.9."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, as a share of the learning rate in each step; adam with it is AdamW. Biases and
-    normalization do not decay."""
+    """Decoupled weight decay (with adam: AdamW), a share of the learning rate; not of biases and normalization."""
     clip_norm: float | None = None
     """Upper bound of the global norm of the gradients of a batch; if not given, gradients are not clipped."""
     schedule: Literal["plateau", "cosine", "constant"] = "plateau"
-    """Learning rate schedule of a phase. plateau: see --plateau_patience; cosine: falls from the learning rate to 0
-    step by step."""
+    """Learning rate schedule of a phase. plateau: see --plateau_patience; cosine: falls to 0 with each step."""
     warmup_epochs: float = 0.0
     """Epochs in which the learning rate rises from 0, with --schedule cosine."""
     plateau_patience: int = 2
@@ -64,8 +59,7 @@ class TrainFlags:
     label_smoothing: float = 0.0
     """Label smoothing, 0 to less than 1: the targets 0 and 1 become s / 2 and 1 - s / 2."""
     ema_decay: float = 0.0
-    """Decay of the exponential moving average of the weights in a step, such as 0.999. The averaged weights are
-    evaluated and kept; 0: no average."""
+    """Decay of the moving average of the weights, such as 0.999, which is evaluated and kept; 0: no average."""
     mixup_alpha: float = 0.0
     """Alpha of mixup, such as 0.2: each image is mixed with another one, by shares from Beta(alpha, alpha); 0: off."""
     cutout: float = 0.0
@@ -83,13 +77,11 @@ class TrainFlags:
     class_weights: bool = True
     """Weight the classes in the loss by n / (2 n_class), from the counts in the manifest."""
     sampler: Literal["natural", "balanced"] = "natural"
-    """Sampling of the training images. natural: every image once in an epoch; balanced: as many draws, half of them
-    from each class, so that images of the rarer class are drawn several times. With balanced, the training loss has no
-    class weights, whatever --class_weights says."""
+    """Sampling of training images. natural: every image once in an epoch; balanced: as many draws, half of them from
+    each class. With balanced, the training loss has no class weights, whatever --class_weights says."""
     strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
-    """tf.distribute strategy: mirrored trains on the replicas of this machine, multiworker on the machines of
-    TF_CONFIG, none on one device. auto: multiworker if TF_CONFIG names several workers, else mirrored if there are
-    several replicas."""
+    """tf.distribute strategy: mirrored (the replicas of this machine), multiworker (the machines of TF_CONFIG), none
+    (one device), or auto: multiworker if TF_CONFIG names several workers, else mirrored for several replicas."""
     num_replicas: int = 0
     """Replicas on each machine; 0: all GPUs, or one on the CPU. More than one on the CPU are logical devices of one
     machine."""
@@ -105,9 +97,8 @@ class TrainFlags:
     cache_dir: str | None = None
     """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
     stage_dir: str | None = None
-    """Folder on this machine that the shards are downloaded to before the training; they are kept for the next run. If
-    not given, TensorFlow streams gs:// itself. With --shard_files, each worker downloads its own shards and keeps them
-    in all epochs."""
+    """Folder on this machine that shards are downloaded to before the training and kept in; if not given,
+    TensorFlow streams gs:// itself. With --shard_files, each worker downloads its share and keeps it in all epochs."""
     stage_max_bytes: int = 0
     """Largest size of --stage_dir, bytes; shards beyond it are streamed. 0: no limit but the disk."""
     shard_files: bool = False
@@ -116,12 +107,10 @@ class TrainFlags:
     deterministic: bool = True
     """Make the order of the images a function of the seed; off, images come in the order in which they are read."""
     skip_corrupt: int = 0
-    """Largest number of corrupt records in all splits that are left out; they are searched before the training
-    starts."""
+    """Largest number of corrupt records, over all splits, that are left out before the training starts."""
     threshold_rule: str = "0.5"
-    """Rule for the probability from which an image is called PNEUMONIA: youden, sensitivity=X or specificity=X (the
-    rate is at least X of 1), or the probability itself. The threshold is chosen on the validation images and kept for
-    every other split."""
+    """Rule for the probability from which an image is called PNEUMONIA: youden, sensitivity=X or specificity=X (at
+    least X of 1), chosen on validation and kept for every other split, or the probability itself."""
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     train_on_val: bool = False
@@ -136,8 +125,8 @@ class TrainFlags:
     seed: int = 0
     """Seed of the initial weights, of the order of the images, of augmentation and of dropout."""
     checkpoint_every_steps: int = 0
-    """Most training steps between two checkpoints; 0: a checkpoint every 30 s, or less often so that saving takes less
-    than 2 % of the time. The same command on the same output folder resumes from the last checkpoint."""
+    """Largest number of training steps between two checkpoints; 0: one every 30 s, or less often so that saving
+    takes less than 2 % of the time. The same command on the same output folder resumes from the last checkpoint."""
     on_nan: Literal["stop", "rollback"] = "stop"
     """Reaction to a loss that becomes NaN or infinite: stop, or roll back to the last checkpoint and continue with half
     the learning rate, three times at most."""

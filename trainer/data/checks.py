@@ -11,11 +11,7 @@ from trainer.data.folds import FoldSplits
 
 
 def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
-    """Checks that there are training images of both classes, validation images, and enough images for a batch.
-
-    Raises:
-        UsageError: there are not.
-    """
+    """Raises a `UsageError` unless there are training images of both classes, a whole batch, and validation images."""
     train, val = splits["train"], splits["val"]
     for name, count in train.class_counts.items():
         if not count:
@@ -30,11 +26,7 @@ def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
 
 
 def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
-    """Checks that there are validation images of both classes if a threshold rule needs them.
-
-    Raises:
-        UsageError: there are not.
-    """
+    """Raises a `UsageError` if a threshold rule needs validation images of both classes and there are none of one."""
     counts = splits["val"].class_counts
     if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
         raise UsageError(
@@ -44,26 +36,19 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
 
 
 def check_filled(manifest: Manifest, split: str, data: str) -> None:
-    """Checks that a split of the dataset in the folder `data` has records.
-
-    Raises:
-        UsageError: the split is empty.
-    """
+    """Raises a `UsageError` if a split of the dataset in the folder `data` is empty."""
     if not manifest.splits[split].num_records:
         filled = [name for name, each in manifest.splits.items() if each.num_records]
         raise UsageError(f"{data}: its {split} split is empty; choose --split from: {', '.join(filled)}")
 
 
 def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
-    """Checks that a run was not trained on the images of a split that is to be evaluated; train may always be.
+    """Raises a `UsageError` if a run was trained on the images of a split to evaluate; train may always be evaluated.
 
     Args:
         trained_on: splits whose images the run was trained on.
         split: name of the split.
         run: the run folder, for the message.
-
-    Raises:
-        UsageError: the run was trained on these images.
     """
     if split != "train" and split in trained_on:
         raise UsageError(
@@ -73,16 +58,13 @@ def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
 
 
 def check_same_preprocessing(class_names: Sequence[str], equalization: str, manifest: Manifest, data: str) -> None:
-    """Checks that a dataset was prepared like the dataset that a run was trained on.
+    """Raises a `UsageError` unless a dataset has the classes and the equalization that a run was trained on.
 
     Args:
         class_names: class names of the run, by label.
         equalization: equalization of the images that the run was trained on.
         manifest: manifest of the dataset.
         data: the dataset folder, for the message.
-
-    Raises:
-        UsageError: the classes or the equalization differ.
     """
     if tuple(class_names) != tuple(manifest.class_names):
         raise UsageError(f"the run knows the classes {list(class_names)}, {data} holds {list(manifest.class_names)}")
@@ -95,11 +77,7 @@ def check_same_preprocessing(class_names: Sequence[str], equalization: str, mani
 
 
 def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str) -> None:
-    """Checks that the splits of a fold can be trained and validated on.
-
-    Raises:
-        UsageError: they can not; the message names the fold.
-    """
+    """Raises a `UsageError` that names the fold unless its splits can be trained and validated on."""
     try:
         check_trainable(divided.splits, batch_size)
         check_threshold_rule(divided.splits, threshold_rule)

@@ -24,8 +24,7 @@ from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource, first_broken
 
-AT_ONCE = 2 * NUM_TRANSFERS
-"""The shards that are downloaded at once; a job that is killed loses no more than these."""
+AT_ONCE = 2 * NUM_TRANSFERS  # shards that are downloaded at once; a job that is killed loses no more than these
 
 Sources = Mapping[str, SplitSource]
 

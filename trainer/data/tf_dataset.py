@@ -15,20 +15,13 @@ from beam_prep.dataset import schema
 from trainer.data.folds import RecordIndex
 from trainer.data.splits import SplitSource
 
-READERS = 4
-"""The number of shards that are read in turns."""
-BLOCK = 16
-"""The number of records that are read from a shard in its turn."""
-PARALLEL_READS = 2
-"""The number of shards that are read ahead, which does not change the order."""
-PARSERS = min(usable_cores(), 16)
-"""The number of batches that are parsed at once."""
-AHEAD = 4
-"""The number of batches that are ready before they are needed."""
-INDEX_BATCH = 256
-"""The number of records that are parsed at once if no pixels are needed."""
-SHUFFLE_BYTES = 128 * 2**20
-"""The largest size of the shuffle buffer; a larger one costs more in fresh memory than in reading."""
+READERS = 4  # number of shards that are read in turns
+BLOCK = 16  # number of records that are read from a shard in its turn
+PARALLEL_READS = 2  # number of shards that are read ahead, which does not change the order
+PARSERS = min(usable_cores(), 16)  # number of batches that are parsed at once
+AHEAD = 4  # number of batches that are ready before they are needed
+INDEX_BATCH = 256  # number of records that are parsed at once if no pixels are needed
+SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
 @dataclass(frozen=True)

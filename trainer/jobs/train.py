@@ -9,10 +9,7 @@ from beam_prep.storage.locks import exclusive
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.checks import (
-    check_threshold_rule,
-    check_trainable,
-)
+from trainer.data.checks import check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.run.continuation import check_continuation

@@ -113,7 +113,11 @@ class RunFolder:
 
     def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes `name`.csv."""
-        self._write(f"{name}.csv", _csv(columns, rows))
+        buffer = io.StringIO()
+        writer = csv.DictWriter(buffer, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        self._write(f"{name}.csv", buffer.getvalue())
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Writes `history.csv`, with a row for each epoch."""
@@ -190,11 +194,3 @@ def upload_rank(name: str) -> int:
         r"checkpoints/\d+\.json", name
     )
     return 2 if refers_to_others else 1
-
-
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> str:
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return buffer.getvalue()

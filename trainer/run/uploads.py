@@ -12,10 +12,8 @@ from typing import Protocol
 from beam_prep.console.errors import RunError
 from beam_prep.storage.gcs import ConflictError
 
-PAUSE_S = 30.0
-"""The time before a failed upload is tried again."""
-MAX_BEHIND_S = 1800.0
-"""The time without a finished upload after which the work stops."""
+PAUSE_S = 30.0  # time before a failed upload is tried again
+MAX_BEHIND_S = 1800.0  # time without a finished upload after which the work stops
 
 logger = logging.getLogger(__name__)
 

@@ -132,7 +132,7 @@ def test_what_can_not_be_is_one_line_and_leaves_nothing(config, dataset, tmp_pat
         "--folds is 60; the training images are of": {"folds": 60},
         "name one of them": {"arch": "vgg19"},
         "expected at least 2": {"folds": 1},
-        "is the --run whose network is wanted": {"run": str(output)},
+        "is the --run whose network is probed": {"run": str(output)},
     }
     for said, changes in refused.items():
         with pytest.raises(UsageError, match=said):
