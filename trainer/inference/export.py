@@ -68,7 +68,7 @@ class ServedModel(tf.Module):
         return {name: tf.constant(value, tf.float64 if isinstance(value, float) else None) for name, value in known}
 
 
-def export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) -> None:
+def write_export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) -> None:
     """Writes `saved_model/`, `model.keras` and `model.json` into a folder, which appears when it is complete.
 
     Args:
@@ -81,7 +81,7 @@ def export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) 
         RunError: the folder can't be written.
     """
     with translate_errors(output, kind=RunError), replacing(output) as temporary:
-        temporary.mkdir()
+        temporary.mkdir(parents=True)
         described = temporary / CARD_NAME
         described.write_text(json.dumps(card.for_export(), indent=2) + "\n", encoding="utf-8")
         shutil.copyfile(keras_file, temporary / "model.keras")

@@ -86,7 +86,7 @@ def export(config: ExportConfig) -> Path:
     output = mirror_of(config.output).local
     with quiet_start():
         from trainer import models
-        from trainer.inference.export import export as write
-    write(models.load(run.model), run.model, card, output)
+        from trainer.inference.export import write_export
+    write_export(models.load(run.model), run.model, card, output)
     mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output
