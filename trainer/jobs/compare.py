@@ -61,5 +61,5 @@ def _describe_difference(first: Compared, run: Compared) -> str:
     )
     if ours != theirs:
         return f"of {len(ours)} and {len(theirs)} images, only {len(ours & theirs)} are the same ones"
-    prints = [each.model.dataset_fingerprint[:12] for each in (first, run)]
+    prints = [each.card.dataset_fingerprint[:12] for each in (first, run)]
     return f"their datasets differ (fingerprints {prints[0]}… and {prints[1]}…)" if prints[0] != prints[1] else ""

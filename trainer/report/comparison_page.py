@@ -1,4 +1,4 @@
-"""Runs side by side on the same images: numbers, the paired difference to the first run, and a page."""
+"""Writes the page that compares runs on the same images: numbers, differences to the first run, curves."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Compared:
-    """One run in a comparison.
+    """A run in a comparison, and its results on one split.
 
     Attributes:
-        path: of the run.
-        name: of its folder, or the whole path where two folders have one name.
-        model: the model card of the run.
-        numbers: of the split, from its `metrics.json`.
-        predictions: of the split.
-        same_images: as the first run was evaluated on, prepared in the same dataset.
-        difference: None for the first run, where the images are others, or of one class.
-        place: of the run, as the user names it.
+        path: folder of the run on this machine.
+        name: name of the folder, or the whole path where two folders have one name.
+        card: the model card of the run.
+        numbers: the entry of the split in `metrics.json`.
+        predictions: the predictions of the split.
+        same_images: True if the run was evaluated on the images of the first run, prepared in the same dataset.
+        difference: to the first run; None for the first run, and if the images are other ones or of one class.
+        place: the folder as the user names it.
     """
 
     path: Path
     name: str
-    model: ModelCard
+    card: ModelCard
     numbers: dict[str, Any]
     predictions: Predictions
     same_images: bool = True

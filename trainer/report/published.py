@@ -1,5 +1,4 @@
-"""The results that a run is set against, as they were published: test folder of the Kaggle set, 234 NORMAL and 390
-PNEUMONIA images."""
+"""Holds published results for comparison, on the test folder of the Kaggle set: 234 NORMAL and 390 PNEUMONIA images."""
 
 from __future__ import annotations
 
@@ -7,7 +6,7 @@ from typing import NamedTuple
 
 
 class Published(NamedTuple):
-    """A published result; None where the number was not given."""
+    """A published result of a model; a number that was not given is None."""
 
     model: str
     accuracy: float | None = None

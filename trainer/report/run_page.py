@@ -1,4 +1,4 @@
-"""The run report: one self-contained HTML page with what a run measured, on what, and how it was trained."""
+"""Writes `report.html` of a run: one self-contained page with its results, its data and its training."""
 
 from __future__ import annotations
 
@@ -56,12 +56,12 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     """Writes `report.html` into a finished run; the same files and samples give the same bytes.
 
     Args:
-        run: folder with `config.json`, `model.json` and `metrics.json`; `history.csv` and `predictions-*.csv` are
-            shown where they are there.
+        run: folder with `config.json`, `model.json` and `metrics.json`, and with `history.csv` and
+            `predictions-SPLIT.csv` if they are to be shown.
         samples: images to choose from, see `samples.shown`.
 
     Returns:
-        Where the page is.
+        The path of the page.
 
     Raises:
         UsageError: the folder holds no finished run.
@@ -71,14 +71,15 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     metrics = {split: all_metrics[split] for split in SPLIT_NAMES if split in all_metrics}
     if not metrics:
         raise UsageError(f"{run / 'metrics.json'}: expected numbers of a split ({', '.join(SPLIT_NAMES)}), found none")
-    lead = next(iter(metrics))  # the split that the page is about first of all: test, if there is one
-    predictions = {split: found for split in metrics if (found := read_predictions(run, split)) is not None}
+    lead = next(iter(metrics))  # the split of the headline and of most figures: test, if the run has results on test
+    read = {split: read_predictions(run, split) for split in metrics}
+    predictions = {split: of_split for split, of_split in read.items() if of_split is not None}
     html = render(
         "trainer.report",
         "run.html.j2",
         name=run.resolve().name,
         config={flag: _as_text(value) for flag, value in config.items()},
-        model=card,
+        card=card,
         members=card.members or (),
         kept_loss=_number(card.best or {}, "val_loss", digits=4),
         class_names=CLASS_NAMES,
@@ -110,28 +111,27 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         wrong_predictions=_wrong_predictions(predictions, metrics) if predictions else None,
         kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),
     )
-    path = folder.report
-    write_page(path, html)
-    return path
+    write_page(folder.report, html)
+    return folder.report
 
 
 def _figures(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
-    """The figures of how the classes are told apart; None where there is nothing to draw."""
+    """Draws the figures about the separation of the classes; None for a figure without data."""
     both = next((each for each in predictions.values() if len(np.unique(each.labels)) == 2), None)
     bands = curve_bands(both.labels, both.probabilities, both.groups, curves.BAND_GRID) if both else {}
-    found = predictions.get(lead)
+    leading = predictions.get(lead)
     numbers = metrics[lead]
     return {
         "roc": curves.roc_curve(predictions, metrics, bands.get("roc")),
         "precision_recall": curves.precision_recall_curve(predictions, metrics, bands.get("precision_recall")),
-        "scores": found and figures.score_histogram(found.labels, found.probabilities, numbers["threshold"]),
-        "reliability": found
-        and figures.reliability_diagram(found.labels, found.probabilities, numbers.get("temperature", 1.0)),
+        "scores": leading and figures.score_histogram(leading.labels, leading.probabilities, numbers["threshold"]),
+        "reliability": leading
+        and figures.reliability_diagram(leading.labels, leading.probabilities, numbers.get("temperature", 1.0)),
     }
 
 
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | None, str | None]]]]:
-    """Name and, by split, value and interval of every number that some split has."""
+    """Returns the rows of the table of all numbers: the name of a metric, and its value and interval by split."""
     present = [key for key in METRICS if any(key in values for values in metrics.values())]
     return [
         (METRICS[key], [(_number(values, key), _interval(values, key)) for values in metrics.values()])
@@ -140,19 +140,19 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | Non
 
 
 def _number(values: Mapping[str, Any], key: str, digits: int = 3) -> str | None:
-    """A metric as text; None where it is absent or not defined."""
+    """Formats a metric; None if it is absent or not defined."""
     value = values.get(key)
     return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else None
 
 
 def _interval(values: Mapping[str, Any], key: str) -> str | None:
-    """The interval of a metric as text; None where there is none."""
+    """Formats the interval of a metric; None if it has none."""
     bounds = values.get(f"{key}_ci95")
     return f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else None
 
 
 def _headline(key: str, metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
-    """One number of the head of the page, with its interval or the reason why there is none."""
+    """Returns a metric for the head of the page, with its interval or the reason why it is not defined."""
     values = metrics[lead]
     return {
         "name": METRICS[key],
@@ -173,7 +173,7 @@ def _learning_curves(history: list[dict[str, Any]], best: Mapping[str, Any] | No
 
 
 def _matrix(cells: Mapping[str, int]) -> list[list[dict[str, Any]]]:
-    """Rows are the truth, columns the prediction: count, share of the row and of all images."""
+    """Returns the cells of the confusion matrix by true and predicted class: count, share of the row and of all."""
     counts = [[cells["tn"], cells["fp"]], [cells["fn"], cells["tp"]]]
     total = max(sum(map(sum, counts)), 1)
     return [

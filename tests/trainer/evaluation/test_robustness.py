@@ -1,4 +1,4 @@
-"""How far a model falls on spoilt images, as `evaluate --robustness` measures it."""
+"""The metrics of perturbed images, as `evaluate --robustness` measures them."""
 
 import json
 import re
@@ -75,7 +75,7 @@ def test_the_same_command_measures_the_same(measured):
 def test_the_report_has_figure_and_table(measured):
     (numbers, _), html = measured
     assert 'aria-label="AUROC of perturbed images by kind and level' in html
-    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html[html.index("Spoilt by") :]))
+    text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html[html.index("Perturbation") :]))
     for row in numbers["robustness"]:
         low, high = row["auroc_ci95"]
         assert f" {row['level']} {row['auroc']:.3f} ({low:.3f}–{high:.3f}) {row['auroc_difference']:+.3f} (" in text
@@ -91,7 +91,7 @@ def test_images_of_one_class_have_no_auroc_to_fall(knowing, measured, tmp_path):
     rows = [{**row, **nothing} for row in numbers["robustness"]]
     (folder / "metrics.json").write_text(json.dumps({"train": {**numbers, **nothing, "robustness": rows}}))
     html = write_report(folder).read_text()
-    assert "Spoilt by" in html
+    assert "Perturbation" in html
     assert "AUROC of perturbed images by kind" not in html
 
 

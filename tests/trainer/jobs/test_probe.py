@@ -79,7 +79,7 @@ def test_a_probe_is_a_run(probed, run, config):
     page = (probed / "report.html").read_text()
     assert "Strengths that were tried" in page
     assert "512 features" in page
-    assert f"what <code>{run}</code> sees" in page
+    assert f"features of <code>{run}</code>" in page
     assert "Learning curves" not in page
 
 
