@@ -67,7 +67,7 @@ def check_components(pca_components: int, *, num_features: int, num_images: int)
     """
     if pca_components > min(num_features, num_images):
         raise UsageError(
-            f"--pca_components is {pca_components}, of {num_features} features of {num_images} images to fit on; "
+            f"--pca_components is {pca_components}, but there are {num_features} features and {num_images} images to fit on; "
             f"give at most {min(num_features, num_images)}"
         )
 
@@ -150,7 +150,7 @@ def patient_folds(
         if all(len(np.unique(labels[held_out])) == 2 for _, held_out in folds):
             return folds
     raise UsageError(
-        f"--folds is {num_folds}, but one class has training images of {fewest} patients only, too few for every fold; "
+        f"--folds is {num_folds}, but only {fewest} patients of one class have training images, too few for every fold; "
         "give fewer folds"
     )
 

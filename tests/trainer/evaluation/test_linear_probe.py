@@ -71,7 +71,7 @@ def test_classes_are_weighed_against_each_other_unless_it_is_off():
 
 def test_more_components_than_there_can_be_are_refused_in_one_line():
     with pytest.raises(
-        UsageError, match=r"--pca_components is 13, of 12 features of 90 images to fit on; give at most 12"
+        UsageError, match=r"--pca_components is 13, but there are 12 features and 90 images to fit on; give at most 12"
     ):
         fitted(pca_components=13)
     with pytest.raises(UsageError, match="give at most 99"):
@@ -81,5 +81,5 @@ def test_more_components_than_there_can_be_are_refused_in_one_line():
 def test_folds_that_the_patients_do_not_fill_are_refused():
     labels = np.array([0, 0, 1, 1, 1, 1])
     groups = np.array(["a", "a", "b", "c", "d", "e"])
-    with pytest.raises(UsageError, match="--folds is 2; the training images are of 1 patients of one class"):
+    with pytest.raises(UsageError, match="--folds is 2, but only 1 patients of one class have training images"):
         patient_folds(labels, groups, 2, seed=0)
