@@ -67,8 +67,8 @@ def check_components(pca_components: int, *, num_features: int, num_images: int)
     """
     if pca_components > min(num_features, num_images):
         raise UsageError(
-            f"--pca_components is {pca_components}, but there are {num_features} features and {num_images} images to fit on; "
-            f"give at most {min(num_features, num_images)}"
+            f"--pca_components is {pca_components}, but there are {num_features} features and {num_images} images to "
+            f"fit on; give at most {min(num_features, num_images)}"
         )
 
 
@@ -150,8 +150,8 @@ def patient_folds(
         if all(len(np.unique(labels[held_out])) == 2 for _, held_out in folds):
             return folds
     raise UsageError(
-        f"--folds is {num_folds}, but only {fewest} patients of one class have training images, too few for every fold; "
-        "give fewer folds"
+        f"--folds is {num_folds}, but only {fewest} patients of one class have training images, too few for every "
+        "fold; give fewer folds"
     )
 
 

@@ -128,7 +128,7 @@ def test_run_dataset_and_output_may_be_in_a_bucket(bucket, probed, config, datas
 def test_what_can_not_be_is_one_line_and_leaves_nothing(config, dataset, tmp_path):
     output = tmp_path / "none"
     refused = {
-        "--pca_components is 513, of 512 features": {"pca_components": 513},
+        "--pca_components is 513, but there are 512 features": {"pca_components": 513},
         "--folds is 60; the training images are of": {"folds": 60},
         "name one of them": {"arch": "vgg19"},
         "expected at least 2": {"folds": 1},
