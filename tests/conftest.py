@@ -1,4 +1,4 @@
-"""A small dataset of phantoms, made once, and the commands as a user runs them."""
+"""Provides a small dataset of phantoms, a bucket, and the commands as a user runs them."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Command = Callable[..., subprocess.CompletedProcess]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The rooms with the longest tests first, so that the workers of pytest come to an end at the same time."""
+    """Orders the rooms with the longest tests first, so that the workers of pytest end at about the same time."""
     items.sort(key=lambda item: "beam_prep" in item.path.parts)
 
 
 @pytest.fixture(scope="session", autouse=True)
 def logical_devices() -> None:
-    """Four logical CPU devices, so that replicas are real, before any test starts TensorFlow (if one will)."""
+    """Configures four logical CPU devices, so that replicas are real, if a module has imported TensorFlow."""
     if "tensorflow" in sys.modules:
         import tensorflow as tf
 
@@ -37,7 +37,7 @@ def logical_devices() -> None:
 
 @pytest.fixture(scope="session")
 def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """80 phantoms of 96 px in the layout of the Kaggle set."""
+    """Writes 80 phantoms of 96 px in the layout of the Kaggle set."""
     folder = tmp_path_factory.mktemp("phantoms")
     synthesize(folder, num_images=80, image_px=96, seed=0)
     return folder
@@ -45,7 +45,7 @@ def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def dataset(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The phantoms, prepared at 32 and 96 px in two shards a split."""
+    """Prepares the phantoms at 32 and 96 px, in two shards a split."""
     folder = tmp_path_factory.mktemp("prepared") / "dataset"
     prepare(PrepConfig(input=str(phantoms), output=str(folder), image_sizes=(32, 96), num_shards=2))
     return folder
@@ -53,7 +53,7 @@ def dataset(phantoms: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def unprivileged() -> Iterator[Path]:
-    """A folder of a user whom permissions bind, who is the user of the test: root may read and write everything."""
+    """Makes a folder, and runs the test as its owner, whom permissions bind: root may read and write everything."""
     with tempfile.TemporaryDirectory() as folder:
         if os.geteuid() != 0:
             yield Path(folder)
@@ -68,7 +68,7 @@ def unprivileged() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def command() -> Command:
-    """Runs `python -m PACKAGE COMMAND …` in a process of its own."""
+    """Returns a function that runs `python -m PACKAGE COMMAND …` as a process."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess:
         return subprocess.run(
@@ -80,7 +80,7 @@ def command() -> Command:
 
 @pytest.fixture
 def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bucket]:
-    """An empty bucket of the storage emulator, which the project takes for Google's; it gives up after seconds."""
+    """Serves an empty bucket, which the project takes for Google's; failed requests are given up within seconds."""
     from beam_prep.storage import gcs
 
     monkeypatch.setattr(gcs, "RETRY_S", 4.0)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 import yaml
-from kubelet import Node, can_restrict, environment, expand, finish, free_port
+from kubelet import Node, can_restrict, environment, expand, finish
+from ports import free_port
 from submissions import only, pod_templates, rendered
 
 from beam_prep.dataset.manifest import Manifest

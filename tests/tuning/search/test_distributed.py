@@ -5,7 +5,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from search_processes import free_port, losses, start, trainers_of, trials_of, values_of, wait_for
+from ports import free_port
+from search_processes import losses, start, trainers_of, trials_of, values_of, wait_for
 
 from tuning.config import SearchConfig
 from tuning.search.algorithms import make_oracle

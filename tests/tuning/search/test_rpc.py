@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from keras_tuner.engine.trial import TrialStatus
-from search_processes import free_port
+from ports import free_port
 from searches import make_job
 
 import tuning
