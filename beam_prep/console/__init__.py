@@ -1,1 +1,1 @@
-"""The command line: commands from dataclasses, errors as one line, progress."""
+"""The command line: commands made from dataclasses, errors that users see, progress bars, and background threads."""

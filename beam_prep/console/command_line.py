@@ -1,6 +1,6 @@
-"""Commands from frozen dataclasses: one table of commands to one exit code. Shared by the rooms' `cli.py`.
+"""Makes commands from frozen dataclasses, and runs them; shared by `cli.py` of all packages.
 
-tyro makes the flags and the help from the dataclass; this module answers a user's mistake with one line.
+tyro makes the flags and the help from a dataclass; this module answers a mistake of the user with one line.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import Annotated, Any, cast, get_type_hints
 from beam_prep.console.errors import CxrflowError, UsageError
 
 EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
-"""The extra of the distribution that holds what a package needs to run."""
+"""Package → the extra of the distribution with the dependencies of the package."""
 HELP = ("-h", "--help")
 
 
@@ -27,11 +27,12 @@ class Command:
     """A command.
 
     Attributes:
-        config: frozen dataclass with a docstring; its fields are the flags, those of a dataclass within it too.
-        run: takes the config (and the list of flags that are not its own, if `takes_more`); prints its results.
-        positional: the fields that are given by place instead of by flag; True: all that are required.
-        takes_more: whether unknown flags go to `run` (for Beam) instead of being refused.
-        repeats: whether a flag of several values is given once for each.
+        config: a frozen dataclass with a docstring; the flags are its fields, and those of a dataclass within it.
+        run: the function that does the work and prints the results; its arguments are the config and, with
+            `takes_more`, the list of unknown flags.
+        positional: the fields that are positional arguments instead of flags; True: all required fields.
+        takes_more: True if unknown flags are handed to `run` (for Beam) instead of being refused.
+        repeats: True if a flag of several values is repeated, with one value each time.
     """
 
     config: type
@@ -47,10 +48,10 @@ def main(
     """Runs `python -m PACKAGE COMMAND --flag value` and exits: 0 done, 1 failed run, 2 wrong command or config.
 
     Args:
-        package: its name.
-        summary: one line for the help.
-        commands: by name, of one word or two.
-        expand: what becomes of the command line before it is parsed.
+        package: the name of the package.
+        summary: a line on the package, for the help.
+        commands: name of the command, of one word or two → command.
+        expand: changes the command line before it is parsed.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     try:
@@ -68,7 +69,7 @@ def main(
     except KeyboardInterrupt:
         print("error: interrupted", file=sys.stderr)
         sys.exit(130)
-    except BrokenPipeError:  # the reader of our output has left, as `head` does
+    except BrokenPipeError:  # the program that reads the output has ended, as `head` does
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
@@ -88,17 +89,17 @@ def _dispatch(package: str, summary: str, commands: Mapping[str, Command], argum
 
 
 def _asks_for_list(commands: Collection[str], arguments: list[str]) -> bool:
-    """Whether the commands are to be listed: for --help, also after the first of two words, or for nothing at all."""
+    """Returns True if the commands are to be listed: without arguments, for --help, and for GROUP --help."""
     groups = {name.split()[0] for name in commands if " " in name}
     first, second = [*arguments, "", ""][:2]
     return not arguments or first in HELP or (first in groups and second in HELP)
 
 
 def split_command(commands: Collection[str], arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """The name of a command, of one word or two, and the flags after it.
+    """Splits a command line into the name of the command, of one word or two, and its flags.
 
     Raises:
-        UsageError: there is no such command.
+        UsageError: the command is unknown.
     """
     for num_words in (2, 1):
         if (name := " ".join(arguments[:num_words])) in commands:
@@ -107,16 +108,19 @@ def split_command(commands: Collection[str], arguments: Sequence[str]) -> tuple[
 
 
 def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[str]]:
-    """The flags of one command to its config and the flags that are not its own.
+    """Parses the flags of a command.
 
     Args:
-        command: see there.
-        prog: what the help calls the program.
+        command: the command.
+        prog: the name of the program in the help.
         flags: the command line after the name of the command.
+
+    Returns:
+        The config, and the unknown flags if the command takes more.
 
     Raises:
         UsageError: a flag is unknown, missing or has a wrong value.
-        SystemExit: after the help was printed, with code 0.
+        SystemExit: the help was printed; with code 0.
     """
     import tyro
 
@@ -143,7 +147,7 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
 
 
 def to_flags(values: Mapping[str, Any]) -> list[str]:
-    """Returns a command line with these values: flag → value; None is stated, too, since a preset may set the flag."""
+    """Returns the command line that sets flags to these values; None is stated, too, as a preset may set the flag."""
     flags: list[str] = []
     for name, value in values.items():
         if isinstance(value, bool):
@@ -154,10 +158,10 @@ def to_flags(values: Mapping[str, Any]) -> list[str]:
 
 
 def changed_flags(config: Any) -> list[str]:
-    """Returns the command line that `parse` makes this config of; flags at their default are left out.
+    """Returns the command line that `parse` turns into this config; flags at their default are left out.
 
     Args:
-        config: dataclass of numbers, texts, truth values and tuples of them.
+        config: a dataclass of numbers, texts, truth values and tuples of them.
     """
     values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
     return to_flags({name: value for name, (value, default) in values.items() if value not in (None, default)})
@@ -180,7 +184,7 @@ def check_at_least(config: object, /, **least: float) -> None:
 
 
 def _placed(command: Command) -> type:
-    """The config of a command, with the fields that it names given by place."""
+    """Returns the config class of a command with its positional fields marked for tyro."""
     import tyro
 
     if isinstance(command.positional, bool):
@@ -196,7 +200,7 @@ def _placed(command: Command) -> type:
 
 
 def _one_line(box: str) -> str:
-    """What tyro says in a box, down to the rule above its hints, in one line."""
+    """Returns the message in tyro's box as one line, without the hints below the rule."""
     lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:]]
     said: list[str] = []
     for line in lines:

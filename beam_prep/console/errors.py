@@ -1,20 +1,20 @@
-"""The errors that a user meets: one clear line, no traceback.
+"""Defines the errors that users see: one clear line, no traceback.
 
 CxrflowError
 ├── UsageError   wrong command, config or input: exit code 2, nothing was done
 ├── RunError     the run itself failed: exit code 1
-└── Terminated   SIGTERM; all was saved: exit code 143
+└── Terminated   stopped by SIGTERM, the state was saved: exit code 143
 """
 
 
 class CxrflowError(Exception):
-    """An error that names the thing, what was expected, what was found and what to do."""
+    """An error that names what is wrong, what was expected, what was found and what to do."""
 
     exit_code = 1
 
 
 class UsageError(CxrflowError):
-    """The command or its configuration is wrong; found before any work started."""
+    """The command, its configuration or its input is wrong; no work was started."""
 
     exit_code = 2
 
@@ -24,6 +24,6 @@ class RunError(CxrflowError):
 
 
 class Terminated(CxrflowError):
-    """The work was asked to stop by SIGTERM, and has saved what it had."""
+    """The work was stopped by SIGTERM, and has saved its state."""
 
-    exit_code = 143  # as the shell has it for a process that SIGTERM ended
+    exit_code = 143  # the code that shells report for a process that SIGTERM ended

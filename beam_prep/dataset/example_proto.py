@@ -1,4 +1,4 @@
-"""A record to and from the bytes of a `tf.train.Example`, without TensorFlow.
+"""Converts records to and from the bytes of a `tf.train.Example`, without TensorFlow.
 
 The message types are declared here to the protobuf runtime, in a descriptor pool of their own: TensorFlow may be
 loaded in the same process and registers the same names in the default pool.
@@ -17,18 +17,18 @@ from beam_prep.dataset import schema
 
 @dataclass(frozen=True)
 class Record:
-    """One image as the shards hold it.
+    """The content of one record: an image with its label and origin.
 
     Attributes:
-        encoded: the pixels, uint8 [height, width], as `encoding` says.
-        encoding: `raw` or `png`.
-        height: px.
-        width: px.
-        label: index into `schema.CLASS_NAMES`.
-        filename: path relative to the input folder.
-        source_id: SHA-256 (hex) of the decoded pixels at full size.
-        group: salted hash of the patient group.
-        source_height, source_width: px, of the decoded image; 0 in records from before they were kept.
+        encoded: the pixels, uint8 [height, width], in the form that `encoding` names.
+        encoding: the form of the pixels, `raw` or `png`.
+        height: the height of the image, px.
+        width: the width of the image, px.
+        label: the class, an index into `schema.CLASS_NAMES`.
+        filename: the path of the raw image, relative to the input folder.
+        source_id: the SHA-256 (hex) of the decoded pixels at full size.
+        group: the salted hash of the patient group.
+        source_height, source_width: the size of the decoded image, px; 0 in records from before the size was kept.
     """
 
     encoded: bytes
@@ -44,7 +44,7 @@ class Record:
 
 
 def to_example(record: Record) -> bytes:
-    """Serializes a record; the same record gives the same bytes (features in the order of their names)."""
+    """Serializes a record; equal records give equal bytes (features are in the order of their names)."""
     example = _example_class()()
     features = example.features.feature
     for name, value in (
@@ -71,7 +71,7 @@ def from_example(data: bytes) -> Record:
     """Parses a record.
 
     Raises:
-        ValueError: the bytes are no Example, or a feature is missing.
+        ValueError: the bytes are no `tf.train.Example`, or a feature is missing.
     """
     from google.protobuf.message import DecodeError
 
@@ -106,6 +106,7 @@ def from_example(data: bytes) -> Record:
 
 @cache
 def _example_class() -> Any:
+    """Returns the message class `tensorflow.Example`."""
     from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
     kinds = descriptor_pb2.FieldDescriptorProto

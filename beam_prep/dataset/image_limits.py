@@ -1,4 +1,4 @@
-"""What an image file may be at most, and the error of one that can't be used. Standard library only."""
+"""Defines the limits of image files, and the error for an image that can't be used. Standard library only."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ class ImageError(ValueError):
     """An image that cannot be used.
 
     Attributes:
-        reason: one of a few fixed words, to count by.
-        detail: what exactly was found.
+        reason: one of a few fixed words, by which rejected images are counted.
+        detail: what is wrong with the image.
     """
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -22,7 +22,11 @@ class ImageError(ValueError):
 
 
 def check_size(width: int, height: int) -> None:
-    """Raises ImageError where no radiograph has this width and height (px)."""
+    """Checks that a radiograph may have this width and height (px).
+
+    Raises:
+        ImageError: the image is too small or too large.
+    """
     if min(width, height) < MIN_SIDE_PX:
         raise ImageError("too_small", f"{width} x {height} px, at least {MIN_SIDE_PX} a side")
     if width * height > MAX_PIXELS:

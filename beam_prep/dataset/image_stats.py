@@ -1,23 +1,27 @@
-"""Numbers of an image that need no look at the lung, of which none should tell the class. Standard library only."""
+"""Defines statistics of an image that are measured without looking at the lung: none of them should predict the class.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import NamedTuple
 
-STEPS = 10_000  # to one, of fractions: whole numbers add up alike in any order
+STEPS = 10_000
+"""The steps into which fractions from 0 to 1 are divided: sums of whole numbers are the same in any order."""
 
 
 class ImageStats(NamedTuple):
-    """What is measured of one file and its decoded image, before equalization; see `shortcuts.measure`.
+    """The statistics of one file and its decoded image, before equalization; `images.measure_stats` measures them.
 
     Attributes:
-        width: px.
-        height: px.
-        jpeg_quality: 1..100; None for a file that is no JPEG.
-        brightness: mean, from 0 (black) to `STEPS` (white).
-        border_brightness: the same of the outermost pixels.
-        file_bytes: size of the file.
+        width: the width of the image, px.
+        height: the height of the image, px.
+        jpeg_quality: the quality of the JPEG file, 1..100; None for a file that is no JPEG.
+        brightness: the mean brightness, from 0 (black) to `STEPS` (white).
+        border_brightness: the mean brightness of the outermost pixels, from 0 to `STEPS`.
+        file_bytes: the size of the file.
     """
 
     width: int
@@ -29,13 +33,13 @@ class ImageStats(NamedTuple):
 
 
 class Feature(NamedTuple):
-    """One number of an image to tell the class by.
+    """A number computed from the statistics of an image, by which a model could predict the class.
 
     Attributes:
-        title: what to call it.
-        axis: the same with its unit.
-        steps: to one unit.
-        of: its value, in steps; None where the image has none.
+        title: the name of the feature.
+        axis: the label of an axis, with the unit.
+        steps: the number of steps in one unit.
+        of: computes the value, in steps; None if the image has none.
     """
 
     title: str

@@ -1,6 +1,6 @@
-"""The dataset manifest: what a reader follows instead of a glob. Standard library only.
+"""Reads and writes the manifest of a dataset, which lists its shards. Standard library only.
 
-It is written last, by rename: a folder without `manifest.json` is no dataset.
+The manifest is written last, atomically: a folder without `manifest.json` is no dataset.
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ AUDIT_NAME = "audit.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """One TFRecord file: its path relative to the dataset, what it holds, and the SHA-256 of its bytes."""
+    """A TFRecord file of the dataset.
+
+    Attributes:
+        path: the path relative to the dataset.
+        num_records: the number of records.
+        size_bytes: the size of the file.
+        sha256: the SHA-256 (hex) of the bytes of the file.
+    """
 
     path: str
     num_records: int
@@ -42,11 +49,11 @@ class Split:
     """The counts of one split.
 
     Attributes:
-        num_records: images.
-        class_counts: images by class name.
-        class_weights: n / (2 * n_class) by class name, None for a class without images. Source: the study;
+        num_records: the number of images.
+        class_counts: class name → number of images.
+        class_weights: class name → n / (2 * n_class), None for a class without images. Source: the study;
             King and Zeng, Logistic Regression in Rare Events Data, 2001.
-        num_groups: patients.
+        num_groups: the number of patients.
     """
 
     num_records: int
@@ -56,7 +63,7 @@ class Split:
 
     @classmethod
     def from_counts(cls, class_counts: Mapping[str, int], num_groups: int) -> Split:
-        """Works out total and weights from the counts by class name."""
+        """Computes the total and the class weights from the counts by class name."""
         total = sum(class_counts.values())
         weights = {name: total / (len(class_counts) * n) if n else None for name, n in class_counts.items()}
         return cls(total, dict(class_counts), weights, num_groups)
@@ -64,14 +71,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A dataset: counts, options and every shard.
+    """The manifest: counts, options and all shards of a dataset.
 
     Attributes:
-        options: what shaped the records (sizes, equalization, encoding, fractions); no path of this machine.
-        num_near_duplicates: pairs of records that look the same; both are records, in one split.
-        pixels: image size in px (as text) → `mean` and `std` of the training pixels, in 0..255; None without any.
-        sizes: image size in px (as text) → split → shards in order. A size has the same records in the same shards.
-        software: versions that made it; no part of the fingerprint.
+        options: the options that shape the records (sizes, equalization, encoding, fractions); no path of this machine.
+        num_near_duplicates: the number of pairs of records that look the same; both are in the same split.
+        pixels: image size in px (as text) → `mean` and `std` of the training pixels, in 0..255; None without images.
+        sizes: image size in px (as text) → split → shards in order. All sizes have the same records in the same shards.
+        software: the versions of the software that made the dataset; not part of the fingerprint.
     """
 
     num_inputs: int
@@ -90,7 +97,7 @@ class Manifest:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 (hex) over all of the manifest but the software: the same for the same records and options."""
+        """The SHA-256 (hex) of the manifest without the software: equal for equal records and options."""
         content = {key: value for key, value in asdict(self).items() if key != "software"}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
@@ -100,7 +107,7 @@ class Manifest:
         return tuple(sorted(int(size) for size in self.sizes))
 
     def shards(self, image_px: int, split: str) -> list[Shard]:
-        """The shards of one split at one size, in order; empty for a split without records.
+        """Returns the shards of one split at one size, in order; empty for a split without records.
 
         Raises:
             UsageError: the dataset does not hold this size.
@@ -109,12 +116,12 @@ class Manifest:
             held = ", ".join(map(str, self.image_sizes))
             raise UsageError(
                 f"image size {image_px} px is not in the dataset, which holds {held} px; "
-                f"take one of these, or prepare again with --image_sizes {image_px}"
+                f"choose one of these, or prepare again with --image_sizes {image_px}"
             )
         return self.sizes[str(image_px)].get(split, [])
 
     def write(self, dataset: str | AnyPath) -> None:
-        """Writes `manifest.json`, whole: from here on the folder is a dataset."""
+        """Writes `manifest.json`; from then on the folder is a dataset."""
         content = {"schema_version": self.schema_version, "fingerprint": self.fingerprint, **asdict(self)}
         write_text(to_path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
 
@@ -123,7 +130,7 @@ class Manifest:
         """Reads and checks `manifest.json`.
 
         Raises:
-            UsageError: there is none, it is not one of this schema, or its fingerprint does not match its content.
+            UsageError: the manifest is missing, of another schema, or its fingerprint does not match its content.
         """
         folder = to_readable(dataset)
         path = folder / MANIFEST_NAME

@@ -1,4 +1,4 @@
-"""The record contract: feature names, classes, splits. Standard library only.
+"""Defines the record contract: feature names, classes, splits. Standard library only.
 
 Source: feature names follow the TensorFlow image convention (`image/encoded`, `image/class/label`, ...).
 """
@@ -6,7 +6,7 @@ Source: feature names follow the TensorFlow image convention (`image/encoded`, `
 SCHEMA_VERSION = 1
 
 CLASS_NAMES = ("NORMAL", "PNEUMONIA")
-"""Index is the label: 0 is NORMAL, 1 (the positive class) is PNEUMONIA."""
+"""The names of the classes; the index is the label: 0 is NORMAL, 1 (the positive class) is PNEUMONIA."""
 
 SPLITS = ("train", "val", "test")
 
@@ -14,7 +14,7 @@ ENCODED = "image/encoded"  # bytes: raw pixels, row by row, or PNG
 FORMAT = "image/format"  # bytes: b"raw" or b"png"
 HEIGHT = "image/height"  # int64, px
 WIDTH = "image/width"  # int64, px
-SOURCE_HEIGHT = "image/source_height"  # int64, px, of the image that it was made from
+SOURCE_HEIGHT = "image/source_height"  # int64, px, of the decoded image
 SOURCE_WIDTH = "image/source_width"  # int64, px
 LABEL = "image/class/label"  # int64: index into CLASS_NAMES
 TEXT = "image/class/text"  # bytes: the class name

@@ -1,4 +1,4 @@
-"""Shard arithmetic and TFRecord files: framed records in, one file renamed into place with its digest.
+"""Reads and writes TFRecord files: framed records, with a checksum of every length and of all data.
 
 Source: the TFRecord format, tensorflow/core/lib/io/record_writer.h: length, masked CRC of it, data, masked CRC of it.
 """
@@ -19,16 +19,16 @@ _MASK_DELTA = 0xA282EAD8
 
 
 def frame(data: bytes) -> bytes:
-    """One record as it stands in a TFRecord file."""
+    """Frames a record as a TFRecord file holds it: with its length and the checksums."""
     length = _LENGTH.pack(len(data))
     return b"".join((length, _masked_crc(length), data, _masked_crc(data)))
 
 
 class BrokenRecord(ValueError):
-    """A record that can't be trusted.
+    """A record whose checksum does not match, or that is cut short.
 
     Attributes:
-        index: of the record in its file, from 0.
+        index: the place of the record in its file, from 0.
     """
 
     def __init__(self, path: str | ReadablePath, index: int, reason: str) -> None:
@@ -37,10 +37,10 @@ class BrokenRecord(ValueError):
 
 
 def read_frames(path: str | ReadablePath) -> Iterator[bytes]:
-    """The records of a TFRecord file, in order, both checksums checked.
+    """Reads the records of a TFRecord file, in order, and checks both checksums of every record.
 
     Raises:
-        BrokenRecord: the file is cut short or a checksum does not match; names the record.
+        BrokenRecord: the file is cut short or a checksum does not match; the error names the record.
     """
     for record in scan_frames(path):
         if isinstance(record, BrokenRecord):
@@ -49,10 +49,10 @@ def read_frames(path: str | ReadablePath) -> Iterator[bytes]:
 
 
 def scan_frames(path: str | ReadablePath) -> Iterator[bytes | BrokenRecord]:
-    """The records of a TFRecord file, in order, a broken one as its error.
+    """Reads the records of a TFRecord file, in order, and yields an error in the place of a broken record.
 
-    Broken data leave the frame intact, so that the next record is found; after a broken length, or where the file is
-    cut, nothing is.
+    After broken data the next record is still read, as the frame is intact; after a broken length, or where the file is
+    cut short, no more records are read.
     """
     with to_readable(path).open("rb") as file:
         index = 0
@@ -72,12 +72,12 @@ def scan_frames(path: str | ReadablePath) -> Iterator[bytes | BrokenRecord]:
 
 
 def write_shard(dataset: str | AnyPath, relative_path: str, frames: Iterable[bytes]) -> Shard:
-    """Writes framed records to a shard, which is there when it is whole; a worker may do so twice, even at once.
+    """Writes framed records to a shard, whole or not at all; two workers may write the same shard at once.
 
     Args:
         dataset: the dataset folder.
-        relative_path: of the shard in it, e.g. `size-90/train-00000-of-00008.tfrecord`.
-        frames: each as `frame` gives it, in the order of the shard.
+        relative_path: the path of the shard in the dataset, e.g. `size-90/train-00000-of-00008.tfrecord`.
+        frames: records as `frame` returns them, in the order of the shard.
 
     Returns:
         The shard's entry in the manifest.
@@ -93,7 +93,7 @@ def write_shard(dataset: str | AnyPath, relative_path: str, frames: Iterable[byt
 
 
 def is_whole(framed: bytes) -> bool:
-    """Whether a record, as `frame` gives it, is what it was."""
+    """Returns True if the data of a framed record match their checksum."""
     return len(framed) >= 16 and _masked_crc(framed[12:-4]) == framed[-4:]
 
 

@@ -1,4 +1,4 @@
-"""Every shard of a dataset against its manifest."""
+"""Compares every shard of a dataset with the manifest."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from beam_prep.storage.transfer import file_sha256
 
 
 def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], Iterable[Shard]] = iter) -> list[str]:
-    """Reads all shards: present, digest, record count, both checksums, each record parsed, size and label in range, the
-    counts of each class, and no patient in two splits.
+    """Finds where the shards of a dataset differ from its manifest.
+
+    All shards are read: their digests, record counts and checksums, the size and label of every record, the counts of
+    the classes, and that no patient is in two splits.
 
     Args:
         dataset: the folder.
-        progress: wraps the shards, for a progress bar.
+        progress: wraps the shards, to show a progress bar.
 
     Returns:
-        What differs, a line each; empty if the dataset is sound.
+        A line for every difference; empty if the dataset is sound.
 
     Raises:
-        UsageError: there is no manifest.
+        UsageError: the folder has no manifest.
     """
     manifest = Manifest.read(dataset)
     shards = [
@@ -54,7 +56,7 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
         for other in splits[index + 1 :]:
             if shared := groups[one] & groups[other]:
                 differences.append(f"{len(shared)} patient groups are both in {one} and {other}, such as {min(shared)}")
-    differences += _foreign(dataset, set(place))
+    differences += _unlisted_shards(dataset, set(place))
     return differences
 
 
@@ -90,7 +92,7 @@ def _check_file(
         yield f"{shard.path}: expected {shard.num_records} records, found {num_records}"
 
 
-def _foreign(dataset: AnyPath, listed: set[str]) -> Iterator[str]:
+def _unlisted_shards(dataset: AnyPath, listed: set[str]) -> Iterator[str]:
     for name in sorted(name for name, *_ in list_files(dataset)):
         if fnmatch(name, "size-*/*") and name not in listed:
             yield f"{name}: not in the manifest"

@@ -1,4 +1,4 @@
-"""What the HTML pages of all packages share: templates, images and figures inside the page, an atomic write."""
+"""Renders the HTML pages of all packages, with their images and figures inside the page."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ if TYPE_CHECKING:
     from markupsafe import Markup
     from matplotlib.figure import Figure
 
-# Colours to draw figures with. Each stands for a colour of the page, which differs between its light and dark mode, and
-# is replaced by it in the SVG; a figure drawn in any other colour keeps that one in both modes.
+# The colours to draw figures with. In the SVG they are replaced by the colours of the page, which differ between its
+# light and dark mode; all other colours stay the same in both modes.
 INK = "#010203"
 MUTED = "#010204"
 RULE = "#010205"
 NORMAL = "#010206"
 PNEUMONIA = "#010207"
 PAPER = "#010208"
-CLASS_COLOURS = (NORMAL, PNEUMONIA)  # by label
-# Each stands out by 3:1 at least from the paper of the page, in light and dark mode.
+CLASS_COLOURS = (NORMAL, PNEUMONIA)  # the index is the label
+# The colours of series have a contrast of at least 3:1 to the paper of the page, in light and dark mode.
 SERIES_COLOURS = ("#2f7fc1", "#c4621a", "#2c8f5a", "#a55bb5", "#8a7a1e", "#c24a6e")
 _PAGE_COLOURS = {
     INK: "currentColor",
@@ -39,12 +39,12 @@ _PAGE_COLOURS = {
 
 
 def render(room: str, template: str, **values: object) -> str:
-    """Fills a template, with every value escaped.
+    """Renders a template, with all values escaped.
 
     Args:
-        room: package whose `templates` folder holds it; the base page of `beam_prep.pages` is found from everywhere.
-        template: its file name.
-        values: what it names; one that is missing is an error.
+        room: the package whose `templates` folder holds the template, which may extend those of `beam_prep.pages`.
+        template: the file name of the template.
+        values: the values of the names in the template; a missing one is an error.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
@@ -56,18 +56,18 @@ def render(room: str, template: str, **values: object) -> str:
 
 
 def write_page(path: AnyPath, html: str) -> None:
-    """Writes a page whole, so that a reader finds the old page or the new one, never half of one."""
+    """Writes a page atomically: a reader sees the old page or the new one."""
     with open_atomic(path) as file:
-        # A file name that is not valid UTF-8 carries surrogates, which no encoding takes as they are.
+        # A file name that is not valid UTF-8 has surrogates, which can't be encoded.
         file.write(html.encode("utf-8", "backslashreplace"))
 
 
 def image_uri(pixels: np.ndarray, max_px: int | None = None) -> str:
-    """An image as a PNG data URI.
+    """Returns an image as the data URI of a PNG.
 
     Args:
-        pixels: grey, uint8 [H, W], or RGB, uint8 [H, W, 3].
-        max_px: shrinks it, aspect kept, until no side is longer; None leaves it as it is.
+        pixels: the image, grey uint8 [H, W], or RGB uint8 [H, W, 3].
+        max_px: the longest side, to which a larger image is shrunk with its aspect kept; None keeps the size.
     """
     from PIL import Image
 
@@ -80,12 +80,12 @@ def image_uri(pixels: np.ndarray, max_px: int | None = None) -> str:
 
 
 def figure_svg(figure: Figure, label: str) -> Markup:
-    """A matplotlib figure as inline SVG in the colours and the font of the page; the same figure gives the same text.
+    """Returns a matplotlib figure as inline SVG in the colours and font of the page; equal figures give equal text.
 
     Args:
-        figure: made with `matplotlib.figure.Figure`, drawn in the colours of this module. Black text becomes the
-            page's text colour; spines and ticks are styled here.
-        label: what it shows, for a reader who cannot see it.
+        figure: a `matplotlib.figure.Figure`, drawn in the colours of this module. Black text gets the text colour of
+            the page; spines and ticks are styled here.
+        label: a description of the figure, for readers who cannot see it.
     """
     import matplotlib
     from markupsafe import Markup
@@ -97,11 +97,12 @@ def figure_svg(figure: Figure, label: str) -> Markup:
         figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
     _, view_box, body = re.split(r'<svg[^>]*(viewBox="[^"]*")[^>]*>', buffer.getvalue(), maxsplit=1)
     body = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", body, flags=re.DOTALL)
-    body = re.sub(r"font:\s*([\d.]+px)[^;\"]*", r"font-size: \1", body)  # the family is the page's
+    body = re.sub(r"font:\s*([\d.]+px)[^;\"]*", r"font-size: \1", body)  # the page sets the font family
     body = re.sub(r"font-family:[^;\"]*;?\s*", "", body).replace("xlink:href", "href")
     for colour, of_page in _PAGE_COLOURS.items():
         body = body.replace(colour, of_page)
-    # Matplotlib names things alike in each figure, and an id is of the whole page: keep those referred to, made unique.
+    # Matplotlib uses the same ids in all figures, but an id must be unique in the page: ids that are referred to get a
+    # prefix, all others are removed.
     prefix = f"f{hashlib.sha256(body.encode()).hexdigest()[:8]}-"
     used = set(re.findall(r'(?:href="|url\()#([^")]+)', body))
     body = re.sub(r' id="([^"]*)"', lambda found: f' id="{prefix}{found[1]}"' if found[1] in used else "", body)

@@ -36,7 +36,7 @@ def from_note(note: str) -> Prepared:
     fields = json.loads(note)["prepared"]
     fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
-    fields["stats"] = ImageStats(*fields["stats"])
+    fields["stats"] = ImageStats(*(fields.pop("traits", None) or fields["stats"]))  # older jobs wrote `traits`
     return Prepared(**fields)
 
 

@@ -1,1 +1,1 @@
-"""Files on this machine and in buckets, alike; nothing else in the project tells them apart."""
+"""Files on this machine and in buckets, alike; no other room of the project tells them apart."""

@@ -1,7 +1,7 @@
-"""Writes files so that a reader finds the old content or the new one, never half of it. Standard library only.
+"""Writes files so that a reader sees the old content or the new content, never a part of it. Standard library only.
 
-On this machine a file is written beside its place, put on the disk, and renamed; an object of a bucket appears when its
-upload is finished.
+On this machine a file is written beside its place, flushed to the disk, and renamed; an object of a bucket appears when
+its upload is finished.
 """
 
 from __future__ import annotations
@@ -34,19 +34,20 @@ def open_atomic(target: AnyPath) -> Iterator[IO[bytes]]:
 
 
 def write_text(target: AnyPath, text: str) -> None:
-    """Writes a text file, whole or not at all, see `open_atomic`."""
+    """Writes a text file in UTF-8, whole or not at all, see `open_atomic`."""
     with open_atomic(target) as file:
         file.write(text.encode("utf-8"))
 
 
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
-    """Gives a temporary path beside a file or folder, moved to its place at the end of the block.
+    """Gives a temporary path beside a file or folder, which is moved to its place at the end of the block.
 
     Raises:
         OSError: the file can't be written; what was there before is untouched.
     """
-    # Who runs this twice at once (a retry, a backup task) writes two temporary files. Keras looks at the suffix.
+    # Two processes that write the same file at once (a retry, a backup task) have a temporary file each; the name ends
+    # with that of the file, as Keras looks at the suffix.
     temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}-{target.name}")
     try:
         yield temporary
@@ -56,12 +57,12 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, target: Path) -> None:
-    """Renames a file or folder once its content is on the disk: a power cut leaves the old one or the new one."""
+    """Renames a file or folder once its content is on the disk, so that a power cut leaves the old or the new one."""
     for path in temporary.rglob("*") if temporary.is_dir() else (temporary,):
         if path.is_file():
             _sync(path)
     os.replace(temporary, target)
-    with suppress(OSError):  # a file system that can't put a folder on the disk
+    with suppress(OSError):  # a file system that can't flush a folder
         _sync(target.parent)
 
 

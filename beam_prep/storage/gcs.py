@@ -1,8 +1,8 @@
-"""Objects of Google Cloud Storage, with as much of the interface of `pathlib.Path` as this project needs.
+"""Reads and writes objects of Google Cloud Storage, by the part of the interface of `pathlib.Path` that is needed here.
 
-All that is known of the service is here: retries, timeouts, checksums, and what its errors mean. Failures that may pass
-are tried again for `RETRY_S`; a caller meets a missing object as a `FileNotFoundError`, anything else as a `RunError`
-that names it. Standard library only; Google's client loads on use.
+All that is specific to the service is here: retries, timeouts, checksums, and the meaning of errors. Failures that may
+pass are tried again for `RETRY_S`; a missing object is a `FileNotFoundError`, all other failures are a `RunError` that
+names the object. Standard library only; Google's client loads on use.
 """
 
 from __future__ import annotations
@@ -20,29 +20,30 @@ from beam_prep.console.errors import RunError
 from beam_prep.storage.file_info import FileInfo
 
 SCHEME = "gs://"
-RETRY_S = 120.0  # how long a request that may be repeated is
-TIMEOUT_S = 60.0  # without a byte of an answer
-READ_AHEAD_BYTES = 8 * 2**20
-CHUNK_BYTES = 8 * 2**20  # of a stream that is written; a multiple of 256 KiB
+RETRY_S = 120.0  # for so long a failed request is repeated
+TIMEOUT_S = 60.0  # a request fails after this time without a byte of an answer
+READ_AHEAD_BYTES = 8 * 2**20  # held of an object that is read as a stream
+CHUNK_BYTES = 8 * 2**20  # sent at once of an object that is written as a stream; a multiple of 256 KiB
 
 
 class MissingObjectError(RunError, FileNotFoundError):
-    """There is no such object, or no such bucket."""
+    """The object or its bucket does not exist."""
 
 
 class ConflictError(RunError):
-    """Somebody else has written an object since it was looked at."""
+    """Somebody else has written the object since it was last read."""
 
 
 @dataclass(frozen=True, order=True)
 class ObjectPath:
-    """An object in a bucket, or the folder that names with its own and a "/" make; see `pathlib.Path` for the methods.
+    """The path of an object, or of a folder: all objects whose names begin with its own and a "/".
 
-    It is no `os.PathLike`: what can only open local files says so instead of making a folder called `gs:`.
+    The methods are those of `pathlib.Path`. The class is no `os.PathLike`, so that functions that open only local files
+    fail, instead of making a folder called `gs:`.
 
     Attributes:
-        bucket: its name.
-        key: the name of the object in it; empty is the bucket itself.
+        bucket: the name of the bucket.
+        key: the name of the object in the bucket; empty for the bucket itself.
     """
 
     bucket: str
@@ -77,13 +78,14 @@ class ObjectPath:
             return False
 
     def iterdir(self) -> Iterator[ObjectPath]:
-        """Of a folder that is not there: nothing."""
+        """Yields the objects and folders in this folder; none if the folder does not exist."""
         listed = self._blobs(delimiter="/")
         names = [blob.name for blob in listed]
         names += [prefix.rstrip("/") for prefix in listed.prefixes]
         yield from (ObjectPath(self.bucket, name) for name in sorted(names) if not name.endswith("/"))
 
     def info(self) -> FileInfo:
+        """Returns the size, generation and checksum of the object, under its last name."""
         blob = self.loaded()
         return FileInfo(self.name, blob.size, blob.generation, blob.crc32c)
 
@@ -94,19 +96,19 @@ class ObjectPath:
         return self.read_bytes().decode(encoding)
 
     def read_range(self, offset: int, length: int, generation: int | None = None) -> bytes:
-        """`length` bytes from `offset` on, fewer at the end; nothing checks them, so records bring their checksums."""
+        """Reads `length` bytes from `offset` on, fewer at the end; the client checks no checksum of a range."""
         span = {"start": offset, "end": offset + length - 1, "checksum": None}
         return self._request(lambda: self.blob(generation).download_as_bytes(**span, **retry_options()))
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """Reads the object as a stream, of which no more than `READ_AHEAD_BYTES` are held."""
+        """Opens the object to be read as a stream, of which at most `READ_AHEAD_BYTES` are held."""
         if mode != "rb":
             raise ValueError(f"mode {mode!r}; to write, see atomic.open_atomic")
         return io.BufferedReader(_Reader(self), READ_AHEAD_BYTES)
 
     @contextmanager
     def writing(self) -> Iterator[IO[bytes]]:
-        """A stream to the object, which appears at the end of the block; see `atomic.open_atomic`."""
+        """Opens the object to be written as a stream; it appears at the end of the block, see `atomic.open_atomic`."""
         options = {"chunk_size": CHUNK_BYTES, "checksum": "crc32c", **retry_options()}
         with translate_errors(self):
             file = self.blob().open("wb", **options)
@@ -115,7 +117,7 @@ class ObjectPath:
                 file.close()
             except BaseException:
                 # The garbage collector closes a writer that is still open, which would upload the object after all.
-                with suppress(*_errors()):
+                with suppress(*_client_errors()):
                     file.terminate()
                 raise
 
@@ -127,12 +129,12 @@ class ObjectPath:
                 raise
 
     def files(self, start: str = "", end: str = "", limit: int | None = None) -> Iterator[FileInfo]:
-        """All objects below; none with a name that is none for a file.
+        """Lists all objects below the folder, except those whose names are not valid for a file.
 
         Args:
-            start: the first name, relative to the folder.
-            end: no name from here on; empty: all.
-            limit: of objects that are looked at.
+            start: the first name to list, relative to the folder.
+            end: the name before which the list ends; empty for no end.
+            limit: the number of objects after which the list ends.
         """
         folder = f"{self.key}/" if self.key else ""
         bounds = {"start_offset": folder + start if start else None, "end_offset": folder + end if end else None}
@@ -142,18 +144,18 @@ class ObjectPath:
                 yield FileInfo(name, blob.size, blob.generation, blob.crc32c)
 
     def blob(self, generation: int | None = None) -> Any:
-        """The client's handle, of what the object is now or of one generation of it."""
-        with translate_errors(self):  # the credentials are looked for here
+        """Returns the client's handle of the object, as it is now or in one generation."""
+        with translate_errors(self):  # the client looks for credentials here
             return client().bucket(self.bucket).blob(self.key, generation=generation)
 
     def loaded(self) -> Any:
-        """The same, with what the service knows of it."""
+        """Returns the client's handle with the metadata of the object, which are requested from the service."""
         blob = self.blob()
         self._request(lambda: blob.reload(**retry_options()))
         return blob
 
     def _blobs(self, **options: Any) -> Any:
-        """The pages of a listing; asked for ahead of the first object so that its errors come from here."""
+        """Requests a listing; the first request is sent here, so that its errors are raised here."""
         prefix = f"{self.key}/" if self.key else None
         listed = self._request(lambda: client().list_blobs(self.bucket, prefix=prefix, **options, **retry_options()))
         return _Listing(self, listed)
@@ -164,7 +166,7 @@ class ObjectPath:
 
 
 class _Listing:
-    """A listing whose errors name what was listed."""
+    """A listing whose errors name the folder that was listed."""
 
     def __init__(self, folder: ObjectPath, listed: Any) -> None:
         self._folder, self._listed = folder, listed
@@ -175,12 +177,12 @@ class _Listing:
 
     @property
     def prefixes(self) -> set[str]:
-        """The folders; complete when all was iterated over."""
+        """The names of the folders, which are complete once the objects were iterated over."""
         return self._listed.prefixes
 
 
 class _Reader(io.RawIOBase):
-    """An object as a file, as it is when it is opened: one request a call."""
+    """An object as a file, in the generation that it has when it is opened; every read is one request."""
 
     def __init__(self, path: ObjectPath) -> None:
         self._path, self._offset = path, 0
@@ -201,14 +203,14 @@ class _Reader(io.RawIOBase):
 
 @contextmanager
 def translate_errors(target: ObjectPath) -> Iterator[None]:
-    """Turns what the client throws into a `RunError` that names the object and what to do."""
+    """Turns errors of the client into a `RunError` that names the object and says what to do."""
     try:
         yield
-    except _errors() as error:
+    except _client_errors() as error:
         raise _translated(target, error) from error
 
 
-def _errors() -> tuple[type[Exception], ...]:
+def _client_errors() -> tuple[type[Exception], ...]:
     from google.api_core.exceptions import GoogleAPIError
     from google.auth.exceptions import GoogleAuthError
     from google.cloud.storage.exceptions import DataCorruption, InvalidResponse
@@ -223,7 +225,7 @@ def _translated(target: ObjectPath, error: Exception) -> Exception:
     from google.auth.exceptions import DefaultCredentialsError, RefreshError
     from google.cloud.storage.exceptions import DataCorruption
 
-    cause = error.__cause__ or error  # the last one, where the client has tried several times
+    cause = error.__cause__ or error  # the last error, where the client has tried several times
     code = getattr(cause, "code", None) or getattr(getattr(cause, "response", None), "status_code", None)
     if code == HTTPStatus.NOT_FOUND:
         missing = MissingObjectError(f"{target}: no such object; check the path")
@@ -239,7 +241,7 @@ def _translated(target: ObjectPath, error: Exception) -> Exception:
     if isinstance(error, (DefaultCredentialsError, RefreshError)):
         return RunError(f"{target}: no Google credentials; log in: gcloud auth application-default login")
     if isinstance(error, DataCorruption):
-        return RunError(f"{target}: its checksum is not that of what came; run the same command again")
+        return RunError(f"{target}: its checksum is not that of the bytes that arrived; run the same command again")
     said = f"HTTP {code:d}" if isinstance(code, int) else f"{type(cause).__name__}: {cause}".splitlines()[0][:200]
     return RunError(
         f"{target}: the storage can't be reached ({said}), tried again for up to {RETRY_S:.0f} s; check the network, "
@@ -249,19 +251,19 @@ def _translated(target: ObjectPath, error: Exception) -> Exception:
 
 @functools.cache
 def client() -> Any:
-    """For all threads of the process. `STORAGE_EMULATOR_HOST` names another server than Google's."""
+    """Returns the client for all threads of the process; `STORAGE_EMULATOR_HOST` names another server than Google's."""
     return _library().Client()
 
 
 def retry_options() -> dict[str, Any]:
-    """How often and how long each request is tried."""
+    """Returns the options of a request that say how long it is tried."""
     retry = _library().retry.DEFAULT_RETRY.with_delay(initial=0.5, maximum=15.0).with_timeout(RETRY_S)
     return {"timeout": TIMEOUT_S, "retry": retry}
 
 
 @functools.cache
 def _library() -> Any:
-    """Google's; what it has to say of older Pythons as it loads is no news to who runs a command."""
+    """Loads Google's client library without its warnings about older Pythons, which users need not read."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         from google.cloud import storage

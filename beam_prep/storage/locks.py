@@ -1,4 +1,4 @@
-"""Locks between processes, which end with the process that holds them, however that ends. Standard library only."""
+"""Locks files and folders between processes; a lock ends with the process that holds it. Standard library only."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ POLL_S = 0.2
 
 @contextmanager
 def locked(path: Path, busy: CxrflowError | None = None, *, timeout_s: float = 0.0) -> Iterator[int]:
-    """Holds an exclusive lock for as long as the block runs, and for as long as a child lives that got its descriptor.
+    """Holds an exclusive lock while the block runs, and while any child process lives that inherited its descriptor.
 
-    On a file system without locks nobody is kept out.
+    On a file system without locks no process is kept out.
 
     Args:
         path: a folder, or a file in a folder that exists; the file is made if need be.

@@ -1,7 +1,7 @@
-"""Stands a folder on this machine in for one in a bucket: fetched, worked in, and its changes uploaded.
+"""Mirrors a folder in a bucket on this machine: files are fetched, worked on, and uploaded again where they changed.
 
-An object is whole or absent, and those that make a folder what it is come last, as the caller orders it. A folder of
-this machine is its own mirror, for which nothing is ever copied. Standard library only.
+An object is whole or absent, and the caller orders the uploads, so that the object that completes a folder comes last.
+A folder of this machine is its own mirror, for which nothing is copied. Standard library only.
 """
 
 from __future__ import annotations
@@ -36,11 +36,8 @@ def _no_rank(name: str) -> int:
 class Mirror:
     """A folder on this machine, which is its own mirror.
 
-    Args:
-        local: the folder.
-
     Attributes:
-        local: as above.
+        local: the folder on this machine.
     """
 
     def __init__(self, local: Path) -> None:
@@ -50,7 +47,7 @@ class Mirror:
         """Downloads the files of the bucket anew: all of them, or those with a name of one of some patterns.
 
         Args:
-            patterns: as `fnmatch` takes them, but with as many "/" as the name has; `folder/` is all below.
+            patterns: patterns of `fnmatch`, where "*" matches no "/"; `folder/` matches all files below it.
 
         Returns:
             The folder on this machine.
@@ -73,10 +70,10 @@ class Mirror:
         """
 
     def snapshot(self, *growing: str) -> Path | None:
-        """Links the files as they are now into a new folder, and returns that; None for a folder of this machine.
+        """Takes a snapshot of the files: a new folder with links to them; None for a folder of this machine.
 
         Args:
-            growing: patterns of the files that are appended to; others are replaced as a whole, and need no copy.
+            growing: patterns of the files that are appended to, which are copied; all others are replaced as a whole.
         """
         return None
 
@@ -84,12 +81,12 @@ class Mirror:
         """Makes the bucket hold what the local folder holds, and nothing else.
 
         Args:
-            last: name of the file without which the rest is nothing: it goes first and comes last.
-            mark: name of an object that says so until all is done; what is beside it here is not uploaded.
+            last: the name of the file that completes the folder: it is deleted first and uploaded last.
+            mark: the name of an object that marks the folder as incomplete until all is uploaded.
         """
 
     def clear(self, rank: Rank = _no_rank) -> None:
-        """Empties the folder, here and in the bucket, in the opposite of the order of an upload."""
+        """Empties the folder, here and in the bucket, in the reverse order of an upload."""
         for entry in self.local.iterdir() if self.local.exists() else ():  # the folder itself stays: it may be locked
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
@@ -159,14 +156,14 @@ class BucketMirror(Mirror):
         if name:
             (self.local / name).unlink(missing_ok=True)
         else:
-            shutil.rmtree(self.local.parent, ignore_errors=True)  # which is nobody else's
+            shutil.rmtree(self.local.parent, ignore_errors=True)  # this folder was made for the mirror alone
 
     def _differs(self, folder: Path, name: str) -> bool:
         known, file = self._known.get(name), folder / name
         return known is None or known.size_bytes != file.stat().st_size or known.crc32c != crc32c(file)
 
     def _upload(self, folder: Path, names: Iterable[str]) -> None:
-        """Uploads files over the generations that are known of their objects; the new ones all at once."""
+        """Uploads files over the known generations of their objects; all new files in one batch."""
 
         def generation(name: str) -> int:
             return self._known[name].version if name in self._known else 0
@@ -179,7 +176,7 @@ class BucketMirror(Mirror):
 
 @functools.cache
 def mirror_of(place: str) -> Mirror:
-    """Returns the one mirror of a folder in this process; what it has fetched goes with the process."""
+    """Returns the mirror of a folder, one for the whole process; its files are removed when the process ends."""
     folder = to_path(place)
     if isinstance(folder, Path):
         return Mirror(folder)
@@ -229,7 +226,7 @@ def _names(folder: Path) -> list[str]:
 def _writable(local: Path) -> Iterator[None]:
     try:
         yield
-    except RunError:  # of the bucket; one of them is an OSError too
+    except RunError:  # a failure of the bucket; MissingObjectError is an OSError, too
         raise
     except OSError as error:
         raise RunError(

@@ -1,7 +1,7 @@
-"""Finds the files of folders on this machine and in buckets, alike. Standard library only; clients load on use.
+"""Makes paths of texts, and lists and removes files, on this machine and in buckets alike.
 
-`to_path` gives a `pathlib.Path` or an `ObjectPath`; no room but this one tells the two apart. `to_readable` gives a
-`StreamedPath` too, for datasets in other clouds.
+`to_path` returns a `pathlib.Path` or an `ObjectPath`; no room but this one tells the two apart. `to_readable` returns a
+`StreamedPath`, too, for datasets in other clouds. Standard library only; clients load on use.
 """
 
 from __future__ import annotations
@@ -96,7 +96,7 @@ def is_inside(inner: AnyPath, outer: AnyPath) -> bool:
 def list_files(folder: ReadablePath) -> Iterator[FileInfo]:
     """Lists all files below a folder, in any order; on this machine without hidden folders and what is in them.
 
-    Below a `StreamedPath` only the files right in the folder are listed: not all such storages know what a folder is.
+    Of a `StreamedPath` only the files right in the folder are listed, as not all such storages know folders.
     """
     if isinstance(folder, StreamedPath):
         with ThreadPoolExecutor(NUM_TRANSFERS) as pool:
@@ -117,10 +117,10 @@ def list_files(folder: ReadablePath) -> Iterator[FileInfo]:
 
 
 def file_info(file: AnyPath) -> FileInfo:
-    """Returns the size and version of a file, under its last name.
+    """Returns the size and version of a file; `name` is the last part of its path.
 
     Raises:
-        OSError: the file can't be looked at; for an object this is a `RunError`, too.
+        OSError: the file is missing or can't be reached; for an object the error is a `RunError`, too.
     """
     if isinstance(file, ObjectPath):
         return file.info()

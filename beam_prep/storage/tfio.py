@@ -1,7 +1,7 @@
-"""Files in S3 and in Azure Blob Storage, which the trainer reads by TensorFlow with tensorflow-io, and nobody writes.
+"""Reads files in S3 and in Azure Blob Storage, by TensorFlow with tensorflow-io, for the trainer; nothing writes there.
 
-What opens a dataset here is what streams it in the training. Standard library only; TensorFlow loads on use, and so
-never in the preparation, which takes none of these paths.
+A dataset is opened by the same library that streams it in the training. Standard library only; TensorFlow loads on use,
+and so never in the preparation, which takes none of these paths.
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ CREDENTIALS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and S3_ENDPO
 
 @dataclass(frozen=True)
 class StreamedPath:
-    """A file or folder, of which only what is read has methods; see `pathlib.Path` for them.
+    """The path of a file or folder, with the methods of `pathlib.Path` that read.
 
     Attributes:
-        place: `s3://BUCKET/NAME` or `az://ACCOUNT/CONTAINER/NAME`, without a "/" at the end.
+        place: the path as text, `s3://BUCKET/NAME` or `az://ACCOUNT/CONTAINER/NAME`, without a "/" at the end.
     """
 
     place: str
@@ -47,10 +47,10 @@ class StreamedPath:
         return self.place.rpartition("/")[2]
 
     def load(self) -> None:
-        """Loads what reads it.
+        """Loads TensorFlow and tensorflow-io, which read the path.
 
         Raises:
-            UsageError: it is not installed.
+            UsageError: tensorflow-io is not installed.
         """
         _tensorflow(self.scheme)
 
@@ -66,7 +66,7 @@ class StreamedPath:
         return any(True for _ in self.iterdir())
 
     def iterdir(self) -> Iterator[StreamedPath]:
-        """What is right below; of a folder that is not there: nothing."""
+        """Yields the files and folders in this folder; none if the folder does not exist."""
         try:
             with self._files() as gfile:
                 names = gfile.listdir(self.place)
@@ -75,6 +75,7 @@ class StreamedPath:
         yield from (self / name.rstrip("/") for name in sorted(names))
 
     def info(self) -> FileInfo:
+        """Returns the size of the file; such a storage tells no version."""
         with self._files() as gfile:
             return FileInfo(self.name, gfile.stat(self.place).length, 0)
 
@@ -86,16 +87,16 @@ class StreamedPath:
         return self.read_bytes().decode(encoding)
 
     def open(self, mode: str = "rb") -> IO[bytes]:
-        """Reads the file as a stream, of which no more than `READ_AHEAD_BYTES` are held."""
+        """Opens the file to be read as a stream, of which at most `READ_AHEAD_BYTES` are held."""
         if mode != "rb":
             raise ValueError(f"mode {mode!r}; nothing is written there")
-        if not self.is_file():  # which az:// would read as an empty file
+        if not self.is_file():  # az:// would read a missing file as an empty one
             raise _missing(self)
         return io.BufferedReader(_Reader(self), READ_AHEAD_BYTES)
 
     @contextmanager
     def _files(self) -> Iterator[Any]:
-        """`tf.io.gfile`, whose errors are turned into a `RunError` that names the file and what to do."""
+        """Gives `tf.io.gfile`, and turns its errors into a `RunError` that names the file and says what to do."""
         tf = _tensorflow(self.scheme)
         try:
             yield tf.io.gfile
@@ -109,7 +110,7 @@ class StreamedPath:
 
 
 class _Reader(io.RawIOBase):
-    """A file as a stream."""
+    """A file that is read as a stream."""
 
     def __init__(self, path: StreamedPath) -> None:
         self._path = path
@@ -134,10 +135,10 @@ def _missing(path: StreamedPath) -> MissingObjectError:
 
 @functools.cache
 def _tensorflow(scheme: str) -> Any:
-    """TensorFlow, to which tensorflow-io has added a scheme.
+    """Returns TensorFlow, once tensorflow-io has added a scheme to it.
 
     Raises:
-        UsageError: it is not installed, or not for this TensorFlow.
+        UsageError: tensorflow-io is not installed, or is not made for this TensorFlow.
     """
     if importlib.util.find_spec("tensorflow_io") is None:
         raise UsageError(f"{scheme}:// is read by tensorflow-io, which is not installed; install it {INSTALL}")
@@ -146,7 +147,7 @@ def _tensorflow(scheme: str) -> Any:
 
     if scheme not in tf.io.gfile.get_registered_schemes():
         raise UsageError(
-            f"{scheme}:// is read by tensorflow-io, of which {tensorflow_io.__version__} does not go with "
+            f"{scheme}:// is read by tensorflow-io, whose version {tensorflow_io.__version__} does not fit "
             f"TensorFlow {tf.__version__}; install both {INSTALL}"
         )
     _end_without_destructors()
@@ -155,10 +156,10 @@ def _tensorflow(scheme: str) -> Any:
 
 @functools.cache
 def _end_without_destructors() -> None:
-    """Has the process end, with its own exit code, before the C++ destructors run, and after Python has cleared up.
+    """Ends the process with its exit code once Python has cleared up, before any C++ destructor runs.
 
-    Once s3:// was used, those of tensorflow-io 0.37.1 abort it: "pure virtual method called", exit code 134.
+    Once s3:// was used, the destructors of tensorflow-io 0.37.1 abort: "pure virtual method called", exit code 134.
     """
-    if sys.platform == "linux":  # on_exit is of the GNU C library
+    if sys.platform == "linux":  # the GNU C library alone has on_exit
         libc = ctypes.CDLL(None)
         libc.on_exit(libc._exit, None)

@@ -19,7 +19,7 @@ from beam_prep.storage.gcs import ObjectPath, retry_options, translate_errors
 from beam_prep.storage.paths import NUM_TRANSFERS, AnyPath, ReadablePath, to_readable
 from beam_prep.storage.tfio import StreamedPath
 
-RANGES_AT_ONCE = 64  # read ahead from a bucket
+RANGES_AT_ONCE = 64  # ranges that are read ahead from a bucket
 
 
 def download(pairs: Sequence[tuple[ReadablePath, Path]]) -> None:
@@ -53,11 +53,11 @@ def upload(pairs: Sequence[tuple[Path, ObjectPath]], generation: int) -> list[Fi
     """Copies files of this machine to objects, in parallel.
 
     Args:
-        pairs: file and object.
-        generation: the generation that every object has now; 0: the object does not exist.
+        pairs: pairs of a file and its object.
+        generation: the generation that all of the objects have now; 0 if the objects do not exist.
 
     Returns:
-        The objects, by their whole name.
+        The objects, in order; `name` is the whole name of the object in its bucket.
 
     Raises:
         ConflictError: an object is of another generation, and its content is not that of the file either.
@@ -73,7 +73,7 @@ def upload(pairs: Sequence[tuple[Path, ObjectPath]], generation: int) -> list[Fi
         max_workers=NUM_TRANSFERS,
     )
     for index, (file, target) in enumerate(pairs):
-        if isinstance(results[index], PreconditionFailed):  # also after a try of our own whose answer was lost
+        if isinstance(results[index], PreconditionFailed):  # also after an earlier try whose answer was lost
             blobs[index] = target.loaded()
             if blobs[index].crc32c == crc32c(file):
                 results[index] = None
@@ -86,7 +86,7 @@ def read_ranges(folder: AnyPath, ranges: Sequence[tuple[str, int, int]]) -> Iter
 
     Args:
         folder: the folder of the files.
-        ranges: name of the file, offset and length in bytes.
+        ranges: for every range the name of the file, and the offset and length in bytes.
 
     Returns:
         The bytes of every range, in order; fewer than its length where a file is shorter.
@@ -109,7 +109,7 @@ def read_ranges(folder: AnyPath, ranges: Sequence[tuple[str, int, int]]) -> Iter
 
 
 def crc32c(file: Path) -> str:
-    """Returns the CRC32C of a file on this machine, in base64, as the service states it for objects."""
+    """Returns the CRC32C of a file on this machine, in base64, the form in which the service states it."""
     import google_crc32c
 
     value = 0

@@ -140,7 +140,7 @@ def test_without_credentials_it_is_said_how_to_get_some(monkeypatch, tmp_path):
 def test_damage_on_the_way_is_noticed(bucket, place, tmp_path):
     bucket.write("folder/x", b"whole")
     bucket._storage.objects["hospital"]["folder/x"]["crc32c"] = "AAAAAA=="
-    with pytest.raises(RunError, match="gs://hospital/folder/x: its checksum is not that of what came"):
+    with pytest.raises(RunError, match="gs://hospital/folder/x: its checksum is not that of the bytes that arrived"):
         download([(place / "x", tmp_path / "down")])
 
 
