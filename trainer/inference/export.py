@@ -46,10 +46,9 @@ class ServedModel(tf.Module):
         Returns:
             `probability` of PNEUMONIA, `calibrated_probability`, and `decision`: the class, 0 or 1, at the threshold.
         """
-        described = self._card
-        size = described.image_size
+        size, equalization, point = self._card.image_size, self._card.equalization, self._card.operating_point
         images = tf.map_fn(
-            lambda encoded: model_input(encoded, image_size=size, equalization=described.equalization),
+            lambda encoded: model_input(encoded, image_size=size, equalization=equalization),
             image_bytes,
             fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
         )
@@ -57,8 +56,8 @@ class ServedModel(tf.Module):
         probability = tf.sigmoid(logits)
         return {
             "probability": probability,
-            "calibrated_probability": tf.sigmoid(logits / described.temperature),
-            "decision": tf.cast(probability >= described.threshold, tf.int32),
+            "calibrated_probability": tf.sigmoid(logits / point.temperature),
+            "decision": tf.cast(probability >= point.threshold, tf.int32),
         }
 
     @tf.function(input_signature=[])

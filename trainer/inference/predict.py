@@ -91,11 +91,12 @@ def to_predictions(logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[st
         batch: path of each file, and its content or the `ImageError` that says why it can't be used.
     """
     raw = iter(sigmoid(logits).tolist())
-    calibrated = iter(sigmoid(logits / card.temperature).tolist())
+    calibrated = iter(sigmoid(logits / card.operating_point.temperature).tolist())
     for path, content in batch:
         name = path.encode("utf-8", "backslashreplace").decode()
         if isinstance(content, ImageError):
             yield Prediction(name, None, None, None, str(content))
         else:
             probability = next(raw)
-            yield Prediction(name, probability, next(calibrated), int(probability >= card.threshold), None)
+            called = int(probability >= card.operating_point.threshold)
+            yield Prediction(name, probability, next(calibrated), called, None)

@@ -91,7 +91,7 @@ def describe_ensemble(config: EvaluateConfig, cards: list[ModelCard], point: Ope
         class_names=first.class_names,
         dataset_fingerprint=first.dataset_fingerprint,
         fold=first.fold,
-        **point.to_json(),
+        operating_point=point,
         summary="\n\n".join(card.summary for card in cards),
         software=first.software,
         num_replicas=first.num_replicas,
@@ -157,7 +157,7 @@ def _evaluate_run(
             evaluation, predictor, source, equalization=card.equalization, batch_size=config.batch_size
         )
     is_own = card.dataset_fingerprint == manifest.fingerprint
-    folder = run if is_own else run.aside(manifest.fingerprint)
+    folder = run if is_own else run.evaluation_folder(manifest.fingerprint)
     numbers = publish(folder, [evaluation], read_samples([evaluation], sources, predictor.model))
     run.push()
     return folder, numbers
@@ -208,7 +208,7 @@ def _evaluate_ensemble(
         home.path.mkdir(parents=True, exist_ok=True)
         home.write_json("config", asdict(config))
         describe_ensemble(config, cards, point).write(home)
-    folder = home if is_own else home.aside(manifest.fingerprint)
+    folder = home if is_own else home.evaluation_folder(manifest.fingerprint)
     evaluations = [
         measure(predictions, split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()

@@ -80,7 +80,8 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         seconds = round(time.monotonic() - started, 1)
         point, evaluations = _evaluate(model, config, sources)
         described = _describe(config, manifest, model, fitted, seconds)
-        ModelCard(**network, **described, fold=in_fold.to_json() if in_fold else None, **point.to_json()).write(folder)
+        fold_entry = in_fold.to_json() if in_fold else None
+        ModelCard(**network, **described, fold=fold_entry, operating_point=point).write(folder)
         numbers = publish(folder, evaluations, read_samples(evaluations, sources, model))
         folder.finish()
         folder.push()

@@ -21,17 +21,9 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.atomic import replacing
 from beam_prep.storage.mirror import mirror_of
 
-HISTORY_COLUMNS = (
-    "phase",
-    "epoch",
-    "loss",
-    "accuracy",
-    "val_loss",
-    "val_accuracy",
-    "val_auroc",
-    "learning_rate",
-    "seconds",
-)
+METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
+HISTORY_COLUMNS = ("phase", "epoch", *METRIC_COLUMNS)
+"""The columns of `history.csv`; all but the first two hold numbers."""
 
 MODEL_FILES = ("model.keras", "model.json")
 """The files that are needed to use a run."""
@@ -123,7 +115,7 @@ class RunFolder:
         """Writes `history.csv`, with a row for each epoch."""
         self.write_table("history", HISTORY_COLUMNS, rows)
 
-    def aside(self, fingerprint: str) -> RunFolder:
+    def evaluation_folder(self, fingerprint: str) -> RunFolder:
         """Returns a folder below this one for the results on another dataset, so that no results are mixed up."""
         below = f"evaluations/{fingerprint[:12]}"
         folder = RunFolder(self.path / below, f"{self.place}/{below}" if self.place else "")
@@ -159,9 +151,12 @@ def read_history(run: Path) -> list[dict[str, Any]]:
         return []
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    numbers = [name for name in HISTORY_COLUMNS if name not in ("phase", "epoch")]
     return [
-        {"phase": row["phase"], "epoch": int(row["epoch"]), **{name: float(row.get(name) or "nan") for name in numbers}}
+        {
+            "phase": row["phase"],
+            "epoch": int(row["epoch"]),
+            **{name: float(row.get(name) or "nan") for name in METRIC_COLUMNS},
+        }
         for row in rows
     ]
 
@@ -190,7 +185,4 @@ def upload_rank(name: str) -> int:
     """
     if name in ("config.json", "checkpoints/job.json"):
         return 0
-    refers_to_others = name in ("model.json", "metrics.json", "report.html") or re.fullmatch(
-        r"checkpoints/\d+\.json", name
-    )
-    return 2 if refers_to_others else 1
+    return 2 if re.fullmatch(r"(model|metrics)\.json|report\.html|checkpoints/\d+\.json", name) else 1

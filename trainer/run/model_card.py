@@ -36,7 +36,7 @@ class OperatingPoint:
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> OperatingPoint:
-        """Takes the operating point from entries of `model.json` or `metrics.json`; missing ones are the defaults."""
+        """Takes the operating point from entries of `model.json` or `metrics.json`; the defaults stand for null."""
         return cls(**{name: entries[name] for name in asdict(cls()) if entries.get(name) is not None})
 
     def to_json(self) -> dict[str, Any]:
@@ -59,9 +59,7 @@ class ModelCard:
         fold: entries of `FoldSplits.to_json`; None without cross-validation.
         phases: name, parameters, epochs and seconds of the phases of the training.
         best: phase, epoch and validation loss of the weights that were kept.
-        threshold: see `OperatingPoint`.
-        threshold_rule: see `OperatingPoint`.
-        temperature: see `OperatingPoint`.
+        operating_point: threshold, threshold rule and temperature, which are entries of their own in the file.
         summary: layers of the network, as Keras prints them.
         software: versions of Python and of the packages, by name.
         num_replicas: number of replicas that trained.
@@ -82,9 +80,7 @@ class ModelCard:
     fold: Mapping[str, Any] | None = None
     phases: Sequence[Mapping[str, Any]] = ()
     best: Mapping[str, Any] | None = None
-    threshold: float = 0.5
-    threshold_rule: str = "0.5"
-    temperature: float = 1.0
+    operating_point: OperatingPoint = OperatingPoint()
     summary: str = ""
     software: Mapping[str, str] = field(default_factory=dict)
     num_replicas: int = 1
@@ -107,22 +103,20 @@ class ModelCard:
             raise UsageError(
                 f"--run {run.path}: its model.json lacks {', '.join(missing)}; expected that of a finished run"
             )
-        # Threshold and temperature may be null for lack of images: the operating point has their defaults.
-        content = {**content, **OperatingPoint.of(content).to_json()}
-        names = {each.name for each in fields(cls)} - {"unknown"}
-        unknown = {name: value for name, value in content.items() if name not in names}
-        return cls(**{name: content[name] for name in names & content.keys()}, unknown=unknown)
+        point = OperatingPoint.of(content)
+        known = {name: content[name] for name in {each.name for each in fields(cls)} & content.keys()}
+        unknown = {name: content[name] for name in content if name not in {**known, **point.to_json()}}
+        return cls(**known, operating_point=point, unknown=unknown)
 
     def write(self, run: RunFolder) -> None:
         """Writes the `model.json` of a run."""
-        entries = {name: value for name, value in vars(self).items() if name != "unknown"}
-        absent = [name for name in WRITTEN_IF_SET if entries[name] is None]
-        run.write_json("model", {name: entries[name] for name in entries if name not in absent} | dict(self.unknown))
-
-    @property
-    def operating_point(self) -> OperatingPoint:
-        """The threshold and the temperature of the run."""
-        return OperatingPoint(self.threshold, self.threshold_rule, self.temperature)
+        content: dict[str, Any] = {}
+        for name, value in vars(self).items():
+            if name in ("operating_point", "unknown"):
+                content |= asdict(value) if name == "operating_point" else value
+            elif value is not None or name not in WRITTEN_IF_SET:
+                content[name] = value
+        run.write_json("model", content)
 
     def fold_in(self, dataset_fingerprint: str) -> Fold | None:
         """Returns the fold of a dataset that the run was trained in; None without a fold, or for another dataset."""
@@ -132,4 +126,6 @@ class ModelCard:
 
     def for_export(self) -> dict[str, Any]:
         """Returns the entries that go beside a model that leaves its run."""
-        return {name: getattr(self, name) for name in (*NEEDED, "threshold", "temperature")}
+        point = self.operating_point
+        entries = {name: getattr(self, name) for name in NEEDED}
+        return {**entries, "threshold": point.threshold, "temperature": point.temperature}

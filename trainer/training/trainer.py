@@ -291,6 +291,6 @@ class Trainer:
             **self._data.describe(),
             phases=self.state.phases,
             best=self.state.best,
-            **operating_point.to_json(),
+            operating_point=operating_point,
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
         )

@@ -66,7 +66,7 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
             epochs=epochs[0],
             fine_tune_epochs=epochs[1] if len(epochs) > 1 else 0,
             early_stopping_patience=0,
-            threshold_rule=repr(card.threshold),
+            threshold_rule=repr(card.operating_point.threshold),
             train_on_val=True,
             fold=None,
         )

@@ -47,7 +47,7 @@ def make_run(path: Path, seed: int) -> Path:
         {"name": name, "num_parameters": 9, "num_trainable": 3, "epochs": 2, "seconds": 5.0} for name in ("head",)
     ]
     made_with = {"phases": phases, "summary": "Model: " + "─" * 100, "software": {"keras": "3"}, "device": "CPU"}
-    ModelCard("vgg19", 90, "hist", CLASS_NAMES, "ab12" * 16, **made_with, **point.to_json()).write(run)
+    ModelCard("vgg19", 90, "hist", CLASS_NAMES, "ab12" * 16, **made_with, operating_point=point).write(run)
     rows = [
         {"phase": "head", "epoch": e, "loss": 0.5, "val_loss": 0.5 / e, "accuracy": 0.8, "val_accuracy": 0.8,
          "val_auroc": 0.9, "learning_rate": 1e-3, "seconds": 1} for e in (1, 2, 3)
