@@ -2,19 +2,40 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
-from tuning.search.warm_up import WarmUpTimes
+from trainer.config.train import TrainConfig
+from trainer.jobs.time_steps import StepTimes
 from tuning.trials.search_space import Choice, Range
 from tuning.trials.sweep_job import SweepJob
+from tuning.trials.trainer_process import child_command
 from tuning.trials.trial import Trial
 
 PAGE_BYTES = 2_000_000
 """The size of a run without its weights: pages, logs, predictions."""
 
 
-def describe_plan(job: SweepJob, num_trials: int | None, measured: WarmUpTimes | None = None) -> list[str]:
+def warm_up(config: TrainConfig, environ: Mapping[str, str]) -> StepTimes | None:
+    """Times a few steps of a configuration; returns None if it can't be trained here, which its trial will report.
+
+    Args:
+        config: the flags of a trial; its output folder is not touched.
+        environ: the environment variables of the process that trains the steps.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        flags, times = Path(folder, "flags.json"), Path(folder, "times.json")
+        flags.write_text(json.dumps(config.to_json()), encoding="utf-8")
+        command = child_command("-m", "trainer.jobs.time_steps", str(flags), str(times))
+        subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        return StepTimes(**json.loads(times.read_bytes())) if times.exists() else None
+
+
+def describe_plan(job: SweepJob, num_trials: int | None, measured: StepTimes | None = None) -> list[str]:
     """Describes the plan of a search in lines for the console.
 
     Args:
@@ -37,7 +58,7 @@ def describe_plan(job: SweepJob, num_trials: int | None, measured: WarmUpTimes |
     return [f"{name + ':':<{max(len(name) for name, _ in lines) + 2}}{text}" for name, text in lines]
 
 
-def _costs(job: SweepJob, num_trials: int | None, measured: WarmUpTimes | None) -> list[tuple[str, str]]:
+def _costs(job: SweepJob, num_trials: int | None, measured: StepTimes | None) -> list[tuple[str, str]]:
     """Returns the lines on time and disk space, from the measurements of a warm-up if there are any."""
     free = f"{_free_space(job.folder.path)} free"
     if measured is None:

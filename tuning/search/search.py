@@ -12,11 +12,10 @@ from beam_prep.console.errors import RunError
 from trainer.config.quiet_start import quiet_start
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep, write_best_config, write_trials_csv
-from tuning.search.estimate import describe_plan, estimate_cost
+from tuning.search.estimate import describe_plan, estimate_cost, warm_up
 from tuning.search.heartbeats import POLL_S
 from tuning.search.retrain import retrain
 from tuning.search.roles import Role
-from tuning.search.warm_up import warm_up
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trainer_process import stop_on_sigterm
 from tuning.trials.trial import Trial

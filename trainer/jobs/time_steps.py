@@ -1,30 +1,28 @@
-"""Times a few steps of one configuration before a search, to estimate the cost of its trials.
+"""Times a few steps of one configuration: `python -m trainer.jobs.time_steps FLAGS TIMES`, for two JSON files.
 
-The steps run in a process of their own, as a trial does: TensorFlow keeps devices and memory until its process ends.
+A search estimates the cost of its trials so, in a process of its own: TensorFlow keeps devices and memory until its
+process ends.
 """
 
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from trainer.config.train import TrainConfig
-from tuning.trials.trainer_process import child_command
 
 CALLS = 2
 """The number of calls of the compiled steps that are timed, after one call that compiles them."""
 
 
 @dataclass(frozen=True)
-class WarmUpTimes:
-    """The measurements of one configuration.
+class StepTimes:
+    """The measured times of one configuration.
 
     Attributes:
         image_size: the image size of the configuration, px.
@@ -43,22 +41,7 @@ class WarmUpTimes:
     num_steps: int
 
 
-def warm_up(config: TrainConfig, environ: Mapping[str, str]) -> WarmUpTimes | None:
-    """Measures a configuration; returns None if it can't be trained here, which its trial will report.
-
-    Args:
-        config: the flags of a trial; its output folder is not touched.
-        environ: the environment variables of the process.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        flags, times = Path(folder, "flags.json"), Path(folder, "times.json")
-        flags.write_text(json.dumps(asdict(config)), encoding="utf-8")
-        command = child_command("-m", "tuning.search.warm_up", str(flags), str(times))
-        subprocess.run(command, env=dict(environ), stdin=subprocess.DEVNULL, capture_output=True, check=False)
-        return WarmUpTimes(**json.loads(times.read_bytes())) if times.exists() else None
-
-
-def _measure(config: TrainConfig, started: float) -> WarmUpTimes:
+def _measure(config: TrainConfig, started: float) -> StepTimes:
     from trainer import models
     from trainer.config.tf_config import find_cluster
     from trainer.data.splits import open_split, read_manifest
@@ -92,7 +75,7 @@ def _measure(config: TrainConfig, started: float) -> WarmUpTimes:
     predictor.logits(images)
     image_s = (time.monotonic() - begun) / len(images)
     weights_bytes = sum(array.nbytes for array in model.get_weights())
-    return WarmUpTimes(config.image_size, start_s, step_s * num_steps, image_s * val.num_records, weights_bytes, timed)
+    return StepTimes(config.image_size, start_s, step_s * num_steps, image_s * val.num_records, weights_bytes, timed)
 
 
 def _calls(num_steps: int, steps_per_call: int) -> Iterator[int]:

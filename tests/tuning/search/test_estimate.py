@@ -6,8 +6,8 @@ import pytest
 from searches import make_job
 
 from trainer.config.train import TrainConfig
-from tuning.search.estimate import describe_plan
-from tuning.search.warm_up import WarmUpTimes, warm_up
+from trainer.jobs.time_steps import StepTimes
+from tuning.search.estimate import describe_plan, warm_up
 
 
 @pytest.mark.parametrize("batch_size", [pytest.param(4, marks=pytest.mark.slow), 48])  # 13 steps an epoch, or one
@@ -29,7 +29,7 @@ def test_a_configuration_that_can_not_be_trained_is_not_timed(tmp_path):
 
 def test_the_plan_scales_the_time_by_pixels_and_epochs():
     job = make_job(image_size=("64", "128"), batch_size=("16",), train={"epochs": 10})
-    measured = WarmUpTimes(image_size=64, start_s=10, train_s=20, val_s=4, weights_bytes=8_000_000, num_steps=16)
+    measured = StepTimes(image_size=64, start_s=10, train_s=20, val_s=4, weights_bytes=8_000_000, num_steps=16)
     lines = dict(line.split(":", 1) for line in describe_plan(job, 4, measured))
     # 10 s, and 10 epochs of 24 s at 64 px: (1 + 4) / 2 times as much on average.
     assert lines["time"].strip() == "about 10 min a trial at most, 41 min of one worker in all (by 16 steps at 64 px)"
