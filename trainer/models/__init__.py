@@ -1,8 +1,8 @@
-"""The networks: one file each, with the same entry point.
+"""Builds, loads and cuts the networks; every network has a module of its own with the same entry point `build`.
 
-A network takes grey images float32 [N, H, W, 1] in 0..255 and gives the probability of PNEUMONIA, float32 [N, 1]. The
-scaling that it expects and its three channels are made inside it, from layers of Keras alone, so that the saved file
-loads anywhere. The layer `logits` comes before the sigmoid; both are float32, whatever the rest computes in.
+A network takes grey images float32 [N, H, W, 1] in 0..255 and returns the probability of PNEUMONIA, float32 [N, 1].
+Scaling and conversion to three channels are Keras layers inside the network, so that the saved file loads anywhere. The
+layer `logits` comes before the sigmoid; both are float32, whatever precision the other layers compute in.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ FEATURE_MAPS = {
     "vgg19": vgg19.FEATURE_MAPS,
     "inception_resnet_v2": inception_resnet_v2.FEATURE_MAPS,
 }
-"""By network, the layers of its base that all goes through and that give a map of features, the last one first."""
+"""The layers of a base, by network, whose feature map no path through the base bypasses; the last layer first."""
 
-MIN_MAP_PX = 4  # a smaller map tells little of where a feature is
+MIN_MAP_PX = 4
+"""The smallest side of a feature map that still shows where in the image a feature is, px."""
 
 FEATURES = "features"
-"""Name of the last layer that gives a map of features, where that is not the last convolution."""
+"""The name of the layer with the last feature map, in networks where that is not the last convolution."""
 
 BASE = "base"
-"""Name of the layer that holds the pretrained network, in the networks that have one."""
+"""The name of the layer that holds the pretrained network, in networks that have one."""
 
 Logits = Callable[..., Any]
-"""Called with images float32 [N, H, W, 1] and `training`: logits [N, 1]."""
+"""A function of images float32 [N, H, W, 1] and `training` that returns logits [N, 1]."""
 
 
 def build(config: TrainConfig) -> keras.Model:
-    """Builds the network of a configuration, with its base (if it has one) frozen.
+    """Builds the network of a configuration; its base, if it has one, is frozen.
 
     Raises:
         UsageError: the pretrained weights can't be had or do not fit.
     """
-    before = keras.config.dtype_policy()
+    previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
     try:
         model = BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
     finally:
-        keras.config.set_dtype_policy(before)  # each layer keeps the one that it was built with
+        keras.config.set_dtype_policy(previous)  # the layers keep the policy that they were built with
     if config.dropout is not None:
         for layer in model.layers:
             if isinstance(layer, keras.layers.Dropout):
@@ -62,7 +63,7 @@ def build(config: TrainConfig) -> keras.Model:
 
 
 def load(path: Path) -> keras.Model:
-    """Loads a saved network.
+    """Loads a saved network from a `.keras` file.
 
     Raises:
         UsageError: the file is missing or not a Keras model.
@@ -74,16 +75,16 @@ def load(path: Path) -> keras.Model:
 
 
 def base_of(model: keras.Model) -> keras.Model | None:
-    """The pretrained network inside a model; None if it has none."""
+    """Returns the pretrained network inside a model; None if it has none."""
     return next((layer for layer in model.layers if layer.name == BASE), None)
 
 
 def logits_of(model: keras.Model) -> Logits:
-    """The same network, same variables, up to the layer before the sigmoid.
+    """Returns the network up to the layer before the sigmoid, with the same variables.
 
-    A base always runs in inference mode, so that in fine-tuning too the statistics of its batch normalization stay as
-    they were learnt. It is called by itself for that: a Keras model hands its own `training=True` on to what is inside
-    it, whatever was said when it was built.
+    The base always runs in inference mode, so that fine-tuning leaves the learnt statistics of its batch normalization
+    alone. For that it has to be called separately: a Keras model hands its own `training=True` on to all layers inside,
+    even to those that were built with `training=False`.
     """
     logits = model.get_layer("logits").output
     base = base_of(model)
@@ -95,12 +96,12 @@ def logits_of(model: keras.Model) -> Logits:
 
 
 def cut_at_features(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """The same network, same variables, in inference mode, cut in two at its last map of features.
+    """Cuts a network in two at its last feature map; both parts run in inference mode with the same variables.
 
-    The last one of at least `MIN_MAP_PX` a side is taken: a large network leaves a single pixel of a small image.
+    The cut is at the last map with sides of at least `MIN_MAP_PX`: a large network reduces a small image to one pixel.
 
     Returns:
-        Two functions: images float32 [N, H, W, 1] to features [N, h, w, C], and these to logits [N, 1].
+        Two functions: from images float32 [N, H, W, 1] to features [N, h, w, C], and from features to logits [N, 1].
     """
     base = base_of(model)
     logits = model.get_layer("logits").output
@@ -110,7 +111,7 @@ def cut_at_features(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[
         front, back = keras.Model(model.input, last), keras.Model(last, logits)
         return lambda images: front(images, training=False), lambda maps: back(maps, training=False)
     maps = [base.get_layer(name).output for name in FEATURE_MAPS[model.name]]
-    features = next((each for each in maps if min(each.shape[1:3]) >= MIN_MAP_PX), maps[-1])
+    features = next((layer_map for layer_map in maps if min(layer_map.shape[1:3]) >= MIN_MAP_PX), maps[-1])
     front = keras.Model(base.input, features)
     stem = keras.Model(model.input, model.get_layer("scaling").output)
     rest = None if features is base.output else keras.Model(features, base.output)

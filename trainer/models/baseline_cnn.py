@@ -1,4 +1,4 @@
-"""The study's own small network."""
+"""Builds the small network of the study."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from keras import layers
 
 
 def build(*, image_size: int, weights: str = "none") -> keras.Model:
-    """Four convolutions and three dense layers, from scratch: 6,616,417 parameters at 90 px.
+    """Builds four convolutions and three dense layers with random weights: 6,616,417 parameters at 90 px.
 
     Args:
-        image_size: px.
-        weights: not used; this network starts from scratch.
+        image_size: the side of the images, px.
+        weights: not used; this network starts from random weights.
     """
     inputs = keras.Input((image_size, image_size, 1), name="image")
     x = layers.Concatenate(name="three_channels")([inputs, inputs, inputs])

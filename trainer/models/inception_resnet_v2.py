@@ -1,4 +1,7 @@
-"""InceptionResNetV2. Source: Szegedy et al., Inception-v4, Inception-ResNet, 2016 (arXiv:1602.07261)."""
+"""Builds InceptionResNetV2 under the study's head.
+
+Source: Szegedy et al., Inception-v4, Inception-ResNet, 2016 (arXiv:1602.07261).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ FEATURE_MAPS = ("conv_7b_ac", "block17_20_ac", "block35_10_ac")
 
 
 def build(*, image_size: int, weights: str) -> keras.Model:
-    """The network under the study's head; see `transfer.build`. Its ImageNet weights expect -1..1."""
+    """Builds the network, see `transfer.build`; its ImageNet weights expect pixels in -1..1."""
     return transfer.build(
         "inception_resnet_v2",
         image_size=image_size,

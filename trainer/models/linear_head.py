@@ -1,4 +1,4 @@
-"""What a network sees in an image: the features that its last layer decides by, and another last layer on them."""
+"""Cuts a network before its head, so that it returns features, and puts a linear head on it."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ from trainer.models import base_of
 
 
 def cut_before_head(model: keras.Model, *, trained: bool) -> keras.Model:
-    """The same network, same variables, without its head.
+    """Returns the network without its head, with the same variables.
 
     Args:
-        model: as `trainer.models.build` makes it.
-        trained: the model is that of a run: only its last layer is taken off. Else the whole head of a pretrained
-            network is, of which nothing was trained.
+        model: a model of `trainer.models.build`.
+        trained: True if the model was trained in a run: only its last layer is removed. Otherwise the whole head of a
+            pretrained network is removed, because its layers have random weights.
 
     Returns:
-        Images float32 [N, H, W, 1] to features [N, F].
+        A model from images float32 [N, H, W, 1] to features [N, F].
     """
     name = "logits" if trained or base_of(model) is None else "hidden"
     return keras.Model(model.input, model.get_layer(name).input, name=model.name)
 
 
 def with_linear_head(extractor: keras.Model, weights: np.ndarray, bias: float) -> keras.Model:
-    """The network of an extractor under one linear layer, as a network of `trainer.models` ends.
+    """Adds a linear layer and the sigmoid to a feature extractor, which makes it a network like all others.
 
     Args:
-        extractor: of `cut_before_head`.
-        weights: float [F].
-        bias: of the logit.
+        extractor: the model of `cut_before_head`.
+        weights: float [F], the weights of the features.
+        bias: the bias of the logit.
     """
     layer = keras.layers.Dense(1, dtype="float32", name="logits")
     logits = layer(extractor.output)

@@ -1,25 +1,32 @@
-"""A compact residual network with squeeze and excitation, from scratch."""
+"""Builds a compact residual network with squeeze and excitation, without pretrained weights."""
 
 from __future__ import annotations
 
 import keras
 from keras import layers
 
-WIDTHS = (32, 64, 128, 256)  # of the stages; each halves the sides of the one before
-BLOCKS = 2  # of a stage
-GROUPS = 8
+WIDTHS = (32, 64, 128, 256)
+"""The number of channels of every stage; a stage halves the sides of the one before."""
+
+NUM_BLOCKS = 2
+"""The number of residual blocks in a stage."""
+
+NUM_GROUPS = 8
+"""The number of groups of channels that are normalized together."""
+
 SQUEEZE = 8
+"""The factor by which the excitation reduces the number of channels."""
 
 
 def build(*, image_size: int, weights: str = "none") -> keras.Model:
-    """Stem, four stages of residual blocks, global average pooling, one dense layer: 2.8 million parameters.
+    """Builds a stem, four stages of residual blocks, global average pooling and a dense layer: 2.8 million parameters.
 
-    It normalizes groups of channels and not batches: the result does not depend on how a batch is spread over replicas,
-    and small batches do it no harm.
+    The network normalizes groups of channels instead of batches: results do not depend on how a batch is spread over
+    replicas, and small batches do no harm.
 
     Args:
-        image_size: px.
-        weights: not used; this network starts from scratch.
+        image_size: the side of the images, px.
+        weights: not used; this network starts from random weights.
 
     Source: He et al., Identity Mappings in Deep Residual Networks, 2016 (normalization and ReLU before each
         convolution); Hu et al., Squeeze-and-Excitation Networks, 2018; Wu and He, Group Normalization, 2018.
@@ -28,7 +35,7 @@ def build(*, image_size: int, weights: str = "none") -> keras.Model:
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(inputs)
     x = _convolution(WIDTHS[0], strides=2)(x)
     for stage, width in enumerate(WIDTHS):
-        for block in range(BLOCKS):
+        for block in range(NUM_BLOCKS):
             x = _block(x, width, strides=2 if stage and not block else 1)
     x = _normalized(x)
     x = layers.Activation("linear", name="features")(x)
@@ -40,18 +47,18 @@ def build(*, image_size: int, weights: str = "none") -> keras.Model:
 
 
 def _block(x: keras.KerasTensor, width: int, strides: int) -> keras.KerasTensor:
-    """[N, H, W, C] to [N, H / strides, W / strides, width]."""
-    spread = _normalized(x)
+    """Adds a residual block: [N, H, W, C] to [N, H / strides, W / strides, width]."""
+    activated = _normalized(x)
     shortcut = x
     if strides > 1:
-        shortcut = layers.Conv2D(width, 1, use_bias=False)(layers.AveragePooling2D(strides, padding="same")(spread))
-    x = _convolution(width, strides)(spread)
+        shortcut = layers.Conv2D(width, 1, use_bias=False)(layers.AveragePooling2D(strides, padding="same")(activated))
+    x = _convolution(width, strides)(activated)
     x = _convolution(width)(_normalized(x))
     return layers.Add()([shortcut, _excited(x, width)])
 
 
 def _excited(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
-    """Weighs the channels by what the whole image shows of them."""
+    """Adds squeeze and excitation: weighs every channel by a function of the means of all channels."""
     scale = layers.GlobalAveragePooling2D(keepdims=True)(x)
     scale = layers.Conv2D(width // SQUEEZE, 1, activation="relu")(scale)
     scale = layers.Conv2D(width, 1, activation="sigmoid")(scale)
@@ -59,7 +66,7 @@ def _excited(x: keras.KerasTensor, width: int) -> keras.KerasTensor:
 
 
 def _normalized(x: keras.KerasTensor) -> keras.KerasTensor:
-    return layers.ReLU()(layers.GroupNormalization(GROUPS)(x))
+    return layers.ReLU()(layers.GroupNormalization(NUM_GROUPS)(x))
 
 
 def _convolution(width: int, strides: int = 1) -> keras.layers.Layer:

@@ -1,4 +1,4 @@
-"""A pretrained network under the study's head; the networks that use it differ in their scaling and base only."""
+"""Puts the study's head on a pretrained network; the networks that use it differ in scaling and base only."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def build(
     application: Callable[..., keras.Model],
     scaling: keras.layers.Layer,
 ) -> keras.Model:
-    """Base (frozen), global average pooling, Dense 128 ReLU, Dropout 0.1, Dense 1 sigmoid.
+    """Builds a frozen base, global average pooling, Dense 128 ReLU, Dropout 0.1 and Dense 1 sigmoid.
 
     Args:
-        name: of the model.
-        image_size: px.
-        weights: `imagenet`, `none`, or the path of a weights file of the base without its top.
-        application: the network's builder in `keras.applications`.
-        scaling: from 0..255 to what the base was trained on.
+        name: the name of the model.
+        image_size: the side of the images, px.
+        weights: `imagenet`, `none` (random), or the path of a weights file of the base without its top.
+        application: the builder of the base in `keras.applications`.
+        scaling: the layer that maps 0..255 to the range that the base was trained on.
 
     Raises:
         UsageError: the weights can't be had or do not fit.
@@ -46,10 +46,10 @@ def build(
 
 
 def load_base(application: Callable[..., keras.Model], *, image_size: int, weights: str) -> keras.Model:
-    """The network without its top, under the name `base`.
+    """Builds the base without its top and loads its weights; its name is `base`.
 
     Raises:
-        UsageError: the weights can't be had or do not fit; says how to place the file.
+        UsageError: the weights can't be had or do not fit; the message says where to put the file.
     """
     source = None if weights == "none" else weights
     named = source not in (None, "imagenet")
@@ -59,7 +59,7 @@ def load_base(application: Callable[..., keras.Model], *, image_size: int, weigh
     with local_copy(weights) if named else nullcontext() as file:
         try:
             with warnings.catch_warnings():
-                # Keras warns, and goes on with random numbers, where a file holds nothing for a layer.
+                # Keras merely warns, and keeps random weights, if a file holds nothing for a layer.
                 warnings.simplefilter("error", UserWarning)
                 weights_of_base = source if file is None else str(file)
                 return application(include_top=False, weights=weights_of_base, input_shape=shape, name="base")

@@ -1,4 +1,7 @@
-"""VGG19. Source: Simonyan and Zisserman, Very Deep Convolutional Networks, 2014 (arXiv:1409.1556)."""
+"""Builds VGG19 under the study's head.
+
+Source: Simonyan and Zisserman, Very Deep Convolutional Networks, 2014 (arXiv:1409.1556).
+"""
 
 from __future__ import annotations
 
@@ -10,9 +13,9 @@ FEATURE_MAPS = ("block5_conv4", "block4_conv4", "block3_conv4")
 
 
 def build(*, image_size: int, weights: str) -> keras.Model:
-    """The network under the study's head; see `transfer.build`.
+    """Builds the network, see `transfer.build`.
 
-    Its ImageNet weights expect blue, green and red in 0..255 less their means: grey has the three channels equal.
+    Its ImageNet weights expect blue, green and red in 0..255 less their means; a grey image has three equal channels.
     """
     return transfer.build(
         "vgg19",

@@ -21,7 +21,8 @@ from beam_prep.storage.output_folder import translate_errors
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.inference.predict import Prediction, finite_logits, to_predictions
-from trainer.models.gradcam import heat_maps, side_by_side
+from trainer.models.gradcam import heat_maps
+from trainer.report.heat_overlay import side_by_side
 from trainer.run.model_card import ModelCard
 
 BATCH_SIZE = 32

@@ -138,7 +138,8 @@ def picture(pixels: np.ndarray, overlay: np.ndarray | None = None) -> str:
 
 
 def _with_heat_maps(samples: Sequence[Sample], model: keras.Model) -> list[Sample]:
-    from trainer.models.gradcam import heat_maps, overlay
+    from trainer.models.gradcam import heat_maps
+    from trainer.report.heat_overlay import overlay
 
     heats = heat_maps(model, np.stack([sample.pixels for sample in samples]))
     return [replace(sample, overlay=overlay(sample.pixels, heat)) for sample, heat in zip(samples, heats, strict=True)]

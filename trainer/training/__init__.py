@@ -1,1 +1,1 @@
-"""The training engine: steps, phases, strategy, checkpoints."""
+"""Trains a model: steps, phases, strategy, checkpoints."""

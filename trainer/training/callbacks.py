@@ -1,4 +1,4 @@
-"""Keras callbacks around the own loop: the schedule, the logs of TensorBoard, and those of the user."""
+"""Calls Keras callbacks around the training steps: the schedule, the logs of TensorBoard, and the user's callbacks."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from trainer.config.train import TrainConfig
 
 
 class Callbacks:
-    """The callbacks of one phase.
+    """The Keras callbacks of one phase.
 
-    Epochs are counted from 0 over all phases. `on_train_begin` and `on_train_end` come once a phase, and
-    `on_train_begin` again where a training goes on. Logs hold `loss`, `accuracy`, `val_loss`, `val_accuracy`,
+    Epochs are counted from 0 over all phases. `on_train_begin` and `on_train_end` are called once in a phase, and
+    `on_train_begin` again when a training resumes. Logs hold `loss`, `accuracy`, `val_loss`, `val_accuracy` and
     `val_auroc` (if it is defined); after a batch, `loss` and `accuracy` of the epoch so far.
 
     Args:
-        own: those of the engine; they get no batches.
-        users: those of the user; those that look at batches make the loop wait for each call of the device.
-        model: its `optimizer` is that of the phase.
-        num_epochs: of the phase.
-        num_steps: of an epoch.
+        own: the callbacks of `make_callbacks`; they are not called for batches.
+        users: the callbacks of the user; with one that looks at batches, the training waits for every step.
+        model: the model; its `optimizer` is the one of the phase.
+        num_epochs: the number of epochs in the phase.
+        num_steps: the number of steps in an epoch.
     """
 
     def __init__(
@@ -40,20 +40,20 @@ class Callbacks:
     ) -> None:
         self._model = model
         self._list = keras.callbacks.CallbackList([*own, *users], model=model, epochs=num_epochs, steps=num_steps)
-        # TensorBoard has no state, and of several workers only the chief has it.
+        # TensorBoard has no state, and only the chief of several workers has that callback.
         self._stateful = [c for c in [*own, *users] if not isinstance(c, keras.callbacks.TensorBoard)]
         self._of_batches = [callback for callback in users if _looks_at_batches(callback)]
 
     @property
     def want_batches(self) -> bool:
-        """Whether some callback looks at batches."""
+        """True if a callback looks at batches."""
         return bool(self._of_batches)
 
     def begin(self, state: Sequence[dict[str, Any]] = ()) -> None:
-        """Starts the phase, or goes on with the numbers that the callbacks had in it.
+        """Starts the phase; restores the numbers of the callbacks if a state is given.
 
         Raises:
-            UsageError: they are other callbacks than those that the state is of.
+            UsageError: the state was saved with other callbacks.
         """
         self._model.stop_training = False
         self._list.on_train_begin()
@@ -66,21 +66,21 @@ class Callbacks:
             vars(callback).update(entry["numbers"])
 
     def begin_epoch(self, epoch: int) -> None:
-        """`epoch` from 0, over all phases."""
+        """Starts an epoch, counted from 0 over all phases."""
         self._list.on_epoch_begin(epoch)
 
     def begin_batch(self, step: int) -> None:
-        """`step` of the epoch, from 0."""
+        """Starts a batch; `step` is counted from 0 in the epoch."""
         for callback in self._of_batches:
             callback.on_train_batch_begin(step, {})
 
     def end_batch(self, step: int, logs: dict[str, float]) -> None:
-        """`step`, from 0: the last that the call of the loop did."""
+        """Ends a batch; `step` is counted from 0 in the epoch."""
         for callback in self._of_batches:
             callback.on_train_batch_end(step, dict(logs))
 
     def end_epoch(self, epoch: int, logs: dict[str, Any]) -> bool:
-        """Whether a callback asks to end the phase."""
+        """Ends an epoch; returns True if a callback asks to end the phase."""
         self._list.on_epoch_end(epoch, {name: value for name, value in logs.items() if value is not None})
         return bool(self._model.stop_training)
 
@@ -89,9 +89,9 @@ class Callbacks:
         self._list.on_train_end()
 
     def state(self) -> list[dict[str, Any]]:
-        """What a checkpoint keeps of each callback: its class, and its public attributes that are plain numbers.
+        """Returns what a checkpoint saves of every callback: its class and its public attributes that are numbers.
 
-        What it was made with is left out: that comes again with the callback.
+        Attributes that are arguments of the constructor are left out: the resumed command gives them again.
         """
         return [
             {
@@ -99,15 +99,15 @@ class Callbacks:
                 "numbers": {
                     name: value if isinstance(value, int) else float(value)
                     for name, value in vars(callback).items()
-                    if not name.startswith("_") and name not in _made_with(callback) and _is_number(value)
+                    if not name.startswith("_") and name not in _constructor_arguments(callback) and _is_number(value)
                 },
             }
             for callback in self._stateful
         ]
 
 
-def schedule_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
-    """Those that a configuration asks for, fresh for a phase; with logs for TensorBoard in the folder, if given."""
+def make_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
+    """Makes the callbacks that a configuration asks for; TensorBoard writes its logs into the folder `tensorboard`."""
     own: list[keras.callbacks.Callback] = []
     if config.schedule == "plateau":
         accuracy = "accuracy" if config.train_on_val else "val_accuracy"
@@ -123,7 +123,7 @@ def schedule_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[ke
     return own
 
 
-def _made_with(callback: keras.callbacks.Callback) -> set[str]:
+def _constructor_arguments(callback: keras.callbacks.Callback) -> set[str]:
     return set(inspect.signature(type(callback).__init__).parameters)
 
 

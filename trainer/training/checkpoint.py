@@ -1,6 +1,7 @@
-"""Checkpoints: arrays in `.npz` files, all else in a JSON that is written last and holds their digests. No TensorFlow.
+"""Reads and writes checkpoints: arrays in `.npz` files, the rest in a JSON file. Loads no TensorFlow.
 
-Files are numbered in the order of saving. The newest two are kept; a broken one is passed over for the one before it.
+The JSON file is written last and holds the digests of the arrays. Checkpoints are numbered in the order of saving. The
+newest two are kept; if one is broken, the one before it is read.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ from beam_prep.console.errors import RunError
 from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.transfer import file_sha256
 
-KEPT = 2
+NUM_KEPT = 2
+"""The number of good checkpoints that are kept."""
+
 FORMAT = 1
+"""The version of the file format."""
 
 Arrays = Sequence[np.ndarray]
 
@@ -29,17 +33,17 @@ logger = logging.getLogger(__name__)
 
 
 class BrokenCheckpointError(Exception):
-    """A checkpoint that can't be read, or is not what was written."""
+    """A checkpoint cannot be read or has changed since it was written."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """All that a training needs to go on.
+    """A saved training, complete enough to resume it.
 
     Attributes:
-        number: counts the saves of a run, from 1.
-        state: plain values, as JSON has them.
-        arrays: by group: `model`, `optimizer`, `average`, `best`.
+        number: the number of the checkpoint in its run, from 1.
+        state: the training state as JSON values.
+        arrays: the arrays of the groups `model`, `optimizer`, `average` and `best`.
     """
 
     number: int
@@ -48,26 +52,26 @@ class Checkpoint:
 
 
 class CheckpointFolder:
-    """The checkpoints of one run.
+    """The folder with the checkpoints of one run.
 
     Args:
-        path: the folder; it exists.
+        path: an existing folder.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._good: dict[int, set[str]] = {}  # the last whole ones, by number: their files
+        self._good: dict[int, set[str]] = {}  # number of a good checkpoint → its files
         self._saved: dict[str, tuple[Arrays, dict[str, str]]] = {}  # group → its arrays and file at the last save
 
     def save(self, state: Mapping[str, Any], arrays: Mapping[str, Arrays]) -> None:
         """Writes a checkpoint, then removes all but the last two good ones.
 
         Args:
-            state: plain values, as JSON has them.
-            arrays: by group. A group that is the same list as at the last save is not written again.
+            state: the training state as JSON values.
+            arrays: the arrays of every group. A group that is the same list as at the last save is not written again.
 
         Raises:
-            RunError: the folder can't be written; the checkpoints before are untouched.
+            RunError: the folder can't be written; earlier checkpoints are untouched.
         """
         number = max(self.numbers(), default=0) + 1
         files = {}
@@ -83,19 +87,19 @@ class CheckpointFolder:
         except OSError as error:
             for name in self.path.glob(".*"):
                 name.unlink()
-            left = f"number {max(self._good)} is the last good one" if self._good else "there is none yet"
+            last = f"number {max(self._good)} is the last good one" if self._good else "there is none yet"
             raise RunError(
-                f"{self.path}: the checkpoint can't be written: {error.strerror or error}; {left}: "
+                f"{self.path}: the checkpoint can't be written: {error.strerror or error}; {last}: "
                 "make room, and run the same command again"
             ) from None
         self._keep(number, files)
         self._prune()
 
     def load(self, number: int | None = None) -> Checkpoint | None:
-        """Reads the newest good checkpoint, or the one of a number; None if there is none at all.
+        """Reads the newest good checkpoint, or the one with a given number; returns None if there is none at all.
 
         Raises:
-            RunError: there are some, but none that can be read.
+            RunError: there are checkpoints, but none can be read.
         """
         numbers = sorted(self.numbers(), reverse=True) if number is None else [number]
         for candidate in numbers:
@@ -112,7 +116,7 @@ class CheckpointFolder:
         return None
 
     def numbers(self) -> list[int]:
-        """Of all checkpoints in the folder, broken or not."""
+        """Returns the numbers of all checkpoints in the folder, broken ones included."""
         return [int(path.stem) for path in self.path.glob("*.json") if re.fullmatch(r"\d{8}", path.stem)]
 
     def _read(self, number: int) -> Checkpoint:
@@ -133,7 +137,7 @@ class CheckpointFolder:
         return Checkpoint(number, content["state"], arrays)
 
     def _write_arrays(self, name: str, arrays: Arrays) -> dict[str, str]:
-        """Returns the entry of the file: its name and digest."""
+        """Writes a file of arrays; returns its entry in the JSON file, name and digest."""
         with open_atomic(self.path / name) as file:
             np.savez(file, *arrays)
         return {"name": name, "sha256": file_sha256(self.path / name)}
@@ -151,7 +155,7 @@ class CheckpointFolder:
 
     def _keep(self, number: int, files: Mapping[str, Mapping[str, str]]) -> None:
         names = {f"{number:08d}.json", *(file["name"] for file in files.values())}
-        self._good = dict([*self._good.items(), (number, names)][-KEPT:])
+        self._good = dict([*self._good.items(), (number, names)][-NUM_KEPT:])
 
     def _prune(self) -> None:
         kept = set().union(*self._good.values())

@@ -1,4 +1,4 @@
-"""A moving average of a network's weights, which is evaluated and kept in place of the last ones."""
+"""Keeps a moving average of a network's weights, which is evaluated and saved in their place."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import numpy as np
 import tensorflow as tf
 
 RAMP = 10.0
-"""Early on the average forgets faster: its decay is (1 + step) / (RAMP + step), until that passes its own."""
+"""The constant of the early decay (1 + step) / (RAMP + step), which holds until it exceeds the decay that was given."""
 
 
 class WeightAverage:
-    """Exponential moving average of all weights of a model, statistics of normalization included.
+    """The exponential moving average of all weights of a model, statistics of normalization included.
 
     Args:
-        model: built under `strategy.scope()`; the average starts at its weights.
-        strategy: any.
-        decay: what is kept of the average in each step, 0 to less than 1.
+        model: a model built under `strategy.scope()`; the average starts at its weights.
+        strategy: any strategy.
+        decay: the share of the average that is kept in each step, 0 to less than 1.
 
-    Source: Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992; the ramp is that of
+    Source: Polyak and Juditsky, Acceleration of Stochastic Approximation by Averaging, 1992; the early decay is from
         `tf.train.ExponentialMovingAverage`.
     """
 
@@ -33,7 +33,7 @@ class WeightAverage:
             self._averages = [tf.Variable(weight.numpy(), trainable=False) for weight in model.weights]
 
     def update(self, step: tf.Tensor) -> None:
-        """Takes the weights after a step (from 0) in; to be called outside of the replicas."""
+        """Adds the weights after a step (counted from 0) to the average; to be called outside of the replicas."""
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + step) / (RAMP + step))
 
@@ -43,12 +43,12 @@ class WeightAverage:
         for average, weight in zip(self._averages, self._model.weights, strict=True):
             value = weight.value
             if getattr(value, "synchronization", None) == tf.VariableSynchronization.ON_READ:
-                value = tf.convert_to_tensor(value)  # each replica has its own: their mean
+                value = tf.convert_to_tensor(value)  # every replica has its own value: take their mean
             self._strategy.extended.update(average, move, args=(value, decay), group=False)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:
-        """The model has the average as its weights, for as long as the block runs."""
+        """Gives the model the average as its weights inside the block."""
         weights = self._model.get_weights()
         with self._strategy.scope():
             self._model.set_weights(self.arrays())
@@ -58,11 +58,11 @@ class WeightAverage:
                 self._model.set_weights(weights)
 
     def arrays(self) -> list[np.ndarray]:
-        """The average, in the order of `model.get_weights()`."""
+        """Returns the average in the order of `model.get_weights()`."""
         return [average.numpy() for average in self._averages]
 
     def assign(self, arrays: Sequence[np.ndarray]) -> None:
-        """Goes on from arrays that were saved."""
+        """Restores the average from saved arrays."""
         with self._strategy.scope():
             for average, array in zip(self._averages, arrays, strict=True):
                 average.assign(array)

@@ -1,4 +1,4 @@
-"""The phases of a training: what is frozen, which optimizer, which highest learning rate, how many epochs."""
+"""Defines the phases of a training: frozen layers, optimizer, highest learning rate, number of epochs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from trainer.models import base_of
 
 @dataclass(frozen=True)
 class Phase:
-    """One phase.
+    """A phase of a training.
 
     Attributes:
         name: `train` for a network from scratch; `head`, then `fine_tune` for a pretrained one.
-        epochs: how many.
-        optimizer: `rmsprop`, `adam` or `sgd`.
-        learning_rate: its highest.
-        unfreeze_layers: how many of the last layers of the base are trained; None: the network has no base.
+        epochs: the number of epochs.
+        optimizer: the kind of optimizer: `rmsprop`, `adam` or `sgd`.
+        learning_rate: the highest learning rate.
+        unfreeze_layers: the number of last layers of the base that are trained; None if the network has no base.
     """
 
     name: str
@@ -31,7 +31,7 @@ class Phase:
 
 
 def phases_of(config: TrainConfig) -> list[Phase]:
-    """The phases of a configuration, in order; the study's settings by default."""
+    """Returns the phases of a configuration in order, by default with the settings of the study."""
     wanted = None if config.optimizer == "auto" else config.optimizer
     if config.arch in FROM_SCRATCH:
         usual = "rmsprop" if config.arch == "baseline_cnn" else "adam"
@@ -52,7 +52,7 @@ def phases_of(config: TrainConfig) -> list[Phase]:
 
 
 def freeze(model: keras.Model, phase: Phase) -> None:
-    """Makes just the layers trainable that the phase trains."""
+    """Freezes the layers of the base that the phase does not train."""
     base = base_of(model)
     if base is None or phase.unfreeze_layers is None:
         return
@@ -63,7 +63,7 @@ def freeze(model: keras.Model, phase: Phase) -> None:
 
 
 def count_parameters(model: keras.Model) -> dict[str, int]:
-    """Total and trainable numbers, without the state of random generators, which is no parameter."""
+    """Counts all parameters and the trainable ones; the state of random generators does not count as parameters."""
 
     def count(variables: list[keras.Variable]) -> int:
         return sum(int(np.prod(variable.shape)) for variable in variables)

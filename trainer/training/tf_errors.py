@@ -1,4 +1,4 @@
-"""What TensorFlow throws when memory, a device or another worker is gone, in one line."""
+"""Translates TensorFlow's errors for lost memory, devices and workers into one line."""
 
 from __future__ import annotations
 
@@ -10,17 +10,22 @@ import tensorflow as tf
 from beam_prep.console.errors import RunError
 from trainer.config.tf_config import Cluster
 
-LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError, tf.errors.DeadlineExceededError)
+WORKER_LOST = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
 
 
 @contextmanager
 def translate_errors(batch_size: int, num_replicas: int, cluster: Cluster | None) -> Iterator[None]:
-    """Turns failures of the machine into a `RunError` that says what to do.
+    """Turns failures of the machine inside the block into a `RunError` that says what to do.
 
     Args:
-        batch_size: global batch of what runs.
-        num_replicas: that divide it.
-        cluster: None where one process trains alone.
+        batch_size: the global batch size of the training.
+        num_replicas: the number of replicas that divide the batch.
+        cluster: the workers that train together; None where one process trains alone.
     """
     try:
         yield
@@ -28,27 +33,27 @@ def translate_errors(batch_size: int, num_replicas: int, cluster: Cluster | None
         smaller = max(batch_size // 2 // num_replicas, 1) * num_replicas
         try_this = f"try --batch_size {smaller}, or" if smaller < batch_size else "try"
         raise RunError(
-            f"out of memory with --batch_size {batch_size} over {num_replicas} replicas ({_said(error)}); "
+            f"out of memory with --batch_size {batch_size} over {num_replicas} replicas ({_reason(error)}); "
             f"{try_this} a smaller --image_size"
         ) from error
-    except LOST as error:
+    except WORKER_LOST as error:
         if cluster is None:
-            raise RunError(f"a device was lost: {_said(error)}; found now: {_devices()}") from error
+            raise RunError(f"a device was lost: {_reason(error)}; available devices: {_devices()}") from error
         raise RunError(
-            f"{cluster.name}: another worker was lost ({_said(error)}); start the same command again on all of them"
+            f"{cluster.name}: another worker was lost ({_reason(error)}); start the same command again on every worker"
         ) from error
     except (tf.errors.InternalError, tf.errors.UnknownError) as error:
-        raise RunError(f"a device failed: {_said(error)}; found now: {_devices()}") from error
+        raise RunError(f"a device failed: {_reason(error)}; available devices: {_devices()}") from error
 
 
-def _said(error: Exception) -> str:
-    """The first line that says more than where in the graph it was."""
+def _reason(error: Exception) -> str:
+    """Returns the first line of an error that does not merely name a place in the graph."""
     text = getattr(error, "message", None) or str(error) or type(error).__name__
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    told = [
+    telling = [
         line for line in lines if not line.startswith(("Graph execution", "Detected at node", "File ", "Additional"))
     ]
-    return (told or lines)[0][:200]
+    return (telling or lines)[0][:200]
 
 
 def _devices() -> str:

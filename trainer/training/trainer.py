@@ -32,7 +32,7 @@ from trainer.run.identity import OWN_OF_A_WORKER
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.output import RunOutput
 from trainer.run.provenance import origin_of
-from trainer.training.callbacks import Callbacks, schedule_callbacks
+from trainer.training.callbacks import Callbacks, make_callbacks
 from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun, Restored
 from trainer.training.phases import Phase, count_parameters, phases_of
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
@@ -171,7 +171,7 @@ class Trainer:
             rate_factor=self.state.rate_factor,
         )
         callbacks = Callbacks(
-            schedule_callbacks(self.config, self.folder.tensorboard if self.is_chief else None),
+            make_callbacks(self.config, self.folder.tensorboard if self.is_chief else None),
             self._user_callbacks,
             model=self.model,
             num_epochs=phase.epochs,

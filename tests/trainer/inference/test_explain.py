@@ -14,7 +14,8 @@ from trainer.config.commands import ExplainConfig
 from trainer.config.train import TrainConfig
 from trainer.inference.image_files import as_input
 from trainer.jobs.use_model import explain
-from trainer.models.gradcam import heat_maps, overlay, side_by_side
+from trainer.models.gradcam import heat_maps
+from trainer.report.heat_overlay import overlay, side_by_side
 from trainer.report.saliency_pages import picture_names
 
 
