@@ -30,7 +30,7 @@ class SynthesizeConfig:
 
 @dataclass(frozen=True)
 class DownloadConfig:
-    """Download a public data set from Kaggle; needs an account there and the extra `kaggle`."""
+    """Download a public data set from Kaggle, which takes an account there and the extra `kaggle`."""
 
     output: str
     """The folder for the files of the data set; it must be empty or absent."""

@@ -72,9 +72,8 @@ def _mappings(counts: np.ndarray, tile_pixels: int) -> np.ndarray:
     counts = np.minimum(counts, limit)
     share = (excess // NUM_BINS)[:, None]
     raised = np.minimum(counts + share, limit)
-    raised = np.where(
-        raised >= limit - share, limit, raised
-    )  # as scikit-image does: a bin this near to the limit is filled up
+    # As in scikit-image, a bin that is this near to the limit is filled up.
+    raised = np.where(raised >= limit - share, limit, raised)
     excess -= (raised - counts).sum(axis=1)
     for tile in np.flatnonzero(excess > 0):
         _share_out(raised[tile], limit, int(excess[tile]))

@@ -9,8 +9,8 @@ from beam_prep.images.equalize import equalize, hist_table
 from beam_prep.images.kernels import halve, shrink
 
 HASH_SIDE = 16  # cells a side of the perceptual hash
-RESIZE_GAP = 2.0  # how many times larger than the result the level is that a size is made from, at the least
-HASH_GAP = 4.0  # the same for the perceptual hash
+RESIZE_GAP = 2.0  # the least ratio of the level that a size is made from to that size
+HASH_GAP = 4.0  # the least ratio of the level that the perceptual hash is made from to its cells
 
 
 class Pyramid:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from apache_beam.options.pipeline_options import PipelineOptions
     from apache_beam.runners.runner import PipelineResult
 
-POLL_S = 10.0  # between two looks at the counters
+POLL_S = 10.0  # seconds between two reads of the counters
 SHOWN = ("images_prepared", "images_unreadable", "inputs", "records", "duplicates", "rejected")
 
 
@@ -60,8 +60,8 @@ def submit(
     check_dataset_output(output, overwrite=config.overwrite)
     pipeline = make_pipeline(options)
     work = WorkFolder(str(output))
-    ranges = _list_inputs(config, raw, work)
-    build_in_bucket(pipeline, config, work, salt=salt, software=software, ranges=ranges, hints=is_prime(options))
+    ranges, hints = _list_inputs(config, raw, work), is_prime(options.get_all_options())
+    build_in_bucket(pipeline, config, work, salt=salt, software=software, ranges=ranges, hints=hints)
     with _failures_translated(config.output):
         result = pipeline.run()
     job = submitted_job(options, result)

@@ -67,9 +67,9 @@ def is_dataflow(options: PipelineOptions) -> bool:
     return name.rpartition(".")[2].lower() in ("dataflow", "dataflowrunner")
 
 
-def is_prime(options: PipelineOptions) -> bool:
-    """Returns True for Dataflow Prime, which picks the machines for each step."""
-    return _is_prime(options.get_all_options())
+def is_prime(given: dict[str, Any]) -> bool:
+    """Returns True for the options of Dataflow Prime, which picks the machines for each step."""
+    return "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or [])
 
 
 def complete_options(options: PipelineOptions, config: PrepConfig) -> None:
@@ -78,19 +78,14 @@ def complete_options(options: PipelineOptions, config: PrepConfig) -> None:
     Raises:
         UsageError: options are wrong; the message has a line for each mistake.
     """
-    from apache_beam.options.pipeline_options import (
-        DebugOptions,
-        GoogleCloudOptions,
-        SetupOptions,
-        WorkerOptions,
-    )
+    from apache_beam.options.pipeline_options import DebugOptions, GoogleCloudOptions, SetupOptions, WorkerOptions
 
     given = options.get_all_options()
     problems = list(_problems(given, config))
     if problems:
         raise UsageError("\n  ".join(["a job on Dataflow can't be submitted like this:", *problems]))
     cloud, setup = options.view_as(GoogleCloudOptions), options.view_as(SetupOptions)
-    cloud.job_name = cloud.job_name or job_name(config.output)
+    cloud.job_name = cloud.job_name or _job_name(config.output)
     cloud.staging_location = cloud.staging_location or cloud.temp_location
     named = {label.partition("=")[0] for label in cloud.labels or []}
     cloud.labels = (cloud.labels or []) + [label for label in _labels() if label.partition("=")[0] not in named]
@@ -101,10 +96,10 @@ def complete_options(options: PipelineOptions, config: PrepConfig) -> None:
             setup.sdk_location = "container"
     elif not setup.requirements_file:
         setup.requirements_file = _requirements_file()
-        setup.requirements_cache = "skip"  # workers install them from their index
+        setup.requirements_cache = "skip"  # workers install the packages from their index
 
 
-def job_name(output: str) -> str:
+def _job_name(output: str) -> str:
     """Returns a name that depends on the output folder alone.
 
     Dataflow runs no two jobs of one name, so that no two jobs write to one folder.
@@ -124,10 +119,6 @@ def submitted_job(options: PipelineOptions, result: PipelineResult) -> Submitted
     if hasattr(result, "job_id") and is_dataflow(options):
         return SubmittedJob(name, link=f"{CONSOLE}/{given['region']}/{result.job_id()}?project={given['project']}")
     return SubmittedJob(name)
-
-
-def _is_prime(given: dict[str, Any]) -> bool:
-    return "enable_prime" in (given["dataflow_service_options"] or []) + (given["experiments"] or [])
 
 
 def _labels() -> tuple[str, ...]:
@@ -171,7 +162,7 @@ def _problems_of_workers(given: dict[str, Any]) -> Iterator[str]:
     machine, most, first = given["machine_type"], given["max_num_workers"], given["num_workers"]
     if machine and _SHARED_CORE.fullmatch(machine):
         yield f"--machine_type {machine}: Dataflow takes no machine with a shared core; take e2-standard-2 or larger"
-    if machine and _is_prime(given):
+    if machine and is_prime(given):
         yield f"--machine_type {machine}: Dataflow Prime picks the machines; leave one of the two out"
     for flag in ("max_num_workers", "num_workers"):
         if given[flag] is not None and given[flag] < 1:

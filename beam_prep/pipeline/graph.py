@@ -99,7 +99,7 @@ def _plan_and_write(
 ) -> beam.PCollection:
     """Adds the plan, the second pass and the manifest; returns the fingerprint of the dataset."""
     make_plan = beam.ParDo(MakePlan(config, work))
-    make_plan.with_resource_hints(**hints)  # whose result is typed as a transform without `with_outputs`
+    make_plan.with_resource_hints(**hints)  # the result is not used: its type has no `with_outputs`
     gathered = outcomes | "GatherMetadata" >> GatherAll(**hints)
     planned = gathered | "MakePlan" >> make_plan.with_outputs(MakePlan.TASKS, main="plan")
     shards = (

@@ -105,7 +105,7 @@ def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source]) -> 
     _write_lines(work.listing, (source.to_json() for source in fresh))
     _write_lines(work.done, done)
     if done:
-        logging.warning("resuming a job that was cut short: %d of %d images are done", len(done), len(sources))
+        logging.warning("resuming an interrupted job: %d of %d images are done", len(done), len(sources))
     return len(done)
 
 

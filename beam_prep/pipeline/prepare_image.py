@@ -16,14 +16,7 @@ from beam_prep.sources.discover import Source
 
 
 def prepare_image(
-    data: bytes,
-    source: Source,
-    name: str,
-    *,
-    image_sizes: Sequence[int],
-    equalization: str,
-    encoding: str,
-    salt: bytes,
+    data: bytes, source: Source, name: str, *, image_sizes: Sequence[int], equalization: str, encoding: str, salt: bytes
 ) -> tuple[Prepared, list[bytes]]:
     """Decodes, equalizes, resizes and measures one image; it is decoded once for all sizes.
 

@@ -54,6 +54,7 @@ class PrepareImage(beam.DoFn):
 
     def __init__(self, config: PrepConfig, work: WorkFolder, salt: bytes):
         self._config = config
+        self._root = to_path(config.input)
         self._work = work
         self._salt = salt
         self._num_prepared = Metrics.counter(NAMESPACE, "images_prepared")
@@ -78,7 +79,7 @@ class PrepareImage(beam.DoFn):
         if source.label is None:
             raise ImageError("no_class", "no folder of its path is named after a class")
         config = self._config
-        info, data = _read(to_path(config.input) / source.filename)
+        info, data = _read(self._root / source.filename)
         prepared, frames = prepare_image(
             data,
             source,

@@ -66,7 +66,7 @@ class Plan:
         if missing:
             return f"no image of class {' or '.join(missing)} is left: {rejected}"
         if len(self.rejected) > self.max_rejected_fraction * self.num_inputs:
-            first = ", ".join(f"{each.filename}: {each.detail}" for each in self.rejected[:3])
+            first = ", ".join(f"{rejection.filename}: {rejection.detail}" for rejection in self.rejected[:3])
             return (
                 f"{rejected}, more than --max_rejected_fraction {self.max_rejected_fraction:g} allows; such as {first}"
             )

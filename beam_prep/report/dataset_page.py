@@ -16,7 +16,7 @@ from beam_prep.storage.paths import AnyPath
 
 REPORT_NAME = "report.html"
 MAX_LISTED = 200
-SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # and their units
+SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # features with a figure under Sizes, and their units
 AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
 WARN_AUROC = 0.7
 

@@ -166,6 +166,5 @@ def _small(filename: str, image: Image.Image) -> Picture:
 
 
 def _pixels(record: Record) -> np.ndarray:
-    return decode_record(
-        record.encoded, encoding=record.encoding, height=record.height, width=record.width
-    )  # uint8 [H, W]
+    """Decodes the pixels of a record: uint8 [H, W]."""
+    return decode_record(record.encoded, encoding=record.encoding, height=record.height, width=record.width)

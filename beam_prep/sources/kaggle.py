@@ -79,7 +79,7 @@ def _fetch(dataset: str, folder: Path) -> Path:
 
 def _unpack(archive: Path, folder: Path) -> int:
     """Unpacks an archive with a progress bar; returns the number of files."""
-    shutil.rmtree(folder, ignore_errors=True)  # of a job that was cut short
+    shutil.rmtree(folder, ignore_errors=True)  # left by an interrupted job
     with progress_bar("unpack", unpacked_bytes(archive), unit="bytes") as bar:
         return unpack(archive, folder, bar.update)
 

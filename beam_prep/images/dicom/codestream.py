@@ -74,7 +74,7 @@ def check_end(frame: bytes) -> None:
         ImageError: no end of the image follows the last start of a scan.
     """
     if frame.rfind(END_OF_IMAGE) < frame.rfind(START_OF_SCAN):
-        raise ImageError("undecodable", "DICOM: a frame that is cut short")
+        raise ImageError("undecodable", "DICOM: the frame is truncated")
 
 
 def decode_jpeg(frame: bytes) -> np.ndarray:
@@ -128,9 +128,8 @@ def decode_rle(frame: bytes, *, num_pixels: int, num_samples: int, sample_bytes:
     segments = []
     for start, end in zip(header[1 : num_segments + 1], ends, strict=True):
         segments.append(_unpack_bits(frame[start:end], num_pixels))
-    planes = np.stack(segments).reshape(
-        num_samples, sample_bytes, num_pixels
-    )  # the highest byte of a sample comes first
+    # The highest byte of a sample comes first.
+    planes = np.stack(segments).reshape(num_samples, sample_bytes, num_pixels)
     return np.ascontiguousarray(planes[:, ::-1].transpose(2, 0, 1)).view(f"<u{sample_bytes}")[..., 0]
 
 
@@ -148,5 +147,5 @@ def _unpack_bits(packed: bytes, length: int) -> np.ndarray:
                 unpacked += packed[at + 1 : at + 2] * (257 - count)
             at += 2 if count > 128 else 1
     if len(unpacked) < length:
-        raise ImageError("undecodable", "DICOM: an RLE segment that is cut short")
+        raise ImageError("undecodable", "DICOM: an RLE segment is truncated")
     return np.frombuffer(unpacked, np.uint8, length)

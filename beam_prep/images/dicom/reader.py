@@ -23,7 +23,7 @@ from beam_prep.images.dicom.codestream import check_end, decode_jpeg, decode_rle
 from beam_prep.images.dicom.voi_lut import grey_table
 
 PATIENT_ID = 0x00100020
-SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # PS3.5 A.4
+SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # the delimiter behind the frames, PS3.5 A.4
 GREY = ("MONOCHROME1", "MONOCHROME2")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 

@@ -2,22 +2,15 @@
 
 import contextlib
 import hashlib
-import io
 import struct
 
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image, ImageCms
 
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.decode import decode, decode_record, digest, encode, pixel_sums
-
-
-def encoded(pixels: np.ndarray, kind: str = "PNG", mode: str | None = None, **options) -> bytes:
-    image = Image.fromarray(pixels)
-    buffer = io.BytesIO()
-    (image.convert(mode) if mode else image).save(buffer, kind, **options)
-    return buffer.getvalue()
 
 
 @pytest.mark.parametrize(
@@ -34,9 +27,7 @@ def test_every_mode_becomes_one_grey_channel(grey8, kind, mode):
     if mode == "LAB":
         rgb, lab = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
         image = ImageCms.profileToProfile(image.convert("RGB"), rgb, lab, outputMode="LAB")
-    buffer = io.BytesIO()
-    image.convert(mode).save(buffer, kind)
-    decoded = decode(buffer.getvalue())
+    decoded = decode(encoded(image.convert(mode), kind))
     assert decoded.mode == "L"
     assert decoded.size == (110, 70)
     if mode in ("L", "RGB", "RGBA", "LA"):
@@ -54,9 +45,7 @@ def test_a_16_bit_png_keeps_its_depth(grey16):
 def test_a_16_bit_tiff_keeps_its_depth(grey16, options, order):
     mode = "I;16" if order == "<" else "I;16B"
     image = Image.frombytes(mode, (110, 70), grey16.astype(f"{order}u2").tobytes())
-    buffer = io.BytesIO()
-    image.save(buffer, "TIFF", **options)
-    assert np.array_equal(np.asarray(decode(buffer.getvalue())), grey16)
+    assert np.array_equal(np.asarray(decode(encoded(image, "TIFF", **options))), grey16)
 
 
 def tiff(pixels: bytes, bits: int, *, photometric: int = 1, sample_format: int = 1, order: str = "<") -> bytes:
@@ -110,28 +99,23 @@ def test_what_is_transparent_is_seen_on_black(grey8, grey16):
         assert np.abs(np.asarray(decoded) - expected).max() <= 1
     value = int(grey8[0, 0])
     for image, kind in ((Image.fromarray(grey8), "L"), (Image.fromarray(grey8).convert("P"), "P")):
-        buffer = io.BytesIO()
-        image.save(buffer, "PNG", transparency=value)
-        assert np.array_equal(np.asarray(decode(buffer.getvalue())), np.where(grey8 == value, 0, grey8)), kind
-    buffer = io.BytesIO()
-    Image.fromarray(grey16).save(buffer, "PNG", transparency=int(grey16[0, 0]))
-    expected = np.where(grey16 == grey16[0, 0], 0, grey16)
-    assert np.array_equal(np.asarray(decode(buffer.getvalue())), expected)
+        decoded = decode(encoded(image, transparency=value))
+        assert np.array_equal(np.asarray(decoded), np.where(grey8 == value, 0, grey8)), kind
+    decoded = decode(encoded(grey16, transparency=int(grey16[0, 0])))
+    assert np.array_equal(np.asarray(decoded), np.where(grey16 == grey16[0, 0], 0, grey16))
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "PNG"])
 def test_several_pages_or_frames_are_rejected(grey8, kind):
     pages = [Image.fromarray(grey8), Image.fromarray(255 - grey8)]
-    buffer = io.BytesIO()
-    pages[0].save(buffer, kind, save_all=True, append_images=pages[1:])
     with pytest.raises(ImageError) as caught:
-        decode(buffer.getvalue())
+        decode(encoded(pages[0], kind, save_all=True, append_images=pages[1:]))
     assert caught.value.reason == "multi_frame"
 
 
 def test_a_grey_jpeg_saved_as_colour_gives_its_luma(grey8):
     smooth = np.asarray(Image.fromarray(grey8).resize((110, 70)).reduce(4).resize((110, 70)))
-    grey, colour = decode(encoded(smooth, "JPEG")), decode(encoded(smooth, "JPEG", "RGB"))
+    grey, colour = decode(encoded(smooth, "JPEG")), decode(encoded(Image.fromarray(smooth).convert("RGB"), "JPEG"))
     assert np.abs(np.asarray(grey, int) - np.asarray(colour, int)).max() <= 2
 
 

@@ -1,9 +1,8 @@
-"""What is done in C is what Pillow does, and the preparation gives the same without a compiler."""
-
-import io
+"""The loops in C give the numbers of Pillow, and the preparation gives the same bytes without a compiler."""
 
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image
 
 from beam_prep.images import kernels
@@ -16,7 +15,7 @@ SIZES = [(1, 1), (2, 1), (1, 2), (1, 9), (8, 1), (2, 2), (3, 3), (7, 10), (10, 7
 
 @pytest.fixture(params=["C", "Pillow"])
 def way(request, monkeypatch):
-    """Each test runs in C, where it could be compiled, and without."""
+    """Runs a test with the loops in C, where they could be compiled, and with Pillow."""
     if request.param == "Pillow":
         monkeypatch.setattr(kernels, "_kernels", None)
     elif kernels._kernels is None:
@@ -24,7 +23,7 @@ def way(request, monkeypatch):
 
 
 def drawn(size: tuple[int, int], seed: int = 0) -> Image.Image:
-    """Any values: radiographs, whose neighbours are alike, use few pairs of them."""
+    """Draws an image of random values: radiographs, whose neighbours are alike, use few pairs of values."""
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, size[::-1], dtype=np.uint8))
 
 
@@ -65,9 +64,7 @@ def test_a_pyramid_is_that_of_the_equalized_image(mode):
 
 @pytest.mark.usefixtures("way")
 def test_a_file_gives_the_same_bytes_with_and_without_a_compiler():
-    buffer = io.BytesIO()
-    drawn((401, 303)).save(buffer, "JPEG", quality=90)
-    image = decode(buffer.getvalue())
+    image = decode(encoded(drawn((401, 303)), "JPEG", quality=90))
     expected = image.point(_cumulative(np.array(image.histogram())).tolist())
     assert equalize(image, "hist").tobytes() == expected.tobytes()
     rows = expected.reduce(2).resize((201, 48), Image.Resampling.BILINEAR, box=(0, 0, 201, 151.5))

@@ -1,21 +1,14 @@
-"""Numbers of a file that need no look at the lung."""
-
-import io
+"""The statistics of an image that need no look at the lung."""
 
 import dicom_files
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image
 
 from beam_prep.dataset.image_stats import STEPS
 from beam_prep.images.decode import decode
 from beam_prep.images.measure_stats import jpeg_quality, measure
-
-
-def encoded(pixels: np.ndarray, file_format: str = "PNG", **options) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, file_format, **options)
-    return buffer.getvalue()
 
 
 def measured(data: bytes):

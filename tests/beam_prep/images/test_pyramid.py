@@ -1,10 +1,10 @@
-"""One image at several sizes: what shares the work gives what each size alone would give."""
+"""The sizes of one image: sharing the work gives the pixels that each size alone would have."""
 
-import io
 from itertools import combinations
 
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image
 from skimage.transform import resize as study_resize
 
@@ -22,7 +22,7 @@ def radiograph(seed: int, image_px: int = 256) -> Image.Image:
 
 @pytest.fixture(scope="module")
 def large() -> Image.Image:
-    """Of a size that is odd either way, on several levels."""
+    """An image whose width and height are odd on several levels."""
     return equalize(radiograph(1, 1025).resize((1399, 1101)), "hist")
 
 
@@ -73,11 +73,5 @@ def test_perceptual_hash_is_alike_for_near_duplicates_only():
     assert min((one ^ other).bit_count() for one, other in combinations(hashes, 2)) > MAX_DISTANCE
     for picture, value in zip(pictures, hashes, strict=True):
         brighter = picture.point([v * 9 // 10 + 25 for v in range(256)])
-        for near in (saved_again(picture), picture.resize((300, 300)), brighter):
+        for near in (decode(encoded(picture, "JPEG", quality=90)), picture.resize((300, 300)), brighter):
             assert (hash_of(near) ^ value).bit_count() <= MAX_DISTANCE
-
-
-def saved_again(picture: Image.Image) -> Image.Image:
-    buffer = io.BytesIO()
-    picture.save(buffer, "JPEG", quality=90)
-    return decode(buffer.getvalue())

@@ -40,7 +40,7 @@ def config(bucket, phantoms) -> PrepConfig:
 
 @pytest.fixture
 def options(service, bucket, monkeypatch) -> list[str]:
-    """What a person gives."""
+    """The options that a person gives on the command line."""
     monkeypatch.setattr(dataflow_job, "POLL_S", 0.1)
     return [
         "--runner=DataflowRunner",
@@ -153,8 +153,8 @@ def test_setup_py_brings_what_workers_need_and_no_tensorflow(config, options, se
     prepare(replace(config, wait=False), [*flags, f"--setup_file={ROOT / 'setup.py'}"])
     staged = {name.rpartition("/")[2]: data for name, data in bucket.files("staging").items()}
     with tarfile.open(fileobj=io.BytesIO(staged["workflow.tar.gz"])) as archive:
-        assert any(name.endswith("/beam_prep/transforms.py") for name in archive.getnames())
-        assert any(name.endswith("/beam_prep/templates/dataset.html.j2") for name in archive.getnames())
+        assert any(name.endswith("/beam_prep/pipeline/transforms.py") for name in archive.getnames())
+        assert any(name.endswith("/beam_prep/report/templates/dataset.html.j2") for name in archive.getnames())
     wanted = staged["requirements.txt"].decode()
     for package in ("numpy", "pillow", "pydicom", "google-cloud-storage"):
         assert f"{package}=={importlib.metadata.version(package)}" in wanted
@@ -255,7 +255,7 @@ def test_no_wait_is_for_dataflow_alone(phantoms, tmp_path):
 
 @pytest.mark.slow
 def test_a_metadata_file_is_held_against_the_whole_input_before_the_job(config, options, bucket, tmp_path):
-    """It says what the images are; what it says wrong is found by the launcher."""
+    """Classes and patients are those of the file; the launcher finds its mistakes."""
     names = [name for name in bucket.files("raw") if name.endswith(".jpeg")]
     table = tmp_path / "images.csv"
     rows = [f"{name},{'PNEUMONIA' if index % 2 else 'NORMAL'},{index}" for index, name in enumerate(names)]

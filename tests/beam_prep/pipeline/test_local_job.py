@@ -1,4 +1,4 @@
-"""A whole preparation, on real Beam runners."""
+"""A whole preparation on this machine, on a real Beam runner."""
 
 import json
 import shutil

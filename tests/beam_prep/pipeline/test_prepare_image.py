@@ -1,9 +1,8 @@
 """The work on one image, without Beam."""
 
-import io
-
 import numpy as np
 import pytest
+from image_files import encoded
 from PIL import Image
 
 from beam_prep.dataset.example_proto import from_example
@@ -24,15 +23,9 @@ def image() -> Image.Image:
     return Image.fromarray(noise.astype(np.uint8))
 
 
-def png(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 @pytest.mark.parametrize("encoding", ["raw", "png"])
 def test_a_file_becomes_a_record_of_each_size(image, encoding):
-    prepared, frames = prepare_image(png(image), SOURCE, "name.png", **{**OPTIONS, "encoding": encoding})
+    prepared, frames = prepare_image(encoded(image), SOURCE, "name.png", **{**OPTIONS, "encoding": encoding})
     assert all(map(is_whole, frames))
     records = [from_example(framed[12:-4]) for framed in frames]
     assert [(record.height, record.width) for record in records] == [(16, 16), (32, 32)]
@@ -44,15 +37,17 @@ def test_a_file_becomes_a_record_of_each_size(image, encoding):
 
 
 def test_what_the_plan_needs_does_not_depend_on_the_options(image):
-    one, _ = prepare_image(png(image), SOURCE, "n", **OPTIONS)
-    other, _ = prepare_image(png(image), SOURCE, "n", image_sizes=(20,), equalization="none", encoding="png", salt=b"x")
+    one, _ = prepare_image(encoded(image), SOURCE, "n", **OPTIONS)
+    other, _ = prepare_image(
+        encoded(image), SOURCE, "n", image_sizes=(20,), equalization="none", encoding="png", salt=b"x"
+    )
     assert one._replace(group="", sums=()) == other._replace(group="", sums=())
     assert one.group != other.group
 
 
 def test_a_broken_file_is_an_image_error(image):
     with pytest.raises(ImageError):
-        prepare_image(png(image)[:200], SOURCE, "n", **OPTIONS)
+        prepare_image(encoded(image)[:200], SOURCE, "n", **OPTIONS)
 
 
 def test_a_public_name_is_valid_utf_8_or_a_hash():

@@ -1,4 +1,4 @@
-"""What of a patient gets out of a preparation: a salted hash, and nothing else."""
+"""Nothing about a patient leaves a preparation but a salted hash."""
 
 import json
 import shutil

@@ -1,4 +1,4 @@
-"""A job that was cut short: no dataset, and the next one goes on from what holds."""
+"""An interrupted job leaves no dataset, and the next job resumes it."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def config(images, tmp_path) -> PrepConfig:
 
 @pytest.fixture
 def cut_short(config, monkeypatch) -> PrepConfig:
-    """A job that did all but write the manifest."""
+    """The config of a job that did all but write the manifest."""
     with monkeypatch.context() as patch:
         patch.setattr(Manifest, "write", lambda manifest, folder: 1 / 0)
         with pytest.raises(RunError, match="holds no dataset"):
@@ -38,21 +38,21 @@ def cut_short(config, monkeypatch) -> PrepConfig:
 
 
 def verify_problem(folder: str) -> bool:
-    """Whether a folder does not read as a dataset."""
+    """Checks that a folder does not read as a dataset."""
     with pytest.raises(UsageError, match="expected a dataset"):
         Manifest.read(folder)
     return True
 
 
 def done_before(caplog) -> int:
-    """How many images the last job took over from the one before."""
-    found = re.findall(r"cut short: (\d+) of \d+ images are done", caplog.text)
+    """Returns the number of images that the last job took over from an interrupted one."""
+    found = re.findall(r"interrupted job: (\d+) of \d+ images are done", caplog.text)
     caplog.clear()
     return int(found[-1]) if found else 0
 
 
 def fresh(config: PrepConfig, folder: Path) -> dict[str, bytes]:
-    """The files of a dataset that is prepared in one go."""
+    """Prepares the dataset in one go and returns its files."""
     prepare(replace(config, output=str(folder)))
     return files_of(folder)
 
@@ -71,7 +71,7 @@ def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(phantoms, dataset
     assert killed
     assert verify_problem(str(output))
     again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert 8 <= int(re.search(r"cut short: (\d+) of 80 images are done", again.stderr)[1]) <= 80
+    assert 8 <= int(re.search(r"interrupted job: (\d+) of 80 images are done", again.stderr)[1]) <= 80
     assert files_of(output) == files_of(dataset)
 
 

@@ -1,4 +1,4 @@
-"""Pairs of alike hashes, against comparing all with all."""
+"""The pairs of similar hashes are those of a comparison of all with all."""
 
 import random
 from itertools import combinations

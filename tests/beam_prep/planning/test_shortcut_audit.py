@@ -1,4 +1,4 @@
-"""What single numbers tell of the class, and what is told of that."""
+"""The audit of numbers that tell the class by themselves, and the warning about them."""
 
 import json
 import random
@@ -21,7 +21,7 @@ def stats(**changed) -> ImageStats:
 
 
 def patients(of_class: list[list[ImageStats]]) -> list[tuple[int, int, ImageStats]]:
-    """One image a patient, from the stats of each class."""
+    """Makes one image a patient, from the statistics of each class."""
     return [
         (label, rank(f"{label}-{i}"), each) for label, members in enumerate(of_class) for i, each in enumerate(members)
     ]
@@ -75,7 +75,7 @@ def test_the_order_of_the_images_does_not_matter():
 
 def test_what_few_patients_tell_is_no_finding():
     def of_patients(count: int) -> Audit:
-        """Of 24 images each class, that many patients."""
+        """Audits 24 images of each class, of `count` patients."""
         return make_audit(
             (label, rank(f"{i % count}"), stats(height=600 + label)) for label in (0, 1) for i in range(24)
         )

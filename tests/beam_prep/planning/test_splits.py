@@ -1,4 +1,4 @@
-"""Duplicates and patients to splits."""
+"""The splits of images, by their duplicates and patients."""
 
 import random
 

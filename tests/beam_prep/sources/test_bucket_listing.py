@@ -1,4 +1,4 @@
-"""Parts of a folder: together all names, each once, and about as many in each."""
+"""The key ranges of a folder hold every name once, and about as many names each."""
 
 import pytest
 

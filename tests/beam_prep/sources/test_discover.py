@@ -1,4 +1,4 @@
-"""What the path of a file says."""
+"""Class, split and patient of an image, from its path or a metadata file."""
 
 from pathlib import Path
 

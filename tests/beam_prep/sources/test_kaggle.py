@@ -1,4 +1,4 @@
-"""Data sets from Kaggle: its own client against a server of this machine."""
+"""Data sets are downloaded by Kaggle's own client, here from a server of this machine."""
 
 import io
 import stat
@@ -32,7 +32,7 @@ def zipped(files: dict[str, bytes]) -> bytes:
 
 @pytest.fixture
 def server(monkeypatch, tmp_path):
-    """With credentials where the client looks for them, and waits between its attempts cut short."""
+    """A server of this machine, credentials in place, and a client that does not wait between its attempts."""
     from kagglesdk import kaggle_env
 
     monkeypatch.setenv("KAGGLE_USERNAME", "someone")
@@ -63,14 +63,14 @@ def test_it_gets_the_files_and_nothing_else(server, output, capsys):
     assert "secret" not in printed.err
 
 
-def test_a_broken_connection_is_gone_on_with(server, output):
+def test_a_broken_connection_is_resumed(server, output):
     server.break_after = [1_500_000]
     download(DATASET, str(output))
     assert_whole(output)
     assert server.ranges == [None, GO_ON]
 
 
-def test_the_next_command_goes_on_where_a_killed_one_was(server, output, monkeypatch):
+def test_the_next_command_resumes_the_download_of_a_killed_one(server, output, monkeypatch):
     def killed(*_args, **_kwargs):
         raise KeyboardInterrupt
 
