@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-tfio lint check bench constraints clean
+.PHONY: help setup demo test test-browser test-slow test-tfio lint check bench architecture constraints clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -25,7 +25,7 @@ DEMO_IMAGES ?= 800
 DEMO_FLAGS ?= --epochs 15 --learning_rate 3e-4 --plateau_patience 5
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/ready ## create .venv with the project and its dependencies
 
@@ -73,6 +73,9 @@ check: lint test ## run lint and test: both must pass before a change is handed 
 bench: .venv/ready ## run the benchmarks; each prints a ratio to another implementation
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
 	for benchmark in $(filter-out benchmarks/measure.py benchmarks/radiographs.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
+
+architecture: .venv/ready ## write the diagrams and tables of ARCHITECTURE.md from docs/architecture/rooms.toml
+	$(BIN)/python docs/architecture/rooms.py
 
 COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
 	--no-annotate --no-header setup.py

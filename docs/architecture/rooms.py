@@ -33,6 +33,12 @@ class Room:
         """The libraries that must not be loaded, without the names of their groups."""
         return {library for name in self.never for library in LIBRARIES.get(name, [name])}
 
+    @property
+    def place(self) -> str:
+        """The folder or the module of the room."""
+        path = self.name.replace(".", "/")
+        return f"{path}/" if (ROOT / path).is_dir() else f"{path}.py"
+
 
 _TABLES = [Room(name, **rules) for name, rules in RULES.items() if name != "libraries"]
 PACKAGES = {table.name: table for table in _TABLES if table.name == table.package}
@@ -58,7 +64,7 @@ def section(package: str) -> str:
     rows = ["| room | holds | may import | must not load |", "|---|---|---|---|"]
     for room in ROOMS.values():
         if room.package == package:
-            name = f"[`{_short(room.name, package)}`]({_place(room)})"
+            name = f"[`{_short(room.name, package)}`]({room.place})"
             imports = ", ".join(f"`{_short(target, package)}`" for target in room.imports)
             rows.append(f"| {name} | {room.holds} | {imports} | {', '.join(room.never)} |")
     never = ", ".join(PACKAGES[package].never)
@@ -67,11 +73,6 @@ def section(package: str) -> str:
 
 def _short(name: str, package: str) -> str:
     return name.removeprefix(f"{package}.")
-
-
-def _place(room: Room) -> str:
-    place = room.name.replace(".", "/")
-    return f"{place}/" if (ROOT / place).is_dir() else f"{place}.py"
 
 
 def fill(page: str) -> str:
