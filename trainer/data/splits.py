@@ -132,7 +132,7 @@ def join(sources: Sequence[SplitSource]) -> SplitSource:
     )
 
 
-def pooled(splits: Sequence[Split]) -> Split:
+def add_counts(splits: Sequence[Split]) -> Split:
     """Adds up the counts of splits and returns them as one split, with its class weights."""
     counts = {name: sum(split.class_counts[name] for split in splits) for name in splits[0].class_counts}
     return Split.from_counts(counts, sum(split.num_groups for split in splits))

@@ -13,6 +13,7 @@ import tensorflow as tf
 from beam_prep.console.background import usable_cores
 from beam_prep.dataset import schema
 from trainer.data.folds import RecordIndex
+from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 
 READERS = 4  # number of shards that are read in turns
@@ -136,7 +137,11 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
 
 
 def read_index(source: SplitSource) -> RecordIndex:
-    """Reads labels, patient groups and file names of all records, without decoding an image."""
+    """Reads labels, patient groups and file names of all records, without decoding an image.
+
+    Raises:
+        RunError: the records can't be read.
+    """
     features = {
         schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
         schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
@@ -146,10 +151,11 @@ def read_index(source: SplitSource) -> RecordIndex:
     labels: list[int] = []
     groups: list[str] = []
     filenames: list[str] = []
-    for batch in batches.as_numpy_iterator():
-        labels += batch[schema.LABEL].tolist()
-        groups += [group.decode() for group in batch[schema.GROUP]]
-        filenames += [name.decode() for name in batch[schema.FILENAME]]
+    with readable_records(source):
+        for batch in batches.as_numpy_iterator():
+            labels += batch[schema.LABEL].tolist()
+            groups += [group.decode() for group in batch[schema.GROUP]]
+            filenames += [name.decode() for name in batch[schema.FILENAME]]
     return RecordIndex(labels, groups, filenames)
 
 

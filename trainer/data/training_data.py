@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,8 @@ from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
-from trainer.data.read_errors import readable_records
 from trainer.data.sampling import balanced_draws
-from trainer.data.splits import SplitSource, join, pooled
+from trainer.data.splits import SplitSource, add_counts, join
 from trainer.data.tf_dataset import load_into_memory, read_index, training_batches
 
 
@@ -56,7 +55,7 @@ class TrainingData:
         self._trained_on = POOLED if config.train_on_val else ("train",)
         self.source = join([self.sources[split] for split in self._trained_on])
         splits = self._fold.splits if self._fold else manifest.splits
-        weights = pooled([splits[split] for split in self._trained_on]).class_weights
+        weights = add_counts([splits[split] for split in self._trained_on]).class_weights
         balanced, even = config.sampler == "balanced", [1.0] * len(manifest.class_names)
         weighed = [weights[name] or 0.0 for name in manifest.class_names]
         self.class_weights = weighed if config.class_weights or balanced else even
@@ -65,7 +64,7 @@ class TrainingData:
         self.num_steps = self.source.steps_per_epoch(
             config.batch_size, self._num_workers, shard_files=config.shard_files
         )
-        self._labels = self._read_labels() if balanced else None
+        self._labels = read_index(self.source).labels if balanced else None
         self._in_memory = load_into_memory(self.source) if config.cache == "ram" else None
 
     def batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
@@ -90,10 +89,6 @@ class TrainingData:
         num_draws = self.num_steps * self._config.batch_size
         return balanced_draws(self._labels, num_draws, seed=self._config.seed, epoch=epoch)
 
-    def _read_labels(self) -> Sequence[int]:
-        with readable_records(self.source):
-            return read_index(self.source).labels
-
     def describe(self) -> dict[str, Any]:
         """Returns the entries for `model.json`; a fold trains on images of both splits that it divides."""
         return {
@@ -104,13 +99,10 @@ class TrainingData:
 
 
 def open_fold(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:
-    """Reads the records of train and validation and divides them into the splits of a fold; for the arguments, see
-    `divide`.
+    """Reads the records of train and validation and divides them into the splits of a fold, see `divide`.
 
     Raises:
         UsageError: see `divide`.
         RunError: the records can't be read.
     """
-    whole = pool(sources)
-    with readable_records(whole):
-        return divide(fold, data, manifest, sources, read_index(whole))
+    return divide(fold, data, manifest, sources, read_index(pool(sources)))

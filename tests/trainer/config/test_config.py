@@ -1,4 +1,4 @@
-"""Flags, and what is wrong with them."""
+"""Wrong flags are refused, and a config file gives the flags of a run."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""Named recipes."""
+"""Presets set flags, and flags given by the user win over them."""
 
 import json
 from dataclasses import fields
@@ -16,9 +16,9 @@ from trainer.run.identity import WITHOUT_EFFECT
 PLACE = ("--data", "d", "--output", "o")
 OF_NO_RECIPE = {
     *WITHOUT_EFFECT,
-    # of the machine
+    # flags that depend on the machine
     *("strategy", "num_replicas", "jit_compile", "mixed_precision", "shard_files", "deterministic", "skip_corrupt"),
-    # of what the run is for
+    # flags that depend on the use of the run
     *("prevalence", "train_on_val", "fold", "evaluate_test", "seed"),
 }
 STUDY = {
@@ -60,7 +60,7 @@ def config_of(*arguments: str) -> TrainConfig:
 
 
 @pytest.mark.parametrize("name", preset_names())
-def test_every_preset_is_taken_and_says_what_each_setting_does(name):
+def test_every_preset_can_be_used_and_describes_its_settings(name):
     preset = read_preset(name)
     config = config_of("--preset", name)
     assert {flag: getattr(config, flag) for flag in preset.settings} == preset.values
@@ -70,7 +70,7 @@ def test_every_preset_is_taken_and_says_what_each_setting_does(name):
         assert "\n" not in description
 
 
-def test_the_preset_of_the_study_says_all_that_shapes_a_model():
+def test_the_preset_of_the_study_sets_all_flags_that_shape_a_model():
     assert read_preset("study").values == STUDY
     shaping = {field.name for field in fields(TrainConfig)} - OF_NO_RECIPE
     assert set(STUDY) == shaping, "a new flag has to be set to what the study did, or to be none of a recipe's"
@@ -87,13 +87,13 @@ def test_flags_win_over_the_config_file_and_that_over_the_preset(tmp_path):
     assert "preset" not in config.to_json(), "the flags themselves are kept"
 
 
-def test_the_config_of_a_run_gives_it_again_whatever_the_preset(tmp_path):
+def test_the_config_of_a_run_repeats_it_whatever_the_preset(tmp_path):
     file, config = tmp_path / "config.json", config_of("--dropout", "0.3")
     file.write_text(json.dumps(config.to_json()))
     assert config_of("--preset", "best", "--config", str(file)).to_json() == config.to_json()
 
 
-def test_a_preset_that_there_is_not_is_refused():
+def test_an_unknown_preset_is_refused():
     with pytest.raises(UsageError, match="--preset bst is unknown; expected one of: best, study"):
         config_of("--preset", "bst")
     with pytest.raises(UsageError, match="preset"):

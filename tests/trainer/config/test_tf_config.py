@@ -1,4 +1,4 @@
-"""TF_CONFIG, right and wrong."""
+"""TF_CONFIG names the workers, and a wrong one is refused in one line."""
 
 import json
 import os
@@ -33,7 +33,7 @@ def config(jobs: object, kind: str = "worker", index: object = 0) -> str:
         (json.dumps({"cluster": {"worker": WORKERS}}), '"task"'),
     ],
 )
-def test_a_wrong_one_is_one_line(monkeypatch, text, said):
+def test_a_wrong_tf_config_is_one_line(monkeypatch, text, said):
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UsageError) as error:
         find_cluster("multiworker")
@@ -41,7 +41,7 @@ def test_a_wrong_one_is_one_line(monkeypatch, text, said):
     assert "\n" not in str(error.value)
 
 
-def test_the_first_of_the_chief_and_the_workers_writes(monkeypatch):
+def test_the_chief_is_the_first_worker(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS}, index=1))
     cluster = find_cluster("multiworker")
     assert (cluster.index, cluster.name) == (1, "worker 1 of 3")
@@ -52,7 +52,7 @@ def test_the_first_of_the_chief_and_the_workers_writes(monkeypatch):
     assert find_cluster("auto").index == 1
 
 
-def test_auto_takes_it_only_if_there_are_several(monkeypatch):
+def test_auto_uses_tf_config_only_for_several_workers(monkeypatch):
     monkeypatch.setenv("TF_CONFIG", config({"worker": ["a:1"]}))
     assert find_cluster("auto") is None
     monkeypatch.setenv("TF_CONFIG", config({"worker": WORKERS}))

@@ -1,4 +1,4 @@
-"""Cross-validation by patient, without preparing the images again."""
+"""Folds divide prepared images by patient for cross-validation."""
 
 import json
 from dataclasses import replace
@@ -27,13 +27,13 @@ def sources_of(data):
     return manifest, {split: open_split(str(data), manifest, 32, split) for split in manifest.splits}
 
 
-def epochs_of(data, fold, **flags) -> TrainingData:
+def training_data(data, fold, **flags) -> TrainingData:
     config = TrainConfig(data=str(data), output="o", image_size=32, batch_size=8, fold=fold, **flags)
     return TrainingData(config, *sources_of(data))
 
 
 def records_of(source) -> list:
-    """Those that are read, by the program that wrote them."""
+    """Returns the records of a source that are selected, as `beam_prep` reads them."""
     stored = [[from_example(data) for data in read_frames(path)] for path in source.paths]
     chosen = source.selected or [[True] * len(shard) for shard in stored]
     return [
@@ -44,12 +44,12 @@ def records_of(source) -> list:
     ]
 
 
-def test_folds_part_the_images_by_patient_and_each_is_validated_on_once(dataset):
+def test_folds_divide_the_images_by_patient_and_each_is_validated_on_once(dataset):
     _, sources = sources_of(dataset)
     whole = sorted(record.filename for record in records_of(pool(sources)))
     validated = []
     for number in range(1, K + 1):
-        fold = epochs_of(dataset, f"{number}/{K}").sources
+        fold = training_data(dataset, f"{number}/{K}").sources
         train, val = records_of(fold["train"]), records_of(fold["val"])
         assert len(val) == fold["val"].num_records > 0
         assert sorted(record.filename for record in [*train, *val]) == whole
@@ -59,8 +59,8 @@ def test_folds_part_the_images_by_patient_and_each_is_validated_on_once(dataset)
     assert sorted(validated) == whole
 
 
-def test_what_is_read_of_a_fold_is_what_belongs_to_it(dataset):
-    fold = epochs_of(dataset, f"2/{K}").sources
+def test_the_records_read_are_those_of_the_fold(dataset):
+    fold = training_data(dataset, f"2/{K}").sources
     batches = evaluation_batches(fold["val"], batch_size=7).as_numpy_iterator()
     names = [name.decode() for batch in batches for name in batch["filenames"]]
     assert names == [record.filename for record in records_of(fold["val"])]
@@ -71,8 +71,8 @@ def test_what_is_read_of_a_fold_is_what_belongs_to_it(dataset):
         assert len(read) == len(wanted)
 
 
-def test_images_in_memory_come_in_the_same_order_and_a_stop_leaves_the_rest(dataset):
-    train = epochs_of(dataset, f"1/{K}").sources["train"]
+def test_images_in_memory_come_in_the_same_order_also_after_a_stop(dataset):
+    train = training_data(dataset, f"1/{K}").sources["train"]
     streamed, held, rest = (
         [images for images, _ in training_batches(train, batch_size=8, seed=3, epoch=1, **options).as_numpy_iterator()]
         for options in ({}, {"in_memory": load_into_memory(train)}, {"first_step": 2})
@@ -82,7 +82,7 @@ def test_images_in_memory_come_in_the_same_order_and_a_stop_leaves_the_rest(data
 
 
 def test_workers_with_files_of_their_own_share_no_image_of_a_fold(dataset):
-    train = epochs_of(dataset, f"1/{K}").sources["train"]
+    train = training_data(dataset, f"1/{K}").sources["train"]
     num_steps = train.steps_per_epoch(8, 2, shard_files=True)
     assert num_steps * 8 > 0.7 * train.num_records, "though the files of val are shorter than those of train"
     options = {"batch_size": 8, "seed": 0, "epoch": 0, "num_workers": 2, "shard_files": True}
@@ -120,7 +120,7 @@ def test_patients_whose_images_look_the_same_are_in_one_fold(dataset, tmp_path):
 
 
 def test_class_weights_are_those_of_the_training_part(dataset):
-    epochs = epochs_of(dataset, f"3/{K}")
+    epochs = training_data(dataset, f"3/{K}")
     labels = [record.label for record in records_of(epochs.sources["train"])]
     counts = {"NORMAL": labels.count(0), "PNEUMONIA": labels.count(1)}
     assert epochs.class_weights == list(Split.from_counts(counts, 0).class_weights.values())
@@ -132,7 +132,7 @@ def test_class_weights_are_those_of_the_training_part(dataset):
 
 
 def test_replicas_train_in_a_fold_as_one_device_does(dataset):
-    train = epochs_of(dataset, f"1/{K}").sources["train"]
+    train = training_data(dataset, f"1/{K}").sources["train"]
     losses, weights = fit(make_train_step(1, dropout=False), train)
     other_losses, other_weights = fit(make_train_step(2, dropout=False), train)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
@@ -140,14 +140,14 @@ def test_replicas_train_in_a_fold_as_one_device_does(dataset):
 
 
 @pytest.mark.parametrize("fold", ["0/5", "6/5", "1/1", "5", "a/b", "1/-5", "1.5/5", ""])
-def test_what_is_no_fold_is_refused(fold):
+def test_a_wrong_fold_is_refused(fold):
     with pytest.raises(UsageError, match="expected k/K with k from 1 to K"):
         TrainConfig(data="d", output="o", fold=fold)
 
 
 def test_a_fold_without_patients_or_without_groups_is_refused(dataset):
     with pytest.raises(UsageError, match="expected at least 1000 patients, found"):
-        epochs_of(dataset, "1/1000")
+        training_data(dataset, "1/1000")
     with pytest.raises(UsageError, match=f"--fold 1/{K}: --batch_size is 80"):
         TrainingData(
             TrainConfig(data=str(dataset), output="o", image_size=32, batch_size=80, fold=f"1/{K}"),

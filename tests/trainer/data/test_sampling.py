@@ -1,4 +1,4 @@
-"""`--sampler balanced`: as many draws of either class, and all else as it is without."""
+"""`--sampler balanced` draws as many images of either class and changes nothing else."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from trainer.data.training_data import TrainingData
 LABELS = [1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0]
 
 
-def epochs_of(dataset, **flags) -> TrainingData:
+def training_data(dataset, **flags) -> TrainingData:
     config = TrainConfig(
         data=str(dataset), output="o", **{"image_size": 32, "batch_size": 8, "sampler": "balanced", **flags}
     )
@@ -52,7 +52,7 @@ def test_draws_are_a_function_of_seed_and_epoch():
 
 @pytest.mark.parametrize("fold", [None, "1/3"])
 def test_an_epoch_has_as_many_steps_and_as_many_images_of_either_class(dataset, fold):
-    balanced, natural = epochs_of(dataset, fold=fold), epochs_of(dataset, fold=fold, sampler="natural")
+    balanced, natural = training_data(dataset, fold=fold), training_data(dataset, fold=fold, sampler="natural")
     assert balanced.num_steps == natural.num_steps
     images, labels = read(balanced.batches(0, 0))
     assert np.bincount(labels).tolist() == [balanced.num_steps * 4] * 2
@@ -64,23 +64,23 @@ def test_an_epoch_has_as_many_steps_and_as_many_images_of_either_class(dataset, 
     again, _ = read(balanced.batches(0, 2))
     np.testing.assert_array_equal(again, images[16:])
     assert not np.array_equal(read(balanced.batches(1, 0))[0], images)
-    in_memory = epochs_of(dataset, fold=fold, cache="ram")
+    in_memory = training_data(dataset, fold=fold, cache="ram")
     np.testing.assert_array_equal(read(in_memory.batches(0, 0))[0], images)
 
 
 def test_a_balanced_training_has_no_class_weights_and_validation_keeps_them(dataset):
     weighed = list(Manifest.read(dataset).splits["train"].class_weights.values())
-    balanced = epochs_of(dataset)
+    balanced = training_data(dataset)
     assert (balanced.loss_weights, balanced.class_weights) == ([1.0, 1.0], weighed)
-    natural = epochs_of(dataset, sampler="natural")
+    natural = training_data(dataset, sampler="natural")
     assert (natural.loss_weights, natural.class_weights) == (weighed, weighed)
-    neither = epochs_of(dataset, sampler="natural", class_weights=False)
+    neither = training_data(dataset, sampler="natural", class_weights=False)
     assert (neither.loss_weights, neither.class_weights) == ([1.0, 1.0], [1.0, 1.0])
 
 
 @pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
-    source = epochs_of(dataset).source
+    source = training_data(dataset).source
     draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
     losses, weights = fit(make_train_step(1, dropout=False), source, draws=draws)
     other_losses, other_weights = fit(make_train_step(replicas, dropout=False), source, draws=draws)
@@ -94,7 +94,7 @@ def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
 
 
 def test_workers_get_their_slices_of_each_balanced_batch(dataset):
-    source = epochs_of(dataset).source
+    source = training_data(dataset).source
     draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
     options = {"batch_size": 8, "seed": 0, "epoch": 0, "draws": draws}
     images, _ = read(training_batches(source, **options))

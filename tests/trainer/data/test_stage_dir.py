@@ -1,4 +1,4 @@
-"""Shards of a bucket on a local disk: only those that are needed, whole, within a limit, and no second time."""
+"""`--stage_dir` downloads the shards that are needed once, complete, and within its limit."""
 
 import json
 import os
@@ -37,7 +37,7 @@ def batches(source, **options) -> np.ndarray:
 
 
 def downloads(bucket) -> list[str]:
-    """The shards that were asked for since the last call."""
+    """Returns the shards that were requested since the last call."""
     found = [each.partition("?")[0].rpartition("/")[2] for each in bucket.requests if ".tfrecord" in each]
     bucket.requests.clear()
     return sorted(found)
@@ -61,7 +61,7 @@ def test_staged_shards_give_the_same_batches_and_are_fetched_once(bucket, data, 
     assert not list((tmp_path / "stage").rglob(".*")), "no temporary file is left"
 
 
-def test_a_stage_that_was_killed_is_gone_on_with(bucket, data, tmp_path, monkeypatch):
+def test_staging_that_was_killed_is_resumed(bucket, data, tmp_path, monkeypatch):
     hold = bucket.fail("GET .*train-00001", kind="stall", stall_s=300)
     program = (
         "import sys\nfrom trainer.data import staging\nfrom trainer.cli import main\nstaging.AT_ONCE = 1\n"
@@ -101,7 +101,7 @@ def test_each_of_several_workers_stages_its_share_and_keeps_it(bucket, data, tmp
         assert sources["train"].kept is None, "a slice of each batch takes all shards"
 
 
-def test_a_limit_is_kept_with_what_is_there_already(bucket, data, tmp_path, caplog):
+def test_the_limit_counts_files_that_are_there_already(bucket, data, tmp_path, caplog):
     sizes = {shard.path: shard.size_bytes for split in ("val", "train", "test") for shard in shards_of(data, split)}
     (tmp_path / "stage").mkdir()
     (tmp_path / "stage" / "other").write_bytes(b"x" * 1000)
@@ -117,7 +117,7 @@ def shards_of(data, split):
     return Manifest.read(data).shards(32, split)
 
 
-def test_a_shard_with_another_digest_is_never_taken_for_a_copy(bucket, data, tmp_path):
+def test_a_shard_with_another_digest_is_never_used_as_a_copy(bucket, data, tmp_path):
     shard = shards_of(data, "train")[0]
     bucket.write(f"data/{shard.path}", b"x" * shard.size_bytes)
     with stage(data, tmp_path / "stage") as sources:
@@ -125,7 +125,7 @@ def test_a_shard_with_another_digest_is_never_taken_for_a_copy(bucket, data, tmp
         assert not sources["train"].paths[1].startswith("gs://")
 
 
-def test_what_can_not_be_had_is_one_line(bucket, data, tmp_path):
+def test_a_shard_that_can_not_be_downloaded_is_one_line(bucket, data, tmp_path):
     bucket.fail("GET .*train-00001.*alt=media", status=404)
     with pytest.raises(RunError, match=r"gs://hospital/data/size-32/train-00001-of-00002\.tfrecord: no such object"):
         stage(data, tmp_path / "stage").__enter__()
@@ -139,7 +139,7 @@ def test_what_can_not_be_had_is_one_line(bucket, data, tmp_path):
         stage(data, tmp_path / "stage")
 
 
-def test_flags_that_do_not_go_together(tmp_path):
+def test_flags_that_do_not_go_together_are_refused(tmp_path):
     for flags, said in (
         ({"stage_dir": "x", "cache": "disk"}, "leave one of them out"),
         ({"stage_max_bytes": 5}, "needs --stage_dir"),

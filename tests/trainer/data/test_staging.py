@@ -1,4 +1,4 @@
-"""Copies on a local disk, and datasets with corrupt records."""
+"""Shards are copied to a local disk, and corrupt records are named or left out."""
 
 import json
 import shutil
@@ -18,7 +18,7 @@ from trainer.data.tf_dataset import training_batches
 
 @pytest.fixture
 def copy(dataset, tmp_path):
-    """A dataset that a test may break."""
+    """Copies the dataset, so that a test may break it."""
     return shutil.copytree(dataset, tmp_path / "dataset")
 
 
@@ -59,7 +59,7 @@ def test_a_cut_shard_is_named_with_its_record_before_the_work_starts(copy):
         open_split(str(copy), Manifest.read(copy), 32, "train")
 
 
-def test_scanning_goes_on_after_broken_data_and_ends_at_a_cut(copy):
+def test_scanning_continues_after_broken_data_and_ends_at_a_cut(copy):
     shard = shards_of(copy)[0]
     records = list(read_frames(shard))
     flip_bit(shard, 2)
@@ -70,7 +70,7 @@ def test_scanning_goes_on_after_broken_data_and_ends_at_a_cut(copy):
     assert [record.index for record in scan_frames(shard) if isinstance(record, BrokenRecord)] == [2, len(records) - 1]
 
 
-def test_as_many_corrupt_records_as_are_tolerated_are_left_out(copy):
+def test_tolerated_corrupt_records_are_left_out(copy):
     first, second = shards_of(copy)
     whole = {split.tobytes() for split in batches_of_all(copy)}
     flip_bit(first, 0)
@@ -94,7 +94,7 @@ def batches_of_all(data):
     return [images for images, _ in dataset.as_numpy_iterator()]
 
 
-def test_more_corrupt_records_than_are_tolerated_are_refused(copy):
+def test_more_corrupt_records_than_tolerated_are_refused(copy):
     first, second = shards_of(copy)
     flip_bit(first, 5)
     second.write_bytes(second.read_bytes()[:5000])
@@ -104,7 +104,7 @@ def test_more_corrupt_records_than_are_tolerated_are_refused(copy):
         pass
 
 
-def test_records_that_a_cut_between_two_took_away_are_counted(copy):
+def test_records_lost_by_a_cut_between_two_records_are_counted(copy):
     shard = shards_of(copy)[0]
     records = list(read_frames(shard))
     shard.write_bytes(shard.read_bytes()[: -(len(records[-1]) + 16)])
@@ -135,7 +135,7 @@ def test_copies_on_disk_give_the_same_batches_and_are_made_once(copy, tmp_path):
     assert not list((tmp_path / "cache").rglob(".*")), "no temporary file is left"
 
 
-def test_half_a_copy_and_a_broken_shard_are_never_taken_for_whole(copy, tmp_path):
+def test_half_a_copy_and_a_broken_shard_are_never_used(copy, tmp_path):
     cache = tmp_path / "cache"
     fingerprint = json.loads((copy / "manifest.json").read_text())["fingerprint"]
     first, second = shards_of(copy)
@@ -150,7 +150,7 @@ def test_half_a_copy_and_a_broken_shard_are_never_taken_for_whole(copy, tmp_path
     assert paths[1] == str(second), "the broken one stays where it is, and is named when it is read"
 
 
-def test_no_room_for_the_copies_is_said_before_the_work_starts(dataset, tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_before_the_work_starts(dataset, tmp_path, monkeypatch):
     flags = {"cache": "disk", "cache_dir": str(tmp_path)}
     monkeypatch.setattr("shutil.disk_usage", lambda path: shutil._ntuple_diskusage(1, 1, 0))
     with pytest.raises(UsageError, match=r"GB are needed, 0.00 GB free; name another folder"), stage(dataset, **flags):
@@ -167,6 +167,6 @@ def test_images_that_do_not_fit_into_memory_are_refused(dataset, monkeypatch):
         pass
 
 
-def test_the_cache_is_where_the_user_has_caches(monkeypatch, tmp_path):
+def test_the_cache_is_in_the_cache_folder_of_the_user(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache_dir() == str(tmp_path / "cxrflow")

@@ -38,7 +38,7 @@ def test_without_tensorflow_io_a_line_says_what_to_install(place, command, tmp_p
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_nothing_is_written_there(place, dataset, command):
+def test_nothing_is_written_to_s3_or_azure(place, dataset, command):
     result = command("trainer", "train", "--data", dataset, "--output", place, "--image_size", 32)
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
@@ -48,7 +48,7 @@ def test_nothing_is_written_there(place, dataset, command):
 
 @pytest.fixture(scope="module")
 def s3(dataset, tmp_path_factory) -> Iterator[Server]:
-    """The dataset in a bucket, of a server that this process and those it starts take for Amazon's."""
+    """Puts the dataset into a bucket of a server that stands in for Amazon's in this process and its children."""
     with moto_s3(tmp_path_factory.mktemp("moto")) as server:
         server.put(dataset, "dataset")
         yield server
@@ -56,7 +56,7 @@ def s3(dataset, tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def azure(dataset, tmp_path_factory) -> Iterator[Server]:
-    """The same in a container of Azurite, Microsoft's own emulator."""
+    """Puts the dataset into a container of Azurite, Microsoft's own emulator."""
     with azurite(tmp_path_factory.mktemp("azurite")) as server:
         server.put(dataset, "dataset")
         yield server
@@ -64,7 +64,7 @@ def azure(dataset, tmp_path_factory) -> Iterator[Server]:
 
 @pytest.fixture(params=["s3", "azure"])
 def server(request) -> Server:
-    """Each of both."""
+    """Returns the server of S3 and the server of Azure in turn."""
     return request.getfixturevalue(request.param)
 
 
@@ -109,7 +109,7 @@ def test_shards_are_staged_with_their_digests_checked(server, tmp_path):
 
 
 @with_tfio
-def test_what_is_missing_or_cut_is_named(server, dataset):
+def test_missing_and_cut_shards_are_named(server, dataset):
     with pytest.raises(UsageError, match=rf"{server.url}/none: expected a dataset .* found none"):
         read_manifest(f"{server.url}/none")
     server.put(dataset, "broken")

@@ -1,4 +1,4 @@
-"""Training and all that follows with everything in a bucket, through a network that has its bad days."""
+"""All commands of the trainer work with everything in a bucket, over a network that fails at times."""
 
 import json
 import os
@@ -25,14 +25,14 @@ SMALL = ("--image_size", "32", "--batch_size", "8", "--epochs", "2")
 
 @pytest.fixture(autouse=True)
 def machine(tmp_path, monkeypatch) -> Path:
-    """The disk of the machine, but for what the tests bring: a new one for each test."""
+    """Gives each test an empty disk for temporary files and caches."""
     (tmp_path / "machine").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "machine"))
     return tmp_path / "machine"
 
 
 def train(*flags, kill: tuple[str, int] | None = None) -> subprocess.CompletedProcess:
-    """The command in a process of its own, with a signal after some of its steps."""
+    """Runs the command in a process of its own, with a signal after some of its steps."""
     program = [str(SIGNALLED), *map(str, kill)] if kill else ["-m", "trainer"]
     one_by_one = ("--steps_per_call", 1) if kill else ()
     command = [sys.executable, *program, "train", *SMALL, *flags, *one_by_one]
@@ -44,12 +44,12 @@ def checkpoints(bucket) -> list[str]:
 
 
 def newest(bucket) -> dict:
-    """The state in the newest checkpoint."""
+    """Returns the state in the newest checkpoint."""
     return json.loads(bucket.files("run/checkpoints")[checkpoints(bucket)[-1]])["state"]
 
 
 @pytest.mark.slow
-def test_a_killed_training_goes_on_from_the_bucket_alone(bucket, dataset, run, tmp_path):
+def test_a_killed_training_is_resumed_from_the_bucket_alone(bucket, dataset, run, tmp_path):
     flags = ("--data", bucket.put(dataset, "data"), "--output", f"{bucket.url}/run", "--stage_dir")
     bucket.fail("(POST|PUT|GET|DELETE) ", times=3)
     killed = train(*flags, tmp_path / "one", "--checkpoint_every_steps", 2, kill=("SIGKILL", 9))
@@ -81,7 +81,7 @@ def test_a_training_that_is_asked_to_stop_is_in_the_bucket_when_it_ends(bucket, 
 
 @pytest.fixture
 def say(capsys):
-    """Runs a command in this process as if in one of its own; gives its exit code and what it printed."""
+    """Runs a command in this process; returns its exit code and its output."""
 
     def run_command(name: str, **flags) -> tuple[int, str]:
         forget_mirrors()
@@ -92,7 +92,7 @@ def say(capsys):
     return run_command
 
 
-def test_what_is_predicted_is_said_of_files_in_a_bucket(say, bucket, run, phantoms):
+def test_files_in_a_bucket_are_predicted_explained_and_exported(say, bucket, run, phantoms):
     place, image = bucket.put(run, "run"), min(phantoms.rglob("*.jpeg"))
     bucket.write("images/a.jpeg", image.read_bytes())
     bucket.write("images/broken.png", b"x")
@@ -138,7 +138,7 @@ def test_runs_in_a_bucket_are_evaluated_and_compared_there(say, bucket, dataset,
     assert b"two" in bucket.files("pages")["comparison.html"]
 
 
-def test_what_is_wrong_with_a_bucket_is_one_line(command, bucket, dataset):
+def test_a_failure_of_a_bucket_is_one_line(command, bucket, dataset):
     data = bucket.put(dataset, "data")
     for arguments, said in (
         (("predict", "--run", f"{bucket.url}/absent", "x.png"), "--run gs://hospital/absent: expected a finished run"),
@@ -155,7 +155,7 @@ def test_what_is_wrong_with_a_bucket_is_one_line(command, bucket, dataset):
     assert "gs://hospital/data/manifest.json: access is forbidden (403); give the account" in forbidden.stderr
 
 
-def test_what_is_in_the_output_decides(bucket):
+def test_the_content_of_the_output_folder_decides(bucket):
     place, job = f"{bucket.url}/run", job_of({"epochs": 3, "data": "d"}, "f")
     folder = check_run_output(place, job, overwrite=False).open()
     folder.push()

@@ -1,4 +1,4 @@
-"""Checks that come before several runs are evaluated as one model."""
+"""Runs are evaluated as one model only if they belong together."""
 
 from dataclasses import replace
 
@@ -11,7 +11,7 @@ from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
 
 
-def test_an_output_folder_is_taken_again_for_the_same_runs_only(tmp_path):
+def test_an_output_folder_is_used_again_for_the_same_runs_only(tmp_path):
     config = EvaluateConfig(run=("a", "b"), data="d", output=str(tmp_path / "out"))
     described = [
         ModelCard(arch, 32, "hist", [], "ab", device="CPU", summary=arch) for arch in ("vgg19", "baseline_cnn")

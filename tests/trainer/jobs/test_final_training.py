@@ -1,4 +1,4 @@
-"""What a search needs of a training: no look at test while it compares, and all images at the end."""
+"""A search trains without reading test images, and its final training uses all other images."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""What a run of a fold says of itself, and how it is evaluated again."""
+"""A run of a fold is measured, evaluated and probed on the images of its fold."""
 
 import json
 
@@ -18,7 +18,7 @@ FLAGS = {"image_size": 32, "batch_size": 8, "epochs": 1, "evaluate_test": False}
 
 @pytest.fixture(scope="module")
 def runs(dataset, tmp_path_factory):
-    """A run of each of two folds."""
+    """Trains a run in each of two folds."""
     folder = tmp_path_factory.mktemp("folds")
     for number in (1, 2):
         train(TrainConfig(data=str(dataset), output=str(folder / f"{number}"), fold=f"{number}/2", **FLAGS))
@@ -40,7 +40,7 @@ def test_a_run_is_measured_on_its_fold_and_its_page_says_so(runs, dataset):
     assert one["train"] == other["val"]
 
 
-def test_it_is_evaluated_again_on_its_own_fold(runs, dataset):
+def test_a_run_is_evaluated_again_on_its_own_fold(runs, dataset):
     before = json.loads((runs[0] / "metrics.json").read_text())["val"]
     folder, numbers = evaluate(EvaluateConfig(run=(str(runs[0]),), data=str(dataset), split="val"))
     assert folder.path == runs[0]
@@ -49,7 +49,7 @@ def test_it_is_evaluated_again_on_its_own_fold(runs, dataset):
     assert numbers["train"]["num_images"] == read_predictions(runs[1], "val").labels.size
 
 
-def test_mirror_images_are_those_of_the_fold_and_runs_of_several_folds_are_no_one_model(runs, dataset, tmp_path):
+def test_runs_of_several_folds_are_no_ensemble(runs, dataset, tmp_path):
     flags = {"data": str(dataset), "output": str(tmp_path / "together"), "split": "val"}
     folder, _ = evaluate(EvaluateConfig(run=(str(runs[0]),), tta=True, **flags))
     assert read_predictions(folder.path, "val").filenames == read_predictions(runs[0], "val").filenames

@@ -1,4 +1,4 @@
-"""A linear probe, from a frozen network to a run like any other."""
+"""A linear probe of a frozen network is a run like any other."""
 
 import json
 from dataclasses import replace
@@ -29,7 +29,7 @@ FEW = {"pca_components": 8, "folds": 3}
 
 @pytest.fixture(scope="module")
 def config(dataset, run, tmp_path_factory):
-    """A probe of the small run."""
+    """Fits a probe of the small run."""
     output = str(tmp_path_factory.mktemp("probes") / "of-run")
     return ProbeConfig(data=str(dataset), output=output, run=str(run), threshold_rule="youden", **FEW)
 
@@ -44,7 +44,7 @@ def probed(config):
     ("arch", "mixed_precision"),
     [("baseline_cnn", False), ("baseline_cnn", True), ("se_resnet", False), ("vgg19", False)],
 )
-def test_the_model_says_what_scikit_learn_says(arch, mixed_precision, dataset):
+def test_the_model_predicts_as_scikit_learn_does(arch, mixed_precision, dataset):
     tf.keras.utils.set_random_seed(0)
     flags = {"arch": arch, "image_size": 32, "weights": "none", "mixed_precision": mixed_precision}
     network = build(TrainConfig(data="d", output="o", **flags))
@@ -59,7 +59,7 @@ def test_the_model_says_what_scikit_learn_says(arch, mixed_precision, dataset):
     assert found.probabilities == pytest.approx(fitted.pipeline.predict_proba(unseen.values)[:, 1], abs=1e-4)
 
 
-def test_pretrained_networks_are_looked_at_after_their_pooling_and_runs_before_their_last_layer():
+def test_features_are_taken_after_the_pooling_or_before_the_last_layer():
     model = build(TrainConfig(data="d", output="o", arch="vgg19", image_size=32, weights="none"))
     assert cut_before_head(model, trained=False).output.shape == (None, 512)
     assert cut_before_head(model, trained=True).output.shape == (None, 128)
@@ -83,7 +83,7 @@ def test_a_probe_is_a_run(probed, run, config):
     assert "Learning curves" not in page
 
 
-def test_the_network_stays_as_it_was(probed, run):
+def test_the_network_does_not_change(probed, run):
     before, after = load(run / "model.keras"), load(probed / "model.keras")
     same = [layer.name for layer in after.layers if layer.weights and layer.name != "logits"]
     assert len(same) == 6
@@ -92,7 +92,7 @@ def test_the_network_stays_as_it_was(probed, run):
             assert np.array_equal(was, now)
 
 
-def test_all_commands_take_it(probed, dataset, phantoms, tmp_path):
+def test_all_commands_take_a_probe(probed, dataset, phantoms, tmp_path):
     saved = read_predictions(probed, "test")
     _, numbers = evaluate(EvaluateConfig(run=(str(probed),), data=str(dataset)))
     assert numbers["test"]["auroc"] == json.loads((probed / "metrics.json").read_text())["test"]["auroc"]
@@ -125,7 +125,7 @@ def test_run_dataset_and_output_may_be_in_a_bucket(bucket, probed, config, datas
     assert files["predictions-test.csv"] == (probed / "predictions-test.csv").read_bytes()
 
 
-def test_what_can_not_be_is_one_line_and_leaves_nothing(config, dataset, tmp_path):
+def test_a_wrong_probe_is_one_line_and_leaves_nothing(config, dataset, tmp_path):
     output = tmp_path / "none"
     refused = {
         "--pca_components is 513, but there are 512 features": {"pca_components": 513},

@@ -1,4 +1,4 @@
-"""A longer training goes on from a shorter one, and ends as if it had been one from the start, to the last bit."""
+"""A training that continues a shorter one ends with the same bits as a training from the start."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +29,7 @@ def test_three_epochs_in_two_parts(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_head_goes_on_into_fine_tuning_and_that_goes_on_too(dataset, tmp_path):
+def test_a_head_is_continued_by_fine_tuning_and_fine_tuning_too(dataset, tmp_path):
     whole = run(dataset, tmp_path / "whole", **TRANSFER, epochs=2, fine_tune_epochs=2)
     previous = None
     for index, (epochs, fine_tune_epochs) in enumerate([(1, 0), (2, 1), (2, 2)]):
@@ -38,7 +38,7 @@ def test_a_head_goes_on_into_fine_tuning_and_that_goes_on_too(dataset, tmp_path)
     assert_same(Path(previous), whole)
 
 
-def test_what_is_no_beginning_of_the_run_is_refused_before_anything_is_written(dataset, tmp_path):
+def test_a_run_that_is_no_beginning_is_refused_before_anything_is_written(dataset, tmp_path):
     first = run(dataset, tmp_path / "first", **SMALL, epochs=2, keep_checkpoint=True)
     config = TrainConfig(data=str(dataset), output=str(tmp_path / "no"), **SMALL, epochs=3, continue_from=str(first))
     with pytest.raises(UsageError, match=r"trained for \[2\] epochs \(by phase\), \[1\] are asked for"):

@@ -1,4 +1,4 @@
-"""Checkpoints go to a bucket behind the back of the training, and only the newest that matter."""
+"""Checkpoints are uploaded to a bucket in the background of a training, the newest first."""
 
 import threading
 import time
@@ -20,7 +20,7 @@ def folder(bucket) -> RunFolder:
 
 
 def save(folder: RunFolder, number: int) -> None:
-    """A checkpoint, and those before the last one removed, as the trainer does it."""
+    """Saves a checkpoint and removes all but the last two, as the trainer does."""
     (folder.checkpoints / f"{number:08d}-model.npz").write_bytes(b"%d" % number * 1000)
     (folder.checkpoints / f"{number:08d}.json").write_text(f"{number}")
     for old in folder.checkpoints.glob("0*"):
@@ -39,12 +39,12 @@ def offer_for_ever(loads: Uploads) -> None:
 
 
 def fail(loads: Uploads) -> None:
-    """A failure of the training itself, which what follows from it must not hide."""
+    """A failure of the training itself, which a failed upload must not hide."""
     loads.offer()
     raise ZeroDivisionError
 
 
-def test_the_newest_wins_and_what_is_uploaded_is_whole(bucket, folder):
+def test_the_newest_snapshot_is_uploaded_and_is_complete(bucket, folder):
     hold = bucket.fail("POST .*00000001-model", kind="stall", stall_s=0.5, times=1)
     with Uploads(folder) as loads:
         started = time.monotonic()
@@ -69,7 +69,7 @@ def test_a_checkpoint_is_named_when_its_arrays_are_there(bucket, folder):
     assert sent == ["job.json", "00000001-model.npz", "00000001.json"]
 
 
-def test_a_failing_upload_is_told_tried_again_and_does_not_stop_the_training(bucket, folder, monkeypatch, caplog):
+def test_a_failing_upload_is_logged_tried_again_and_does_not_stop_the_training(bucket, folder, monkeypatch, caplog):
     monkeypatch.setattr(uploads, "PAUSE_S", 0.05)
     down = bucket.fail("POST", status=403)
     with Uploads(folder) as loads:
