@@ -22,7 +22,7 @@ from trainer.evaluation.predictions import Predictions
 
 
 def draw(num_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Labels and probabilities with many ties."""
+    """Draws labels and probabilities with many ties."""
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, 2, num_images)
     return labels, np.round(np.clip(0.5 + 0.3 * (labels - 0.5) + rng.normal(0, 0.2, num_images), 0, 1), 2)
@@ -116,7 +116,7 @@ def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = Non
 
 
 def delong(labels: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
-    """Standard error and two-sided p of an AUROC difference, for images of as many patients.
+    """Computes standard error and two-sided p value of an AUROC difference, with one image a patient.
 
     Source: DeLong et al., Comparing the areas under two or more correlated ROC curves, Biometrics 44, 1988.
     """

@@ -1,4 +1,4 @@
-"""Several runs as one model, and an image with its mirror image."""
+"""Predictions of several runs as one model, and of an image with its mirror image."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def sources(dataset):
 
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
-    """One untrained network at each size: its file and itself."""
+    """Builds an untrained network at each image size; returns its file and the network."""
     folder, made = tmp_path_factory.mktemp("models"), {}
     for size in (32, 96):
         tf.random.set_seed(size)

@@ -1,4 +1,4 @@
-"""The part of a linear probe that scikit-learn does."""
+"""A linear probe against the steps of scikit-learn that it is made of."""
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ NUM_IMAGES, NUM_FEATURES = 120, 12
 
 
 def images(seed=0):
-    """Features of very different scales, of which two tell the class, some constant; two images a patient."""
+    """Draws features of very different scales: two depend on the class, one is constant; two images a patient."""
     rng = np.random.default_rng(seed)
     labels = np.repeat(rng.permutation(np.arange(NUM_IMAGES // 2) % 3 > 0), 2).astype(int)
     features = rng.standard_normal((NUM_IMAGES, NUM_FEATURES))

@@ -1,4 +1,4 @@
-"""Numbers against scikit-learn, and what is undefined."""
+"""Metrics against scikit-learn, and metrics that are not defined."""
 
 import json
 

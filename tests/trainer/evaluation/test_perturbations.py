@@ -1,4 +1,4 @@
-"""What is done to images to see how much a model bears."""
+"""The perturbations of images that robustness is measured with."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ NAMES = ["a/1.jpeg", "a/2.jpeg", "b/1.jpeg"]
 
 @pytest.fixture
 def images():
-    """Three smooth images of flat histogram, uint8 [3, 32, 32, 1]."""
+    """Draws three smooth images with a flat histogram, uint8 [3, 32, 32, 1]."""
     rng = np.random.default_rng(0)
     waves = np.cumsum(np.cumsum(rng.standard_normal((3, 32 * 32)), axis=1).reshape(3, 32, 32), axis=1)
     ranks = waves.reshape(3, -1).argsort(axis=1).argsort(axis=1)
@@ -39,8 +39,8 @@ def test_every_kind_gives_images_as_the_model_takes_them(images):
         found = perturbations_for(equalization)
         assert {each.kind for each in found} == KINDS - left_out
         for perturbation in found:
-            spoilt = changed(images, perturbation, equalization=equalization)
-            assert (spoilt.shape, spoilt.dtype) == (images.shape, np.uint8)
+            perturbed = changed(images, perturbation, equalization=equalization)
+            assert (perturbed.shape, perturbed.dtype) == (images.shape, np.uint8)
 
 
 def test_an_image_is_changed_alike_in_any_batch_and_any_other_run(images):
@@ -64,10 +64,10 @@ def test_images_are_equalized_again_where_the_preparation_would_see_them(images)
     (again,) = of_kind("Equalized again")
     assert np.abs(changed(images, again).astype(int) - images).max() <= 4, "they are equalized already"
     for perturbation in perturbations_for("hist"):
-        spoilt = changed(images, perturbation)
+        perturbed = changed(images, perturbation)
         if perturbation.equalized_again:
-            assert np.median(spoilt) == pytest.approx(127, abs=4) or perturbation.kind == "Brightest burnt out"
-            assert spoilt.max() == 255
+            assert np.median(perturbed) == pytest.approx(127, abs=4) or perturbation.kind == "Brightest burnt out"
+            assert perturbed.max() == 255
 
 
 def test_images_that_are_not_equalized_have_the_histogram_of_raw_ones(images):

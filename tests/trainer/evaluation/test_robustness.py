@@ -23,7 +23,7 @@ from trainer.report.run_page import write_report
 
 @pytest.fixture(scope="module")
 def knowing(dataset, tmp_path_factory):
-    """A model that tells phantoms apart: a probe of a random network, made in seconds."""
+    """Fits a model that separates the classes of phantoms: a probe of a random network, made in seconds."""
     output = str(tmp_path_factory.mktemp("knowing") / "run")
     config = ProbeConfig(
         data=str(dataset), output=output, arch="baseline_cnn", image_size=32, pca_components=16, folds=3
@@ -33,7 +33,7 @@ def knowing(dataset, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def measured(knowing, dataset):
-    """The command, on the training images, which it tells apart best; and again."""
+    """Runs the command twice on the training images, whose classes the model separates best."""
     found = [
         evaluate(EvaluateConfig(run=(str(knowing),), data=str(dataset), split="train", robustness=True))[1]["train"]
         for _ in range(2)

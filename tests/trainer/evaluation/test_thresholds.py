@@ -1,4 +1,4 @@
-"""The threshold is the one that its rule asks for, on validation."""
+"""The threshold that a rule chooses on validation images."""
 
 import numpy as np
 import pytest

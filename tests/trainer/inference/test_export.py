@@ -1,4 +1,4 @@
-"""A run that left its project: plain TensorFlow and plain Keras answer as `predict` does."""
+"""An exported run: plain TensorFlow and plain Keras give the predictions of `trainer predict`."""
 
 import json
 import shutil
@@ -24,7 +24,7 @@ SERVE = Path(__file__).parents[2] / "fixtures" / "trainings" / "serve_plainly.py
 
 @pytest.fixture(scope="module")
 def scans(tmp_path_factory) -> list[Path]:
-    """Phantoms as JPEG and PNG of many sizes, modes and depths."""
+    """Writes a phantom as JPEG and PNG files of many sizes, modes and depths."""
     folder = tmp_path_factory.mktemp("scans")
     drawn, _ = phantom(pneumonia=True, image_px=1400, rng=np.random.default_rng(3))
     large = Image.fromarray(drawn).resize((1400, 1100))
@@ -66,7 +66,7 @@ def test_the_graph_prepares_images_as_the_preparation_does(scans, equalization, 
 
 @pytest.fixture(scope="module")
 def tuned(run, tmp_path_factory) -> Path:
-    """The run with a threshold and a temperature of its own."""
+    """Copies the run and gives it a threshold and a temperature of its own."""
     folder = tmp_path_factory.mktemp("tuned") / "run"
     shutil.copytree(run, folder)
     described = json.loads((folder / "model.json").read_text())

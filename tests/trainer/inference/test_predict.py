@@ -1,4 +1,4 @@
-"""Predictions for files: those of the records, whatever the format, in order, with a row for what is broken."""
+"""Predictions for image files: equal to those of the records in every format, in order, with a row for broken files."""
 
 import csv
 import io
@@ -30,7 +30,7 @@ from trainer.run.model_card import ModelCard
 
 @pytest.fixture(scope="module")
 def mixed(phantoms, tmp_path_factory) -> Path:
-    """The phantoms with some of them in other formats and sizes."""
+    """Copies the phantoms, some of them in other formats and sizes."""
     folder = tmp_path_factory.mktemp("mixed") / "in"
     shutil.copytree(phantoms, folder)
     one, two, three = sorted(folder.rglob("NORMAL/*.jpeg"))[:3]

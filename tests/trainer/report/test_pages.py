@@ -1,4 +1,4 @@
-"""The run page and the comparison page in a real browser, as a reader meets them."""
+"""The run page and the comparison page in a real browser."""
 
 import csv
 from pathlib import Path
@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, needs_chromium]
 
 
 def make_run(path: Path, seed: int) -> Path:
-    """A finished run of 120 test and 120 validation images, named as in the Kaggle set."""
+    """Makes a finished run of 120 test and 120 validation images, with file names as in the Kaggle set."""
     path.mkdir()
     run, point, numbers = RunFolder(path), OperatingPoint(0.4, "youden", 1.5), {}
     rng = np.random.default_rng(seed)

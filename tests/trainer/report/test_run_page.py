@@ -1,3 +1,5 @@
+"""The run page: its numbers, figures and images, and runs that lack some of them."""
+
 import csv
 import json
 import re
@@ -28,7 +30,7 @@ def _write_predictions(run: Path, split: str, labels: np.ndarray, probabilities:
 
 
 def _make_run(tmp_path: Path, labels: dict[str, list[int]], probabilities: dict[str, list[float]]) -> Path:
-    """A finished fine-tuned run with these predictions by split."""
+    """Makes a finished, fine-tuned run with these predictions by split."""
     run = tmp_path / "vgg19-90"
     run.mkdir()
     numbers: dict[str, Any] = {}

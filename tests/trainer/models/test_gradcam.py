@@ -1,8 +1,5 @@
-"""Heat falls where the network found what it found, in all networks; pictures and page of the command."""
+"""Heat maps are hot where a network finds evidence, in all networks."""
 
-import re
-
-import dicom_files
 import keras
 import numpy as np
 import pytest
@@ -10,13 +7,9 @@ from PIL import Image
 
 from beam_prep.sources.phantom import phantom
 from trainer import models
-from trainer.config.commands import ExplainConfig
 from trainer.config.train import TrainConfig
 from trainer.inference.image_files import as_input
-from trainer.jobs.use_model import explain
 from trainer.models.gradcam import heat_maps
-from trainer.report.heat_overlay import overlay, side_by_side
-from trainer.report.saliency_pages import picture_names
 
 
 def build(arch: str, image_size: int) -> keras.Model:
@@ -24,7 +17,7 @@ def build(arch: str, image_size: int) -> keras.Model:
 
 
 def see_brightness(model: keras.Model) -> None:
-    """Makes each layer the mean over the channels at its own place: the network sees how bright a place is, no more."""
+    """Makes each layer the mean over the channels at its own place, so that the network measures brightness alone."""
     for variable in model.variables:
         if variable.path.endswith("kernel"):
             kernel = np.zeros(variable.shape, np.float32)
@@ -64,7 +57,7 @@ def test_a_network_that_sees_brightness_is_hot_where_it_is_bright(arch, image_si
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Phantoms as a model takes them, uint8 [N, 48, 48]; where the opacities are, bool [N, 48, 48]; labels [N]."""
+    """Draws phantoms as input of a model, uint8 [N, 48, 48], masks of their opacities, bool [N, 48, 48], and labels [N]."""
     rng = np.random.default_rng(0)
     pictures, masks = [], []
     labels = np.arange(360) % 2
@@ -76,7 +69,7 @@ def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def hits(model: keras.Model, images: np.ndarray, masks: np.ndarray) -> float:
-    """How often the hottest place is in an opacity: the pointing game of Zhang et al., 2016 (arXiv:1608.00507)."""
+    """Returns the share of images whose hottest place is in an opacity: the pointing game of arXiv:1608.00507."""
     heats = heat_maps(model, images)
     hottest = [np.unravel_index(heat.argmax(), heat.shape) for heat in heats]
     return float(np.mean([mask[place] for mask, place in zip(masks, hottest, strict=True)]))
@@ -112,54 +105,3 @@ def test_nothing_that_speaks_for_it_is_no_heat():
     model.get_layer("logits").kernel.assign(np.zeros((512, 1)))
     assert not heat_maps(model, np.full((2, 32, 32), 200, np.uint8)).any()
     assert heat_maps(model, np.zeros((0, 32, 32), np.uint8)).shape == (0, 32, 32)
-
-
-def test_an_overlay_is_grey_without_heat_and_coloured_with_it():
-    pixels = np.full((60, 90), 120, np.uint8)
-    heat = np.zeros((6, 6), np.float32)
-    heat[:, 5] = 1
-    picture = overlay(pixels, heat)
-    assert (picture.shape, picture.dtype) == ((60, 90, 3), np.uint8)
-    assert (picture[:, :45] == 120).all()
-    assert np.ptp(picture[30, 89].astype(int)) > 40
-    both = side_by_side(pixels, heat)
-    assert both.shape == (60, 180, 3)
-    assert (both[:, :90] == 120).all()
-    assert (both[:, 90:] == picture).all()
-
-
-def test_a_picture_a_file_and_a_page(command, run, phantoms, tmp_path):
-    first, second = sorted(phantoms.rglob("*.jpeg"))[:2]
-    for folder in ("a", "b"):
-        (tmp_path / "in" / folder).mkdir(parents=True)
-    Image.open(first).resize((300, 200)).save(tmp_path / "in/a/scan.jpeg")
-    Image.open(second).save(tmp_path / "in/b/scan.jpeg")
-    scan = np.arange(96 * 64, dtype=np.uint16).reshape(96, 64) * 10
-    (tmp_path / "in/b/tall.dcm").write_bytes(dicom_files.file(scan, PatientID="SECRET-ID-1"))
-    (tmp_path / "in/broken.dcm").write_bytes(dicom_files.file(scan, PatientID="SECRET-ID-2")[:-500])
-    result = command("trainer", "explain", tmp_path / "in", "--run", run, "--output", tmp_path / "out")
-    assert result.returncode == 1
-    assert "broken.dcm: undecodable" in result.stderr
-    assert "Traceback" not in result.stderr
-    sizes = {path.name: Image.open(path).size for path in (tmp_path / "out").glob("*.png")}
-    assert sizes == {"scan.png": (600, 200), "scan-2.png": (192, 96), "tall.png": (128, 96)}
-    page = (tmp_path / "out/index.html").read_text()
-    assert len(re.findall(r'<img src="data:image/png', page)) == 3
-    assert not re.search(r"url\((?!#)|@import|https?://", page)
-    assert "broken.dcm" in page
-    for text in (result.stdout, result.stderr, page):
-        assert not any(secret in text for secret in ("SECRET", dicom_files.PATIENT))
-    again = command("trainer", "explain", tmp_path / "in", "--run", run, "--output", tmp_path / "out")
-    assert again.returncode == 2
-    assert "expected an empty or absent folder" in again.stderr
-
-
-def test_a_large_image_is_shown_smaller_and_whole(run, tmp_path):
-    drawn, _ = phantom(pneumonia=True, image_px=1500, rng=np.random.default_rng(0))
-    Image.fromarray(drawn).resize((1500, 750)).save(tmp_path / "wide.png")
-    (one,) = explain(ExplainConfig(files=(str(tmp_path / "wide.png"),), run=str(run), output=str(tmp_path / "out")))
-    assert Image.open(one.picture).size == (2048, 512)
-
-
-def test_pictures_of_files_of_one_name_have_names_of_their_own():
-    assert picture_names(["a/x.png", "b/x.jpeg", "x-2.dcm", "c/x.dcm"]) == ["x.png", "x-2.png", "x-2-2.png", "x-3.png"]
