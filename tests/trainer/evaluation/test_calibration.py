@@ -15,7 +15,7 @@ from trainer.evaluation.calibration import (
 
 
 def draw(temperature: float, num_images: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
-    """Draws labels from true probabilities, and returns them with probabilities that are overconfident by a temperature."""
+    """Draws labels from true probabilities; returns them with probabilities overconfident by a temperature."""
     rng = np.random.default_rng(0)
     logits = rng.normal(0, 2, num_images)
     return (rng.random(num_images) < sigmoid(logits)).astype(int), sigmoid(logits * temperature)

@@ -57,7 +57,7 @@ def test_a_network_that_sees_brightness_is_hot_where_it_is_bright(arch, image_si
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draws phantoms as input of a model, uint8 [N, 48, 48], masks of their opacities, bool [N, 48, 48], and labels [N]."""
+    """Draws phantoms as model inputs, uint8 [N, 48, 48], masks of opacities, bool [N, 48, 48], and labels [N]."""
     rng = np.random.default_rng(0)
     pictures, masks = [], []
     labels = np.arange(360) % 2
