@@ -1,4 +1,4 @@
-"""Commands of one word and of two, and flags there and back."""
+"""Commands of one word and of two, and flags that are parsed and written again."""
 
 from dataclasses import dataclass
 
@@ -10,27 +10,27 @@ from beam_prep.console.errors import UsageError
 
 @dataclass(frozen=True)
 class Inner:
-    """What a command is about."""
+    """The config of the inner command."""
 
     data: str
-    """A required one."""
+    """A required flag."""
     sizes: tuple[int, ...] = (90, 224)
-    """Several."""
+    """A flag of several values."""
     rate: float | None = None
-    """One that may be left out."""
+    """A flag that may be left out."""
     augment: bool = True
-    """On if nothing is said."""
+    """A flag that is on by default."""
     overwrite: bool = False
-    """Off if nothing is said."""
+    """A flag that is off by default."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Outer:
-    """What goes around it."""
+    """A config that holds another one."""
 
     inner: Inner
     name: str = "x"
-    """Its own."""
+    """A flag of the outer config."""
 
 
 @pytest.mark.parametrize(

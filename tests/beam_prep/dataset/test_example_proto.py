@@ -1,4 +1,4 @@
-"""Records against TensorFlow's own `tf.train.Example`."""
+"""Records are compared with TensorFlow's own `tf.train.Example`."""
 
 import pytest
 import tensorflow as tf

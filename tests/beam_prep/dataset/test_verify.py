@@ -1,4 +1,4 @@
-"""A dataset against its manifest."""
+"""Differences between a dataset and its manifest are found."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Preparing from a bucket into a bucket: the bytes of a local preparation, and never half a dataset."""
+"""A preparation from a bucket into a bucket gives the bytes of a local one, and never a part of a dataset."""
 
 import os
 import re
