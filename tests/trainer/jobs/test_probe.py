@@ -129,7 +129,7 @@ def test_a_wrong_probe_is_one_line_and_leaves_nothing(config, dataset, tmp_path)
     output = tmp_path / "none"
     refused = {
         "--pca_components is 513, but there are 512 features": {"pca_components": 513},
-        "--folds is 60; the training images are of": {"folds": 60},
+        "--folds is 60, but only 9 patients of one class have training images": {"folds": 60},
         "name one of them": {"arch": "vgg19"},
         "expected at least 2": {"folds": 1},
         "is the --run whose network is probed": {"run": str(output)},

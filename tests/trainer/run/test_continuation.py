@@ -41,7 +41,7 @@ def test_a_head_is_continued_by_fine_tuning_and_fine_tuning_too(dataset, tmp_pat
 def test_a_run_that_is_no_beginning_is_refused_before_anything_is_written(dataset, tmp_path):
     first = run(dataset, tmp_path / "first", **SMALL, epochs=2, keep_checkpoint=True)
     config = TrainConfig(data=str(dataset), output=str(tmp_path / "no"), **SMALL, epochs=3, continue_from=str(first))
-    with pytest.raises(UsageError, match=r"trained for \[2\] epochs \(by phase\), \[1\] are asked for"):
+    with pytest.raises(UsageError, match=r"the run has \[2\] epochs \(by phase\), found \[1\] here"):
         train(replace(config, epochs=1))
     with pytest.raises(UsageError, match="--seed: 0 there, 1 here"):
         train(replace(config, seed=1))
