@@ -1,1 +1,1 @@
-"""TFRecords and a manifest in, a trained and evaluated model out (tf.distribute)."""
+"""Trains networks with tf.distribute on the datasets of `beam_prep`, evaluates them and applies them to new images."""

@@ -1,4 +1,4 @@
-"""`python -m trainer COMMAND`."""
+"""Runs `python -m trainer COMMAND`."""
 
 from trainer.cli import main
 

@@ -37,8 +37,8 @@ class EvaluateConfig:
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     robustness: bool = False
-    """Evaluate on perturbed images too (exposure, noise, JPEG, rotation, crops, sizes, no equalization). The loss of
-    AUROC is in metrics.json and the report until the split is evaluated again."""
+    """Evaluate on perturbed images too (exposure, noise, JPEG, rotation, crops, sizes, no equalization). The drop
+    in AUROC is in metrics.json and the report until the split is evaluated again."""
     batch_size: int = 64
     """Images in a step; does not change the result."""
     stage_dir: str | None = None
@@ -155,7 +155,7 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class ExplainConfig:
-    """Show the regions of image files that speak for PNEUMONIA in the eyes of a run (Grad-CAM)."""
+    """Show the regions of image files for which a run predicts PNEUMONIA (Grad-CAM)."""
 
     files: tuple[str, ...]
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
