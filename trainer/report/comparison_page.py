@@ -13,7 +13,7 @@ from beam_prep.storage.paths import AnyPath
 from trainer.evaluation.bootstrap import PAIRED_SAMPLES, Difference
 from trainer.evaluation.predictions import Predictions
 from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
-from trainer.report.published import STUDY
+from trainer.report.published_results import STUDY
 from trainer.run.folder import read_history
 from trainer.run.model_card import ModelCard
 

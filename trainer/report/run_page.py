@@ -20,7 +20,7 @@ from trainer.evaluation.predictions import Predictions, read_predictions
 from trainer.evaluation.subgroups import Subgroup
 from trainer.report import curves, figures
 from trainer.report.curves import SPLIT_NAMES
-from trainer.report.published import STUDY, Published
+from trainer.report.published_results import STUDY, Published
 from trainer.report.samples import Sample, shown
 from trainer.run.folder import RunFolder, read_history
 from trainer.run.model_card import ModelCard
