@@ -1,1 +1,1 @@
-"""Predictions of a split, and numbers from them."""
+"""Predicts the splits of a dataset and measures the predictions."""

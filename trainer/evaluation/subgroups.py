@@ -48,7 +48,7 @@ def subtype_of(filename: str, label: int) -> str:
 
 
 def subtypes(predictions: Predictions, threshold: float) -> list[Subgroup]:
-    """Measures each sub-type of PNEUMONIA, and NORMAL first.
+    """Measures the NORMAL images, then the images of each sub-type of PNEUMONIA.
 
     Args:
         predictions: of the split.

@@ -1,1 +1,1 @@
-"""A trained model on new image files, and its export."""
+"""Applies a trained model to new image files, and exports it."""

@@ -1,1 +1,1 @@
-"""The pages of runs, comparisons and heat maps."""
+"""Writes the pages of runs, comparisons and heat maps."""

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 SHOWN_BY_CLASS = 3
 SHOWN_UNCERTAIN = 6
 SAMPLE_PX = 256
-BATCH_SIZE = 64
 
 
 @dataclass(frozen=True)
@@ -78,6 +77,7 @@ def read_samples(
         model: the model that made the predictions, to draw heat maps with; None draws none.
     """
     from trainer.data.tf_dataset import evaluation_batches
+    from trainer.evaluation.evaluate import BATCH_SIZE
 
     if not evaluations:
         return []
@@ -125,18 +125,6 @@ def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, li
     return {kind: [_figure(of_split[index]) for index in indices] for kind, indices in chosen.items()}
 
 
-def picture(pixels: np.ndarray, overlay: np.ndarray | None = None) -> str:
-    """Returns an image as a data URI for the page.
-
-    Args:
-        pixels: uint8 [H, W].
-        overlay: RGB, uint8 [H, W, 3], put below the image; None for the image alone.
-    """
-    if overlay is None:
-        return image_uri(pixels, SAMPLE_PX)
-    return image_uri(np.concatenate([np.repeat(pixels[..., None], 3, axis=-1), overlay]), 2 * SAMPLE_PX)
-
-
 def _with_heat_maps(samples: Sequence[Sample], model: keras.Model) -> list[Sample]:
     from trainer.models.gradcam import heat_maps
     from trainer.report.heat_overlay import overlay
@@ -145,12 +133,20 @@ def _with_heat_maps(samples: Sequence[Sample], model: keras.Model) -> list[Sampl
     return [replace(sample, overlay=overlay(sample.pixels, heat)) for sample, heat in zip(samples, heats, strict=True)]
 
 
+def _picture(sample: Sample) -> str:
+    """Returns the image as a data URI, with the image under its heat map below if there is one."""
+    if sample.overlay is None:
+        return image_uri(sample.pixels, SAMPLE_PX)
+    grey = np.repeat(sample.pixels[..., None], 3, axis=-1)
+    return image_uri(np.concatenate([grey, sample.overlay]), 2 * SAMPLE_PX)
+
+
 def _figure(sample: Sample) -> dict[str, Any]:
     return {
         "filename": sample.filename,
         "split": sample.split,
         "label": sample.label,
         "probability": f"{sample.probability:.3f}",
-        "uri": picture(sample.pixels, sample.overlay),
+        "uri": _picture(sample),
         "has_heat": sample.overlay is not None,
     }
