@@ -47,7 +47,9 @@ class Ranking:
         self._order = np.argsort(-scores, kind="stable")
         self._positive = labels[self._order] == 1
         descending = scores[self._order]
-        self._last = np.flatnonzero(np.append(np.diff(descending) != 0, True))  # the last place of each group of equal scores
+        self._last = np.flatnonzero(
+            np.append(np.diff(descending) != 0, True)
+        )  # the last place of each group of equal scores
         self.thresholds = descending[self._last]  # [U], from the highest
 
     def __len__(self) -> int:
