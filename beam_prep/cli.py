@@ -57,7 +57,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     """Prepares a dataset and prints what became of the inputs."""
     from beam_prep.pipeline import local_job
 
-    manifest = local_job.prepare(config, beam_args, _tell)
+    manifest, output = local_job.prepare(config, beam_args, _print_job), to_path(config.output)
     if manifest is None:
         print(f"next:      python -m beam_prep report {config.output} --input {config.input} (when the job is done)")
         return
@@ -79,13 +79,13 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print("note:      with --stratify a patient may change its split when images are added")
     if manifest.rejected_by_reason:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
-        print(f"rejected:  {reasons} (each in {to_path(config.output) / 'rejected.jsonl'})")
+        print(f"rejected:  {reasons} (listed in {output / 'rejected.jsonl'})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
-    print(f"report:    {to_path(config.output) / 'report.html'}")
+    print(f"report:    {output / 'report.html'}")
     print(f"next:      python -m trainer train --data {config.output} --output RUN")
 
 
-def _tell(job: SubmittedJob) -> None:
+def _print_job(job: SubmittedJob) -> None:
     """Prints where a job on Dataflow, or its template, can be seen."""
     print(f"job:       {job.name}")
     print(f"template:  {job.template}" if job.template else f"console:   {job.link}", flush=True)
@@ -142,4 +142,4 @@ COMMANDS = {
 
 def main() -> None:
     """Runs `python -m beam_prep`."""
-    command_line.main("beam_prep", "Raw chest X-rays to sharded TFRecords and a manifest.", COMMANDS)
+    command_line.main("beam_prep", "Turns raw chest X-rays into a dataset: sharded TFRecords and a manifest.", COMMANDS)

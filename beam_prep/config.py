@@ -42,8 +42,8 @@ class DownloadConfig:
 class PrepConfig:
     """Equalize, resize and shard images into TFRecords (Apache Beam).
 
-    DICOM, JPEG, PNG, TIFF and BMP images are found by class folder (NORMAL, PNEUMONIA) anywhere under the input; a
-    `test` folder stays the test set.
+    DICOM, JPEG, PNG, TIFF and BMP images are read from class folders (NORMAL, PNEUMONIA) anywhere below the input; the
+    images of a `test` folder become the test set.
     Beam's own options may follow, e.g. --runner DirectRunner --direct_num_workers 2.
     """
 

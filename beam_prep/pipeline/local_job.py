@@ -20,7 +20,7 @@ from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
 from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_dataset_output, open_work_folder
-from beam_prep.planning.plan import TEST_SET_TWICE
+from beam_prep.planning.plan import find_second_test_set
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import kept_mirror_of
@@ -89,8 +89,8 @@ def prepare(
 def _find_sources(config: PrepConfig, raw: AnyPath) -> list[Source]:
     """Lists the inputs; checks that there is one test set at most, and warns where patients are badly hidden."""
     sources = find_sources(raw, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
-    if config.test_fraction and any(source.split == "test" for source in sources):
-        raise UsageError(f"--test_fraction {config.test_fraction:g}: {TEST_SET_TWICE}")
+    if problem := find_second_test_set(config.test_fraction, (source.split for source in sources)):
+        raise UsageError(problem)
     if config.salt_file is None and any(source.is_dicom and not source.has_patient for source in sources):
         logging.warning(
             "patients of DICOM files are told apart by PatientID, whose hash can be guessed back without a secret "

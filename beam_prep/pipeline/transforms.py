@@ -19,7 +19,7 @@ from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
 from beam_prep.pipeline.work_folder import WorkFolder, clear_bucket_output, remove_other_shards, write_json_lines
 from beam_prep.planning.outcomes import Prepared, Rejected
-from beam_prep.planning.plan import TEST_SET_TWICE, Plan, ShardTask, has_test_set, make_plan
+from beam_prep.planning.plan import Plan, ShardTask, find_second_test_set, make_plan
 from beam_prep.planning.splits import Fractions
 from beam_prep.sources.discover import Source
 from beam_prep.storage.file_info import FileInfo
@@ -152,8 +152,9 @@ class MakePlan(beam.DoFn):
     def process(self, outcomes: list[Prepared | Rejected]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
         config = self._config
         # A local job has checked this already; only here does a job in a bucket know all images.
-        if config.test_fraction and has_test_set(outcomes):
-            self._work.report_problem(f"--test_fraction {config.test_fraction:g}: {TEST_SET_TWICE}")
+        splits = (outcome.split for outcome in outcomes if isinstance(outcome, Prepared))
+        if problem := find_second_test_set(config.test_fraction, splits):
+            self._work.report_problem(problem)
             return
         plan = make_plan(
             outcomes,

@@ -16,8 +16,6 @@ from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Reje
 from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.planning.splits import Fractions, assign
 
-TEST_SET_TWICE = "the input has a test set already (a test folder, or a metadata file that says so); leave the flag out"
-
 
 @dataclass(frozen=True)
 class ShardTask:
@@ -114,9 +112,19 @@ class Plan:
         )
 
 
-def has_test_set(outcomes: Iterable[Prepared | Rejected]) -> bool:
-    """Returns True if a test folder or a metadata file puts any image into the test set."""
-    return any(isinstance(outcome, Prepared) and outcome.split == "test" for outcome in outcomes)
+def find_second_test_set(test_fraction: float, splits: Iterable[str | None]) -> str | None:
+    """Returns the problem of drawing a test split although images name one; None without a problem.
+
+    Args:
+        test_fraction: the share of the patients to draw.
+        splits: the split that a test folder or a metadata file names, for each image.
+    """
+    if not test_fraction or "test" not in splits:
+        return None
+    return (
+        f"--test_fraction {test_fraction:g}: the input has a test set already (a test folder, or a metadata file that "
+        "says so); leave the flag out"
+    )
 
 
 def make_plan(
