@@ -48,7 +48,7 @@ def render_and_submit(config: Any, more: Sequence[str] = ()) -> None:
     cluster = connect(sending.context, spec.namespace)
     if sending.preflight:
         _print_problems(find_problems(objects, cluster))
-    submit(cluster, objects, replace=sending.replace, tell=print)
+    submit(cluster, objects, replace=sending.replace, report=print)
     place = {"context": sending.context, "namespace": spec.namespace}
     where = "".join(f" --{flag} {value}" for flag, value in place.items() if value)
     print(f"status:    python -m k8s status --name {spec.name}{where}")
@@ -60,11 +60,11 @@ def _print_problems(problems: Sequence[Problem]) -> None:
         print(f"{problem.severity}: {problem.text}", file=sys.stderr)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors:
-        raise UsageError(f"nothing was sent, for the {len(errors)} above; --no_preflight sends it anyway")
+        raise UsageError(f"nothing was sent because of errors, {len(errors)} in all; --no_preflight sends it anyway")
 
 
 def print_status(config: StatusConfig) -> None:
-    """Prints a line for each job and pod, and below it why it waits or failed."""
+    """Prints a line for every job and pod, and below it why it waits or failed."""
     status = read_status(connect(config.context, config.namespace), config.name)
     print(f"{status.name} in namespace {status.namespace}: {status.state}")
     width = max((len(f"{line.kind} {line.name}") for line in status.lines), default=0) + 2
@@ -75,14 +75,14 @@ def print_status(config: StatusConfig) -> None:
 
 
 def print_logs(config: LogsConfig) -> None:
-    """Prints the log lines of a submission; if it has several pods, each line with its pod in front."""
+    """Prints the log lines of a submission; if it has several pods, every line with its pod in front."""
     cluster = connect(config.context, config.namespace)
     for line in read_logs(cluster, config.name, follow=config.follow, tail=config.tail):
         print(f"[{line.pod}] {line.text}" if line.num_pods > 1 else line.text, flush=config.follow)
 
 
 def wait_and_print(config: WaitConfig) -> int:
-    """Prints each change of state until the end of a submission; returns 1 if it failed, otherwise 0."""
+    """Prints every change of state until the end of a submission; returns 1 if it failed, otherwise 0."""
     cluster = connect(config.context, config.namespace)
     state = wait_until_done(cluster, config.name, config.timeout_s, lambda line: print(line, flush=True))
     if state == "failed":

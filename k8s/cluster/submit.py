@@ -21,7 +21,7 @@ def submit(
     objects: Sequence[Object],
     *,
     replace: bool = False,
-    tell: Callable[[str], None] = lambda line: None,
+    report: Callable[[str], None] = lambda line: None,
 ) -> None:
     """Creates the objects of one submission in order: all of them, or none.
 
@@ -33,7 +33,7 @@ def submit(
         cluster: the namespace to create the objects in.
         objects: the rendered objects; all have the same label `app.kubernetes.io/instance`.
         replace: True deletes an older submission of the same name, waits until it is gone, and takes its place.
-        tell: is called with a line about each step.
+        report: is called with a line about each step.
 
     Raises:
         NameInUse: the name is in use, and `replace` is off or the object of that name is not of a submission.
@@ -54,9 +54,9 @@ def submit(
             if title(obj) not in replaced:
                 raise
     if old:
-        tell(f"replacing {name}: waiting until {', '.join(map(title, old))} and its pods are gone")
+        report(f"replacing {name}: waiting until {', '.join(map(title, old))} and its pods are gone")
         delete(cluster, old, name, timeout_s=GONE_S)
-    _create_all(cluster, name, objects, tell)
+    _create_all(cluster, name, objects, report)
 
 
 def delete(
@@ -89,7 +89,7 @@ def _submission_name(objects: Sequence[Object]) -> str:
     return str(name)
 
 
-def _create_all(cluster: Cluster, name: str, objects: Sequence[Object], tell: Callable[[str], None]) -> None:
+def _create_all(cluster: Cluster, name: str, objects: Sequence[Object], report: Callable[[str], None]) -> None:
     created: list[Object] = []
     for obj in objects:
         try:
@@ -100,10 +100,10 @@ def _create_all(cluster: Cluster, name: str, objects: Sequence[Object], tell: Ca
             raise type(error)("; ".join([str(error), *outcome])) from None
         except KeyboardInterrupt:
             for line in _undo(cluster, name, [*created, obj]):
-                tell(line)
+                report(line)
             raise
         created.append(obj)
-        tell(f"created {title(obj)}")
+        report(f"created {title(obj)}")
 
 
 def _undo(cluster: Cluster, name: str, created: Sequence[Object]) -> list[str]:

@@ -29,7 +29,7 @@ Answer = TypeVar("Answer")
 
 
 def wait_until_done(
-    cluster: Cluster, name: str, timeout_s: float | None, tell: Callable[[str], None] = lambda line: None
+    cluster: Cluster, name: str, timeout_s: float | None, report: Callable[[str], None] = lambda line: None
 ) -> State:
     """Waits until a submission is complete or failed.
 
@@ -37,7 +37,7 @@ def wait_until_done(
         cluster: the namespace of the submission.
         name: the name of the submission.
         timeout_s: the longest wait, s; None waits forever.
-        tell: is called with a line at each change of a state.
+        report: is called with a line at each change of a state.
 
     Returns:
         `complete` or `failed`.
@@ -57,7 +57,7 @@ def wait_until_done(
         for obj in work:
             if told.get(title(obj)) != state_of(obj):
                 told[title(obj)] = state_of(obj)
-                tell(f"{title(obj)}: {state_of(obj)}")
+                report(f"{title(obj)}: {state_of(obj)}")
         state = overall_state(objects)
         return state if state in ("complete", "failed") else None
 

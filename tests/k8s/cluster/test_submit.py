@@ -25,7 +25,7 @@ def creations(server):
 
 def test_all_objects_pass_a_dry_run_before_the_first_is_made_and_are_made_in_order(server, cluster):
     told = []
-    submit(cluster, [service(), job()], tell=told.append)
+    submit(cluster, [service(), job()], report=told.append)
     assert creations(server) == [("services", "All"), ("jobs", "All"), ("services", None), ("jobs", None)]
     assert made(server) == ["train", "train"]
     assert told == ["created Service train", "created Job train"]
@@ -98,7 +98,7 @@ def test_an_interrupted_submission_leaves_nothing_behind(server, cluster):
 
     cluster.create = create_or_interrupt
     with pytest.raises(KeyboardInterrupt):
-        submit(cluster, [service(), job()], tell=told.append)
+        submit(cluster, [service(), job()], report=told.append)
     assert made(server) == []
     assert told[-1] == "deleted again: Service train"
 

@@ -36,11 +36,11 @@ def test_the_end_is_seen_when_it_comes(server, cluster, later, conditions, state
     next_changes = iter([{"ready": 1}, {"conditions": conditions}, {}])
     told = []
 
-    def tell(line):
+    def report(line):
         told.append(line)
         later(0.2, server.objects.update, "jobs", "train", **next(next_changes))
 
-    assert wait_until_done(cluster, "train", 10, tell) == state
+    assert wait_until_done(cluster, "train", 10, report) == state
     assert told == ["Job train: pending", "Job train: running", f"Job train: {state}"]
 
 
