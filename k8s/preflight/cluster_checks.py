@@ -139,7 +139,7 @@ def _check_service_accounts(workloads: Sequence[Workload], cluster: Cluster) -> 
         try:
             if cluster.get(SERVICE_ACCOUNT, account) is None:
                 yield error(
-                    f"--service_account {account}: there is no service account of that name in namespace {cluster.namespace}; "
+                    f"--service_account {account}: there is no such account in namespace {cluster.namespace}; "
                     f"create it: kubectl create serviceaccount {account}"
                 )
         except NotAllowed as denied:

@@ -67,11 +67,7 @@ def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
     for output in _texts(config, "output"):
         if not workload.lasts(output):
             volume = workload.volume_at(output)
-            where = (
-                f"on the volume {volume['name']}, which is deleted with the pod"
-                if volume
-                else "in the container itself"
-            )
+            where = f"on the volume {volume['name']}, deleted with the pod" if volume else "in the container itself"
             yield error(
                 f"--output {output} is {where}: results and checkpoints would be lost; "
                 "take gs://BUCKET/PATH, or a path under a --pvc or --bucket"

@@ -34,7 +34,7 @@ def add_node(server, num_gpus, labels=L4):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"output": "/tmp/run"}, "--output /tmp/run is on the volume tmp, which is deleted with the pod"),
+        ({"output": "/tmp/run"}, "--output /tmp/run is on the volume tmp, deleted with the pod"),
         ({"output": "/runs/t"}, "--output /runs/t is in the container itself: results and checkpoints would be lost"),
         ({"data": "/data/set"}, "--data /data/set is not in the pod; take gs://BUCKET/PATH"),
         ({"flags": {"arch": "vgg19", "weights": "/home/me/vgg19.h5"}}, "--weights /home/me/vgg19.h5 is not in the pod"),
@@ -142,7 +142,7 @@ def test_all_that_is_missing_in_the_cluster_is_told_at_once(server, cluster):
             "error: several nodes train as a JobSet, which the cluster does not know (",
             "error: --queue gpus: there is no LocalQueue of that name in namespace team",
             "error: --pvc claim: there is no such claim in namespace team; see: kubectl",
-            "error: --service_account trainer: there is no service account of that name in namespace team",
+            "error: --service_account trainer: there is no such account in namespace team",
             "warning: you may not get pods/log in namespace team: status and logs will",
             "warning: JobSet t: no node of the cluster has 4 x GPU now (its GPUs are: none)",
         )
