@@ -25,14 +25,7 @@ AUDIT_NAME = "audit.json"
 
 @dataclass(frozen=True)
 class Shard:
-    """A TFRecord file of the dataset.
-
-    Attributes:
-        path: the path relative to the dataset.
-        num_records: the number of records.
-        size_bytes: the size of the file.
-        sha256: the SHA-256 (hex) of the bytes of the file.
-    """
+    """A TFRecord file: its path relative to the dataset, its content, and the SHA-256 (hex) of its bytes."""
 
     path: str
     num_records: int

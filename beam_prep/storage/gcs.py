@@ -29,6 +29,10 @@ CHUNK_BYTES = 8 * 2**20  # sent at once of an object that is written as a stream
 class MissingObjectError(RunError, FileNotFoundError):
     """The object or its bucket does not exist."""
 
+    def __init__(self, path: object) -> None:
+        super().__init__(f"{path}: no such object; check the path")
+        self.strerror = "no such object"
+
 
 class ConflictError(RunError):
     """Somebody else has written the object since it was last read."""
@@ -228,9 +232,7 @@ def _translated(target: ObjectPath, error: Exception) -> Exception:
     cause = error.__cause__ or error  # the last error, where the client has tried several times
     code = getattr(cause, "code", None) or getattr(getattr(cause, "response", None), "status_code", None)
     if code == HTTPStatus.NOT_FOUND:
-        missing = MissingObjectError(f"{target}: no such object; check the path")
-        missing.strerror = "no such object"
-        return missing
+        return MissingObjectError(target)
     if code in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED):
         return RunError(
             f"{target}: access is forbidden ({code:d}); give the account that runs this the role Storage Object User "

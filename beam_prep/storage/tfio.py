@@ -91,7 +91,7 @@ class StreamedPath:
         if mode != "rb":
             raise ValueError(f"mode {mode!r}; nothing is written there")
         if not self.is_file():  # az:// would read a missing file as an empty one
-            raise _missing(self)
+            raise MissingObjectError(self)
         return io.BufferedReader(_Reader(self), READ_AHEAD_BYTES)
 
     @contextmanager
@@ -101,7 +101,7 @@ class StreamedPath:
         try:
             yield tf.io.gfile
         except tf.errors.NotFoundError as error:
-            raise _missing(self) from error
+            raise MissingObjectError(self) from error
         except tf.errors.OpError as error:
             said = " ".join(error.message.split())[:200]
             raise RunError(
@@ -125,12 +125,6 @@ class _Reader(io.RawIOBase):
             data = self._file.read(len(buffer))
         buffer[: len(data)] = data
         return len(data)
-
-
-def _missing(path: StreamedPath) -> MissingObjectError:
-    missing = MissingObjectError(f"{path}: no such object; check the path")
-    missing.strerror = "no such object"
-    return missing
 
 
 @functools.cache
