@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from beam_prep.console.errors import UsageError
-from trainer.evaluation import bootstrap as intervals
+from trainer.evaluation import bootstrap
 from trainer.evaluation import metrics
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
@@ -65,7 +65,7 @@ def _make_run(tmp_path: Path, labels: dict[str, list[int]], probabilities: dict[
 
 @pytest.fixture(autouse=True)
 def few_resamples(monkeypatch):
-    monkeypatch.setattr(intervals, "BOOTSTRAP_SAMPLES", 20)
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_SAMPLES", 20)
 
 
 @pytest.fixture
