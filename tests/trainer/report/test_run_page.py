@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 from beam_prep.console.errors import UsageError
-from trainer.evaluation import bootstrap
-from trainer.evaluation import metrics
+from trainer.evaluation import bootstrap, metrics
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
 
