@@ -46,7 +46,6 @@ def progress(sweep: Sweep) -> Markup:
     axes.plot(times[best], objectives[best], "o", color=BEST, markersize=8, label="best trial")
     axes.set(xlabel=f"{name} since the first trial began", ylabel=sweep.objective)
     axes.set_xlim(left=0)
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, borderaxespad=0)
     alt = f"{sweep.objective} of {len(ended)} trials over time; best {number(objectives[best])}"
     return figure_svg(figure, alt)
@@ -123,7 +122,6 @@ def cost_against_objective(
     axes.plot(*points(drawn[:1]), "o", color=BEST, markersize=8, label="best trial")
     axes.set(xlabel=label, ylabel=sweep.objective)
     axes.set_xlim(left=0)
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, borderaxespad=0)
     on_front = ", ".join(trial.trial_id for trial in front)
     return figure_svg(figure, f"{label} against {sweep.objective} of {len(drawn)} trials; Pareto front: {on_front}")
@@ -161,7 +159,6 @@ def _effect(sweep: Sweep, axis: Axis) -> Markup:
     if sum(map(len, labels)) > 40:
         axes.tick_params(axis="x", labelrotation=20)
     axes.set(xlim=(-0.12, 1.12), xlabel=axis.name, ylabel=sweep.objective)
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
     medians = "; ".join(f"{number(part.median)} ({part.num_trials} trials)" for part in parts)
     return figure_svg(figure, f"{sweep.objective} against {axis.name}; medians from left to right: {medians}")
 
@@ -174,7 +171,9 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    return figure, figure.subplots()
+    axes = figure.subplots()
+    axes.grid(axis="y", color=RULE, linewidth=0.8)
+    return figure, axes
 
 
 def _draw_axis(axes: Axes, x: float, title: str, ticks: Sequence[tuple[float, str]]) -> None:

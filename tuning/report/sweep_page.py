@@ -99,16 +99,11 @@ def _best(sweep: Sweep) -> dict[str, Any] | None:
     within = sum(interval[0] <= objective_of(trial) <= interval[1] for trial in sweep.ranked) if interval else None
     flags = {name: value for name, value in best.flags.items() if name not in best.values}
     return {
-        "trial_id": best.trial_id,
-        "link": _link(sweep, best),
-        "objective": number(best.objective),
+        **_row(sweep, best, []),
         "interval": f"{interval[0]:.4f}–{interval[1]:.4f}" if interval else None,
         "num_within": within,
         "values": {name: setting(value) for name, value in best.values.items()},
         "flags": {name: setting(value) for name, value in flags.items()},
-        "time": duration(best.seconds),
-        "memory": memory(best.peak_memory_bytes),
-        "epochs": best.epochs,
     }
 
 

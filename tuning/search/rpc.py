@@ -11,10 +11,10 @@ import os
 import time
 from collections.abc import Callable
 from concurrent import futures
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 import grpc
-from keras_tuner.engine.trial import Trial
+import keras_tuner
 from keras_tuner.src import protos
 from keras_tuner.src.distribute import oracle_client
 from keras_tuner.src.distribute.oracle_chief import OracleServicer
@@ -29,21 +29,11 @@ UNREACHABLE = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED)
 T = TypeVar("T")
 
 
-class Oracle(Protocol):
-    """The methods of an oracle that a worker calls, here or on the chief; `SweepOracle` describes them."""
-
-    def create_trial(self, tuner_id: str) -> Trial: ...
-
-    def update_trial(self, trial_id: str, metrics: dict[str, float]) -> Trial: ...
-
-    def end_trial(self, trial: Trial) -> None: ...
-
-
 class SearchEndedError(Exception):
     """The chief can't be reached because the search has ended."""
 
 
-def start_server(oracle: Oracle, address: str) -> grpc.Server:
+def start_server(oracle: keras_tuner.Oracle, address: str) -> grpc.Server:
     """Starts the server that answers the calls of the workers.
 
     Args:
@@ -63,12 +53,11 @@ def start_server(oracle: Oracle, address: str) -> grpc.Server:
     return server
 
 
-def connect(role: Role) -> Oracle:
+def connect(role: Role) -> keras_tuner.Oracle:
     """Returns the client of a worker: an oracle whose methods run on the chief."""
     os.environ.update(role.variables())  # from which the client reads the address
     oracle_client.TIMEOUT = RPC_TIMEOUT_S
-    client: Oracle = oracle_client.OracleClient(None)
-    return client
+    return oracle_client.OracleClient(None)
 
 
 def call(method: Callable[..., T], *arguments: Any, timeout_s: float, has_ended: Callable[[], bool]) -> T:

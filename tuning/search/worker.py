@@ -7,12 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from typing import Any, TypeVar
 
+import keras_tuner
 from keras_tuner.engine.trial import Trial as Proposal
 from keras_tuner.engine.trial import TrialStatus
 
 from tuning.search.heartbeats import POLL_S, heartbeat
 from tuning.search.roles import Role
-from tuning.search.rpc import Oracle, SearchEndedError, call
+from tuning.search.rpc import SearchEndedError, call
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
 from tuning.trials.trial_runner import LeaseLostError, TrialRunner
@@ -34,7 +35,7 @@ class Worker:
     def __init__(
         self,
         job: SweepJob,
-        oracle: Oracle,
+        oracle: keras_tuner.Oracle,
         role: Role,
         environ: Mapping[str, str],
         on_trial_end: Callable[[Trial], object],

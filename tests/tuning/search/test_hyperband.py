@@ -5,24 +5,14 @@ import json
 import pytest
 from search_processes import losses, trials_of
 
-FLAGS = (
-    "--algorithm",
-    "hyperband",
-    "--image_size",
-    32,
-    "--batch_size",
-    8,
-    "--learning_rate",
-    "1e-4:1e-2",
-    "--no_warm_up",
-)
+FLAGS = "--algorithm hyperband --image_size 32 --batch_size 8 --learning_rate 1e-4:1e-2 --no_warm_up"
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_a_promoted_trial_continues_the_shorter_one_as_if_both_were_one_training(dataset, command, tmp_path):
     sweep, whole = tmp_path / "sweep", tmp_path / "whole"
-    result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--epochs", 3)
+    result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS.split(), "--epochs", 3)
     assert result.returncode == 0, result.stderr
     trials = trials_of(sweep)
     assert [trial["values"]["epochs"] for trial in trials.values()] == [1, 1, 1, 3, 3, 3]

@@ -15,7 +15,7 @@ RATES = {"learning_rate": ("1e-5:1e-2",)}
 
 def oracle(folder, *, expire_leases: bool = False, train=None, **flags) -> SweepOracle:
     made = make_oracle(make_job(train=train, output=str(folder), **flags), expire_leases=expire_leases)
-    (folder / "oracle").mkdir(exist_ok=True)
+    (folder / "oracle").mkdir(parents=True, exist_ok=True)
     made.reload()
     return made
 
@@ -58,16 +58,13 @@ def work(made: SweepOracle, num_workers: int = 1, seed: int = 0) -> dict[str, di
 def test_the_trials_are_the_same_for_any_number_of_workers(tmp_path, flags):
     found = []
     for number, workers in enumerate((1, 2, 5)):
-        folder = tmp_path / str(number)
-        folder.mkdir()
-        found.append(work(oracle(folder, **flags), workers, seed=number))
+        found.append(work(oracle(tmp_path / str(number), **flags), workers, seed=number))
     assert found[0] == found[1] == found[2]
     assert len(found[0]) == flags.get("max_trials", 9)
     assert list(found[0])[:2] == ["0000", "0001"]
 
 
 def test_a_grid_search_and_a_long_random_search_try_each_combination_once(tmp_path):
-    (tmp_path / "other").mkdir()
     grid = work(oracle(tmp_path, algorithm="grid"))
     drawn = work(oracle(tmp_path / "other", max_trials=100))
     assert len(grid) == 9
@@ -79,7 +76,6 @@ def test_a_grid_search_and_a_long_random_search_try_each_combination_once(tmp_pa
 def test_seeds_differ_and_seed_0_is_reproducible_too(tmp_path):
     found = []
     for number, seed in enumerate((0, 0, 1)):
-        (tmp_path / str(number)).mkdir()
         found.append(work(oracle(tmp_path / str(number), seed=seed, max_trials=6, **RATES)))
     assert found[0] == found[1] != found[2]
     rates = [{values["learning_rate"] for values in each.values()} for each in found]
@@ -109,8 +105,6 @@ def test_bayesian_search_tries_no_combination_twice(tmp_path):
 @pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
 def test_a_search_that_is_killed_at_any_time_hands_out_the_same_trials_when_resumed(tmp_path, algorithm):
     folders = [tmp_path / "whole", tmp_path / "killed"]
-    for folder in folders:
-        folder.mkdir()
     flags = {"algorithm": algorithm, "max_trials": 14, "train": {"epochs": 3}, **({} if algorithm == "grid" else RATES)}
     whole = work(oracle(folders[0], **flags))
     while True:

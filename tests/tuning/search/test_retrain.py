@@ -10,26 +10,13 @@ from tuning.config import SearchConfig
 from tuning.report.results import read_sweep
 from tuning.search.retrain import retrain_configs
 
-FLAGS = (
-    "--image_size",
-    32,
-    "--batch_size",
-    8,
-    "--learning_rate",
-    "1e-4",
-    "3e-3",
-    "--epochs",
-    4,
-    "--algorithm",
-    "grid",
-    "--no_warm_up",
-)
+FLAGS = "--image_size 32 --batch_size 8 --learning_rate 1e-4 3e-3 --epochs 4 --algorithm grid --no_warm_up"
 
 
 @pytest.fixture(scope="module")
 def sweep(dataset, command, tmp_path_factory):
     folder = tmp_path_factory.mktemp("final") / "sweep"
-    result = command("tuning", "search", "--data", dataset, "--output", folder, *FLAGS, "--retrain_best")
+    result = command("tuning", "search", "--data", dataset, "--output", folder, *FLAGS.split(), "--retrain_best")
     assert result.returncode == 0, result.stderr
     folder.with_suffix(".out").write_text(result.stdout)
     return folder
@@ -50,21 +37,19 @@ def test_the_best_is_trained_on_train_and_validation_and_evaluated_on_test_once(
     assert all("test" not in json.loads(p.read_text()) for p in sweep.glob("trials/*/metrics.json"))
 
     before = (run / "metrics.json").stat().st_mtime_ns
-    again = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--retrain_best")
+    again = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS.split(), "--retrain_best")
     assert again.returncode == 0, again.stderr
     assert (run / "metrics.json").stat().st_mtime_ns == before
 
 
 @pytest.mark.slow
 def test_a_run_of_an_earlier_best_configuration_is_refused(sweep, dataset, command):
-    path = sweep / "trials" / "0000" / "trial.json"
-    saved = path.read_text()
     other = next(name for name in ("0000", "0001") if name != read_sweep(sweep).best.trial_id)
     path = sweep / "trials" / other / "trial.json"
     saved = path.read_text()
     path.write_text(json.dumps({**json.loads(saved), "objective": 1.5}))
     try:
-        result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS, "--retrain_best")
+        result = command("tuning", "search", "--data", dataset, "--output", sweep, *FLAGS.split(), "--retrain_best")
     finally:
         path.write_text(saved)
     assert (result.returncode, "holds a run of an earlier best configuration" in result.stderr) == (1, True), (
