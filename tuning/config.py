@@ -107,18 +107,8 @@ class SearchConfig:
     def __post_init__(self) -> None:
         if not self.data:
             raise UsageError("--data is missing; name a dataset folder, as beam_prep prepare wrote it")
-        check_at_least(
-            self,
-            max_trials=0,
-            max_hours=0,
-            early_stopping_patience=0,
-            hyperband_factor=2,
-            seed=0,
-            retrain_seeds=0,
-            worker_index=0,
-            lease_s=1,
-            worker_timeout_s=1,
-        )
+        check_at_least(self, max_trials=0, max_hours=0, early_stopping_patience=0, hyperband_factor=2, seed=0)
+        check_at_least(self, retrain_seeds=0, worker_index=0, lease_s=1, worker_timeout_s=1)
         if self.retrain_best and self.retrain_seeds:
             raise UsageError("--retrain_best and --retrain_seeds both evaluate on test; choose one of them")
         if self.oracle is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
-from typing import Any, TypeVar
+from functools import partial
 
 import keras_tuner
 from keras_tuner.engine.trial import Trial as Proposal
@@ -17,8 +17,6 @@ from tuning.search.rpc import SearchEndedError, call
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
 from tuning.trials.trial_runner import LeaseLostError, TrialRunner
-
-T = TypeVar("T")
 
 
 class Worker:
@@ -42,6 +40,8 @@ class Worker:
     ) -> None:
         self._job, self._oracle, self._role, self._on_trial_end = job, oracle, role, on_trial_end
         self._runner = TrialRunner(job, role.name, environ)
+        has_ended = partial(job.folder.has_ended, job.config.limits)
+        self._call = partial(call, timeout_s=job.config.worker_timeout_s, has_ended=has_ended)
 
     def run(self) -> None:
         """Runs trials until the oracle has no more.
@@ -73,12 +73,3 @@ class Worker:
             self._call(self._oracle.update_trial, proposal.trial_id, metrics)
             proposal.status = TrialStatus.COMPLETED
         self._call(self._oracle.end_trial, proposal)
-
-    def _call(self, method: Callable[..., T], *arguments: Any) -> T:
-        config = self._job.config
-        return call(
-            method,
-            *arguments,
-            timeout_s=config.worker_timeout_s,
-            has_ended=lambda: self._job.folder.has_ended(config.limits),
-        )

@@ -10,6 +10,7 @@ from search_processes import losses, start, trainers_of, trials_of, values_of, w
 
 from tuning.config import SearchConfig
 from tuning.search.algorithms import make_oracle
+from tuning.search.roles import Role
 from tuning.trials.sweep_job import SweepJob
 
 FLAGS = {"image_size": ("32",), "batch_size": ("8", "16"), "learning_rate": ("1e-4:1e-2",)}
@@ -83,11 +84,7 @@ def test_a_chief_without_workers_and_a_worker_without_a_chief_give_up(dataset, t
     chief = start(sweep, dataset, *arguments(port), "--role", "chief", "--worker_timeout_s", 3)
     assert chief.wait(200) == 1
     assert "no worker sent a heartbeat for 3 s" in sweep.with_suffix(".log").read_text().splitlines()[-1]
-    names = {
-        "KERASTUNER_TUNER_ID": "worker-0",
-        "KERASTUNER_ORACLE_IP": "127.0.0.1",
-        "KERASTUNER_ORACLE_PORT": str(port),
-    }
+    names = Role("worker", "worker-0", f"127.0.0.1:{port}").variables()
     flags = [word for word in arguments(port) if word not in ("--oracle", f"127.0.0.1:{port}")]
     worker = start(sweep, dataset, *flags, "--worker_timeout_s", 3, environ=names)
     assert worker.wait(200) == 1
