@@ -19,7 +19,8 @@ from trainer.run.output import check_run_output
 
 if TYPE_CHECKING:
     from trainer.evaluation.evaluate import Evaluation
-    from trainer.training.trainer import TrainedModel, Trainer
+    from trainer.training.trainer import Trainer
+    from trainer.training.validation import TrainedModel
 
 
 def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:

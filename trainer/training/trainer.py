@@ -6,7 +6,6 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -16,16 +15,11 @@ from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
 from trainer.config.tf_config import Cluster
-from trainer.config.threshold_rule import parse_rule
 from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
-from trainer.evaluation import metrics
-from trainer.evaluation.evaluate import predict_split
-from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
-from trainer.evaluation.thresholds import fit_operating_point
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, written
 from trainer.run.identity import OWN_OF_A_WORKER
@@ -38,26 +32,12 @@ from trainer.training.phases import Phase, count_parameters, phases_of
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.strategy import check_alike, distribute, is_chief, make_strategy
 from trainer.training.train_step import TrainStep
+from trainer.training.validation import TrainedModel, Validation
 
 MAX_ROLLBACKS = 3
 """The number of rollbacks in a run after which it fails."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """The outcome of a training.
-
-    Attributes:
-        predictor: the model with its best weights.
-        operating_point: the threshold and the temperature, fitted on validation.
-        val: the predictions for validation; None if those images were trained on.
-    """
-
-    predictor: Predictor
-    operating_point: OperatingPoint
-    val: Predictions | None
 
 
 class Trainer:
@@ -101,7 +81,8 @@ class Trainer:
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)
-        self._predictor = Predictor(self.model, self.strategy)
+        val = None if config.train_on_val else self.sources["val"]
+        self._validation = Validation(Predictor(self.model, self.strategy), val, self._data.class_weights)
         self.is_chief = is_chief(self.strategy)
         self.folder = RunFolder.at(config.output)
         if self.is_chief:
@@ -134,7 +115,7 @@ class Trainer:
                     restored = None
                 except NotFiniteError as error:
                     restored = self._roll_back(phase, error)
-        trained = self._fit_operating_point()
+        trained = self._validation.fit(self.config.threshold_rule, show_progress=self.is_chief)
         if self.is_chief:
             with written(self.folder.model) as temporary:
                 self.model.save(temporary)
@@ -192,7 +173,7 @@ class Trainer:
                     bar.update(num_steps)
             self._checkpoints.check_weights()
             with run.step.average.in_place() if run.step.average else nullcontext():
-                logs = self._logs() | self._validate()
+                logs = self._logs() | self._validation.logs()
                 self._keep_if_best(run.phase, logs)
             bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in logs.items() if value is not None))
         learning_rate = float(run.step.optimizer.learning_rate.numpy())
@@ -230,20 +211,6 @@ class Trainer:
             "accuracy": state.correct_sum / (state.step * self.config.batch_size),
         }
 
-    def _validate(self) -> dict[str, Any]:
-        """Returns loss, accuracy and AUROC on validation; the loss is weighted as in training.
-
-        The best model is chosen by this loss, so it has to be the one that is trained for.
-        """
-        if self.config.train_on_val:
-            return {}
-        val = self._predict_val(show_progress=False)
-        numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self._data.class_weights))
-        return {f"val_{name}": value for name, value in numbers.items()}
-
-    def _predict_val(self, *, show_progress: bool) -> Predictions:
-        return predict_split(self._predictor, self.sources["val"], "val", show_progress=show_progress)
-
     def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:
         """Keeps the weights of the epoch if its validation loss is the best so far, or if there is no validation."""
         state = self.state
@@ -271,14 +238,6 @@ class Trainer:
             )
         logger.warning("%s; back to %s, with half the learning rate", failure, checkpoint)
         return restored
-
-    def _fit_operating_point(self) -> TrainedModel:
-        """Fits threshold and temperature on validation; if it was trained on, takes the threshold that was given."""
-        rule = self.config.threshold_rule
-        if self.config.train_on_val:
-            return TrainedModel(self._predictor, OperatingPoint(parse_rule(rule)[1], rule), val=None)
-        val = self._predict_val(show_progress=self.is_chief)
-        return TrainedModel(self._predictor, fit_operating_point(rule, val.labels, val.probabilities), val)
 
     def _describe(self, operating_point: OperatingPoint) -> ModelCard:
         """Returns the content of `model.json`: what a user of `model.keras` needs, and how the model was made."""

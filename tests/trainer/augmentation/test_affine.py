@@ -1,4 +1,4 @@
-"""The fused affine, in eager and in graph mode."""
+"""The affine transform does what its settings say, in eager and in graph mode."""
 
 import math
 
@@ -38,11 +38,11 @@ def warp(images: tf.Tensor, **changes: float) -> np.ndarray:
     ).numpy()
 
 
-def test_nothing_asked_for_changes_nothing(images):
+def test_settings_of_zero_change_nothing(images):
     np.testing.assert_allclose(random_affine(images, config(), tf.constant([1, 2])), images, atol=1e-3)
 
 
-def test_mirror_turn_and_shift_are_what_they_say(images):
+def test_mirror_rotation_and_shift_move_pixels_as_asked(images):
     np.testing.assert_allclose(warp(images, mirror=-1.0), images[:, :, ::-1], atol=1e-2)
     quarter = warp(images, angle=math.pi / 2)
     np.testing.assert_allclose(quarter, np.rot90(images, axes=(1, 2)), atol=0.1)
@@ -50,14 +50,14 @@ def test_mirror_turn_and_shift_are_what_they_say(images):
     np.testing.assert_allclose(warp(images, shift_y=3.0)[:, :-3], images[:, 3:], atol=1e-2)
 
 
-def test_zoom_keeps_the_centre_and_takes_its_distance(images):
+def test_zoom_keeps_the_centre_and_shows_more_of_the_image(images):
     centre = SIZE // 2
     zoomed = warp(images, zoom_x=2.0, zoom_y=2.0)
     np.testing.assert_allclose(zoomed[:, centre, centre], images[:, centre, centre], atol=1e-2)
     np.testing.assert_allclose(zoomed[:, centre, centre + 5], images[:, centre, centre + 10], atol=1e-2)
 
 
-def test_what_comes_from_outside_is_the_nearest_edge(images):
+def test_places_outside_of_the_image_take_its_nearest_edge(images):
     shifted = warp(images, shift_x=5.0)
     np.testing.assert_allclose(shifted[:, :, -1], images[:, :, -1], atol=1e-2)
 

@@ -1,4 +1,4 @@
-"""Squares that are greyed out."""
+"""Cutout greys out a square of every image."""
 
 import numpy as np
 import tensorflow as tf

@@ -1,4 +1,4 @@
-"""Mixtures of images: their losses."""
+"""Mixup mixes the losses of two images as it mixes the images."""
 
 import numpy as np
 import tensorflow as tf

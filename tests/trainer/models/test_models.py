@@ -1,4 +1,4 @@
-"""The networks: size, scaling, what each phase trains, pretrained weights."""
+"""The networks have the right size, scaling, trainable layers and pretrained weights."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""What the machine does to a training: one clear line each, exit code 1, and nothing lost that was saved."""
+"""A failure of the machine ends a training with one clear line and exit code 1, and no checkpoint is lost."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ LIMITED = """
 import resource, signal, sys
 from trainer.cli import main
 from trainer.training.train_step import TrainStep
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write that passes the limit fails
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that a write beyond the limit fails
 train_steps, done = TrainStep.run, 0
 def limited(self, batches, count):
     global done
@@ -40,7 +40,7 @@ DISK = "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000,) * 2)"
 
 
 def train_limited(dataset, run, *flags, limit: str, at: int) -> subprocess.CompletedProcess:
-    """A training whose machine gets smaller before its step `at`."""
+    """Runs a training whose machine loses a resource before step `at`."""
     code = LIMITED.format(limit=limit.strip(), at=at)
     arguments = ["--data", str(dataset), "--output", str(run), *map(str, flags)]
     return subprocess.run(
@@ -48,7 +48,7 @@ def train_limited(dataset, run, *flags, limit: str, at: int) -> subprocess.Compl
     )
 
 
-def test_out_of_memory_says_a_batch_to_try():
+def test_out_of_memory_suggests_a_smaller_batch():
     with pytest.raises(RunError) as error, translate_errors(48, 4, None):
         tf.zeros([2**22, 2**20])  # 16 TiB
     assert str(error.value).startswith("out of memory with --batch_size 48 over 4 replicas (")
@@ -56,7 +56,7 @@ def test_out_of_memory_says_a_batch_to_try():
 
 
 @pytest.mark.slow
-def test_a_full_disk_names_the_last_good_checkpoint_and_the_run_goes_on_later(command, dataset, tmp_path):
+def test_a_full_disk_names_the_last_good_checkpoint_and_the_run_resumes_later(command, dataset, tmp_path):
     run = tmp_path / "run"
     flags = (*SMALL, "--checkpoint_every_steps", 2, "--steps_per_call", 1)
     result = train_limited(dataset, run, *flags, limit=DISK, at=4)
@@ -102,7 +102,7 @@ def test_a_dataset_that_changed_since_the_checkpoint_is_refused(phantoms, datase
 
 
 def flags_of(command, dataset, tmp_path) -> dict:
-    """The flags of `SMALL`, as a run saves them."""
+    """Returns the flags of `SMALL` as a run saves them."""
     from trainer.config.train import TrainConfig
 
     config = TrainConfig(data=str(dataset), output=str(tmp_path / "run"), image_size=32, batch_size=8, epochs=2)

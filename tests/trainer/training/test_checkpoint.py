@@ -1,4 +1,4 @@
-"""Checkpoint files: whole or refused."""
+"""Checkpoint files are loaded whole or refused."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ def two_saves(tmp_path):
     return tmp_path
 
 
-def test_what_is_saved_is_loaded_bit_for_bit(two_saves):
+def test_a_checkpoint_is_loaded_bit_for_bit(two_saves):
     checkpoint = CheckpointFolder(two_saves).load()
     assert checkpoint.state == {"step": 2, "loss_sum": 0.1 + 0.2, "best": float("inf")}
     for group, expected in arrays(2).items():
@@ -32,7 +32,7 @@ def test_what_is_saved_is_loaded_bit_for_bit(two_saves):
             np.testing.assert_array_equal(one, other, strict=True)
 
 
-def test_an_empty_folder_has_none(tmp_path):
+def test_an_empty_folder_has_no_checkpoint(tmp_path):
     assert CheckpointFolder(tmp_path).load() is None
 
 
@@ -44,13 +44,13 @@ def test_an_empty_folder_has_none(tmp_path):
         ("00000002.json", "cut"),
     ],
 )
-def test_a_broken_newest_is_passed_over_with_a_warning(two_saves, name, damage, caplog):
+def test_a_broken_newest_checkpoint_is_skipped_with_a_warning(two_saves, name, damage, caplog):
     break_file(two_saves / name, damage)
     assert CheckpointFolder(two_saves).load().state == {"step": 1}
     assert "checkpoint 2 is broken" in caplog.text
 
 
-def test_every_flipped_byte_is_found(two_saves):
+def test_every_flipped_byte_is_detected(two_saves):
     (two_saves / "00000001.json").unlink()
     for path in two_saves.glob("00000002*"):
         whole = path.read_bytes()
@@ -62,14 +62,14 @@ def test_every_flipped_byte_is_found(two_saves):
     assert CheckpointFolder(two_saves).load().number == 2
 
 
-def test_all_broken_is_an_error_that_says_what_to_do(two_saves):
+def test_only_broken_checkpoints_are_an_error_that_says_what_to_do(two_saves):
     for number in (1, 2):
         break_file(two_saves / f"0000000{number}.json", "cut")
     with pytest.raises(RunError, match="start anew with --overwrite"):
         CheckpointFolder(two_saves).load()
 
 
-def test_the_last_two_good_ones_are_kept(two_saves):
+def test_the_last_two_good_checkpoints_are_kept(two_saves):
     break_file(two_saves / "00000002.json", "bit")
     folder = CheckpointFolder(two_saves)
     folder.load()
@@ -82,7 +82,7 @@ def test_the_last_two_good_ones_are_kept(two_saves):
     assert CheckpointFolder(two_saves).load().state == {"step": 3}
 
 
-def test_a_group_that_is_the_same_is_not_written_again(tmp_path):
+def test_an_unchanged_group_is_not_written_again(tmp_path):
     folder, best = CheckpointFolder(tmp_path), [np.ones(4)]
     for step in range(4):
         folder.save({"step": step}, {"model": [np.full(2, step)], "best": best})
@@ -91,7 +91,7 @@ def test_a_group_that_is_the_same_is_not_written_again(tmp_path):
 
 
 @pytest.mark.parametrize("moment", range(1, 7))
-def test_a_kill_at_any_moment_of_a_save_leaves_a_good_one(tmp_path, moment):
+def test_a_kill_at_any_moment_of_a_save_leaves_a_good_checkpoint(tmp_path, moment):
     code = (
         "import os, signal, sys, numpy as np\n"
         "from trainer.training import checkpoint\n"
@@ -112,7 +112,7 @@ def test_a_kill_at_any_moment_of_a_save_leaves_a_good_one(tmp_path, moment):
     checkpoint = folder.load()
     assert checkpoint.state["step"] == {1: 1, 2: 1, 3: 1, 4: 2, 5: 2, 6: 2}[moment]
     folder.save({"step": 9}, {"model": [np.zeros(9)]})
-    assert not list(tmp_path.glob(".*")), "what the killed one left is gone"
+    assert not list(tmp_path.glob(".*")), "the rest of the killed save is gone"
 
 
 def test_a_full_disk_is_one_line_and_harms_no_checkpoint(tmp_path):

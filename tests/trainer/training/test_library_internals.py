@@ -1,4 +1,4 @@
-"""The parts of TensorFlow and Keras that are not public still work as the trainer takes them to.
+"""The private parts of TensorFlow and Keras work as the trainer expects.
 
 If a test here fails after an update of a library, see `trainer/training/library_internals.py`.
 """

@@ -1,4 +1,4 @@
-"""Several workers, each a process of its own with its TF_CONFIG, on this machine."""
+"""Several workers train together: processes on this machine, each with a TF_CONFIG of its own."""
 
 import json
 import os
@@ -17,21 +17,21 @@ from run_files import assert_same, results
 
 PROGRAMS = Path(__file__).parents[2] / "fixtures" / "trainings"
 SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 2)
-ONE_BY_ONE = ("--steps_per_call", 1)  # so that a signal comes at that very step
+ONE_BY_ONE = ("--steps_per_call", 1)  # so that a signal arrives exactly at its step
 MODULE = ("-m", "trainer")
 NONE: Mapping[int, tuple] = {}
 PLAIN = (str(PROGRAMS / "plain_training.py"),)
-KILLED_WITHIN_S = 60.0  # TensorFlow's heartbeats tell after 10 s, and the machine may be busy
+KILLED_WITHIN_S = 60.0  # TensorFlow's heartbeats detect a lost worker after 10 s, and the machine may be busy
 
 
 def start(num_workers: int, dataset, run, *flags, programs=NONE, own_flags=NONE) -> list[subprocess.Popen]:
-    """One process a worker; `programs`: what each runs instead of the trainer, `own_flags`: of each alone."""
+    """Starts one process for each worker; `programs` and `own_flags` replace or add to the command of some."""
     sockets = [socket.create_server(("localhost", 0)) for _ in range(num_workers)]
     addresses = [f"localhost:{server.getsockname()[1]}" for server in sockets]
     for server in sockets:
         server.close()
     flags = ["train", "--data", dataset, "--output", run, *SMALL, *flags]
-    # A test before this one may have loaded TensorFlow, whose log level would be taken for the user's wish.
+    # An earlier test may have loaded TensorFlow; its log level would look like the user's choice.
     environment = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
     return [
         subprocess.Popen(
@@ -53,7 +53,7 @@ def tf_config(addresses: list[str], index: int) -> str:
 
 
 def finish(workers: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
-    """Exit code, stdout and stderr of each."""
+    """Waits for all workers; returns exit code, stdout and stderr of every one."""
     try:
         said = [worker.communicate(timeout=240) for worker in workers]
     finally:
@@ -63,7 +63,7 @@ def finish(workers: list[subprocess.Popen]) -> list[tuple[int, str, str]]:
 
 
 def succeed(num_workers: int, dataset, run, *flags, **options) -> None:
-    """All end well, and only the chief says anything."""
+    """Checks that all workers succeed and that only the chief prints."""
     (_, chief_said, _), *others = ended = finish(start(num_workers, dataset, run, *flags, **options))
     assert [code for code, *_ in ended] == [0] * num_workers, ended
     assert str(run) in chief_said
@@ -78,7 +78,7 @@ def weights(run: Path) -> list[np.ndarray]:
 
 
 def assert_alike(run: Path, other: Path, *, atol: float) -> None:
-    """The losses of every epoch and the weights at the end, but for rounding."""
+    """Checks that two runs have the same losses in every epoch and the same final weights, but for rounding."""
     for rows in zip(results(run)["history"], results(other)["history"], strict=True):
         for name in ("loss", "val_loss"):
             assert float(rows[0][name]) == pytest.approx(float(rows[1][name]), rel=1e-5)
@@ -126,8 +126,8 @@ def test_two_workers_train_as_one_process(dataset, tmp_path):
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", [0, 2])
-def test_a_killed_worker_ends_all_and_the_same_command_goes_on(dataset, tmp_path, victim):
-    """With three workers; the victim is the chief, or another one."""
+def test_a_killed_worker_ends_all_and_the_same_command_resumes(dataset, tmp_path, victim):
+    """One of three workers is killed: the chief, or another one."""
     succeed(3, dataset, tmp_path / "whole")
     run = tmp_path / "run"
     killer = {victim: (str(PROGRAMS / "signalled_training.py"), "SIGKILL", 6)}
@@ -160,8 +160,8 @@ def test_sigterm_to_any_worker_saves_and_ends_all(dataset, tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_workers_that_share_nothing_but_a_bucket(bucket, dataset, tmp_path):
-    """Each has its share of the shards on its disk; after a kill they go on from the bucket."""
+def test_workers_train_that_share_nothing_but_a_bucket(bucket, dataset, tmp_path):
+    """Every worker has its share of the shards on its own disk; after a kill all resume from the bucket."""
     data, run = bucket.put(dataset, "data"), f"{bucket.url}/run"
     flags = ("--shard_files", "--stage_dir", tmp_path / "stage", "--checkpoint_every_steps", 2)
     succeed(2, data, tmp_path / "whole", *flags)

@@ -1,4 +1,4 @@
-"""Learning rates over time, weight decay, and clipping that does not depend on the replicas."""
+"""Optimizers have the right learning rate over time, weight decay, and clipping that is the same for any replicas."""
 
 import keras
 import numpy as np
@@ -21,7 +21,7 @@ def config(**flags) -> TrainConfig:
 
 
 def rates(optimizer: keras.optimizers.Optimizer, num_steps: int) -> list[float]:
-    """The learning rate at each step."""
+    """Returns the learning rate at each step."""
     found = []
     for step in range(num_steps):
         optimizer.iterations.assign(step)
@@ -40,7 +40,7 @@ def test_a_cosine_rises_in_the_warm_up_and_falls_to_nothing():
     assert rates(without, 1) == pytest.approx([0.1])
 
 
-def test_a_rollback_halves_what_there_is_to_halve():
+def test_a_rollback_halves_a_rate_that_is_a_number():
     plain = make_optimizer(PHASE, config(schedule="constant"), steps_per_epoch=10)
     halve_learning_rate(plain)
     assert float(plain.learning_rate) == pytest.approx(0.05)
@@ -67,7 +67,7 @@ def train(dataset):
 
 
 def clipped(clip_norm: float | None):
-    """A maker of an optimizer whose steps are as long as what it is given."""
+    """Returns a function that makes an optimizer whose steps are proportional to the gradients."""
     phase = Phase("train", epochs=2, optimizer="sgd", learning_rate=0.1)
     return lambda: make_optimizer(phase, config(clip_norm=clip_norm, schedule="constant"), steps_per_epoch=3)
 
@@ -79,7 +79,7 @@ def test_gradients_are_clipped_once_they_are_those_of_the_global_batch(train, re
     assert max(np.abs(one - other).max() for one, other in zip(weights, unclipped, strict=True)) > 1e-3
     shared = fit(make_train_step(replicas, dropout=False, optimizer=clipped(0.05)), train)
     np.testing.assert_allclose(shared[0], losses, rtol=1e-5)
-    assert_close(shared[1], weights, atol=3e-4)  # what rounding grows to in six long steps
+    assert_close(shared[1], weights, atol=3e-4)  # rounding, grown over six long steps
 
 
 def test_on_one_device_clipping_is_that_of_keras(train):

@@ -1,4 +1,4 @@
-"""One device or several: the same training, the same numbers."""
+"""A training gives the same numbers on one device and on several."""
 
 import keras
 import numpy as np
@@ -65,7 +65,7 @@ def test_replicas_train_inception_resnet_v2_as_one_device_does(dataset, phase, r
 
 
 def normalized_base(*, include_top: bool, weights: None, input_shape: tuple, name: str) -> keras.Model:
-    """A small network with batch normalization, in the place of one that takes half a minute to trace."""
+    """Builds a small network with batch normalization; tracing a real one takes half a minute."""
     layers = keras.layers
     inputs = keras.Input(input_shape)
     x = layers.Conv2D(8, 3, strides=2, activation="relu")(inputs)
@@ -129,7 +129,7 @@ def test_dropout_differs_between_replicas():
 
     one, other = outputs()
     assert np.abs(one.numpy() - other.numpy()).max() > 1e-6
-    np.testing.assert_array_equal(one, outputs()[0])  # the same step: the same numbers
+    np.testing.assert_array_equal(one, outputs()[0])  # the same step draws the same numbers
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 4])

@@ -1,4 +1,4 @@
-"""A training that is killed and started again ends as if nothing had happened, to the last bit."""
+"""A training that is killed and started again ends with the same bits as an undisturbed one."""
 
 import json
 import signal
@@ -16,23 +16,23 @@ TRANSFER = (*BASELINE, "--batch_size", 4, "--arch", "vgg19", "--weights", "none"
 
 
 def train(dataset, run, *flags, kill: tuple[str, int] | None = None) -> subprocess.CompletedProcess:
-    """The command in a process of its own, with a signal after some of its steps."""
+    """Runs the command in a process of its own, which may get a signal after some steps."""
     program = [str(SIGNALLED), *map(str, kill)] if kill else ["-m", "trainer"]
-    one_by_one = ("--steps_per_call", 1) if kill else ()  # so that a signal comes at that very step
+    one_by_one = ("--steps_per_call", 1) if kill else ()  # so that the signal arrives exactly at its step
     command = [sys.executable, *program, "train", "--data", dataset, "--output", run, *flags, *one_by_one]
     return subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=280, check=False)
 
 
 @pytest.fixture(scope="module")
 def whole(dataset, tmp_path_factory) -> Path:
-    """The run that nobody disturbs."""
+    """Returns an undisturbed run."""
     run = tmp_path_factory.mktemp("whole") / "run"
     result = train(dataset, run, *BASELINE)
     assert result.returncode == 0, result.stderr
     return run
 
 
-def test_a_run_goes_on_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
+def test_a_run_resumes_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
     run = tmp_path / "run"
     killed = train(dataset, run, *BASELINE, "--checkpoint_every_steps", 3, kill=("SIGKILL", 5))
     assert killed.returncode == -signal.SIGKILL, killed.stderr
@@ -55,14 +55,14 @@ def test_a_run_goes_on_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
 
 
 def position(run: Path) -> tuple[int, int]:
-    """Epoch and step of the newest checkpoint."""
+    """Returns epoch and step of the newest checkpoint."""
     newest = max((run / "checkpoints").glob("0*.json"))
     state = json.loads(newest.read_text())["state"]
     return state["epoch"], state["step"]
 
 
 @pytest.mark.slow
-def test_schedule_average_and_mixtures_go_on_too(dataset, tmp_path):
+def test_schedule_average_and_mixtures_resume_too(dataset, tmp_path):
     flags = (*BASELINE, "--optimizer", "adam", "--weight_decay", 0.01, "--clip_norm", 1, "--schedule", "cosine")
     flags += ("--warmup_epochs", 0.5, "--label_smoothing", 0.1, "--mixup_alpha", 0.3, "--cutout", 0.3)
     flags += ("--ema_decay", 0.9)
@@ -75,7 +75,7 @@ def test_schedule_average_and_mixtures_go_on_too(dataset, tmp_path):
 
 
 @pytest.mark.slow
-def test_a_balanced_fold_goes_on_and_is_no_other(dataset, tmp_path):
+def test_a_balanced_fold_resumes_and_other_flags_are_refused(dataset, tmp_path):
     flags, whole, run = (*BASELINE, "--fold", "2/3", "--sampler", "balanced"), tmp_path / "whole", tmp_path / "run"
     assert train(dataset, whole, *flags).returncode == 0
     killed = train(dataset, run, *flags, "--checkpoint_every_steps", 3, kill=("SIGKILL", 8))

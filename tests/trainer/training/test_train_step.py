@@ -1,4 +1,4 @@
-"""Training steps: what they compute, and the flags that only make them faster."""
+"""Training steps compute what Keras computes; flags for speed do not change the result."""
 
 import keras
 import numpy as np
@@ -47,7 +47,7 @@ def test_smoothed_labels_give_the_loss_of_keras(train):
 
 
 @pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_all_of_it_together_is_the_same_again(train, replicas):
+def test_all_regularization_together_is_reproducible(train, replicas):
     flags = {"label_smoothing": 0.1, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9}
     runs = [fit(make_train_step(replicas, augment=True, **flags), train) for _ in range(2)]
     assert runs[0][0] == runs[1][0]
@@ -58,7 +58,7 @@ def test_all_of_it_together_is_the_same_again(train, replicas):
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_steps_of_one_call_give_the_same_bits_as_one_call_each(train, replicas):
     one_by_one = fit(make_train_step(replicas, augment=True), train, steps_per_call=1)
-    for steps_per_call in (2, 8):  # of 3 steps an epoch: a short call at the end, and one call only
+    for steps_per_call in (2, 8):  # an epoch has 3 steps: a short call at the end, or one call only
         losses, weights = fit(make_train_step(replicas, augment=True), train, steps_per_call=steps_per_call)
         assert losses == one_by_one[0]
         assert_same_bits(weights, one_by_one[1])
@@ -72,7 +72,7 @@ def test_calls_of_any_length_and_all_epochs_take_one_trace(train):
 
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_xla_gives_the_same_training_but_for_rounding(train, replicas):
-    # Images for which no unit comes so near to the edge of its ReLU that rounding decides whether it learns from one.
+    # With these images no unit is so near to the edge of its ReLU that rounding decides whether it learns.
     augmentation = {"augment": True, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}
     losses, weights = fit(make_train_step(replicas, dropout=False, **augmentation), train)
     compiled = fit(make_train_step(replicas, dropout=False, jit_compile=True, **augmentation), train)

@@ -1,4 +1,4 @@
-"""A training job in this process: callbacks, interruptions, and numbers that are not finite."""
+"""A training job handles callbacks, interruptions and numbers that are not finite."""
 
 import csv
 import os
@@ -17,7 +17,8 @@ from trainer.run.identity import job_of
 from trainer.run.output import check_run_output
 from trainer.training.trainer import Trainer
 
-NUM_STEPS = 6  # of an epoch
+NUM_STEPS = 6
+"""The number of steps in an epoch."""
 
 
 def training(dataset, run, callbacks=(), **flags) -> Trainer:
@@ -30,31 +31,31 @@ def training(dataset, run, callbacks=(), **flags) -> Trainer:
 
 
 class Recorder(keras.callbacks.Callback):
-    """Notes what it is told."""
+    """Records the calls that it gets."""
 
     def __init__(self):
         super().__init__()
-        self.told = []
+        self.calls = []
 
     def on_train_begin(self, logs=None):
-        self.told.append(("begin", self.params["epochs"], self.params["steps"]))
+        self.calls.append(("begin", self.params["epochs"], self.params["steps"]))
 
     def on_epoch_begin(self, epoch, logs=None):
-        self.told.append(("epoch", epoch))
+        self.calls.append(("epoch", epoch))
 
     def on_train_batch_end(self, batch, logs=None):
-        self.told.append(("batch", batch, sorted(logs)))
+        self.calls.append(("batch", batch, sorted(logs)))
         assert all(np.isfinite(value) for value in logs.values())
 
     def on_epoch_end(self, epoch, logs=None):
-        self.told.append(("end", epoch, sorted(name for name in logs if name != "learning_rate")))
+        self.calls.append(("end", epoch, sorted(name for name in logs if name != "learning_rate")))
 
     def on_train_end(self, logs=None):
-        self.told.append(("over",))
+        self.calls.append(("over",))
 
 
 class At(keras.callbacks.Callback):
-    """Does something once, after a step of an epoch, both from 0."""
+    """Calls an action once, after a step of an epoch; both are counted from 0."""
 
     def __init__(self, epoch, step, action):
         super().__init__()
@@ -69,14 +70,14 @@ class At(keras.callbacks.Callback):
             self._action(self.model)
 
 
-def test_callbacks_of_the_user_are_told_of_batches_and_epochs(dataset, tmp_path):
+def test_callbacks_of_the_user_are_called_for_batches_and_epochs(dataset, tmp_path):
     recorder, table = Recorder(), tmp_path / "table.csv"
     logs = keras.callbacks.TensorBoard(str(tmp_path / "logs"), update_freq=1)
     training(dataset, tmp_path / "run", [recorder, keras.callbacks.CSVLogger(str(table)), logs], epochs=2).run()
     ends = [("end", epoch, ["accuracy", "loss", "val_accuracy", "val_auroc", "val_loss"]) for epoch in range(2)]
     batches = [("batch", step, ["accuracy", "loss"]) for step in range(NUM_STEPS)]
     expected = [("begin", 2, NUM_STEPS), ("epoch", 0), *batches, ends[0], ("epoch", 1), *batches, ends[1], ("over",)]
-    assert recorder.told == expected
+    assert recorder.calls == expected
     with open(table, newline="") as file, open(tmp_path / "run" / "history.csv", newline="") as history:
         rows = list(zip(csv.DictReader(file), csv.DictReader(history), strict=True))
     assert [(row["loss"], row["val_loss"]) for row, _ in rows] == [(row["loss"], row["val_loss"]) for _, row in rows]
@@ -125,7 +126,7 @@ def test_other_callbacks_or_replicas_than_before_are_refused(dataset, tmp_path):
 
 
 def ruin(model, index: int = -1) -> None:
-    """What too large a step does; to the last variable, the bias of the logits, so that the loss tells."""
+    """Sets a variable to NaN, as too large a step does; by default the bias of the logits, so that the loss shows it."""
     variable = model.trainable_variables[index]
     variable.assign(tf.fill(variable.shape, np.float32("nan")))
 
@@ -139,13 +140,13 @@ def test_a_loss_that_is_nan_stops_with_the_step_and_the_last_good_checkpoint(dat
     assert "--on_nan rollback" in str(error.value)
 
 
-def test_weights_that_are_nan_stop_though_the_loss_does_not_tell(dataset, tmp_path):
+def test_weights_that_are_nan_stop_though_the_loss_does_not_show_it(dataset, tmp_path):
     job = training(dataset, tmp_path / "run", [At(1, 3, lambda model: ruin(model, 0))])
     with pytest.raises(RunError, match="the weights are not finite any more at step 6 of epoch 2"):
         job.run()
 
 
-def test_rollback_goes_on_from_the_last_good_checkpoint_with_half_the_rate(dataset, tmp_path, caplog):
+def test_rollback_resumes_from_the_last_good_checkpoint_with_half_the_rate(dataset, tmp_path, caplog):
     job = training(
         dataset, tmp_path / "run", [At(1, 3, ruin)], checkpoint_every_steps=4, on_nan="rollback", plateau_patience=9
     )
