@@ -93,11 +93,11 @@ def test_on_one_device_clipping_is_that_of_keras(train):
     ("flags", "said"),
     [
         ({"warmup_epochs": 1}, "needs --schedule cosine"),
-        ({"warmup_epochs": 17, "schedule": "cosine"}, "expected less"),
+        ({"warmup_epochs": 17, "schedule": "cosine"}, "expected fewer than in each phase"),
         ({"clip_norm": 0.0}, "expected more than 0"),
         ({"ema_decay": 1.0}, "expected less than 1"),
         ({"mixup_alpha": -1.0}, "expected at least 0"),
-        ({"schedule": "cosine", "continue_from": "run"}, "does not begin as a shorter one does"),
+        ({"schedule": "cosine", "continue_from": "run"}, "begins otherwise than a shorter one"),
     ],
 )
 def test_wrong_settings_are_one_line(flags, said):

@@ -126,7 +126,7 @@ def test_other_callbacks_or_replicas_than_before_are_refused(dataset, tmp_path):
 
 
 def ruin(model, index: int = -1) -> None:
-    """Sets a variable to NaN, as too large a step does; by default the bias of the logits, so that the loss shows it."""
+    """Sets a variable to NaN, as too large a step does; by default the bias of the logits, which the loss shows."""
     variable = model.trainable_variables[index]
     variable.assign(tf.fill(variable.shape, np.float32("nan")))
 
