@@ -70,13 +70,11 @@ def staged(
     if config.cache == "ram":
         _check_memory(sources["train"])
     if config.stage_dir is not None:
-        trains_on_train = config.fold is None and not config.train_on_val
-        if (
-            config.shard_files and cluster and config.cache != "ram" and trains_on_train
-        ):  # else each worker reads all shards
-            share = sources["train"].shards_of_worker(
-                range(len(sources["train"].paths)), cluster.index, len(cluster.workers)
-            )
+        # A worker reads all shards in a fold, with validation images, and if it keeps the images in memory.
+        reads_share = config.shard_files and config.cache != "ram" and config.fold is None and not config.train_on_val
+        if cluster and reads_share:
+            train = sources["train"]
+            share = train.shards_of_worker(range(len(train.paths)), cluster.index, len(cluster.workers))
             result["train"] = replace(result["train"], kept=tuple(share))
         result = copy_shards(
             result, manifest, Stage(config.stage_dir, max_bytes=config.stage_max_bytes, show_progress=is_chief)
