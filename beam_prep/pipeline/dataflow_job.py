@@ -14,10 +14,9 @@ from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
 from beam_prep.pipeline.runners import failure_reason, make_pipeline
-from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
+from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output, write_lines
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
-from beam_prep.sources.discover import find_sources
-from beam_prep.storage.atomic import open_atomic
+from beam_prep.sources.discover import Source, find_sources
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path, to_path
 
@@ -54,6 +53,7 @@ def submit(
         RunError: the service refused the job, or the job failed; there is no dataset.
     """
     from beam_prep.pipeline.graph import build_in_bucket
+    from beam_prep.report.dataset_page import write_report
 
     complete_options(options, config)
     raw, output = to_bucket_path(config.input), to_path(config.output)
@@ -73,9 +73,6 @@ def submit(
     if work.problem:
         raise RunError(f"{config.output} holds no dataset: {work.problem}")
     manifest = Manifest.read(output)
-
-    from beam_prep.report.dataset_page import write_report
-
     write_report(output, raw)
     return manifest
 
@@ -88,8 +85,7 @@ def _list_inputs(config: PrepConfig, raw: ObjectPath, work: WorkFolder) -> Seque
     """
     if config.metadata_csv:
         sources = find_sources(raw, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
-        with open_atomic(to_path(work.listing)) as file:
-            file.writelines(f"{source.to_json()}\n".encode() for source in sources)
+        write_lines(work.listing, map(Source.to_json, sources))
         return []
     if not raw.is_dir():
         raise UsageError(f"--input {raw}: expected a folder with images, found nothing; check the path")

@@ -6,7 +6,7 @@ import gc
 import hashlib
 import logging
 import platform
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,14 @@ from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
-from beam_prep.pipeline.work_folder import JOB_NAME, WORK_NAME, WorkFolder, check_dataset_output, open_work_folder
+from beam_prep.pipeline.work_folder import (
+    JOB_NAME,
+    WORK_NAME,
+    WorkFolder,
+    check_dataset_output,
+    open_work_folder,
+    write_lines,
+)
 from beam_prep.planning.plan import find_second_test_set
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.storage.locks import exclusive
@@ -59,6 +66,10 @@ def prepare(
         return submit(options, config, salt=salt, software=software, on_submit=on_submit)
     if not config.wait:
         raise UsageError("--no_wait: only a job on Dataflow goes on by itself; add --runner DataflowRunner")
+
+    from beam_prep.pipeline.graph import build
+    from beam_prep.report.dataset_page import write_report
+
     mirror = kept_mirror_of(config.output)  # workers of this machine share a folder on it, also of a bucket
     with exclusive(mirror.local):
         check_dataset_output(output, overwrite=config.overwrite)
@@ -68,17 +79,11 @@ def prepare(
         work = open_work_folder(mirror.local, overwrite=config.overwrite, job=_job(config, raw, salt, software))
         num_images, num_done = len(sources), _write_inputs(work, raw, sources)
         del sources  # a large set takes no memory while it is prepared
-
-        from beam_prep.pipeline.graph import build
-
         build(pipeline, config, work, salt=salt, software=software)
         _run(pipeline, work, config.output, num_images, num_done)
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
         manifest = Manifest.read(mirror.local)
-
-        from beam_prep.report.dataset_page import write_report
-
         write_report(mirror.local, raw)
         mirror.replace(last=MANIFEST_NAME, mark=f"{WORK_NAME}/{JOB_NAME}")
         work.remove()
@@ -102,16 +107,11 @@ def _find_sources(config: PrepConfig, raw: AnyPath) -> list[Source]:
 def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source]) -> int:
     """Writes the inputs to prepare and the notes of those that are done; returns the number of the latter."""
     fresh, done = split_done(work, raw, sources)
-    _write_lines(work.listing, (source.to_json() for source in fresh))
-    _write_lines(work.done, done)
+    write_lines(work.listing, map(Source.to_json, fresh))
+    write_lines(work.done, done)
     if done:
         logging.warning("resuming an interrupted job: %d of %d images are done", len(done), len(sources))
     return len(done)
-
-
-def _write_lines(path: str, lines: Iterable[str]) -> None:
-    with open(path, "w", encoding="utf-8") as file:
-        file.writelines(line + "\n" for line in lines)
 
 
 def _run(pipeline: beam.Pipeline, work: WorkFolder, output: str, num_images: int, num_done: int) -> None:

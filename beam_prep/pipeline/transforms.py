@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
@@ -17,7 +18,7 @@ from beam_prep.dataset.tfrecord import is_whole, write_shard
 from beam_prep.pipeline.prepare_image import prepare_image, public_name
 from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
-from beam_prep.pipeline.work_folder import WorkFolder, clear_bucket_output, remove_other_shards, write_json_lines
+from beam_prep.pipeline.work_folder import WorkFolder, clear_bucket_output, remove_other_shards, write_lines
 from beam_prep.planning.outcomes import Prepared, Rejected
 from beam_prep.planning.plan import Plan, ShardTask, find_second_test_set, make_plan
 from beam_prep.planning.splits import Fractions
@@ -198,7 +199,7 @@ def write_manifest(shards: list[Shard], plan: Plan, *, dataset: str, software: d
         (DUPLICATES_NAME, plan.duplicates),
         (NEAR_DUPLICATES_NAME, plan.near_duplicates),
     ):
-        write_json_lines(to_path(dataset) / name, [row._asdict() for row in rows])
+        write_lines(to_path(dataset) / name, (json.dumps(row._asdict()) for row in rows))
     plan.audit.write(dataset)
     manifest = plan.manifest(shards, software)
     remove_other_shards(dataset, {shard.path for shard in shards})

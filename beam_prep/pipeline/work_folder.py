@@ -15,7 +15,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
-from beam_prep.storage.atomic import write_text
+from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.output_folder import check_output, translate_errors
 from beam_prep.storage.paths import AnyPath, is_local, list_files, remove_files, remove_folder, remove_if_empty, to_path
 
@@ -158,6 +158,7 @@ def remove_other_shards(dataset: str, paths: Set[str]) -> None:
         remove_if_empty(folder)
 
 
-def write_json_lines(path: AnyPath, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Writes a file of one JSON object a line, whole or not at all."""
-    write_text(path, "".join(json.dumps(row) + "\n" for row in rows))
+def write_lines(path: str | AnyPath, lines: Iterable[str]) -> None:
+    """Writes a text file line by line, whole or not at all."""
+    with open_atomic(to_path(path)) as file:
+        file.writelines(f"{line}\n".encode() for line in lines)
