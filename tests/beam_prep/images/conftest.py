@@ -1,4 +1,4 @@
-"""Grey images, [70, 110]."""
+"""Grey images of 8 and 16 bit, [70, 110]."""
 
 import numpy as np
 import pytest

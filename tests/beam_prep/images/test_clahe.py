@@ -1,4 +1,4 @@
-"""Contrast-limited adaptive equalization against scikit-image."""
+"""Contrast-limited adaptive equalization gives the pixels of scikit-image."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Whatever the bytes, decoding gives an image or an ImageError: soon, in little memory, and without a crash."""
+"""Decoding any bytes gives an image or an ImageError, soon, in little memory, and without a crash."""
 
 import json
 import os

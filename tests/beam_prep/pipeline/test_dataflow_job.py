@@ -78,7 +78,7 @@ def test_the_job_is_followed_to_a_dataset_with_the_bytes_of_a_local_one(config, 
 
 @pytest.fixture
 def posted(config, options, service) -> DataflowService:
-    """The service, with a job of all options that it has not begun."""
+    """The service with a submitted job that has all options and has not begun."""
     service.works = False
     more = [
         "--machine_type=n2-standard-4",

@@ -51,7 +51,7 @@ def test_anonymize_leaves_no_file_name_anywhere(images, tmp_path):
 def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_path, caplog):
     secrets = set()
     for number, path in enumerate(sorted(phantoms.rglob("*.jpeg"))):
-        # Two files a patient, in different folders by the number that stands in neither name.
+        # A patient has two files in different folders, and neither file name tells the patient.
         label, patient = path.parent.name, f"SECRET-ID-{number // 2 if number < 60 else number}"
         secrets |= {patient.encode(), dicom_files.PATIENT.encode()}
         name = tmp_path / "in" / f"site{number % 2}" / label / f"{number}.{('dcm', 'DICOM')[number % 3 == 0]}"

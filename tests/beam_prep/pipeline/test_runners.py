@@ -1,4 +1,4 @@
-"""The same bytes and the same counts on every runner that this machine has."""
+"""Every runner on this machine gives the same bytes and the same counts."""
 
 import os
 import resource
@@ -50,7 +50,7 @@ def prism() -> tuple[str, ...]:
 def flink() -> tuple[str, ...]:
     """Options for Flink on this machine, whose job server Beam's FlinkRunner starts; Maven fetches its parts once.
 
-    The jar has nothing in it but where these are.
+    The jar holds only the class path of these parts.
     """
     if shutil.which("java") is None or shutil.which("mvn") is None:
         pytest.skip("Flink takes Java and Maven")
@@ -80,7 +80,7 @@ def manifest_lines(name: str, text: str) -> str:
 
 @pytest.fixture
 def flawed(images) -> Path:
-    """80 images, a copy, a broken file, and one that stands under both classes."""
+    """A folder of 80 images, a copy, a broken file, and an image in the folders of both classes."""
     normal, pneumonia = (images / "chest_xray" / "train" / name for name in ("NORMAL", "PNEUMONIA"))
     one, two, *_ = sorted(normal.glob("*.jpeg"))
     shutil.copy(one, normal / "IM-9001-0001.jpeg")
@@ -169,7 +169,7 @@ def test_flink(flawed, tmp_path, flink):
 
 
 def test_workers_of_the_local_runner_send_by_size_and_not_by_time(monkeypatch):
-    """If this fails after an update of Beam, see `beam_prep/pipeline/runners.py`: large steps may hang."""
+    """A failure after an update of Beam means that large steps may hang, see `beam_prep/pipeline/runners.py`."""
     limits_ms = []
     create = data_plane.ClosableOutputStream.create
 

@@ -1,4 +1,4 @@
-"""The phantoms: a folder like the Kaggle set, the same every time, and no shortcut to its answer."""
+"""The phantoms are a folder like the Kaggle set, the same every time, without a shortcut to the class."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dataset(tmp_path_factory) -> tuple[Path, dict[str, dict[str, int]]]:
 
 
 def patients_of(root: Path, split: str) -> Counter[str]:
-    """Patient → number of images; fails on a name that is not one of the Kaggle set's."""
+    """Counts the images of each patient; fails on a name that the Kaggle set does not have."""
     found: Counter[str] = Counter()
     for path in (root / "chest_xray" / split).glob("*/*"):
         match = PATIENT[path.parent.name].fullmatch(path.name)

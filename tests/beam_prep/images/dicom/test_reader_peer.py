@@ -1,4 +1,4 @@
-"""DICOM as tensorflow-io reads it, by DCMTK, is what the project's own reader gives."""
+"""The project's own DICOM reader gives the pixels that tensorflow-io reads by DCMTK."""
 
 import dicom_files
 import numpy as np
@@ -22,7 +22,7 @@ LOSSLESS_JPEG = (uid.JPEGLossless, uid.JPEGLosslessSV1)
 
 
 def both(data: bytes) -> tuple[np.ndarray, np.ndarray]:
-    """Ours and theirs, int [H, W]."""
+    """Decodes a file by our reader and by theirs, int [H, W]."""
     theirs = tfio.image.decode_dicom_image(data, dtype=np.uint16, on_error="strict", scale="preserve")  # [1, H, W, 1]
     return np.asarray(decode(data)).astype(int), theirs.numpy()[0, :, :, 0].astype(int)
 
