@@ -236,7 +236,7 @@ def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
         "--service_account_email me@example.org: expected NAME@",
         "--temp_location gs://hospital/out/temp: lies inside --output",
         f"--staging_location {tmp_path}: expected gs://",
-        "--machine_type f1-micro: Dataflow takes none with a shared core",
+        "--machine_type f1-micro: Dataflow takes no machine with a shared core",
         "--num_workers 9: more than --max_num_workers 3",
         "--subnetwork regions/us-east1/subnetworks/private: lies in us-east1",
         "workers need this project: add --setup_file",
