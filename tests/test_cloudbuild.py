@@ -50,7 +50,7 @@ BUILT_IN = {
 
 
 def expanded_texts():
-    """All texts in which Cloud Build puts substitutions in: everything but the scripts and comments."""
+    """The texts in which Cloud Build replaces substitutions: everything except scripts and comments."""
     steps = [{key: value for key, value in step.items() if key != "script"} for step in BUILD["steps"]]
     return yaml.safe_dump({**BUILD, "steps": steps})
 

@@ -1,4 +1,4 @@
-"""What the documents say exists."""
+"""Commands, links, make targets, files and functions that the documents name exist."""
 
 import ast
 import re

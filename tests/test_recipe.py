@@ -1,4 +1,4 @@
-"""What the page of the recipe says is what was measured, and `--preset best` is the best of it."""
+"""The page of the recipe says what was measured, and `--preset best` is the best recipe of it."""
 
 import csv
 import importlib.util
