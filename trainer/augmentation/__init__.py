@@ -17,7 +17,7 @@ def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor) -> tf.Tenso
 
     Args:
         images: float32 [N, H, W, C] in 0..255.
-        config: its `augment` with rotation, zoom, shift and flip, and its `cutout` are used.
+        config: the flags; `augment` with rotation, zoom, shift and flip, and `cutout` are used.
         seed: int32 [2]; the same seed gives the same images.
 
     Returns:

@@ -14,7 +14,7 @@ def random_affine(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor) -> tf
 
     Args:
         images: float32 [N, H, W, C].
-        config: its rotation, zoom, shift and flip are used.
+        config: the flags; rotation, zoom, shift and flip are used.
         seed: int32 [2]; the same seed gives the same transforms.
 
     Returns:

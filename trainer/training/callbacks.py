@@ -42,12 +42,12 @@ class Callbacks:
         self._list = keras.callbacks.CallbackList([*own, *users], model=model, epochs=num_epochs, steps=num_steps)
         # TensorBoard has no state, and only the chief of several workers has that callback.
         self._stateful = [c for c in [*own, *users] if not isinstance(c, keras.callbacks.TensorBoard)]
-        self._of_batches = [callback for callback in users if _looks_at_batches(callback)]
+        self._batch_callbacks = [callback for callback in users if _looks_at_batches(callback)]
 
     @property
     def want_batches(self) -> bool:
         """True if a callback looks at batches."""
-        return bool(self._of_batches)
+        return bool(self._batch_callbacks)
 
     def begin(self, state: Sequence[dict[str, Any]] = ()) -> None:
         """Starts the phase; restores the numbers of the callbacks if a state is given.
@@ -71,12 +71,12 @@ class Callbacks:
 
     def begin_batch(self, step: int) -> None:
         """Starts a batch; `step` is counted from 0 in the epoch."""
-        for callback in self._of_batches:
+        for callback in self._batch_callbacks:
             callback.on_train_batch_begin(step, {})
 
     def end_batch(self, step: int, logs: dict[str, float]) -> None:
         """Ends a batch; `step` is counted from 0 in the epoch."""
-        for callback in self._of_batches:
+        for callback in self._batch_callbacks:
             callback.on_train_batch_end(step, dict(logs))
 
     def end_epoch(self, epoch: int, logs: dict[str, Any]) -> bool:

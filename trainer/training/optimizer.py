@@ -25,7 +25,7 @@ def make_optimizer(
 
     Args:
         phase: its kind of optimizer, epochs and highest learning rate are used.
-        config: its schedule, weight decay and clipping are used.
+        config: the flags; schedule, weight decay and clipping are used.
         steps_per_epoch: the number of steps of an epoch; the schedule counts in steps.
         rate_factor: the factor of the learning rate, where that is a function of the step.
 

@@ -34,7 +34,7 @@ def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.dis
     """Picks the devices and makes the strategy.
 
     Args:
-        config: its `strategy` and `num_replicas` are asked for.
+        config: the flags; `strategy` and `num_replicas` are used.
         cluster: the workers that train together; None where one process trains alone.
 
     Raises:
@@ -132,7 +132,7 @@ def _join(cluster: Cluster, config: TrainConfig, gpus: list) -> tf.distribute.St
     if gpus:
         tf.config.set_visible_devices(gpus[: config.num_replicas or len(gpus)], "GPU")
     elif config.num_replicas > 1:
-        raise UsageError(f"--num_replicas is {config.num_replicas}, found no GPU; a worker without is one replica")
+        raise UsageError(f"--num_replicas is {config.num_replicas}, found no GPU; a worker without GPUs is one replica")
     with _start_timeout(cluster):
         strategy = tf.distribute.MultiWorkerMirroredStrategy()
     config.check_replicas(strategy.num_replicas_in_sync)
