@@ -121,13 +121,7 @@ def precision_recall_curve(
 ) -> Markup | None:
     """Draws the precision-recall curve of PNEUMONIA of each split of a run, with a dot at the threshold.
 
-    Args:
-        predictions: by split.
-        metrics: the content of `metrics.json`, by split.
-        band: the band in which the curve of the first split lies in 95 % of the resamples.
-
-    Returns:
-        The figure; None if no split has images of both classes.
+    Args and Returns: as of `roc_curve`.
     """
     from sklearn import metrics as sk
 

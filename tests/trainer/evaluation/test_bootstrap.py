@@ -5,6 +5,7 @@ import time
 import numpy as np
 import pytest
 from scipy import stats
+from scores import draw_scores
 from sklearn import metrics as sk
 
 from trainer.evaluation.bootstrap import (
@@ -137,14 +138,9 @@ def labels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, 500)
 
 
-def scores_of(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return 1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, noise, len(labels)))))
-
-
 @pytest.mark.parametrize("noise", [1.0, 1.1, 1.3])
 def test_a_paired_difference_is_that_of_delong(labels, noise):
-    first, other = scores_of(labels, 1.0, 1), scores_of(labels, noise, 2)
+    first, other = draw_scores(labels, noise=1.0, seed=1), draw_scores(labels, noise=noise, seed=2)
     error, p_value = delong(labels, [first, other])
     found = paired_difference(saved(labels, first), saved(labels, other))
     assert found.value == pytest.approx(sk.roc_auc_score(labels, other) - sk.roc_auc_score(labels, first))
@@ -154,7 +150,7 @@ def test_a_paired_difference_is_that_of_delong(labels, noise):
 
 
 def test_equal_predictions_in_any_order_do_not_differ(labels):
-    first = saved(labels, scores_of(labels, 1.0, 1))
+    first = saved(labels, draw_scores(labels, noise=1.0, seed=1))
     turned = Predictions(*(column[::-1] for column in vars(first).values()))
     found = paired_difference(first, turned)
     assert found.value == pytest.approx(0)
@@ -162,7 +158,7 @@ def test_equal_predictions_in_any_order_do_not_differ(labels):
 
 
 def test_images_of_one_patient_count_as_one(labels):
-    first, other = scores_of(labels, 1.0, 1), scores_of(labels, 1.2, 2)
+    first, other = draw_scores(labels, noise=1.0, seed=1), draw_scores(labels, noise=1.2, seed=2)
     alone = paired_difference(saved(labels, first), saved(labels, other))
     groups = [f"g{index}" for index in range(500)] * 4
     tiled = [np.tile(each, 4) for each in (labels, first, other)]

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scores import draw_scores
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
@@ -21,11 +22,6 @@ from trainer.run.model_card import ModelCard
 @pytest.fixture
 def labels() -> np.ndarray:
     return np.random.default_rng(0).integers(0, 2, 500)
-
-
-def scores_of(labels: np.ndarray, noise: float, seed: int) -> np.ndarray:
-    rng = np.random.default_rng(seed)
-    return 1 / (1 + np.exp(-(2 * labels - 1 + rng.normal(0, noise, len(labels)))))
 
 
 def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "image", fingerprint: str = "ab") -> str:
@@ -45,7 +41,9 @@ def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "
 
 @pytest.fixture
 def runs(tmp_path, labels) -> list[str]:
-    return [make_run(tmp_path / f"run<{noise}>", labels, scores_of(labels, noise, 3)) for noise in (1.0, 1.5)]
+    return [
+        make_run(tmp_path / f"run<{noise}>", labels, draw_scores(labels, noise=noise, seed=3)) for noise in (1.0, 1.5)
+    ]
 
 
 def test_the_page_has_all_runs_the_study_and_the_differences(runs, tmp_path):
@@ -64,10 +62,10 @@ def test_the_page_has_all_runs_the_study_and_the_differences(runs, tmp_path):
 
 
 def test_other_images_and_other_datasets_are_refused_or_marked(runs, tmp_path, labels):
-    others = make_run(tmp_path / "others", labels[:400], scores_of(labels[:400], 1.0, 4))
+    others = make_run(tmp_path / "others", labels[:400], draw_scores(labels[:400], noise=1.0, seed=4))
     with pytest.raises(UsageError, match="of 500 and 400 images, only 400 are the same ones"):
         compare([runs[0], others], "test")
-    elsewhere = make_run(tmp_path / "elsewhere", labels, scores_of(labels, 1.0, 4), fingerprint="cd")
+    elsewhere = make_run(tmp_path / "elsewhere", labels, draw_scores(labels, noise=1.0, seed=4), fingerprint="cd")
     with pytest.raises(UsageError, match="their datasets differ"):
         compare([runs[0], elsewhere], "test")
     marked = compare([*runs, others, elsewhere], "test", allow_different=True)
@@ -86,7 +84,7 @@ def test_results_that_are_not_there_are_refused(runs, tmp_path):
 def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, labels, monkeypatch):
     monkeypatch.setattr(bootstrap, "PAIRED_SAMPLES", 20)
     ill = np.ones(20, int)
-    runs = [make_run(tmp_path / name, ill, scores_of(ill, 1.0, seed)) for seed, name in enumerate("ab")]
+    runs = [make_run(tmp_path / name, ill, draw_scores(ill, noise=1.0, seed=seed)) for seed, name in enumerate("ab")]
     numbers = json.loads(Path(runs[0], "metrics.json").read_text())
     numbers["test"] = {name: value for name, value in numbers["test"].items() if not name.endswith("_ci95")}
     Path(runs[0], "metrics.json").write_text(json.dumps(numbers))
