@@ -66,9 +66,10 @@ def section(package: str) -> str:
         if room.package == package:
             name = f"[`{_short(room.name, package)}`]({room.place})"
             imports = ", ".join(f"`{_short(target, package)}`" for target in room.imports)
-            rows.append(f"| {name} | {room.holds} | {imports} | {', '.join(room.never)} |")
-    never = ", ".join(PACKAGES[package].never)
-    return f"```text\n{diagram}\n```\n\nThe whole package must not load: {never}.\n\n" + "\n".join(rows)
+            never = ", ".join(f"`{library}`" for library in room.never)
+            rows.append(f"| {name} | {room.holds} | {imports} | {never} |")
+    never = ", ".join(f"`{name}`" for name in PACKAGES[package].never)
+    return f"```text\n{diagram}\n```\n\nThe package as a whole must not load: {never}.\n\n" + "\n".join(rows)
 
 
 def _short(name: str, package: str) -> str:
