@@ -5,6 +5,7 @@ Run as `make architecture`, or `python docs/architecture/rooms.py [PAGE]`.
 
 import re
 import sys
+import textwrap
 import tomllib
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
@@ -69,7 +70,8 @@ def section(package: str) -> str:
             never = ", ".join(f"`{library}`" for library in room.never)
             rows.append(f"| {name} | {room.holds} | {imports} | {never} |")
     never = ", ".join(f"`{name}`" for name in PACKAGES[package].never)
-    return f"```text\n{diagram}\n```\n\nThe package as a whole must not load: {never}.\n\n" + "\n".join(rows)
+    summary = f"{PACKAGES[package].holds} The package as a whole must not load {never}."
+    return f"{textwrap.fill(summary, 120)}\n\n```text\n{diagram}\n```\n\n" + "\n".join(rows)
 
 
 def _short(name: str, package: str) -> str:
