@@ -1,4 +1,4 @@
-"""The fused affine against the four Keras layers that do the same: one resampling instead of three and a flip.
+"""Compares the fused affine with the four Keras layers that do the same: one resampling against three and a flip.
 
 Run as `python benchmarks/augmentation.py`. Both are compiled, on the same batch of 64. Goal: 2.5 times.
 """
@@ -20,7 +20,7 @@ ROUNDS = 7
 
 
 def keras_layers() -> keras.Sequential:
-    """The study's augmentation in Keras' own layers."""
+    """Returns the study's augmentation in Keras' own layers."""
     return keras.Sequential(
         [
             keras.layers.RandomFlip("horizontal"),
@@ -32,7 +32,7 @@ def keras_layers() -> keras.Sequential:
 
 
 def repeated(augment: Callable[[tf.Tensor], tf.Tensor], size: int) -> Callable[[], int]:
-    """Augments a batch several times."""
+    """Returns a function that augments a batch several times and returns the number of images."""
     images = tf.random.stateless_uniform([BATCH_SIZE, size, size, 1], [0, 1], maxval=255.0)
     compiled = tf.function(augment)
 

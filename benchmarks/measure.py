@@ -1,4 +1,4 @@
-"""What the benchmarks share: rivals that run in turn, median ratios, and images that they make themselves."""
+"""Runs the rivals of a benchmark in turn, prints median ratios, and makes images of phantoms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NUM_SHARDS = 8
 NUM_PHANTOMS = 128  # more images than these are copies of them
 
 Rates = dict[str, list[tuple[float, float]]]
-"""Name → (images a second, images a CPU second of this process) of each round."""
+"""The rates of the rivals: name → (images a second, images a CPU second of this process) for each round."""
 
 
 def run_in_turn(rivals: Mapping[str, Callable[[], int]], *, rounds: int) -> Rates:
@@ -60,7 +60,7 @@ def report(title: str, rates: Rates, *ratios: tuple[str, str, float]) -> None:
 
 
 def phantom_images(num_images: int, image_px: int) -> np.ndarray:
-    """Phantoms, uint8 [num_images, image_px, image_px]; every other one is PNEUMONIA."""
+    """Draws phantoms, uint8 [num_images, image_px, image_px]; every other one is PNEUMONIA."""
     drawn = [
         phantom(pneumonia=index % 2 == 1, image_px=image_px, rng=np.random.default_rng([0, index]))[0]
         for index in range(min(num_images, NUM_PHANTOMS))
@@ -69,7 +69,7 @@ def phantom_images(num_images: int, image_px: int) -> np.ndarray:
 
 
 def write_records(folder: str, images: np.ndarray) -> SplitSource:
-    """The images as `prepare` writes them, raw, in eight shards."""
+    """Writes the images as `prepare` does, raw, in eight shards."""
     size = images.shape[1]
     shards = [
         write_shard(folder, f"size-{size}/train-{index:05d}.tfrecord", map(frame, _examples(images, index)))
@@ -102,7 +102,7 @@ def _examples(images: np.ndarray, shard: int) -> list[bytes]:
 
 
 def write_jpegs(folder: str, images: np.ndarray) -> str:
-    """The images as JPEG files in a folder for each class."""
+    """Writes the images as JPEG files in a folder for each class."""
     for name in CLASS_NAMES:
         Path(folder, name).mkdir(parents=True)
     for index, image in enumerate(images):

@@ -1,4 +1,4 @@
-"""Can one number of a phantom tell its class? Prints the AUROC of each such shortcut; 0.5 is a coin toss.
+"""Prints the AUROC by which a single number of a phantom tells its class; 0.5 is a coin toss.
 
 Run as `python benchmarks/phantom_shortcuts.py`. A demo whose classes differ in brightness would prove nothing about
 the classifier, so `tests/beam_prep/test_synthetic.py` holds every line of this table under a limit.
@@ -78,17 +78,17 @@ ONE_NUMBER_BASELINES: dict[str, Callable[[np.ndarray], float]] = {
     "border mean": _border,
     "left-right asymmetry": _asymmetry,
 }
-"""Name → function of one grey image, uint8 [H, W]."""
+"""The shortcuts: name → function of one grey image, uint8 [H, W]."""
 
 
 def equalize(image: np.ndarray) -> np.ndarray:
-    """Histogram equalization of a grey image, uint8 [H, W] → uint8 [H, W]."""
+    """Equalizes the histogram of a grey image, uint8 [H, W] → uint8 [H, W]."""
     cdf = np.bincount(image.ravel(), minlength=256).cumsum() / image.size
     return (255 * cdf).astype(np.uint8)[image]
 
 
 def shortcut_aurocs(images: Sequence[np.ndarray], labels: Sequence[bool]) -> dict[str, tuple[float, float]]:
-    """How well each baseline tells the classes, whichever way round it points.
+    """Computes how well each shortcut tells the classes, in whichever direction it points.
 
     Args:
         images: grey images, each uint8 [H, W].

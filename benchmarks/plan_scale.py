@@ -1,4 +1,4 @@
-"""The plan of a million images (splits, duplicates, shards) from their paths alone: its CPU time and memory.
+"""Measures CPU time and memory of the plan of a million images (splits, duplicates, shards) from paths alone.
 
 Run as `python benchmarks/plan_scale.py [NUM_IMAGES …]`; each number is a process of its own. Paths are those of the
 Kaggle set with more patients; all that decoding would give (hashes, sums, spans, stats) is drawn at random, with 1 in
@@ -29,7 +29,7 @@ IMAGES_A_SPOOL_FILE = 5_000
 
 
 def listed(num_images: int) -> Iterator[Prepared]:
-    """What the first pass hands on of images that are never drawn, one at a time."""
+    """Yields the outcomes of the first pass for images that are never drawn, one at a time."""
     rng = random.Random(0)
     pixels, look = "", 0
     for index in range(num_images):
@@ -63,7 +63,7 @@ def listed(num_images: int) -> Iterator[Prepared]:
 
 
 def _look(rng: random.Random) -> int:
-    """A hash, each bit one with probability 9/64: so many pairs share a part, 0.33 %, as of 1,500 real X-rays do."""
+    """Draws a hash, each bit one with probability 9/64: 0.33 % of the pairs share a part, as in 1,500 real X-rays."""
     a, b, c, d, e, f = (rng.getrandbits(HASH_BITS) for _ in range(6))
     return a & b & (c | d & e & f)
 
@@ -97,7 +97,7 @@ def measure(num_images: int) -> None:
 
 
 def peak_mib() -> float:
-    """Of this process, until now."""
+    """Returns the peak memory of this process so far, in MiB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 

@@ -1,4 +1,4 @@
-"""The work on one image, 1400 x 1100 px to 90 and 224 px: against bare Pillow decoding and against the study's way.
+"""Compares the work on one image, 1400 x 1100 px to 90 and 224 px, with bare decoding and with the study's way.
 
 Run as `python benchmarks/prepare_image.py`. The three take turns on the same files, which the page cache holds; the
 numbers are medians of CPU milliseconds an image. Ours is all that a worker does: read, decode, digest, equalize, hash,
@@ -34,14 +34,14 @@ SIZES = (90, 224)
 
 
 def decode_only(path: Path) -> np.ndarray:
-    """The peer: what cannot be spared."""
+    """Decodes an image with bare Pillow, the work that can't be spared."""
     with Image.open(path) as image:
         image.load()
     return image
 
 
 def study(path: Path) -> list[np.ndarray]:
-    """The notebook's way: scikit-image at full size, float64 [S, S] in 0..1 for each size."""
+    """Prepares an image as the notebook does: scikit-image at full size, float64 [S, S] in 0..1 for each size."""
     with Image.open(path) as image:
         equalized = equalize_hist(np.asarray(image))
     return [resize(equalized, (size, size), anti_aliasing=True) for size in SIZES]
@@ -78,7 +78,7 @@ def main() -> None:
 
 
 def _compare(paths: list[Path]) -> None:
-    """How far our pixels are from the study's."""
+    """Prints how far our pixels are from the study's."""
     for path in paths[:1]:
         decoded = decode(path.read_bytes())
         ours = np.asarray(equalize(decoded, "hist"), float)

@@ -1,4 +1,4 @@
-"""The whole job on the local runner: its CPU time against bare decoding, its growth with the images, two processes.
+"""Measures the local job: CPU time against bare decoding, growth with the number of images, two processes.
 
 Run as `python benchmarks/prepare_job.py`; it takes half an hour and 5 GB of temporary disk. Each job is a process of
 its own, `python -m beam_prep prepare`, whose CPU seconds, wall time and peak memory (of itself and its workers) are
@@ -32,7 +32,7 @@ PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 
 
 class Cost(NamedTuple):
-    """Seconds of a process and its workers, and MiB of the one that needs most."""
+    """The cost of a process: seconds with its workers, and MiB of the one that needs most."""
 
     cpu_s: float
     wall_s: float
@@ -48,12 +48,12 @@ def job(images: Path, options: tuple[str, ...] = ONE) -> Cost:
 
 
 def job_command(images: Path, output: Path) -> list[str]:
-    """Prepares a folder of images at 90 and 224 px."""
+    """Returns the command that prepares a folder of images at 90 and 224 px."""
     return [sys.executable, "-m", "beam_prep", "prepare", "--input", str(images), "--output", str(output)]
 
 
 def run_measured(command: list[str]) -> Cost:
-    """Runs a command to its end and says what it took; ends this process if it fails."""
+    """Runs a command to its end and returns its cost; ends this process if it fails."""
     before, started = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     with tempfile.TemporaryFile() as said:
         process = subprocess.Popen(command, stdout=said, stderr=said)
@@ -71,13 +71,13 @@ def run_measured(command: list[str]) -> Cost:
 
 
 def largest_mib(pid: int) -> float:
-    """Resident memory of a process or of one of its workers, whichever has most now."""
+    """Returns the resident memory of a process or of one of its workers, whichever has most now, in MiB."""
     listed = subprocess.run(["ps", "-o", "rss=", "--pid", str(pid), "--ppid", str(pid)], capture_output=True, text=True)
     return max((int(kib) / 1024 for kib in listed.stdout.split()), default=0.0)
 
 
 def decode_all(folder: Path) -> float:
-    """CPU seconds of decoding each image once, bare, in this process."""
+    """Returns the CPU seconds that decoding each image once takes in this process."""
     started = time.process_time()
     for path in folder.rglob("*.jpeg"):
         with Image.open(path) as image:
@@ -111,7 +111,7 @@ def main() -> None:
 
 
 def _growth(temporary: Path) -> None:
-    """Time and memory from the fewest images to the most; images are small so that what Beam keeps of each shows."""
+    """Prints time and memory from the fewest images to the most; small images show what Beam keeps of each."""
     everything = temporary / "all"
     write_radiographs(everything, NUM_SMALL[-1], SMALL)
     paths = sorted(everything.rglob("*.jpeg"), key=lambda path: path.name)

@@ -1,4 +1,4 @@
-"""Time and memory of preparing 100,000 images on this machine, and whether the dataset is sound.
+"""Measures time and memory of preparing 100,000 images on this machine, and verifies the dataset.
 
 Run as `python benchmarks/prepare_many.py [NUMBER]`; it takes some 20 minutes and 8 GB of temporary disk. The images
 are small blurs, as only their number matters: what is kept of each in memory does not depend on its size.

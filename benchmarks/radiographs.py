@@ -1,4 +1,4 @@
-"""Radiographs of full size for the benchmarks: phantoms of 1400 x 1100 px, no two alike, saved as grey JPEG."""
+"""Writes radiographs of full size for the benchmarks: phantoms of 1400 x 1100 px, no two alike, saved as grey JPEG."""
 
 from __future__ import annotations
 

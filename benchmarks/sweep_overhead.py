@@ -1,4 +1,4 @@
-"""What a search adds to each of its trials, over the same `trainer train` by hand.
+"""Measures the time that a search adds to each of its trials, over the same `trainer train` by hand.
 
 Run as `python benchmarks/sweep_overhead.py`, on phantoms at 32 px. A search adds the time between the end of one
 trainer process and the start of the next one, and what starting it through the search's launcher takes longer. Both are
@@ -28,14 +28,14 @@ GOAL_SECONDS = 2.0
 
 
 def timed(arguments: Sequence[str]) -> float:
-    """Seconds of a Python process."""
+    """Runs a Python process and returns its seconds."""
     started = time.perf_counter()
     subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
     return time.perf_counter() - started
 
 
 def run_search(data: Path, output: Path) -> list[tuple[dict, float]]:
-    """A grid of trials that differ in dropout alone; `trial.json` and seconds since the one before ended."""
+    """Runs a grid of trials that differ in dropout alone; returns `trial.json` and seconds since the previous end."""
     rates = [f"{0.3 + index / 1000:.3f}" for index in range(ROUNDS + 1)]
     command = ["-m", "tuning", "search", "--data", str(data), "--output", str(output)]
     timed([*command, "--algorithm", "grid", *FLAGS, "--dropout", *rates])
@@ -46,7 +46,7 @@ def run_search(data: Path, output: Path) -> list[tuple[dict, float]]:
 
 
 def run_plainly(output: Path, flags: dict) -> float:
-    """The same training by hand; its seconds."""
+    """Runs the same training by hand and returns its seconds."""
     path = output.with_suffix(".json")
     path.write_text(json.dumps({**flags, "output": str(output)}))
     return timed(["-m", "trainer", "train", "--config", str(path)])

@@ -67,7 +67,7 @@ def epoch(train_step: TrainStep, source: SplitSource, batch_size: int) -> Callab
 
 
 def bare_step(train_step: TrainStep, images: np.ndarray, labels: np.ndarray) -> Callable[[], int]:
-    """As many steps on one batch."""
+    """Trains the same number of steps on a single batch."""
     constant = tf.data.Dataset.from_tensors((images, labels)).repeat()
     batches = distribute(constant, train_step.strategy)
     num_steps = NUM_STEPS[len(images)]

@@ -1,4 +1,4 @@
-"""The tables of `docs/costs.md`, worked out from the measured rates and the prices in `costs.json`.
+"""Writes the tables of `docs/costs.md`, worked out from the measured rates and the prices in `costs.json`.
 
 Run as `python docs/costs.py`, with other numbers in a file of one's own: `python docs/costs.py my-costs.json`.
 """
@@ -15,7 +15,7 @@ SIZES = (5_000, 500_000, 50_000_000)
 
 
 def preparation(known: dict[str, Any]) -> list[list[str]]:
-    """Dataflow: CPU time, wall time, and what compute and requests cost."""
+    """Returns the table of Dataflow: CPU time, wall time, and the cost of compute and requests."""
     measured, assumed, prices = known["measured"], known["assumed"], known["prices"]
     hour = prices["dataflow_vcpu_hour"] + assumed["gb_per_vcpu"] * prices["dataflow_gb_hour"]
     rows = [["images", "jobs × vCPUs", "decoding, vCPU hours", "planning", "time", "compute", "requests"]]
@@ -42,7 +42,7 @@ def preparation(known: dict[str, Any]) -> list[list[str]]:
 
 
 def storage(known: dict[str, Any]) -> list[list[str]]:
-    """A month of the raw images and of the dataset."""
+    """Returns the table of a month of storage, for the raw images and the dataset."""
     rows = [["images", "raw", "a month", "dataset", "a month"]]
     for images in SIZES:
         row = [f"{images:,}"]
@@ -54,7 +54,7 @@ def storage(known: dict[str, Any]) -> list[list[str]]:
 
 
 def training(known: dict[str, Any]) -> list[list[str]]:
-    """An epoch on the CPU as measured, and on GPUs as assumed."""
+    """Returns the table of an epoch, on the CPU as measured and on GPUs as assumed."""
     assumed = known["assumed"]
     rows = [["images", "network", "on", "images/s", "an epoch", "costs"]]
     cpu = ("baseline_cnn, 90 px", "2 cores, measured", known["measured"]["train_images_per_s"], None)
@@ -71,12 +71,12 @@ def training(known: dict[str, Any]) -> list[list[str]]:
 
 
 def number(value: float) -> str:
-    """Two digits that count, all of large ones."""
+    """Formats a number to two significant digits; large numbers keep all digits."""
     return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def duration(hours: float) -> str:
-    """In the unit that says most."""
+    """Formats a time in the unit that reads best."""
     for unit, seconds in (("days", 86400), ("h", 3600), ("min", 60)):
         if hours * 3600 >= 2 * seconds:
             return f"{number(hours * 3600 / seconds)} {unit}"
@@ -88,7 +88,7 @@ def dollars(value: float) -> str:
 
 
 def table(rows: list[list[str]]) -> str:
-    """In Markdown."""
+    """Formats a table in Markdown."""
     head, *body = [f"| {' | '.join(row)} |" for row in rows]
     return "\n".join([head, "|" + "---|" * len(rows[0]), *body])
 

@@ -1,4 +1,4 @@
-"""Trains every setting of experiments.json on folds of patients, and writes tables and a plot of what came of it.
+"""Trains every setting of experiments.json on folds of patients, and writes tables and a plot of the results.
 
     python docs/recipe/run_experiments.py --data DATASET --output RUNS [--only NAME ...] [--folds 1 2 3]
 
@@ -29,25 +29,25 @@ NUM_FOLDS = 5
 
 @dataclass(frozen=True)
 class Options:
-    """What to run."""
+    """The flags of the experiments."""
 
     data: Path
     """Dataset of the real X-rays, as `beam_prep prepare` wrote it."""
     output: Path
-    """Folder for the runs, one folder a setting and in it one a fold, and for table and plot."""
+    """Folder for tables, plot and runs: a folder for each setting, and in it one for each fold."""
     only: tuple[str, ...] = ()
     """Names of the settings to train; all if none is given."""
     folds: tuple[int, ...] = (1, 2, 3)
-    """Folds of patients, of 5."""
+    """Folds of patients to train on, of 5."""
     robust: tuple[str, ...] = ()
-    """Names of the settings whose runs are measured on spoilt images too."""
+    """Names of the settings whose runs are also measured on spoilt images."""
     clahe_data: Path | None = None
-    """The same images prepared with --equalize clahe; without, the settings that need them are left out."""
+    """Dataset of the same images prepared with --equalize clahe; without it, settings that need it are left out."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """One training; how long its epochs took, in minutes, on a machine that may have had other work."""
+    """A training and the minutes that its epochs took, on a machine that may have had other work."""
 
     setting: str
     fold: int
@@ -59,7 +59,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Spoilt:
-    """What one training makes of images that were spoilt in one way."""
+    """The result of one training on images that were spoilt in one way."""
 
     setting: str
     fold: int
@@ -69,7 +69,7 @@ class Spoilt:
 
 
 def main(options: Options) -> None:
-    """Trains what is not there yet, then writes results, tables and recipe.png from all there is."""
+    """Trains the missing runs, then writes results, tables and recipe.png from all runs."""
     plan: dict[str, Any] = json.loads(PLAN.read_text(encoding="utf-8"))
     settings = plan["settings"]
     for fold in options.folds:  # all settings on one fold first: a table that was stopped early compares them all
@@ -98,7 +98,7 @@ def main(options: Options) -> None:
 
 
 def flags_of(name: str, settings: dict[str, Any]) -> list[str]:
-    """Those of a setting, after those of the one that it is `on`; where a flag comes twice, the later one counts."""
+    """Returns the flags of a setting, after the flags of the setting that it extends; later flags win."""
     setting = settings[name]
     return [*(flags_of(setting["on"], settings) if "on" in setting else []), *setting["flags"]]
 
@@ -108,7 +108,7 @@ def _trainer(*arguments: str) -> None:
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[str, int, Path]]:
-    """Setting, fold and run of all there is, in the order of the plan, on folds that the first setting knows too."""
+    """Yields setting, fold and folder of all finished runs, in the order of the plan, on the first setting's folds."""
     reference = next(iter(settings))
     for name in settings:
         for run in sorted((folder / name).glob("fold-*")):
@@ -117,7 +117,7 @@ def _finished(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[str, int
 
 
 def _metrics(run: Path) -> dict[str, Any]:
-    """What was measured on the validation patients of a run."""
+    """Returns the metrics of a run on its validation patients."""
     metrics: dict[str, dict[str, Any]] = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
     return metrics["val"]
 
@@ -152,7 +152,7 @@ def _write_csv(kind: type[Result] | type[Spoilt], rows: Sequence[Result | Spoilt
 
 
 def table(results: list[Result], settings: dict[str, Any]) -> str:
-    """A row a setting, best first by the mean difference of AUROC to the first setting, paired by fold."""
+    """Returns a table of all settings, best first by the mean difference of AUROC to the first one, paired by fold."""
     lines = [
         "| setting | what | folds | AUROC, mean ± spread | against the study, fold by fold | accuracy | minutes |",
         "|---|---|---|---|---|---|---|",
@@ -170,7 +170,7 @@ def table(results: list[Result], settings: dict[str, Any]) -> str:
 
 
 def gains_of(results: list[Result], reference: str) -> dict[str, list[float]]:
-    """Of each setting: its AUROC less that of the reference, in each fold; folds are not equally hard."""
+    """Returns the AUROC of each setting less that of the reference, in each fold, as folds are not equally hard."""
     known = {each.fold: each.auroc for each in results if each.setting == reference}
     gains: dict[str, list[float]] = {}
     for each in results:
@@ -179,7 +179,7 @@ def gains_of(results: list[Result], reference: str) -> dict[str, list[float]]:
 
 
 def robustness_table(spoilt: list[Spoilt]) -> str:
-    """A row a way to spoil images, a column a setting: mean AUROC over the folds; last the mean over all ways."""
+    """Returns a table of mean AUROC over the folds: a row for each way to spoil images, a column for each setting."""
     settings = list(dict.fromkeys(each.setting for each in spoilt))
     lines = [f"| images | {' | '.join(settings)} |", "|---|" + "---|" * len(settings)]
     for kind, level in dict.fromkeys((each.kind, each.level) for each in spoilt):
