@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 Item = TypeVar("Item")
 
-REFRESH_S = 0.5
-LOG_S = 10.0
+REFRESH_S = 0.5  # between two looks at a progress file
+LOG_S = 10.0  # between two lines in a log
 
 
 @contextmanager
@@ -73,10 +73,10 @@ def track(items: Collection[Item], description: str, unit: str) -> Iterator[Item
 
 
 class ProgressFile:
-    """Counts units that are done, over all processes and threads that open the same file.
+    """A counter of finished units, shared by all processes and threads that open the same file.
 
-    A unit adds one byte to the file, as appending one byte is atomic; `watch` looks at the size of the file. Beam's own
-    counters tell nothing while a pipeline runs on this machine.
+    Every unit adds one byte to the file, since appending one byte is atomic; `watch` reads the size of the file. Beam's
+    own counters are not available while a pipeline runs on this machine.
 
     Args:
         path: the file; None counts nothing, as in a bucket, whose objects can't be appended to.

@@ -10,28 +10,27 @@ from beam_prep.storage.paths import AnyPath, to_path
 
 
 def check_output(output: str | AnyPath, kind: str = "", marks: Collection[str] = ()) -> set[str]:
-    """Checks that an output folder is empty or absent, or holds what the command can resume or replace.
+    """Checks that an output folder is empty or absent, or holds an output that can be resumed or replaced.
 
     Args:
         output: the folder, on this machine or in a bucket.
-        kind: what the folder may hold, such as `dataset`; empty: nothing.
-        marks: names of which one is in every folder of that kind.
+        kind: the kind of output that the folder may hold, such as `dataset`; by default none.
+        marks: names of files or folders, of which every output of that kind has at least one.
 
     Returns:
-        The names in the folder.
+        The names of the entries in the folder.
 
     Raises:
         UsageError: the folder holds something else, is a file, or can't be read.
     """
-    place = to_path(output)
+    place, names, found = to_path(output), set[str](), ""
     with translate_errors(output, "read"):
-        if not place.is_dir():
-            names, found = set[str](), "a file" if place.exists() else ""
-        else:
+        if place.is_dir():
             names = {entry.name for entry in place.iterdir()}
-            is_known = not names or names & set(marks)
-            what = f" that are no {kind}" if kind else ""
-            found = "" if is_known else f"{len(names)} entries{what} (such as {min(names)})"
+            if names and not names & set(marks):
+                found = f"{len(names)} entries{f' that are no {kind}' if kind else ''} (such as {min(names)})"
+        elif place.exists():
+            found = "a file"
     if found:
         raise UsageError(f"--output {output}: expected an empty or absent folder, found {found}; name another folder")
     return names
@@ -45,9 +44,9 @@ def translate_errors(
 
     Args:
         output: the folder or file that the command writes.
-        verb: what can't be done.
-        kind: the error that is raised.
-        advice: what the user can do, after the reason.
+        verb: the participle of what failed.
+        kind: the class of the error that is raised.
+        advice: what the user can do; it follows the reason.
     """
     try:
         yield
