@@ -157,13 +157,13 @@ def test_a_bucket_that_is_not_there_is_one_line(command, bucket):
 
 @pytest.mark.slow
 def test_two_machines_do_not_write_one_dataset(bucket, config, monkeypatch):
-    theirs = mirror.Mirror.push
+    theirs = mirror.BucketMirror.push
 
     def write_in_between(home, rank):
         bucket.write("out/audit.json", b"theirs")
         theirs(home, rank)
 
-    monkeypatch.setattr(mirror.Mirror, "push", write_in_between)
+    monkeypatch.setattr(mirror.BucketMirror, "push", write_in_between)
     with pytest.raises(RunError, match=r"out/audit.json: somebody else has written it meanwhile"):
         prepare(config)
     assert "manifest.json" not in bucket.files("out")
