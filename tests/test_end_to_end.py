@@ -85,7 +85,7 @@ def test_a_run_has_all_its_files(run, prepared):
     assert described["dataset_fingerprint"] == Manifest.read(prepared).fingerprint
     assert described["num_replicas"] == 2
     assert list((run / "tensorboard").rglob("events.*"))
-    assert "below, the same under its heat map" in (run / "report.html").read_text(), "images are explained"
+    assert "below, the same image under its heat map" in (run / "report.html").read_text(), "images are explained"
 
 
 def test_history_has_a_row_an_epoch(run):
