@@ -64,7 +64,6 @@ def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, An
 def show(config: ShowConfig) -> None:
     """Prints the trials of a sweep and writes its results."""
     from tuning.report.results import read_sweep
-    from tuning.report.sweep_page import write_results
     from tuning.report.table import print_sweep
     from tuning.search.bucket_sync import fetch_shown
 
@@ -72,6 +71,8 @@ def show(config: ShowConfig) -> None:
     sweep = read_sweep(path, config.sweep)
     print_sweep(sweep)
     if path == Path(config.sweep):
+        from tuning.report.sweep_page import write_results  # loads numpy, for which a wrong path should not wait
+
         print(f"report:    {write_results(sweep)}")
     else:  # only the search itself writes to its bucket
         print(f"report:    {config.sweep}/report.html, once the search has ended")
