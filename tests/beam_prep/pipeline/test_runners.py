@@ -21,7 +21,7 @@ from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.graph import build
 from beam_prep.pipeline.local_job import prepare
-from beam_prep.pipeline.runners import make_pipeline, pipeline_options
+from beam_prep.pipeline.runners import make_pipeline, parse_options
 from beam_prep.pipeline.transforms import NAMESPACE
 from beam_prep.pipeline.work_folder import open_work_folder
 from beam_prep.sources.discover import find_sources
@@ -178,7 +178,7 @@ def test_workers_of_the_local_runner_send_by_size_and_not_by_time(monkeypatch):
         return create(close, flush, data_buffer_time_limit_ms)
 
     monkeypatch.setattr(data_plane.ClosableOutputStream, "create", staticmethod(keep))
-    with make_pipeline(pipeline_options([])) as pipeline:
+    with make_pipeline(parse_options([])) as pipeline:
         pipeline | beam.Create([1, 2]) | beam.Reshuffle() | beam.Map(print)
     assert limits_ms
     assert set(limits_ms) == {0}
