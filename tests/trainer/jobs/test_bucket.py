@@ -1,4 +1,4 @@
-"""All commands of the trainer work with everything in a bucket, over a network that fails at times."""
+"""Every command of the trainer works with everything in a bucket, over a network that fails at times."""
 
 import json
 import os
