@@ -1,7 +1,7 @@
 """Prints the AUROC by which a single number of a phantom tells its class; 0.5 is a coin toss.
 
 Run as `python benchmarks/phantom_shortcuts.py`. A demo whose classes differ in brightness would prove nothing about
-the classifier, so `tests/beam_prep/test_synthetic.py` holds every line of this table under a limit.
+the classifier, so `tests/beam_prep/sources/test_synthetic.py` holds every line of this table under a limit.
 """
 
 from __future__ import annotations
