@@ -1,19 +1,19 @@
-"""Distribution `cxrflow`: one package per room, heavy dependencies in extras (a plain install is light)."""
+"""Describes the distribution `cxrflow`: four packages, whose heavy dependencies are in extras (a plain install is light)."""
 
 from setuptools import Extension, find_packages, setup
 
 BASE = ["numpy>=1.26", "pillow>=11", "tyro>=1.0"]
 PAGES = ["jinja2", "matplotlib", "tqdm"]
-# One decoder for each family of compressed DICOM, none of them under the GPL, and none that a broken frame brings down.
+# One decoder for each family of compressed DICOM. None is under the GPL, and none crashes on a broken frame.
 DICOM = ["pydicom>=3.0.1,<4", "pylibjpeg>=2.0.1", "pylibjpeg-openjpeg>=2.3", "pyjpegls>=1.3", "imagecodecs>=2025.3.30"]
-# gs:// paths; loaded when one is met.
+# The client for gs:// paths, which is loaded on the first use of such a path.
 GCS = ["google-cloud-storage>=3.1"]
-# What a worker of a cluster needs besides Beam; no page is made there.
+# The dependencies of a Dataflow worker besides Beam. It makes no page.
 WORKER = [*DICOM, *GCS, "google-crc32c>=1.6", "protobuf>=5"]
 # Bounded by the version whose private parts beam_prep/pipeline/runners.py was tried with.
 BEAM = "apache-beam>=2.77,<2.78"
 PREP = [*PAGES, *WORKER, BEAM]
-# The part of apache-beam[gcp] that submitting a job takes; all of it would be 90 packages.
+# The part of apache-beam[gcp] that is needed to submit a job; the whole extra would be 90 packages.
 DATAFLOW = ["google-cloud-dataflow-client>=0.9,<0.14", "google-auth-httplib2>=0.2,<0.3"]
 # Bounded by the versions whose private parts trainer/training/library_internals.py was tried with.
 TENSORFLOW = ["tensorflow>=2.17,<2.22", "keras>=3,<3.16", "tensorboard"]
@@ -37,12 +37,12 @@ setup(
         "worker": WORKER,
         "dataflow": [*PREP, *DATAFLOW],
         "train": TRAIN,
-        # s3:// and az:// by tensorflow-io, whose last release is bound to TensorFlow 2.17; see constraints-tfio.txt.
+        # s3:// and az:// need tensorflow-io, whose last release is built for TensorFlow 2.17; see constraints-tfio.txt.
         "tfio": [*TRAIN, "tensorflow==2.17.1", "tensorflow-io==0.37.1"],
         "gcs": GCS,
         # The private modules of KerasTuner that tuning/search/rpc.py uses may change with any minor version.
         "tune": [*TRAIN, "keras-tuner>=1.4.8,<1.5", "grpcio", "pyyaml", "rich>=13"],
-        # For images of GPU nodes: CUDA and cuDNN, some 3 GB.
+        # For container images of GPU nodes: CUDA and cuDNN, some 3 GB.
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
         "k8s": ["kubernetes>=33", "pyyaml>=6"],
         "kaggle": ["kaggle>=2.2,<3", "tqdm"],
@@ -61,7 +61,7 @@ setup(
             "scikit-image",
             "uv",
         ],
-        # What of dev goes with tfio, for make test-tfio.
+        # The part of dev that works with tfio, for make test-tfio.
         "dev-tfio": [
             *DICOM,
             BEAM,
@@ -72,6 +72,6 @@ setup(
             "pytest-xdist",
         ],
     },
-    # Left out where there is no C compiler: kernels.py does the same with Pillow.
+    # Optional: without a C compiler kernels.py does the same with Pillow.
     ext_modules=[Extension("beam_prep.images._kernels", ["beam_prep/images/_kernels.c"], optional=True)],
 )

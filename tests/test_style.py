@@ -30,11 +30,11 @@ def strings_that_document(tree: ast.Module) -> Iterator[ast.Constant]:
                     yield statement.value
 
 
-@pytest.mark.parametrize("package", PACKAGES)
-def test_no_docstring_begins_as_a_fragment(package):
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_no_docstring_begins_as_a_fragment(folder):
     fragments = [
         f"{path}:{string.lineno}: {string.value.strip().splitlines()[0]}"
-        for path, tree in modules(package)
+        for path, tree in modules(folder)
         for string in strings_that_document(tree)
         if isinstance(string.value, str) and FRAGMENT.match(string.value.strip())
     ]

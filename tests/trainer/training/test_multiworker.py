@@ -127,7 +127,7 @@ def test_two_workers_train_as_one_process(dataset, tmp_path):
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("victim", [0, 2])
 def test_a_killed_worker_ends_all_and_the_same_command_resumes(dataset, tmp_path, victim):
-    """One of three workers is killed: the chief, or another one."""
+    """Kills one of three workers: the chief, or another one."""
     succeed(3, dataset, tmp_path / "whole")
     run = tmp_path / "run"
     killer = {victim: (str(PROGRAMS / "signalled_training.py"), "SIGKILL", 6)}
