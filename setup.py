@@ -1,4 +1,4 @@
-"""Describes the distribution `cxrflow`: four packages, whose heavy dependencies are in extras (a plain install is light)."""
+"""Describes the distribution `cxrflow`: four packages, with heavy dependencies in extras. A plain install is light."""
 
 from setuptools import Extension, find_packages, setup
 
