@@ -80,7 +80,7 @@ def test_every_file_and_function_that_is_named_exists(document):
 
 
 def defined(path: Path) -> set[str]:
-    """The names of all functions and classes of a module, and of methods as Class.method."""
+    """Returns the names of all functions and classes of a module, and of methods as Class.method."""
     names = set()
     for node in ast.parse(path.read_text()).body:
         if isinstance(node, ast.FunctionDef | ast.ClassDef):

@@ -44,7 +44,7 @@ WRONG_COMMANDS_WITH_NUMPY = [
 
 
 def room_of(path: Path) -> str:
-    """The room of a module; `__main__` and `__init__` of a package belong to its `cli`."""
+    """Returns the room of a module; `__main__` and `__init__` of a package belong to its `cli`."""
     module = path.relative_to(ROOT).with_suffix("")
     if len(module.parts) > 2:
         return ".".join(module.parts[:-1])
@@ -58,7 +58,7 @@ for package in PACKAGES:
 
 
 def imported_rooms(path: Path) -> set[str]:
-    """The rooms that a module imports, at its top, inside its functions or under TYPE_CHECKING."""
+    """Returns the other rooms that a module imports, at its top, inside its functions or under TYPE_CHECKING."""
     names = []
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
@@ -70,7 +70,7 @@ def imported_rooms(path: Path) -> set[str]:
 
 
 def module_file(name: str) -> Path:
-    """The file of a dotted name, which may go on with the name of a class or function."""
+    """Returns the file of a dotted name, whose last part may be a class or function in it."""
     place = ROOT / name.replace(".", "/")
     for file in (place.with_suffix(".py"), place / "__init__.py"):
         if file.exists():
@@ -79,13 +79,14 @@ def module_file(name: str) -> Path:
 
 
 def loaded(statements: str) -> set[str]:
-    """The modules that are loaded after statements in a fresh interpreter."""
+    """Returns the modules that are loaded after statements in a fresh interpreter."""
     code = f"{statements}\nimport sys\nprint(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return set(result.stdout.split())
 
 
 def import_all(paths: list[Path]) -> str:
+    """Returns statements that import modules, except `__main__`, which would run."""
     names = (".".join(path.relative_to(ROOT).with_suffix("").parts) for path in paths if path.name != "__main__.py")
     return "\n".join(f"import {name.removesuffix('.__init__')}" for name in names)
 

@@ -17,7 +17,7 @@ BEFORE_ROOMS = Path(__file__).parent / "fixtures" / "before_rooms"
 
 @pytest.fixture
 def old(tmp_path, monkeypatch) -> Path:
-    """A copy of the old files, in which the commands run: the configs hold relative paths."""
+    """Copies the old files, and runs the test in the copy, since the configs hold relative paths."""
     shutil.copytree(BEFORE_ROOMS, tmp_path / "old")
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent.parent))
     monkeypatch.chdir(tmp_path / "old")
@@ -26,7 +26,7 @@ def old(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def succeed(command, old):
-    """Runs a command, which must succeed, and returns what it prints."""
+    """Returns a function that runs a command, which must succeed, and returns its output."""
 
     def run(line: str) -> str:
         result = command(*line.split())
@@ -42,7 +42,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def numbers(path: Path) -> dict[str, float]:
-    """The numbers of `metrics.json`, by split and name."""
+    """Returns the numbers of `metrics.json`, by split and name."""
     splits = json.loads(path.read_text())
     return {
         f"{split} {name}": value

@@ -17,12 +17,13 @@ FRAGMENT = re.compile(
 
 
 def modules(folder: str) -> Iterator[tuple[str, ast.Module]]:
+    """Yields the path and the syntax tree of each module of a folder."""
     for path in sorted((ROOT / folder).rglob("*.py")):
         yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
 
 
 def strings_that_document(tree: ast.Module) -> Iterator[ast.Constant]:
-    """Docstrings of modules, classes and functions, and the strings below fields and constants."""
+    """Yields the docstrings of modules, classes and functions, and the strings below fields and constants."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef):
             for statement in node.body:

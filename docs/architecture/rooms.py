@@ -7,6 +7,7 @@ import re
 import sys
 import textwrap
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -18,12 +19,12 @@ LIBRARIES: dict[str, list[str]] = RULES["libraries"]
 
 @dataclass(frozen=True)
 class Room:
-    """The rules of a room, or of a whole package, as `rooms.toml` states them."""
+    """The rules of a room or of a whole package; for the attributes, see `rooms.toml`."""
 
     name: str
     holds: str
-    imports: tuple[str, ...] = ()
-    never: tuple[str, ...] = ()
+    imports: Sequence[str] = ()
+    never: Sequence[str] = ()
 
     @property
     def package(self) -> str:
@@ -79,7 +80,7 @@ def _short(name: str, package: str) -> str:
 
 
 def fill(page: str) -> str:
-    """Returns the page with what stands between its markers `<!-- rooms of PACKAGE -->` and `<!-- end -->` renewed."""
+    """Returns the page with new text between its markers `<!-- rooms of PACKAGE -->` and `<!-- end -->`."""
     return re.sub(
         r"(<!-- rooms of (\w+) -->\n).*?(<!-- end -->)",
         lambda match: f"{match[1]}\n{section(match[2])}\n\n{match[3]}",
