@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
-from functools import partial
+from dataclasses import replace
 
 import keras
 import numpy as np
@@ -19,7 +19,6 @@ from augmentation import keras_layers
 from measure import phantom_images, report, run_in_turn, write_records
 
 from trainer import models
-from trainer.augmentation.affine import random_affine
 from trainer.config.train import TrainConfig
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import training_batches
@@ -35,15 +34,8 @@ def make_train_step(config: TrainConfig, strategy: tf.distribute.Strategy, *, au
     with strategy.scope():
         model = models.build(config)
         optimizer = keras.optimizers.RMSprop(1e-3)
-    return TrainStep(
-        model,
-        optimizer=optimizer,
-        strategy=strategy,
-        batch_size=config.batch_size,
-        class_weights=(1.9448, 0.673),
-        augment=partial(random_affine, config=config) if augment else None,
-        seed=0,
-    )
+    config = replace(config, augment=augment)
+    return TrainStep(config, model, optimizer, strategy, class_weights=(1.9448, 0.673))
 
 
 def run_steps(train_step: TrainStep, batches: Iterator, num_steps: int) -> None:

@@ -97,14 +97,6 @@ class PhaseRun:
     callbacks: Callbacks
 
 
-@dataclass(frozen=True)
-class Restored:
-    """A checkpoint that a phase resumes from; with half the learning rate after a rollback."""
-
-    checkpoint: Checkpoint
-    is_rollback: bool = False
-
-
 class CheckpointManager:
     """Holds the state of a training, saves it as checkpoints and restores it; of several workers the chief writes.
 
@@ -136,7 +128,7 @@ class CheckpointManager:
         self._clock = SaveClock(every_steps)
         self._timed_until = time.monotonic()
 
-    def restore(self) -> Restored | None:
+    def restore(self) -> Checkpoint | None:
         """Restores state and weights from the last good checkpoint, if there is one.
 
         Returns:
@@ -159,27 +151,26 @@ class CheckpointManager:
         self.best_weights = checkpoint.arrays["best"]
         with self._strategy.scope():
             self._model.set_weights(checkpoint.arrays["model"])
-        return Restored(checkpoint)
+        return checkpoint
 
-    def roll_back(self) -> Restored | None:
+    def roll_back(self) -> Checkpoint | None:
         """Restores like `restore`, to resume with half the learning rate."""
-        restored = self.restore()
+        checkpoint = self.restore()
         self.state.num_rollbacks += 1
         self.state.rate_factor /= 2
-        return restored and Restored(restored.checkpoint, is_rollback=True)
+        return checkpoint
 
-    def begin_phase(self, run: PhaseRun, restored: Restored | None) -> None:
+    def begin_phase(self, run: PhaseRun, restored: Checkpoint | None) -> None:
         """Starts the callbacks; restores them, the optimizer and the average of a phase that is resumed."""
         self._timed_until = time.monotonic()
         run.callbacks.begin(self.state.callbacks)
         if restored is not None:
-            arrays = restored.checkpoint.arrays
             with self._strategy.scope():
-                for variable, array in zip(run.step.optimizer.variables, arrays["optimizer"], strict=True):
+                for variable, array in zip(run.step.optimizer.variables, restored.arrays["optimizer"], strict=True):
                     variable.assign(array)
             if run.step.average:
-                run.step.average.assign(arrays["average"])
-            if restored.is_rollback:
+                run.step.average.assign(restored.arrays["average"])
+            if self.state.num_rollbacks > TrainingState(**restored.state).num_rollbacks:
                 halve_learning_rate(run.step.optimizer)
                 self.save(run)
         elif not self._checkpoints.numbers():

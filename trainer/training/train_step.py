@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 
 import keras
@@ -16,9 +16,6 @@ from trainer.training.ema import WeightAverage
 from trainer.training.library_internals import draw_dropout_seeds
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import Phase, freeze
-
-Augment = Callable[..., tf.Tensor]
-"""A function of `images` float32 [N, H, W, 1] and `seed` int32 [2] that returns images of the same shape."""
 
 
 def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
@@ -34,54 +31,41 @@ class TrainStep:
     """The compiled training step of one phase.
 
     Args:
+        config: the flags; batch size, augmentation, regularization, average and XLA are used.
         model: a model built under `strategy.scope()`, with the trainable layers of the phase.
         optimizer: a fresh optimizer.
-        strategy: any strategy.
-        batch_size: the global batch N; the replicas divide it.
+        strategy: any strategy; its replicas divide the global batch N.
         class_weights: float [2], the weight of the loss by label.
-        augment: changes the images; None leaves them as they are.
         seed: the seed of augmentation and dropout.
-        label_smoothing: the amount by which the targets 0 and 1 move together; 0 to less than 1.
-        mixup_alpha: see `mixup`; 0 mixes nothing.
-        ema_decay: see `WeightAverage`; 0 keeps no average.
-        jit_compile: True compiles the network's part of the step with XLA.
 
     Attributes:
-        average: the moving average of the weights; None if `ema_decay` is 0.
+        average: the moving average of the weights; None if the config asks for none.
     """
 
     def __init__(
         self,
+        config: TrainConfig,
         model: keras.Model,
-        *,
         optimizer: keras.optimizers.Optimizer,
         strategy: tf.distribute.Strategy,
-        batch_size: int,
-        class_weights: Sequence[float],
-        augment: Augment | None,
-        seed: int,
-        label_smoothing: float = 0.0,
-        mixup_alpha: float = 0.0,
-        ema_decay: float = 0.0,
-        jit_compile: bool = False,
+        *,
+        class_weights: Sequence[float] = (1.0, 1.0),
+        seed: int = 0,
     ) -> None:
+        self._config = config
         self.model = model
         self.optimizer = optimizer
         model.optimizer = optimizer  # where Keras callbacks look for the learning rate
         self.strategy = strategy
-        self._batch_size = batch_size
         self._class_weights = tf.constant(class_weights, tf.float32)
-        self._augment = augment
         self._seed = seed
-        self._label_smoothing = label_smoothing
-        self._mixup_alpha = mixup_alpha
-        self.average = WeightAverage(model, strategy, ema_decay) if ema_decay else None
+        self.average = WeightAverage(model, strategy, config.ema_decay) if config.ema_decay else None
         with strategy.scope():
             self._logits = logits_of(model)
             optimizer.build(model.trainable_variables)
         self._seed_dropout()
         self._gradients, self._update = self._compute_gradients, self._apply_gradients
-        if jit_compile:
+        if config.jit_compile:
             self._compile_with_xla()
 
     @classmethod
@@ -108,19 +92,7 @@ class TrainStep:
         with strategy.scope():
             freeze(model, phase)
             optimizer = make_optimizer(phase, config, steps_per_epoch=steps_per_epoch, rate_factor=rate_factor)
-        return cls(
-            model,
-            optimizer=optimizer,
-            strategy=strategy,
-            batch_size=config.batch_size,
-            class_weights=class_weights,
-            augment=partial(augment, config=config) if config.augment or config.cutout else None,
-            seed=seed,
-            label_smoothing=config.label_smoothing,
-            mixup_alpha=config.mixup_alpha,
-            ema_decay=config.ema_decay,
-            jit_compile=config.jit_compile,
-        )
+        return cls(config, model, optimizer, strategy, class_weights=class_weights, seed=seed)
 
     def _compile_with_xla(self) -> None:
         """Compiles forward pass, backward pass and update; not the update of several replicas, which XLA cannot."""
@@ -169,15 +141,14 @@ class TrainStep:
     def _run_on_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, tf.float32)  # [n, H, W, 1], n = N / replicas
         targets = tf.cast(labels, tf.float32)[:, None]  # [n, 1]
-        targets += self._label_smoothing * (0.5 - targets)
+        targets += self._config.label_smoothing * (0.5 - targets)
         weights = tf.gather(self._class_weights, labels)[:, None]  # [n, 1]
         step = self.optimizer.iterations.value
         # Not in the part that XLA compiles: XLA has no kernel for ImageProjectiveTransformV3.
-        if self._augment is not None:
-            images = self._augment(images, seed=step_seed(self._seed, step))
-        if self._mixup_alpha:
+        images = augment(images, self._config, step_seed(self._seed, step))
+        if self._config.mixup_alpha:
             seed = step_seed(self._seed + 15485863, step)
-            images, targets, weights = mixup(images, targets, weights, self._mixup_alpha, seed)
+            images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed)
         return self._update(images, targets, weights)
 
     def _apply_gradients(
@@ -194,6 +165,6 @@ class TrainStep:
             logits = tf.cast(self._logits(images, training=True), tf.float32)  # [n, 1]
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
             # Divided by the global batch: the optimizer sums the gradients of the replicas.
-            loss = tf.reduce_sum(losses) / self._batch_size
+            loss = tf.reduce_sum(losses) / self._config.batch_size
         correct = tf.reduce_sum(tf.cast((logits > 0) == (targets > 0.5), tf.float32))
         return loss, correct, tape.gradient(loss, self.model.trainable_variables)

@@ -27,7 +27,8 @@ from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.output import RunOutput
 from trainer.run.provenance import origin_of
 from trainer.training.callbacks import Callbacks, make_callbacks
-from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun, Restored
+from trainer.training.checkpoint import Checkpoint
+from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun
 from trainer.training.phases import Phase, count_parameters, phases_of
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.strategy import check_alike, distribute, is_chief, make_strategy
@@ -122,7 +123,7 @@ class Trainer:
             self._describe(trained.operating_point).write(self.folder)
         return trained
 
-    def _run_phase(self, phase: Phase, restored: Restored | None) -> None:
+    def _run_phase(self, phase: Phase, restored: Checkpoint | None) -> None:
         """Trains a phase to its end, from a checkpoint if one is given, and puts its best weights into the model."""
         state = self.state
         run = self._make_phase_run(phase)
@@ -218,7 +219,7 @@ class Trainer:
             state.best = {"phase": phase.name, "epoch": state.epoch + 1, "val_loss": logs.get("val_loss")}
             self._checkpoints.best_weights = self.model.get_weights()
 
-    def _roll_back(self, phase: Phase, error: NotFiniteError) -> Restored | None:
+    def _roll_back(self, phase: Phase, error: NotFiniteError) -> Checkpoint | None:
         """Goes back to the last good checkpoint, from which the phase resumes with half the learning rate.
 
         Raises:
