@@ -31,7 +31,8 @@ setup: .venv/ready ## create .venv with the project and its dependencies
 
 .venv/ready: setup.py constraints.txt beam_prep/images/_kernels.c
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11, 3.12 or 3.13 on the PATH, found none; name one: make PYTHON=/path/to/python3.13" >&2; exit 2; }
-	$(PYTHON) -m venv --clear .venv
+	@# Not by --clear, which would empty the environment of another checkout where .venv is a link to it.
+	rm -rf .venv && $(PYTHON) -m venv .venv
 	@# uv needs seconds where pip needs minutes. If uv fails (an index that only pip is configured for), pip installs.
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
 		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]' \
@@ -54,7 +55,7 @@ test-slow: .venv/ready ## run the tests that take minutes each
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
 
 .venv-tfio/ready: .venv/ready setup.py constraints-tfio.txt
-	$(TFIO_PYTHON) -m venv --clear .venv-tfio
+	rm -rf .venv-tfio && $(TFIO_PYTHON) -m venv .venv-tfio
 	$(BIN)/uv pip install --quiet --python .venv-tfio/bin/python --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]' \
 		|| .venv-tfio/bin/pip install --quiet --disable-pip-version-check --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]'
 	touch $@
