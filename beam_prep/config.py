@@ -64,7 +64,7 @@ class PrepConfig:
     group_regex: str | None = None
     """A regular expression whose first group is the patient in a path; by default the file names of the Kaggle set."""
     metadata_csv: str | None = None
-    """A CSV file with the columns path, label, group, split, which take precedence over the path of a file."""
+    """A CSV file (commas, semicolons or tabs) with the columns path, label, group, split, which go before the path."""
     max_rejected_fraction: float = 0.05
     """The share of rejected inputs above which the job stops without a dataset."""
     salt_file: str | None = None

@@ -6,6 +6,7 @@ The patient of a DICOM file whose path names none is read from its header (`pipe
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import asdict, dataclass, replace
 
@@ -101,17 +102,22 @@ def find_sources(
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
     sources = [describe(filename, group_regex) for filename in sorted(image_files(root))]
-    if metadata_csv:
-        rows = read_metadata(metadata_csv, {source.filename for source in sources})
-        sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
     if not sources:
         raise UsageError(f"--input {root}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
+    if metadata_csv:
+        rows = read_metadata(metadata_csv, root, {source.filename for source in sources})
+        sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
+        covered = f"--metadata_csv {metadata_csv}: has rows for {len(rows)} of {len(sources)} images"
     labels = {source.label for source in sources}
     expected = " and ".join(f"{name}/" for name in CLASS_NAMES)
     for label, name in enumerate(CLASS_NAMES):
+        if label not in labels and metadata_csv:
+            raise UsageError(f"{covered}; by these rows and the class folders none is {name}; add rows with that label")
         if label not in labels:
             raise UsageError(
                 f"--input {root}: {len(sources)} images, none of them in a folder {name}/; "
                 f"expected class folders {expected}"
             )
+    if metadata_csv and (num_unlabelled := sum(source.label is None for source in sources)):
+        logging.warning("%s; %d have neither a label there nor a class folder: rejected", covered, num_unlabelled)
     return sources

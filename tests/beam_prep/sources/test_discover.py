@@ -111,12 +111,11 @@ class TestMetadata:
     @pytest.mark.parametrize(
         ("text", "said"),
         [
-            ("path,colour\n", "expected the columns"),
             ("label\n1\n", "expected the columns"),
             ("path\nNORMAL/zz.png\n", "line 2: no image NORMAL/zz.png"),
             ("path,label\nNORMAL/a.png,2\n", "line 2: label 2"),
             ("path,split\nNORMAL/a.png,dev\n", "split dev"),
-            ("path\nNORMAL/a.png\nNORMAL/a.png\n", "a second time"),
+            ("path,split\nNORMAL/a.png,val\nNORMAL/a.png,test\n", "line 3: .* another label, group or split in line 2"),
             (None, "No such file"),
         ],
     )

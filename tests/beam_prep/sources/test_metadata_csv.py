@@ -1,0 +1,86 @@
+"""Metadata files as people's tools write them."""
+
+import logging
+from pathlib import Path
+
+import pytest
+
+from beam_prep.console.errors import UsageError
+from beam_prep.sources.discover import find_sources
+from beam_prep.sources.metadata_csv import read_metadata
+
+NAMES = {"NORMAL/a.png", "PNEUMONIA/b.png", "loose/c d.png"}
+
+
+def read(folder: Path, content: str | bytes) -> dict[str, dict]:
+    """Reads a metadata file of some content."""
+    (folder / "m.csv").write_bytes(content.encode() if isinstance(content, str) else content)
+    return read_metadata(str(folder / "m.csv"), folder / "in", NAMES)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "path,label,split\nNORMAL/a.png,0,val\nloose/c d.png,1,train\n",
+        "path;label;split\r\nNORMAL/a.png;0;val\r\nloose/c d.png;1;train\r\n",
+        "path\tlabel\tsplit\nNORMAL/a.png\tnormal\tVAL\nloose/c d.png\tPneumonia\tTrain\n",
+        ",Path,Label,Split\n0,NORMAL/a.png,0.0,val\n1,loose/c d.png,1.0,Train\n",
+        'SPLIT, path ,LABEL\nval, NORMAL/a.png ,0\n\n,,\ntrain,"loose/c d.png",1',
+        "path,label,split,group\n./NORMAL/a.png,0,val,nan\nloose\\c d.png,1,train,\n",
+        "path,x,y,label,split\nNORMAL/a.png,1,2,0,val\nNORMAL/a.png,3,4,0,val\nloose/c d.png,,,1,train\n",
+        "path\tlabel\tsplit\nNORMAL/a.png\t0\tval\nloose/c d.png\t1\ttrain\n".encode("utf-16"),
+    ],
+    ids=["commas", "semicolons", "tabs", "pandas", "spaces", "windows", "boxes", "excel"],
+)
+def test_the_same_table_as_other_tools_write_it(tmp_path, content):
+    assert read(tmp_path, content) == {
+        "NORMAL/a.png": {"label": 0, "split": "val"},
+        "loose/c d.png": {"label": 1, "split": "train"},
+    }
+
+
+def test_a_path_may_be_absolute_or_start_where_the_command_runs(tmp_path, monkeypatch):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "in")
+    monkeypatch.chdir(tmp_path)
+    for place in (tmp_path / "in", tmp_path / "link", "in", "link/../in"):
+        assert read(tmp_path, f"path,group\n{place}/NORMAL/a.png,p\n")["NORMAL/a.png"]["group"] == "p"
+    with pytest.raises(UsageError, match=r"line 2: no image /elsewhere/NORMAL/a.png in .*, such as NORMAL/a.png"):
+        read(tmp_path, "path\n/elsewhere/NORMAL/a.png\n")
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("path,label\nNORMAL/a.png,0,7\n", "line 2: 3 cells below a header of 2 columns"),
+        ("path,Path\nNORMAL/a.png,\n", "each once at most; found path, Path"),
+        ("file,label\nNORMAL/a.png,0\n", "found file, label"),
+        ("", "found an empty file"),
+        ('path,label\nNORMAL/a.png,"0\nPNEUMONIA/b.png,1\n', "line 3: not CSV"),
+        ("path,label\nNORMAL/a.png,0.5\n", "line 2: label 0.5; expected one of NORMAL, PNEUMONIA, 0, 1"),
+        ("path,label\n,1\n", "line 2: no image  in"),
+        ("path,group\nNORMAL/a.png,p1\n\nNORMAL/a.png,p2\n", "line 4: NORMAL/a.png has another .* in line 2"),
+        (b"path\nNORMAL/\xe4.png\n", "not CSV in UTF-8"),
+    ],
+)
+def test_a_doubtful_table_is_refused(tmp_path, content, said):
+    with pytest.raises(UsageError, match=said):
+        read(tmp_path, content)
+
+
+def test_columns_that_are_not_used_are_named(tmp_path, caplog):
+    with caplog.at_level(logging.WARNING):
+        read(tmp_path, ",path,patient\n0,NORMAL/a.png,p1\n")
+    assert "uses path; columns not used: patient" in caplog.text
+
+
+def test_a_table_of_some_images_is_said_to_be_one(tmp_path, caplog):
+    for name in ("a.png", "b.png", "c.png"):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(b"x")
+    (tmp_path / "m.csv").write_text("path,label\na.png,0\n")
+    with pytest.raises(UsageError, match=r"m.csv: has rows for 1 of 3 images; .* none is PNEUMONIA; add rows"):
+        find_sources(tmp_path / "in", metadata_csv=str(tmp_path / "m.csv"))
+    (tmp_path / "m.csv").write_text("path,label\na.png,0\nb.png,1\n")
+    find_sources(tmp_path / "in", metadata_csv=str(tmp_path / "m.csv"))
+    assert "m.csv: has rows for 2 of 3 images; 1 have neither a label there nor a class folder: rejected" in caplog.text
