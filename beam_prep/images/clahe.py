@@ -17,17 +17,19 @@ TILES_PER_SIDE = 8
 CLIP_LIMIT = 0.01  # the largest share of the pixels of a tile that one bin may hold
 
 
-def clahe(pixels: np.ndarray) -> np.ndarray:
+def clahe(pixels: np.ndarray, outside: np.ndarray | None = None) -> np.ndarray:
     """Equalizes each region by its own clipped histogram and blends between the regions.
 
     Args:
         pixels: uint8 or uint16 [H, W], each side at least 8 px.
+        outside: bool [H, W], True for pixels outside the picture, which become 0; None where there are none.
 
     Returns:
         uint8 [H, W]: 255 * `skimage.exposure.equalize_adapthist(pixels)`, rounded; a flat image becomes 255.
     """
     height, width = pixels.shape
-    low, high = int(pixels.min()), int(pixels.max())
+    picture = pixels if outside is None or outside.all() else pixels[~outside]
+    low, high = int(picture.min()), int(picture.max())
     if low == high:
         return np.full(pixels.shape, 255, np.uint8)
     tile_h, tile_w = height // TILES_PER_SIDE, width // TILES_PER_SIDE
@@ -37,12 +39,31 @@ def clahe(pixels: np.ndarray) -> np.ndarray:
     before_h, before_w = tile_h // 2, tile_w // 2
     after_h = num_rows * tile_h - height + tile_h - before_h
     after_w = num_columns * tile_w - width + tile_w - before_w
-    bins = np.pad(bins, [(before_h, after_h), (before_w, after_w)], mode="reflect")
+    around = [(before_h, after_h), (before_w, after_w)]
+    bins = np.pad(bins, around, mode="reflect")
 
     counts = _count(bins[before_h:, before_w:], num_rows, num_columns, tile_h, tile_w)
+    if outside is not None:
+        reflected = np.pad(outside, around, mode="reflect")[before_h:, before_w:].astype(np.uint8)
+        num_outside = _count(reflected, num_rows, num_columns, tile_h, tile_w)[:, 1]
+        counts = _of_picture(counts, num_outside, tile_h * tile_w)
     corners = _corners(_mappings(counts, tile_h * tile_w).reshape(num_rows, num_columns, NUM_BINS))
     levels = _blend(bins, corners, tile_h, tile_w)[before_h : before_h + height, before_w : before_w + width]
-    return _stretch(levels)
+    equalized = _stretch(levels)
+    if outside is not None:
+        equalized[outside] = 0
+    return equalized
+
+
+def _of_picture(counts: np.ndarray, num_outside: np.ndarray, tile_pixels: int) -> np.ndarray:
+    """Takes the pixels outside the picture, which are in bin 0, out of T histograms, int64 [T, NUM_BINS].
+
+    The rest of a histogram is scaled up to the pixels of a tile. A tile without a pixel of the picture stays as it is.
+    """
+    num_inside = (tile_pixels - num_outside)[:, None]
+    inside = counts.copy()
+    inside[:, 0] -= num_outside
+    return np.where(num_inside > 0, inside * tile_pixels // np.maximum(num_inside, 1), counts)
 
 
 def _bins_of_values(low: int, high: int, largest: int) -> np.ndarray:

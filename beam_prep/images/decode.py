@@ -19,7 +19,8 @@ from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
-from beam_prep.images.dicom.reader import decode_dicom, is_dicom
+from beam_prep.images.dicom.file_start import is_dicom
+from beam_prep.images.dicom.reader import decode_dicom
 
 # Decoders warn about files that `decode` rejects or accepts by its own limits, and a warning may quote a file. Warnings
 # are off for the whole process: images are decoded in threads, and `warnings.catch_warnings` is for one thread only.

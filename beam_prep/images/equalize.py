@@ -13,7 +13,8 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
     """Equalizes an image at full size and depth.
 
     Args:
-        image: `L` or `I;16`, as `decode` returns it.
+        image: `L` or `I;16`, as `decode` returns it. Where `info["padding"]` is True, pixels of 0 are outside the
+            picture: they stay 0 and are kept out of all histograms and ranges.
         equalization: `hist`, which gives 255 * `skimage.exposure.equalize_hist`, rounded; `clahe`, which gives
             255 * `skimage.exposure.equalize_adapthist`, rounded; or `none`, which keeps 8-bit values and scales the
             range of a 16-bit image to 0..255.
@@ -23,26 +24,37 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
 
     Source: Gonzalez and Woods, Digital Image Processing, 3.3 (each grey value becomes its cumulative frequency).
     """
+    padding = bool(image.info.get("padding"))
     if equalization == "clahe":
-        return Image.fromarray(clahe(np.asarray(image)))
+        pixels = np.asarray(image)
+        return Image.fromarray(clahe(pixels, pixels == 0 if padding else None))
     if image.mode == "L":
         if equalization == "none":
             return image
-        return image.point(hist_table(image.tobytes()))
+        return image.point(hist_table(image.tobytes(), padding=padding))
     pixels = np.asarray(image)
     if equalization == "none":
-        low, high = int(pixels.min()), int(pixels.max())
+        picture = pixels[pixels > 0] if padding and pixels.any() else pixels
+        low, high = int(picture.min()), int(picture.max())
         table = np.clip((np.arange(65536) - low) * (255.0 / max(high - low, 1)), 0, 255).round().astype(np.uint8)
     else:
-        table = _cumulative(np.bincount(pixels.ravel(), minlength=65536))
+        table = _cumulative(np.bincount(pixels.ravel(), minlength=65536), padding=padding)
     return Image.fromarray(table[pixels])
 
 
-def hist_table(pixels: bytes) -> bytes:
-    """Returns the look-up table of histogram equalization for the pixels of an 8-bit image: uint8 [256]."""
-    return _cumulative(histogram(pixels)).tobytes()
+def hist_table(pixels: bytes, *, padding: bool = False) -> bytes:
+    """Returns the look-up table of histogram equalization for the pixels of an 8-bit image: uint8 [256].
+
+    Args:
+        pixels: the pixels, row by row.
+        padding: True if pixels of 0 are outside the picture.
+    """
+    return _cumulative(histogram(pixels), padding=padding).tobytes()
 
 
-def _cumulative(counts: np.ndarray) -> np.ndarray:
+def _cumulative(counts: np.ndarray, *, padding: bool) -> np.ndarray:
     """Turns a histogram, int64 [V], into a table, uint8 [V]: the share of pixels at or below each value, in 0..255."""
+    if padding and counts[1:].any():
+        counts = counts.copy()
+        counts[0] = 0
     return (counts.cumsum() * (255.0 / counts.sum())).round().astype(np.uint8)

@@ -33,7 +33,7 @@ class Pyramid:
         self._levels: dict[int, Image.Image] = {}
         if equalization == "hist" and image.mode == "L":
             self._pixels = image.tobytes() if pixels is None else pixels
-            self._table = hist_table(self._pixels)
+            self._table = hist_table(self._pixels, padding=bool(image.info.get("padding")))
         else:
             self._levels[0] = equalize(image, equalization)
 

@@ -7,6 +7,8 @@ here because pydicom would use GDCM, where some broken frames crash the whole pr
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from beam_prep.dataset.image_limits import ImageError
@@ -16,37 +18,58 @@ START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 
 
-def frame_size(frame: bytes) -> tuple[int, int, int]:
-    """Reads the size of a frame from its start.
+class FrameHeader(NamedTuple):
+    """The numbers at the start of a compressed frame: width and height (px), samples of a pixel, bits of a sample."""
+
+    width: int
+    height: int
+    samples: int
+    bits: int
+
+
+def read_header(frame: bytes) -> FrameHeader:
+    """Reads the size and the depth of a frame from its start.
 
     Args:
-        frame: a JPEG, JPEG-LS or JPEG 2000 code stream.
-
-    Returns:
-        Width (px), height (px) and samples of a pixel.
+        frame: a JPEG, JPEG-LS, JPEG 2000 or HTJ2K code stream.
 
     Raises:
         ImageError: the frame is no code stream.
 
     Source: ITU-T T.81 B.2.2, T.87 C.2.2, T.800 A.5.1.
     """
-    if frame[:4] == b"\xff\x4f\xff\x51":
-        numbers = [int.from_bytes(frame[8 + 4 * i : 12 + 4 * i], "big") for i in range(4)]
-        return numbers[0] - numbers[2], numbers[1] - numbers[3], int.from_bytes(frame[40:42], "big")
+    if frame[:4] == b"\xff\x4f\xff\x51" and len(frame) > 42:
+        right, lower, left, upper = (int.from_bytes(frame[8 + 4 * i : 12 + 4 * i], "big") for i in range(4))
+        return FrameHeader(right - left, lower - upper, int.from_bytes(frame[40:42], "big"), 1 + (frame[42] & 0x7F))
     if frame[:2] == b"\xff\xd8":
         at = _start_of_frame(frame)
         height, width = (int.from_bytes(frame[at + i : at + i + 2], "big") for i in (5, 7))
-        return width, height, frame[at + 9]
+        return FrameHeader(width, height, frame[at + 9], frame[at + 4])
     raise ImageError("undecodable", "DICOM: a frame that is no code stream")
 
 
-def jpeg_bits(frame: bytes) -> int:
-    """Reads the number of bits of a sample from the start of a JPEG frame.
+def without_jp2_boxes(frame: bytes) -> bytes:
+    """Returns the code stream of a JP2 file; any other frame as it is.
 
     Raises:
-        ImageError: the frame has no header.
+        ImageError: the file has no code stream.
+
+    Source: ITU-T T.800 I.4 (boxes).
     """
-    return frame[_start_of_frame(frame) + 4]
+    at = 0 if frame[4:8] == b"jP  " else len(frame)
+    while at + 8 <= len(frame):
+        length, kind, content = int.from_bytes(frame[at : at + 4], "big"), frame[at + 4 : at + 8], at + 8
+        if length == 1:
+            length, content = int.from_bytes(frame[at + 8 : at + 16], "big"), at + 16
+        end = at + length if length else len(frame)  # 0 stands for a box that reaches to the end of the file
+        if kind == b"jp2c":
+            return frame[content:end]
+        if end < content:
+            break
+        at = end
+    if frame[4:8] == b"jP  ":
+        raise ImageError("undecodable", "a JP2 file without a code stream")
+    return frame
 
 
 def _start_of_frame(frame: bytes) -> int:
@@ -81,7 +104,7 @@ def decode_jpeg(frame: bytes) -> np.ndarray:
     """Decodes a JPEG frame, lossless of 2 to 16 bit or sequential of 8 or 12 bit, by libjpeg-turbo.
 
     Args:
-        frame: a code stream whose size was read by `frame_size` and is right.
+        frame: a code stream whose size was read by `read_header` and is right.
 
     Returns:
         uint8 or uint16 [height, width] or [height, width, 3]: the samples as they are coded, in any colour space.
@@ -92,13 +115,13 @@ def decode_jpeg(frame: bytes) -> np.ndarray:
     import imagecodecs
 
     check_end(frame)
-    width, height, samples = frame_size(frame)
-    coded = None if samples == 1 else "rgb"  # named as input and as output, so that nothing is converted
+    header = read_header(frame)
+    coded = None if header.samples == 1 else "rgb"  # named as input and as output, so that nothing is converted
     try:
         pixels = imagecodecs.jpeg8_decode(frame, colorspace=coded, outcolorspace=coded)
     except imagecodecs.Jpeg8Error:
         raise ImageError("undecodable", "DICOM: a JPEG frame that is broken") from None
-    if pixels.shape[:2] != (height, width):
+    if pixels.shape[:2] != (header.height, header.width):
         raise ImageError("undecodable", "DICOM: a JPEG frame of two sizes")
     return pixels
 
