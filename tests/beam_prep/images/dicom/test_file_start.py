@@ -1,5 +1,7 @@
 """DICOM files are recognized with and without preamble, and other files are not taken for DICOM."""
 
+from pathlib import Path
+
 import dicom_files
 import pytest
 from dicom_pixels import GREY8, GREY12, pixels_of
@@ -38,8 +40,7 @@ def test_a_file_that_names_no_transfer_syntax_is_implicit_little_endian():
 
 @pytest.mark.parametrize("name", ["rtstruct.dcm", "ExplVR_BigEndNoMeta.dcm", "ExplVR_LitEndNoMeta.dcm"])
 def test_files_of_other_makers_without_preamble_are_recognized(name):
-    with open(get_testdata_file(name, download=False), "rb") as file:
-        assert is_dicom(file.read(HEAD_BYTES))
+    assert is_dicom(Path(get_testdata_file(name, download=False)).read_bytes()[:HEAD_BYTES])
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """The stored values of DICOM files in every transfer syntax, held to pydicom and to the pixels that were written."""
 
 import io
+from pathlib import Path
 
 import dicom_files
 import numpy as np
@@ -97,10 +98,8 @@ def test_sample_files_of_pydicom_have_the_stored_values_that_pydicom_reads(name)
 
 
 def test_a_sample_in_big_endian_is_the_same_picture_as_in_little_endian():
-    big, little = (
-        open(get_testdata_file(name, download=False), "rb").read()
-        for name in ("MR_small_bigendian.dcm", "MR_small.dcm")
-    )
+    names = ("MR_small_bigendian.dcm", "MR_small.dcm")
+    big, little = (Path(get_testdata_file(name, download=False)).read_bytes() for name in names)
     assert np.array_equal(pixels_of(big), pixels_of(little))
 
 
