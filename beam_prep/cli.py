@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
+from shlex import quote
 
 from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
 from beam_prep.console import command_line
-from beam_prep.console.command_line import Command
+from beam_prep.console.command_line import BEGUN, RESUMES, Command
 from beam_prep.console.errors import UsageError
 from beam_prep.console.progress import track
 from beam_prep.dataset.image_stats import FEATURES
@@ -42,7 +43,7 @@ def synthesize(config: SynthesizeConfig) -> None:
     for split, by_class in counts.items():
         print(f"{split:6}" + "".join(f"{name:>12} {count}" for name, count in by_class.items()))
     print(f"phantoms:  {output}")
-    print(f"next:      python -m beam_prep prepare --input {output} --output DATASET")
+    print(f"next:      python -m beam_prep prepare --input {quote(str(output))} --output DATASET")
 
 
 def download(config: DownloadConfig) -> None:
@@ -50,7 +51,7 @@ def download(config: DownloadConfig) -> None:
     from beam_prep.sources import kaggle
 
     print(f"files:     {kaggle.download(config.dataset, config.output)} in {config.output}")
-    print(f"next:      python -m beam_prep prepare --input {config.output} --output DATASET")
+    print(f"next:      python -m beam_prep prepare --input {quote(config.output)} --output DATASET")
 
 
 def prepare(config: PrepConfig, beam_args: list[str]) -> None:
@@ -59,7 +60,8 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
 
     manifest, output = local_job.prepare(config, beam_args, _print_job), to_path(config.output)
     if manifest is None:
-        print(f"next:      python -m beam_prep report {config.output} --input {config.input} (when the job is done)")
+        places = f"{quote(config.output)} --input {quote(config.input)}"
+        print(f"next:      python -m beam_prep report {places} (when the job is done)")
         return
     print(f"{'split':8}" + "".join(f"{name:>12}" for name in manifest.class_names) + f"{'images':>10}{'patients':>10}")
     for name, split in manifest.splits.items():
@@ -82,7 +84,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print(f"rejected:  {reasons} (listed in {output / 'rejected.jsonl'})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
     print(f"report:    {output / 'report.html'}")
-    print(f"next:      python -m trainer train --data {config.output} --output RUN")
+    print(f"next:      python -m trainer train --data {quote(config.output)} --output RUN")
 
 
 def _print_job(job: SubmittedJob) -> None:
@@ -132,9 +134,9 @@ def report(config: ReportConfig) -> None:
 
 
 COMMANDS = {
-    "synthesize": Command(SynthesizeConfig, synthesize),
-    "download": Command(DownloadConfig, download),
-    "prepare": Command(PrepConfig, prepare, takes_more=True),
+    "synthesize": Command(SynthesizeConfig, synthesize, after_interrupt=BEGUN),
+    "download": Command(DownloadConfig, download, after_interrupt=BEGUN),
+    "prepare": Command(PrepConfig, prepare, takes_more=True, after_interrupt=RESUMES),
     "verify": Command(VerifyConfig, verify, positional=True),
     "report": Command(ReportConfig, report, positional=True),
 }

@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
+from shlex import quote
 from typing import Any
 
 from beam_prep.console import command_line
-from beam_prep.console.command_line import Command
+from beam_prep.console.command_line import BEGUN, RESUMES, Command
 from beam_prep.console.progress import progress_bar
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import (
@@ -46,10 +47,12 @@ def _train(config: TrainConfig) -> None:
         )
     print(f"run:       {folder}")
     print(f"report:    {folder}/report.html")
-    print(f"curves:    tensorboard --logdir {folder}/tensorboard")
+    print(f"curves:    tensorboard --logdir {quote(f'{folder}/tensorboard')}")
     if not config.train_on_val:
-        print(f"next:      python -m trainer evaluate --run {folder} --data {config.data} --split val")
-    print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
+        print(
+            f"next:      python -m trainer evaluate --run {quote(str(folder))} --data {quote(config.data)} --split val"
+        )
+    print(f"new files: python -m trainer predict --run {quote(str(folder))} FILE_OR_FOLDER > predictions.csv")
 
 
 def _probe(config: ProbeConfig) -> None:
@@ -69,7 +72,7 @@ def _probe(config: ProbeConfig) -> None:
     print(f"folds:     AUROC {chosen['auroc']:.4f} ± {chosen['auroc_sd']:.4f} over {fitted['folds']} patient folds")
     print(f"run:       {folder}")
     print(f"report:    {folder}/report.html")
-    print(f"new files: python -m trainer predict --run {folder} FILE_OR_FOLDER > predictions.csv")
+    print(f"new files: python -m trainer predict --run {quote(str(folder))} FILE_OR_FOLDER > predictions.csv")
 
 
 def _presets(config: PresetsConfig) -> None:
@@ -143,7 +146,7 @@ def _export(config: ExportConfig) -> None:
     output = to_path(config.output)
     print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out)")
     print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
-    print(f"look:      saved_model_cli show --dir {output / 'saved_model'} --all")
+    print(f"look:      saved_model_cli show --dir {quote(str(output / 'saved_model'))} --all")
 
 
 def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
@@ -222,13 +225,13 @@ def _shown(value: float | int | None) -> str:
 
 
 COMMANDS = {
-    "train": Command(TrainConfig, _train),
+    "train": Command(TrainConfig, _train, after_interrupt=RESUMES),
     "probe": Command(ProbeConfig, _probe),
     "presets": Command(PresetsConfig, _presets),
     "evaluate": Command(EvaluateConfig, _evaluate, repeats=True),
     "predict": Command(PredictConfig, _predict, positional=("files",)),
-    "explain": Command(ExplainConfig, _explain, positional=("files",)),
-    "export": Command(ExportConfig, _export),
+    "explain": Command(ExplainConfig, _explain, positional=("files",), after_interrupt=BEGUN),
+    "export": Command(ExportConfig, _export, after_interrupt=BEGUN),
     "compare": Command(CompareConfig, _compare, positional=True),
 }
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.console import command_line
-from beam_prep.console.command_line import Command
+from beam_prep.console.command_line import RESUMES, Command
 from tuning.config import SearchConfig, ShowConfig
 from tuning.search.roles import Role, find_role
 from tuning.trials.trial import Trial
@@ -93,7 +93,7 @@ def _print(line: str) -> None:
 
 
 COMMANDS = {
-    "search": Command(SearchConfig, search, takes_more=True),
+    "search": Command(SearchConfig, search, takes_more=True, after_interrupt=RESUMES),
     "show": Command(ShowConfig, show, positional=True),
 }
 

@@ -5,6 +5,7 @@ tyro makes the flags and the help from a dataclass; this module answers a mistak
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import io
 import logging
@@ -15,11 +16,16 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, make_dataclass
 from typing import Annotated, Any, cast, get_type_hints
 
-from beam_prep.console.errors import CxrflowError, UsageError
+from beam_prep.console.errors import CxrflowError, RunError, UsageError
+from beam_prep.console.standard_output import discard_output, keep_lines_whole
 
 EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
 """Package → the extra of the distribution with the dependencies of the package."""
 HELP = ("-h", "--help")
+RESUMES = "the same command resumes it"
+"""The advice after Ctrl-C for a command that saves its state on the way."""
+BEGUN = "empty the output folder, or name another, and run the same command again"
+"""The advice after Ctrl-C for a command that takes an empty folder only."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +39,7 @@ class Command:
         positional: the fields that are positional arguments instead of flags; True: all required fields.
         takes_more: True if unknown flags are handed to `run` (for Beam) instead of being refused.
         repeats: True if a flag of several values is repeated, with one value each time.
+        after_interrupt: the advice to a user who has interrupted the command.
     """
 
     config: type
@@ -40,6 +47,7 @@ class Command:
     positional: bool | tuple[str, ...] = False
     takes_more: bool = False
     repeats: bool = False
+    after_interrupt: str = "the same command starts it anew"
 
 
 def main(
@@ -54,8 +62,10 @@ def main(
         expand: changes the command line before it is parsed.
     """
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    keep_lines_whole()
     try:
-        sys.exit(_dispatch(package, summary, commands, expand(sys.argv[1:])))
+        arguments = _with_home(expand(_with_home(sys.argv[1:])))
+        sys.exit(_dispatch(package, summary, commands, arguments))
     except CxrflowError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -66,12 +76,44 @@ def main(
         extra = EXTRAS[package]
         print(f"error: {missing} is not installed; {package} needs: pip install 'cxrflow[{extra}]'", file=sys.stderr)
         sys.exit(UsageError.exit_code)
+    except OSError as error:
+        logging.debug("failed", exc_info=True)
+        sys.exit(_say_os_error(error))
     except KeyboardInterrupt:
-        print("error: interrupted", file=sys.stderr)
-        sys.exit(130)
+        print(f"error: interrupted; {_advice(commands, sys.argv[1:])}", file=sys.stderr, flush=True)
+        atexit._run_exitfuncs()
+        os._exit(130)  # threads of a library that still work would complain of the files that are closed by now
+
+
+def _with_home(arguments: Sequence[str]) -> list[str]:
+    """Returns a command line whose paths begin with the home folder in place of `~`, also in `--flag=~/path`."""
+    parts = (re.fullmatch(r"(--\w+=)?(.*)", argument, re.DOTALL) for argument in arguments)
+    return [(part[1] or "") + os.path.expanduser(part[2]) for part in parts if part]
+
+
+def _say_os_error(error: OSError) -> int:
+    """Prints one line about a file that can't be read or written, often the output itself; returns the exit code."""
+    try:
+        sys.stdout.flush()
     except BrokenPipeError:  # the program that reads the output has ended, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+        discard_output()
+        print("note: the reader of the output has ended; the lines after that are not written", file=sys.stderr)
+        return 0
+    except OSError:
+        discard_output()
+        print(f"error: the output can't be written: {error.strerror}; the lines so far are whole", file=sys.stderr)
+    else:
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+    return RunError.exit_code
+
+
+def _advice(commands: Mapping[str, Command], arguments: Sequence[str]) -> str:
+    """Returns the advice to a user who has interrupted a command."""
+    try:
+        return commands[split_command(commands, arguments)[0]].after_interrupt
+    except (IndexError, UsageError):
+        return Command.after_interrupt
 
 
 def _dispatch(package: str, summary: str, commands: Mapping[str, Command], arguments: list[str]) -> int:

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import UsageError
@@ -133,7 +134,7 @@ class Manifest:
             found = "a folder without it" if folder.is_dir() else "no such folder"
             raise UsageError(
                 f"{dataset}: expected a dataset (a folder with {MANIFEST_NAME}), found {found}; "
-                f"make one with: python -m beam_prep prepare --input IMAGES --output {dataset}"
+                f"make one with: python -m beam_prep prepare --input IMAGES --output {quote(str(dataset))}"
             ) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: not readable as JSON: {error}") from None

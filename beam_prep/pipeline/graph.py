@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from beam_prep.config import PrepConfig
-from beam_prep.pipeline.resume import from_note
+from beam_prep.pipeline.resume import read_done
 from beam_prep.pipeline.transforms import (
     GatherAll,
     MakePlan,
@@ -20,7 +20,6 @@ from beam_prep.pipeline.transforms import (
 )
 from beam_prep.pipeline.work_folder import WorkFolder
 from beam_prep.sources.bucket_listing import KeyRange, list_range
-from beam_prep.sources.discover import Source
 
 # Memory of a worker of Dataflow Prime, which picks a machine for each step.
 IMAGE_RAM = {"min_ram": "4GB"}
@@ -45,11 +44,11 @@ def build(
     Returns:
         The fingerprint of the dataset; empty where the work folder holds a problem.
     """
-    sources = (
-        pipeline | "ReadListing" >> beam.io.ReadFromText(work.listing) | "ParseSource" >> beam.Map(Source.from_json)
-    )
+    # Not by Beam's ReadFromText, which takes brackets in the name of a folder for a pattern.
+    listing = pipeline | "Listing" >> beam.Create([work.listing])
+    sources = listing | "ReadListing" >> beam.FlatMap(read_listing)
     fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
-    done = pipeline | "ReadDone" >> beam.io.ReadFromText(work.done) | "ParseDone" >> beam.Map(from_note)
+    done = pipeline | "Done" >> beam.Create([work.done]) | "ReadDone" >> beam.FlatMap(read_done)
     return _plan_and_write((fresh, done) | beam.Flatten(), config, work, software, {})
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
@@ -38,6 +38,12 @@ def from_note(note: str) -> Prepared:
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
     fields["stats"] = ImageStats(*(fields.pop("traits", None) or fields["stats"]))  # older jobs wrote `traits`
     return Prepared(**fields)
+
+
+def read_done(path: str) -> Iterator[Prepared]:
+    """Reads the notes of the images that an interrupted job has prepared, one line each."""
+    with to_path(path).open("rb") as lines:
+        yield from map(from_note, map(bytes.decode, lines))
 
 
 def split_done(work: WorkFolder, root: AnyPath, sources: Iterable[Source]) -> tuple[list[Source], list[str]]:

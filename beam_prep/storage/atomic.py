@@ -47,8 +47,8 @@ def replacing(target: Path) -> Iterator[Path]:
         OSError: the file can't be written; what was there before is untouched.
     """
     # Two processes that write the same file at once (a retry, a backup task) have a temporary file each; the name ends
-    # with that of the file, as Keras looks at the suffix.
-    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}-{target.name}")
+    # with that of the file, as Keras looks at the suffix; of a long name only the end, as a name has 255 bytes at most.
+    temporary = target.with_name(f".{os.getpid()}-{os.urandom(4).hex()}-{target.name[-50:]}")
     try:
         yield temporary
         move_into_place(temporary, target)

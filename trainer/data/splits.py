@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
+from shlex import quote
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest, Split
@@ -112,7 +113,7 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
             broken = first_broken([path]) if size is not None else None
             raise UsageError(
                 f"{broken or path}: expected {shard.size_bytes} bytes, found {found}; the dataset is broken, see: "
-                f"python -m beam_prep verify {data}"
+                f"python -m beam_prep verify {quote(str(data))}"
             )
     return SplitSource(
         paths=tuple(str(place / shard.path) for shard in shards),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -29,6 +30,8 @@ BATCH_SIZE = 32
 MAX_SIDE_PX = 1024
 """The longest side of the image in a picture, which holds the image twice."""
 THUMBNAIL_PX = 480
+MAX_NAME_BYTES = 240
+"""The length of a picture's name in bytes, without its suffix and a number."""
 MAX_SHOWN = 100
 """The number of pictures on the page; their pixels are part of the page."""
 
@@ -90,11 +93,16 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
 
 
 def picture_names(paths: Sequence[str]) -> list[str]:
-    """Returns a name for the picture of each file: the name of the file, with a number where several are alike."""
+    """Returns a name for the picture of each file: the name of the file, with a number where several are alike.
+
+    A long name is cut: a file name has 255 bytes at most, to which a number may be added here.
+    """
     taken: set[str] = set()
     names = []
     for path in paths:
         stem = Path(path).stem
+        if len(os.fsencode(stem)) > MAX_NAME_BYTES:
+            stem = os.fsencode(stem)[:MAX_NAME_BYTES].decode("utf-8", "ignore")
         name, number = stem, 1
         while name in taken:
             number += 1

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import RunError, UsageError
@@ -100,7 +101,7 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"--run {self}: expected a finished run, found no {name}.json; "
-                f"make one with: python -m trainer train --data DATASET --output {self}"
+                f"make one with: python -m trainer train --data DATASET --output {quote(str(self))}"
             ) from None
 
     def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:

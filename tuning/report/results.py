@@ -84,7 +84,7 @@ def read_sweep(path: Path, location: str | None = None) -> Sweep:
     if not SweepFolder(path).is_started:
         raise UsageError(
             f"{location}: expected a sweep, found no sweep.json; "
-            f"make one with: python -m tuning search --data DATASET --output {location}"
+            f"make one with: python -m tuning search --data DATASET --output {shlex.quote(location)}"
         )
     described = read_object(path / "sweep.json", {"objective": str, "direction": str, "space": dict})
     if described["direction"] not in get_args(Direction):

@@ -23,7 +23,8 @@ from beam_prep.storage.locks import exclusive
 
 @pytest.fixture
 def config(images, tmp_path) -> PrepConfig:
-    return PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32, 96), num_shards=2)
+    """A config whose output has a name that Beam takes for a pattern."""
+    return PrepConfig(input=str(images), output=str(tmp_path / "x [2024]/d*s"), image_sizes=(32, 96), num_shards=2)
 
 
 @pytest.fixture

@@ -48,6 +48,8 @@ def test_a_large_image_is_shown_smaller_and_whole(run, tmp_path):
 
 def test_pictures_of_files_of_one_name_have_names_of_their_own():
     assert picture_names(["a/x.png", "b/x.jpeg", "x-2.dcm", "c/x.dcm"]) == ["x.png", "x-2.png", "x-2-2.png", "x-3.png"]
+    long = [f"{folder}/{'ä' * 125}.dcm" for folder in "ab"]
+    assert picture_names(long) == [f"{'ä' * 120}.png", f"{'ä' * 120}-2.png"]
 
 
 def test_an_overlay_is_grey_without_heat_and_coloured_with_it():
