@@ -62,9 +62,16 @@ class PrepConfig:
     stratify: bool = False
     """True to meet the fractions exactly in each class; a patient may then change its split when images are added."""
     group_regex: str | None = None
-    """A regular expression whose first group is the patient in a path; by default the file names of the Kaggle set."""
+    """A regular expression whose first group is the patient in a path. Without it, the PatientID of a DICOM file is the
+    patient; for other files, the names of folders and files in well-known public sets tell the patient."""
+    group_from: Literal["names", "folder"] = "names"
+    """The part of a path that tells the patient: names of well-known sets, or the folder where each holds one patient
+    (the outermost folder below the folder of the class; folders of one name are one patient)."""
+    unknown_patient: Literal["own", "reject"] = "own"
+    """The treatment of an image whose patient is not known: it counts as a patient of its own, or is rejected."""
     metadata_csv: str | None = None
-    """A CSV file (commas, semicolons or tabs) with the columns path, label, group, split, which go before the path."""
+    """A CSV file (commas, semicolons or tabs) with the columns path, label, group (the patient), split, which go before
+    the path."""
     max_rejected_fraction: float = 0.05
     """The share of rejected inputs above which the job stops without a dataset."""
     salt_file: str | None = None
@@ -100,12 +107,14 @@ class PrepConfig:
                 re.compile(self.group_regex)
             except re.error as error:
                 raise UsageError(f"--group_regex {self.group_regex}: {error}") from None
+            if self.group_from != "names":
+                raise UsageError(f"--group_from {self.group_from} and --group_regex both tell patients; leave one out")
         if self.num_shards < 0:
             raise UsageError(f"--num_shards is {self.num_shards}; expected 0 (pick by size) or more")
 
     def shaping_options(self) -> dict[str, Any]:
         """Returns the options that shape the records and their splits, for the manifest: no path and no salt."""
-        return {
+        options = {
             "image_sizes": list(self.image_sizes),
             "equalization": self.equalization,
             "encoding": self.encoding,
@@ -116,6 +125,9 @@ class PrepConfig:
             "num_shards": self.num_shards,
             "anonymize": self.anonymize,
         }
+        # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
+        later = {"group_from": self.group_from, "unknown_patient": self.unknown_patient}
+        return options | {name: value for name, value in later.items() if value != getattr(type(self), name)}
 
 
 @dataclass(frozen=True)

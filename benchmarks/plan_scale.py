@@ -46,6 +46,7 @@ def listed(num_images: int) -> Iterator[Prepared]:
             split=source.split,
             group=hash_text(source.group, DEFAULT_SALT),
             group_rank=rank(source.group),
+            told_by=source.told_by,
             order=rank(source.filename),
             pixels=pixels,
             perceptual_hash=look,

@@ -9,6 +9,9 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 
+# What told the patient of an image, as the manifest counts it; any other word is a layout of `sources/layouts`.
+BY_CSV, BY_REGEX, BY_FOLDER, BY_HEADER, UNKNOWN = "metadata_csv", "group_regex", "folder", "dicom_header", "unknown"
+
 DEFAULT_SALT = b"cxrflow patient group 1"
 """The salt without --salt_file: it keeps rebuilds identical, but hides nothing from somebody who can guess a name."""
 

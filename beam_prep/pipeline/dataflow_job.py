@@ -17,6 +17,7 @@ from beam_prep.pipeline.runners import failure_reason, make_pipeline
 from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output, write_lines
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
 from beam_prep.sources.discover import Source, find_sources
+from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path, to_path
 
@@ -84,7 +85,9 @@ def _list_inputs(config: PrepConfig, raw: ObjectPath, work: WorkFolder) -> Seque
     to the work folder, and there are no ranges.
     """
     if config.metadata_csv:
-        sources = find_sources(raw, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
+        sources = find_sources(
+            raw, patient_rule=PatientRule(config.group_regex, config.group_from), metadata_csv=config.metadata_csv
+        )
         write_lines(work.listing, map(Source.to_json, sources))
         return []
     if not raw.is_dir():

@@ -20,6 +20,7 @@ from beam_prep.pipeline.transforms import (
 )
 from beam_prep.pipeline.work_folder import WorkFolder
 from beam_prep.sources.bucket_listing import KeyRange, list_range
+from beam_prep.sources.patients import PatientRule
 
 # Memory of a worker of Dataflow Prime, which picks a machine for each step.
 IMAGE_RAM = {"min_ram": "4GB"}
@@ -83,7 +84,9 @@ def build_in_bucket(
     start = pipeline | "Start" >> beam.Create([tuple(ranges) or (work.listing,)])
     inputs = start | "ClearOutput" >> beam.FlatMap(clear_output, config=config)
     if ranges:
-        list_images = beam.FlatMap(list_range, root=config.input, group_regex=config.group_regex)
+        list_images = beam.FlatMap(
+            list_range, root=config.input, patient_rule=PatientRule(config.group_regex, config.group_from)
+        )
         sources = inputs | "SpreadRanges" >> beam.Reshuffle() | "ListRange" >> list_images
     else:
         sources = inputs | "ReadListing" >> beam.FlatMap(read_listing)

@@ -29,6 +29,7 @@ from beam_prep.pipeline.work_folder import (
 )
 from beam_prep.planning.plan import find_second_test_set
 from beam_prep.sources.discover import Source, find_sources
+from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import kept_mirror_of
 from beam_prep.storage.paths import AnyPath, is_inside, to_path
@@ -93,10 +94,12 @@ def prepare(
 
 def _find_sources(config: PrepConfig, raw: AnyPath) -> list[Source]:
     """Lists the inputs; checks that there is one test set at most, and warns where patients are badly hidden."""
-    sources = find_sources(raw, group_regex=config.group_regex, metadata_csv=config.metadata_csv)
+    sources = find_sources(
+        raw, patient_rule=PatientRule(config.group_regex, config.group_from), metadata_csv=config.metadata_csv
+    )
     if problem := find_second_test_set(config.test_fraction, (source.split for source in sources)):
         raise UsageError(problem)
-    if config.salt_file is None and any(source.is_dicom and not source.has_patient for source in sources):
+    if config.salt_file is None and any(source.is_dicom and not source.is_told_by_user for source in sources):
         logging.warning(
             "patients of DICOM files are told apart by PatientID, whose hash can be guessed back without a secret "
             "salt: give one with --salt_file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beam_prep.dataset.example_proto import Record, to_example
-from beam_prep.dataset.patient_groups import hash_text, rank
+from beam_prep.dataset.patient_groups import BY_HEADER, hash_text, rank
 from beam_prep.dataset.tfrecord import frame
 from beam_prep.images.decode import decode, digest, encode, pixel_sums
 from beam_prep.images.dicom.reader import patient_id
@@ -37,7 +37,7 @@ def prepare_image(
     """
     assert source.label is not None
     image = decode(data)
-    patient = _patient(source, data)
+    patient, told_by = _patient(source, data)
     group = hash_text(patient, salt)
     raw = image.tobytes()  # one copy for everything that reads every pixel
     source_id = digest(raw)
@@ -66,6 +66,7 @@ def prepare_image(
         split=source.split,
         group=group,
         group_rank=rank(patient),
+        told_by=told_by,
         order=rank(source.filename),
         pixels=f"{image.width}x{image.height}:{source_id}",
         perceptual_hash=hist.perceptual_hash(),
@@ -81,6 +82,8 @@ def public_name(filename: str, *, anonymize: bool, salt: bytes) -> str:
     return hash_text(filename, salt) if anonymize else filename.encode("utf-8", "backslashreplace").decode()
 
 
-def _patient(source: Source, data: bytes) -> str:
-    """Returns the patient as the metadata file or the path says, else as a DICOM file says, else the file name."""
-    return source.group if source.has_patient else patient_id(data) or source.group
+def _patient(source: Source, data: bytes) -> tuple[str, str]:
+    """Returns the patient and what told it: the user's rule, else a DICOM file, else the path, else its own name."""
+    if not source.is_told_by_user and (identifier := patient_id(data)):
+        return identifier, BY_HEADER
+    return source.group, source.told_by

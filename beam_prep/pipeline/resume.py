@@ -22,7 +22,7 @@ from beam_prep.storage.atomic import write_text
 from beam_prep.storage.file_info import FileInfo
 from beam_prep.storage.paths import AnyPath, file_info, list_files, to_path
 
-NOTE_FORMAT = 2
+NOTE_FORMAT = 3
 """The version of the notes, as a part of the job: a job whose notes have another version is not resumed."""
 
 
@@ -36,7 +36,7 @@ def from_note(note: str) -> Prepared:
     fields = json.loads(note)["prepared"]
     fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
-    fields["stats"] = ImageStats(*(fields.pop("traits", None) or fields["stats"]))  # older jobs wrote `traits`
+    fields["stats"] = ImageStats(*fields["stats"])
     return Prepared(**fields)
 
 

@@ -24,6 +24,7 @@ class Prepared(NamedTuple):
         split: the split that a test folder or a metadata file names; None leaves it to the rank of the patient.
         group: the salted hash of the patient group.
         group_rank: the rank of the patient in [0, 2**64), which decides its split.
+        told_by: what told the patient, see `patient_groups`.
         order: the rank of the image in [0, 2**64), which decides its place in a shard.
         pixels: width, height and SHA-256 of the decoded image, equal for exact duplicates only.
         perceptual_hash: the hash of the picture, which differs in few bits between near duplicates.
@@ -37,6 +38,7 @@ class Prepared(NamedTuple):
     split: str | None
     group: str
     group_rank: int
+    told_by: str
     order: int
     pixels: str
     perceptual_hash: int

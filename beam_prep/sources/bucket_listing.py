@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from beam_prep.images.formats import is_image
 from beam_prep.sources.discover import Source, describe
+from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path
 
@@ -48,11 +49,11 @@ def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = S
     return [KeyRange(start, end) for start, end in zip(cuts, [*cuts[1:], ""], strict=True)]
 
 
-def list_range(key_range: KeyRange, *, root: str, group_regex: str | None) -> Iterator[Source]:
+def list_range(key_range: KeyRange, *, root: str, patient_rule: PatientRule) -> Iterator[Source]:
     """Lists the images of a key range; see `describe` for the arguments."""
     for file in to_bucket_path(root).files(key_range.start, key_range.end):
         if is_image(file.name):
-            yield describe(file.name, group_regex)
+            yield describe(file.name, patient_rule)
 
 
 def _is_small(root: ObjectPath, prefix: str, small: int) -> bool:

@@ -1,29 +1,23 @@
 """Finds the input images, and reads class, split and patient group from their paths.
 
-The patient of a DICOM file whose path names none is read from its header (`pipeline/prepare_image.py`).
+The PatientID of a DICOM file is read later, from its header (`pipeline/prepare_image.py`).
 """
 
 from __future__ import annotations
 
 import json
 import logging
-import re
 from dataclasses import asdict, dataclass, replace
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.images.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, image_files
 from beam_prep.sources.metadata_csv import read_metadata
+from beam_prep.sources.patients import KNOWN_NAMES, PatientRule
 from beam_prep.storage.paths import AnyPath, to_path
 
 TEST_FOLDER = "test"
-
-# The file names of the Kaggle set (Kermany et al. 2018). There, one person number stands for two patients, one for each
-# pathogen: person1_virus is in the test folder, person1_bacteria in the train folder.
-PATIENT_PATTERNS = (
-    re.compile(r"(person\d+_(?:bacteria|virus))_"),
-    re.compile(r"((?:NORMAL\d*-)?IM-\d+)-"),
-)
 
 
 @dataclass(frozen=True)
@@ -36,19 +30,24 @@ class Source:
         split: `test` if a folder of the path has that name, or the split in a metadata file; None leaves it to the rank
             of the patient.
         group: the patient in plain text, which never leaves the preparation; the file name where no patient is known.
-        has_patient: False where no patient is known, so that the image counts as a patient of its own.
+        told_by: what told the patient, see `patient_groups`.
     """
 
     filename: str
     label: int | None
     split: str | None
     group: str
-    has_patient: bool
+    told_by: str
 
     @property
     def is_dicom(self) -> bool:
         """True if the file name has the suffix of a DICOM file."""
         return self.filename.lower().endswith(DICOM_SUFFIXES)
+
+    @property
+    def is_told_by_user(self) -> bool:
+        """True if the user said how to tell the patient, which goes before the PatientID of a DICOM file."""
+        return self.told_by in (BY_CSV, BY_REGEX, BY_FOLDER)
 
     def to_json(self) -> str:
         """Returns one line of the listing that the pipeline reads."""
@@ -60,50 +59,48 @@ class Source:
         return cls(**json.loads(line))
 
 
-def describe(filename: str, group_regex: str | None = None) -> Source:
+def describe(filename: str, patient_rule: PatientRule = KNOWN_NAMES) -> Source:
     """Reads class, split and patient group from a path.
 
     Args:
         filename: the path relative to the input folder.
-        group_regex: a regular expression to search the path for, whose first group (or whole match) is the patient;
-            None takes the patterns of the Kaggle set.
+        patient_rule: the way to tell the patient.
     """
-    *folders, name = filename.split("/")
+    folders = filename.split("/")[:-1]
     classes = [CLASS_NAMES.index(folder.upper()) for folder in folders if folder.upper() in CLASS_NAMES]
-    if group_regex:
-        match = re.search(group_regex, filename)
-    else:
-        match = next(filter(None, (pattern.match(name) for pattern in PATIENT_PATTERNS)), None)
-    patient = match and (match[1] if match.re.groups else match[0])
+    patient, told_by = patient_rule.tell(filename)
     return Source(
         filename=filename,
         label=classes[-1] if classes else None,
         split=TEST_FOLDER if TEST_FOLDER in (folder.lower() for folder in folders) else None,
         group=patient or filename,
-        has_patient=bool(patient),
+        told_by=told_by,
     )
 
 
 def find_sources(
-    root: str | AnyPath, *, group_regex: str | None = None, metadata_csv: str | None = None
+    root: str | AnyPath, *, patient_rule: PatientRule = KNOWN_NAMES, metadata_csv: str | None = None
 ) -> list[Source]:
     """Finds every image file in a folder and its subfolders (see `image_files`), sorted by path.
 
     Args:
         root: the folder.
-        group_regex: see `describe`.
+        patient_rule: the way to tell the patient of an image from its path.
         metadata_csv: a metadata file, see `read_metadata`, which takes precedence over the path.
 
     Raises:
-        UsageError: the folder is absent, holds no image, no class folder, or images of one class only.
+        UsageError: the folder is absent, holds no image, no class folder, or images of one class only; or the rule
+            tells no patient.
     """
     root = to_path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
-    sources = [describe(filename, group_regex) for filename in sorted(image_files(root))]
+    sources = [describe(filename, patient_rule) for filename in sorted(image_files(root))]
     if not sources:
         raise UsageError(f"--input {root}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
+    if problem := patient_rule.find_problem(source.told_by for source in sources):
+        raise UsageError(f"--input {root}: {problem}")
     if metadata_csv:
         rows = read_metadata(metadata_csv, root, {source.filename for source in sources})
         sources = [replace(source, **rows.get(source.filename, {})) for source in sources]

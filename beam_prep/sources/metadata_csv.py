@@ -12,6 +12,7 @@ from pathlib import PurePosixPath
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.patient_groups import BY_CSV
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
 from beam_prep.storage.paths import AnyPath, is_local, to_path
 
@@ -128,7 +129,7 @@ def _fields(row: dict[str, str], place: str) -> dict[str, Any]:
     if label := row["label"]:
         fields["label"] = _label(label, place)
     if group := row["group"]:
-        fields |= {"group": group, "has_patient": True}
+        fields |= {"group": group, "told_by": BY_CSV}
     if split := row["split"]:
         if split.lower() not in SPLITS:
             raise UsageError(f"{place}: split {split}; expected one of {', '.join(SPLITS)}")

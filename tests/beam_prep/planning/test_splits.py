@@ -26,6 +26,7 @@ def image(
         split=split,
         group=group,
         group_rank=rank(group),
+        told_by="kaggle",
         order=rank(name),
         pixels=pixels or name,
         perceptual_hash=random.Random(name).getrandbits(256) if look is None else look,

@@ -4,6 +4,7 @@ import pytest
 
 from beam_prep.sources.bucket_listing import list_range, split_into_ranges
 from beam_prep.sources.discover import find_sources
+from beam_prep.sources.patients import KNOWN_NAMES
 from beam_prep.storage.paths import to_path
 
 NAMES = [
@@ -29,7 +30,7 @@ def folder(bucket) -> str:
 @pytest.mark.parametrize(("wanted", "small"), [(1, 1000), (8, 20), (24, 12)])
 def test_the_parts_are_all_images_once(folder, wanted, small):
     ranges = split_into_ranges(to_path(folder), wanted, small)
-    listed = [source for key_range in ranges for source in list_range(key_range, root=folder, group_regex=None)]
+    listed = [source for key_range in ranges for source in list_range(key_range, root=folder, patient_rule=KNOWN_NAMES)]
     assert sorted(listed, key=lambda each: each.filename) == find_sources(folder)
 
 
@@ -46,5 +47,7 @@ def test_what_is_added_later_is_in_a_part_too(bucket, folder):
     ranges = split_into_ranges(to_path(folder), 16, 20)
     for name in ("a/PNEUMONIA/1.png", "zz/PNEUMONIA/2.png", "train/PNEUMONIA/person1_virus_7.jpeg"):
         bucket.write(f"raw/{name}", b"x")
-    listed = [each.filename for key_range in ranges for each in list_range(key_range, root=folder, group_regex=None)]
+    listed = [
+        each.filename for key_range in ranges for each in list_range(key_range, root=folder, patient_rule=KNOWN_NAMES)
+    ]
     assert sorted(listed) == [source.filename for source in find_sources(folder)]

@@ -5,35 +5,15 @@ from pathlib import Path
 import pytest
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.patient_groups import BY_CSV
 from beam_prep.sources.discover import Source, describe, find_sources
+from beam_prep.sources.patients import PatientRule
 
 
 def touch(root: Path, *names: str) -> None:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"x")
-
-
-@pytest.mark.parametrize(
-    ("name", "group"),
-    [
-        ("person1_bacteria_2.jpeg", "person1_bacteria"),
-        ("person1_virus_6.jpeg", "person1_virus"),
-        ("person1637_virus_2835_1.jpeg", "person1637_virus"),
-        ("IM-0115-0001.jpeg", "IM-0115"),
-        ("IM-0433-0001-0002.jpeg", "IM-0433"),
-        ("NORMAL2-IM-0383-0001.jpeg", "NORMAL2-IM-0383"),
-    ],
-)
-def test_kaggle_names_tell_the_patient(name, group):
-    source = describe(f"train/NORMAL/{name}")
-    assert (source.group, source.has_patient) == (group, True)
-
-
-def test_any_other_name_is_a_patient_of_its_own():
-    one, other = describe("a/NORMAL/scan.png"), describe("b/NORMAL/scan.png")
-    assert not one.has_patient
-    assert one.group != other.group
 
 
 def test_class_is_the_nearest_class_folder_in_any_case():
@@ -63,7 +43,7 @@ def test_finds_images_and_skips_what_archives_leave(tmp_path):
 
 
 def test_listing_line_round_trip_keeps_odd_names(tmp_path):
-    source = Source("NORMAL/a\nb \udcff.png", 0, None, "g", True)
+    source = Source("NORMAL/a\nb \udcff.png", 0, None, "g", "kaggle")
     assert "\n" not in source.to_json()
     assert Source.from_json(source.to_json()) == source
 
@@ -87,12 +67,16 @@ def test_a_missing_folder_is_refused(tmp_path):
         find_sources(tmp_path / "absent")
 
 
-@pytest.mark.parametrize(
-    ("regex", "group"),
-    [(r"(P\d+)_", "P12"), (r"study/[^/]+", "study/P12_a"), (r"(absent)", "study/P12_a/NORMAL/7.png")],
-)
-def test_a_group_regex_finds_the_patient_anywhere_in_the_path(regex, group):
-    assert describe("study/P12_a/NORMAL/7.png", regex).group == group
+def test_a_way_to_tell_patients_that_tells_none_is_refused(tmp_path):
+    touch(tmp_path, "NORMAL/p1_a.png", "PNEUMONIA/p2_b.png")
+    with pytest.raises(UsageError, match=r"--group_regex \(q\\d\+\) matches no path"):
+        find_sources(tmp_path, patient_rule=PatientRule(r"(q\d+)"))
+    with pytest.raises(UsageError, match="no image lies in a folder of its patient"):
+        find_sources(tmp_path, patient_rule=PatientRule(group_from="folder"))
+    assert {source.group for source in find_sources(tmp_path, patient_rule=PatientRule(r"(p1)_"))} == {
+        "p1",
+        "PNEUMONIA/p2_b.png",
+    }
 
 
 class TestMetadata:
@@ -104,8 +88,8 @@ class TestMetadata:
     def test_what_it_says_goes_before_the_path_and_empty_cells_say_nothing(self, folder):
         (folder / "m.csv").write_text("path,label,group,split\nloose/c.png,pneumonia,p7,val\nNORMAL/a.png,,p7,\n")
         found = {s.filename: s for s in find_sources(folder / "in", metadata_csv=str(folder / "m.csv"))}
-        assert found["loose/c.png"] == Source("loose/c.png", 1, "val", "p7", True)
-        assert found["NORMAL/a.png"] == Source("NORMAL/a.png", 0, None, "p7", True)
+        assert found["loose/c.png"] == Source("loose/c.png", 1, "val", "p7", BY_CSV)
+        assert found["NORMAL/a.png"] == Source("NORMAL/a.png", 0, None, "p7", BY_CSV)
         assert found["PNEUMONIA/b.png"].group == "PNEUMONIA/b.png"
 
     @pytest.mark.parametrize(
