@@ -13,7 +13,9 @@ from beam_prep.console.errors import UsageError
 from beam_prep.console.progress import track
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.pipeline.dataflow_options import SubmittedJob
+from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit
 from beam_prep.storage.paths import to_path
 
@@ -71,6 +73,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         f"inputs:    {manifest.num_inputs} = {manifest.num_records} records + {manifest.num_duplicates} duplicates "
         f"+ {manifest.num_rejected} rejected"
     )
+    print(f"patients:  {describe_told_by(manifest.patients)}")
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):
         print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
     if manifest.num_near_duplicates:
@@ -84,7 +87,12 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print(f"rejected:  {reasons} (listed in {output / 'rejected.jsonl'})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
     print(f"report:    {output / 'report.html'}")
-    print(f"next:      python -m trainer train --data {quote(config.output)} --output RUN")
+    for warning in manifest.warnings:
+        print(f"warning:   {warning}")
+    if find_training_problem(manifest.splits):
+        print("next:      do what the last warning says, then prepare again with --overwrite")
+    else:
+        print(f"next:      python -m trainer train --data {quote(config.output)} --output RUN")
 
 
 def _print_job(job: SubmittedJob) -> None:

@@ -22,6 +22,8 @@ REJECTED_NAME = "rejected.jsonl"
 DUPLICATES_NAME = "duplicates.jsonl"
 NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
 AUDIT_NAME = "audit.json"
+INFORMATION = ("software", "patients", "warnings")
+"""The entries of the manifest that the fingerprint leaves out."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,9 @@ class Manifest:
         num_near_duplicates: the number of pairs of records that look the same; both are in the same split.
         pixels: image size in px (as text) → `mean` and `std` of the training pixels, in 0..255; None without images.
         sizes: image size in px (as text) → split → shards in order. All sizes have the same records in the same shards.
-        software: the versions of the software that made the dataset; not part of the fingerprint.
+        software: the versions of the software that made the dataset.
+        patients: what told the patient (see `patient_groups`) → the number of images; empty in older datasets.
+        warnings: what the user should know before a training, a text for each.
     """
 
     num_inputs: int
@@ -86,13 +90,15 @@ class Manifest:
     pixels: dict[str, dict[str, float] | None]
     sizes: dict[str, dict[str, list[Shard]]]
     software: dict[str, str] = field(default_factory=dict)
+    patients: dict[str, int] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
     class_names: tuple[str, ...] = CLASS_NAMES
     schema_version: int = SCHEMA_VERSION
 
     @property
     def fingerprint(self) -> str:
-        """The SHA-256 (hex) of the manifest without the software: equal for equal records and options."""
-        content = {key: value for key, value in asdict(self).items() if key != "software"}
+        """The SHA-256 (hex) of the manifest without what only informs: equal for equal records and options."""
+        content = {key: value for key, value in asdict(self).items() if key not in INFORMATION}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property

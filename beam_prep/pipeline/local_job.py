@@ -137,6 +137,7 @@ def _job(config: PrepConfig, raw: AnyPath, salt: bytes, software: dict[str, str]
         "equalization": config.equalization,
         "encoding": config.encoding,
         "anonymize": config.anonymize,
+        "unknown_patient": config.unknown_patient,
         "salt": hashlib.sha256(salt).hexdigest(),
         "software": software,
         "note_format": NOTE_FORMAT,

@@ -20,9 +20,11 @@ from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
 from beam_prep.pipeline.work_folder import WorkFolder, clear_bucket_output, remove_other_shards, write_lines
 from beam_prep.planning.outcomes import Prepared, Rejected
+from beam_prep.planning.patients import is_known
 from beam_prep.planning.plan import Plan, ShardTask, find_second_test_set, make_plan
 from beam_prep.planning.splits import Fractions
 from beam_prep.sources.discover import Source
+from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.file_info import FileInfo
 from beam_prep.storage.paths import AnyPath, file_info, to_path
 
@@ -90,6 +92,8 @@ class PrepareImage(beam.DoFn):
             encoding=config.encoding,
             salt=self._salt,
         )
+        if config.unknown_patient == "reject" and not is_known(prepared.told_by):
+            raise ImageError("unknown_patient", "neither its path nor its header tells its patient")
         prepared = prepared._replace(spans=tuple(map(self._spool.append, frames)))
         self._spool.note(to_note(source, info, prepared))
         return prepared
@@ -153,8 +157,12 @@ class MakePlan(beam.DoFn):
     def process(self, outcomes: list[Prepared | Rejected]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
         config = self._config
         # A local job has checked this already; only here does a job in a bucket know all images.
-        splits = (outcome.split for outcome in outcomes if isinstance(outcome, Prepared))
-        if problem := find_second_test_set(config.test_fraction, splits):
+        prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
+        problem = find_second_test_set(config.test_fraction, (image.split for image in prepared))
+        if not problem and prepared and not config.metadata_csv:
+            rule = PatientRule(config.group_regex, config.group_from)
+            problem = rule.find_problem(image.told_by for image in prepared)
+        if problem:
             self._work.report_problem(problem)
             return
         plan = make_plan(

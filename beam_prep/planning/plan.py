@@ -12,7 +12,9 @@ from typing import Any
 from beam_prep.dataset.manifest import Manifest, Shard, Split
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.dataset.sharding import pick_num_shards, shard_bounds, shard_name, size_folder
+from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span
+from beam_prep.planning.patients import count_told_by, warn_of_one_patient, warn_of_unknown_patients
 from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.planning.splits import Fractions, assign
 
@@ -39,6 +41,8 @@ class Plan:
         near_duplicates: the pairs of records that look the same.
         rejected: the rejected inputs.
         audit: the shortcut audit.
+        patients: what told the patient → the number of images.
+        warnings: what the user should know before a training, a text for each.
         max_rejected_fraction: the share of rejected inputs, in 0..1, above which no dataset is made.
         options: the options for the manifest.
     """
@@ -52,6 +56,8 @@ class Plan:
     near_duplicates: list[NearDuplicate]
     rejected: list[Rejected]
     audit: Audit
+    patients: dict[str, int]
+    warnings: list[str]
     max_rejected_fraction: float
     options: dict[str, Any] = field(default_factory=dict)
 
@@ -62,12 +68,11 @@ class Plan:
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "none"
         rejected = f"{len(self.rejected)} of {self.num_inputs} inputs are rejected ({reasons})"
         if missing:
-            return f"no image of class {' or '.join(missing)} is left: {rejected}"
+            return "; ".join([f"no image of class {' or '.join(missing)} is left: {rejected}", *self.warnings])
         if len(self.rejected) > self.max_rejected_fraction * self.num_inputs:
             first = ", ".join(f"{rejection.filename}: {rejection.detail}" for rejection in self.rejected[:3])
-            return (
-                f"{rejected}, more than --max_rejected_fraction {self.max_rejected_fraction:g} allows; such as {first}"
-            )
+            allowed = f"more than --max_rejected_fraction {self.max_rejected_fraction:g} allows"
+            return "; ".join([f"{rejected}, {allowed}; such as {first}", *self.warnings])
         return None
 
     @property
@@ -109,6 +114,8 @@ class Plan:
                 for size, by_split in self.shard_paths.items()
             },
             software=software,
+            patients=self.patients,
+            warnings=self.warnings,
         )
 
 
@@ -181,6 +188,12 @@ def make_plan(
         audit=make_audit(
             (image.label, image.group_rank, image.stats) for images in assignment.splits.values() for image in images
         ),
+        patients=count_told_by(prepared),
+        warnings=[
+            *warn_of_unknown_patients(prepared),
+            *warn_of_one_patient(prepared),
+            *filter(None, [find_training_problem(splits)]),
+        ],
         max_rejected_fraction=max_rejected_fraction,
         options=options,
     )

@@ -9,6 +9,7 @@ from typing import Any
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
 from beam_prep.pages.page import render, write_page
+from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit, Shortcut
 from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
@@ -49,6 +50,7 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
         "dataset.html.j2",
         name=dataset.resolve().name,
         manifest=manifest,
+        told_by=describe_told_by(manifest.patients) if manifest.patients else None,
         num_patients=sum(split.num_groups for split in manifest.splits.values()),
         class_totals={
             name: sum(split.class_counts[name] for split in manifest.splits.values()) for name in manifest.class_names

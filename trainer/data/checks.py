@@ -6,23 +6,24 @@ from collections.abc import Mapping, Sequence
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
+from beam_prep.dataset.trainable import find_training_problem
 from trainer.config.threshold_rule import parse_rule
 from trainer.data.folds import FoldSplits
 
 
-def check_trainable(splits: Mapping[str, Split], batch_size: int) -> None:
-    """Raises a `UsageError` unless there are training images of both classes, a whole batch, and validation images."""
-    train, val = splits["train"], splits["val"]
-    for name, count in train.class_counts.items():
-        if not count:
-            raise UsageError(f"the training split has no image of class {name}; it holds {train.class_counts}")
-    if not val.num_records:
-        raise UsageError(
-            f"the validation split is empty ({train.num_groups} patients are in train); "
-            "prepare more images, or with a larger --val_fraction"
-        )
-    if train.num_records < batch_size:
-        raise UsageError(f"--batch_size is {batch_size}, more than the {train.num_records} training images")
+def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: str = "a larger --val_fraction") -> None:
+    """Raises a `UsageError` unless there are training images of both classes, a whole batch, and validation images.
+
+    Args:
+        splits: splits of a dataset or of a fold.
+        batch_size: the global batch size.
+        larger_val: what gives more validation images, for the message.
+    """
+    if problem := find_training_problem(splits, larger_val):
+        raise UsageError(problem)
+    num_images = splits["train"].num_records
+    if num_images < batch_size:
+        raise UsageError(f"--batch_size is {batch_size}, more than the {num_images} training images")
 
 
 def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
@@ -79,7 +80,7 @@ def check_same_preprocessing(class_names: Sequence[str], equalization: str, mani
 def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str) -> None:
     """Raises a `UsageError` that names the fold unless its splits can be trained and validated on."""
     try:
-        check_trainable(divided.splits, batch_size)
+        check_trainable(divided.splits, batch_size, larger_val="fewer folds")
         check_threshold_rule(divided.splits, threshold_rule)
     except UsageError as error:
         raise UsageError(f"--fold {divided.fold}: {error}") from None

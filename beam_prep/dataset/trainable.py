@@ -1,0 +1,41 @@
+"""Tells why a model can't be trained on the splits of a dataset. Standard library only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from beam_prep.dataset.manifest import Split
+
+FEWEST_PATIENTS = 4
+"""The number of patients below which no share helps: two of each class, one to train on and one to validate on."""
+
+
+def find_training_problem(splits: Mapping[str, Split], larger_val: str = "a larger --val_fraction") -> str | None:
+    """Returns why there are no training images of a class or no validation images, and what helps; None if there are.
+
+    Args:
+        splits: the splits of a dataset or of a fold.
+        larger_val: what gives more validation images, where there are patients enough.
+    """
+    train, val, test = splits["train"], splits["val"], splits["test"]
+    missing = [name for name, count in train.class_counts.items() if not count]
+    if missing and test.num_records and not any(val.class_counts[name] for name in missing):
+        return (
+            f"the training split has no image of class {' or '.join(missing)}: all of them are in the test split, "
+            "which is never trained on; take images out of the test folder (or give them another split in "
+            "--metadata_csv) and prepare again"
+        )
+    num_patients = train.num_groups + val.num_groups
+    if num_patients < FEWEST_PATIENTS:
+        helps = (
+            f"train and val hold {num_patients} patient{'' if num_patients == 1 else 's'}, too few for images of both "
+            "classes in both, and no share helps; prepare images of more patients, or tell patients apart by "
+            "--group_from folder, --group_regex or --metadata_csv"
+        )
+    else:
+        helps = "prepare images of more patients" + ("" if missing else f", or take {larger_val}")
+    if missing:
+        return f"the training split has no image of class {' or '.join(missing)}; {helps}"
+    if not val.num_records:
+        return f"the validation split is empty; {helps}"
+    return None
