@@ -213,7 +213,7 @@ def check_at_least(config: object, /, **least: float) -> None:
     """Checks that flags of a config are not too small.
 
     Args:
-        config: the config; a flag that is None is not checked.
+        config: the config; a flag that is no number is not checked.
         least: name of the flag → the smallest value that is allowed.
 
     Raises:
@@ -221,7 +221,7 @@ def check_at_least(config: object, /, **least: float) -> None:
     """
     for name, smallest in least.items():
         value = getattr(config, name)
-        if value is not None and value < smallest:
+        if isinstance(value, (int, float)) and value < smallest:
             raise UsageError(f"--{name} is {value}; expected at least {smallest}")
 
 

@@ -12,7 +12,7 @@ from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.fold import Fold
 from trainer.config.threshold_rule import parse_rule
-from trainer.config.train_flags import TrainFlags
+from trainer.config.train_flags import DEFAULT_BATCH_SIZE, TrainFlags
 
 MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "se_resnet": 32, "vgg19": 32, "inception_resnet_v2": 75}
 """The smallest image size of each network, px; the strides leave nothing of a smaller image."""
@@ -123,8 +123,15 @@ class TrainConfig(TrainFlags):
         if not self.evaluate_test:
             raise UsageError("--train_on_val with --no_evaluate_test leaves nothing to evaluate on; leave one out")
 
+    @property
+    def global_batch_size(self) -> int:
+        """The number of images in a step over all replicas; the default if `batch_size` states no number (yet)."""
+        return self.batch_size if isinstance(self.batch_size, int) else DEFAULT_BATCH_SIZE
+
     def check_replicas(self, num_replicas: int) -> None:
-        """Raises a `UsageError` unless a number of replicas divides the global batch."""
+        """Raises a `UsageError` unless a number of replicas divides the global batch, if a number was given."""
+        if not isinstance(self.batch_size, int):
+            return
         if self.batch_size < num_replicas:
             raise UsageError(
                 f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
@@ -138,7 +145,8 @@ class TrainConfig(TrainFlags):
 
     def to_json(self) -> dict[str, Any]:
         """Returns the flags for `config.json`, without the file and the preset that they came from."""
-        return {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}
+        flags = {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}
+        return {**flags, "batch_size": self.global_batch_size}
 
 
 def check_prevalence(prevalence: float | None) -> None:

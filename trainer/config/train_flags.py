@@ -8,6 +8,9 @@ from typing import Literal
 Arch = Literal["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"]
 """The name of a network."""
 
+DEFAULT_BATCH_SIZE = 18
+"""The global batch size of the study."""
+
 
 @dataclass(frozen=True)
 class TrainFlags:
@@ -26,8 +29,11 @@ class TrainFlags:
     """Network to train."""
     image_size: int = 90
     """Side of the images, px; one of the dataset's image sizes."""
-    batch_size: int = 18
-    """Global batch size: the images in a step over all replicas. The number of replicas must divide it."""
+    batch_size: int | Literal["auto"] | None = None
+    """Global batch size: the images in a step over all replicas, which share them equally. The learning rate belongs to
+    the global batch and does not change with the number of replicas. If not given, 18, raised to the next multiple of
+    the replicas; a number that the replicas do not divide is refused. auto: on GPUs, the fastest batch that fits the
+    memory, at most a 32nd of the training images; else 18. A resumed run keeps its batch size."""
     epochs: int = 17
     """Epochs of the first phase; a network with pretrained weights trains its new head in it."""
     fine_tune_epochs: int = 17

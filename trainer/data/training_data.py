@@ -50,7 +50,7 @@ class TrainingData:
         self._config = config
         self._fold = open_fold(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
         if self._fold:
-            check_fold(self._fold, config.batch_size, config.threshold_rule)
+            check_fold(self._fold, config.global_batch_size, config.threshold_rule)
         self.sources = self._fold.sources if self._fold else dict(sources)
         self._trained_on = POOLED if config.train_on_val else ("train",)
         self.source = join([self.sources[split] for split in self._trained_on])
@@ -62,7 +62,7 @@ class TrainingData:
         self.loss_weights = even if balanced else self.class_weights
         self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
         self.num_steps = self.source.steps_per_epoch(
-            config.batch_size, self._num_workers, shard_files=config.shard_files
+            config.global_batch_size, self._num_workers, shard_files=config.shard_files
         )
         self._labels = read_index(self.source).labels if balanced else None
         self._in_memory = load_into_memory(self.source) if config.cache == "ram" else None
@@ -71,7 +71,7 @@ class TrainingData:
         """Returns the batches of an epoch from a step on (both counted from 0), see `training_batches`."""
         return training_batches(
             self.source,
-            batch_size=self._config.batch_size,
+            batch_size=self._config.global_batch_size,
             seed=self._config.seed,
             epoch=epoch,
             first_step=first_step,
@@ -86,7 +86,7 @@ class TrainingData:
     def _draws(self, epoch: int) -> np.ndarray | None:
         if self._labels is None:
             return None
-        num_draws = self.num_steps * self._config.batch_size
+        num_draws = self.num_steps * self._config.global_batch_size
         return balanced_draws(self._labels, num_draws, seed=self._config.seed, epoch=epoch)
 
     def describe(self) -> dict[str, Any]:

@@ -57,8 +57,8 @@ def _measure(config: TrainConfig, started: float) -> StepTimes:
     with strategy.scope():
         model = models.build(config)
     train_step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], steps_per_epoch=1)
-    num_steps = train.steps_per_epoch(config.batch_size)
-    batches = training_batches(train, batch_size=config.batch_size, seed=config.seed, epoch=0)
+    num_steps = train.steps_per_epoch(config.global_batch_size)
+    batches = training_batches(train, batch_size=config.global_batch_size, seed=config.seed, epoch=0)
     calls = _calls(num_steps, config.steps_per_call)
     distributed = distribute(batches, strategy)
     first = next(calls)

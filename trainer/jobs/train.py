@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.storage.locks import exclusive
@@ -12,6 +14,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.checks import check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
+from trainer.jobs.batch_size import batch_fits, keep_batch_size, settle_batch_size
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
@@ -36,6 +39,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         Terminated: the training was asked to stop, and has saved its state.
     """
     cluster = find_cluster(config.strategy)
+    config = keep_batch_size(config)
     config.check_replicas(len(cluster.workers) if cluster else 1)
     manifest = read_manifest(config.data)
     sources = {
@@ -44,7 +48,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         if config.evaluate_test or split != "test"
     }
     if config.fold is None:  # the splits of a fold are checked when its records are known
-        check_trainable(manifest.splits, config.batch_size)
+        check_trainable(manifest.splits, config.global_batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(config.to_json(), manifest.fingerprint)
     with _sole_writer(config.output, cluster):
@@ -54,10 +58,13 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             with quiet_start():
                 from trainer.report.publish import publish
                 from trainer.report.samples import read_samples
+                from trainer.training.strategy import count_replicas
                 from trainer.training.tf_errors import translate_errors
                 from trainer.training.trainer import Trainer
-            num_workers = len(cluster.workers) if cluster else 1
-            with translate_errors(config.batch_size, max(config.num_replicas, 1) * num_workers, cluster):
+            config = settle_batch_size(config, cluster, manifest.splits)
+            output = replace(output, job=job_of(config.to_json(), manifest.fingerprint))
+            fits = None if cluster else partial(batch_fits, config)
+            with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
                 trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster)
                 evaluations = _evaluate(trainer, trainer.run())
                 samples = read_samples(evaluations, trainer.sources, trainer.model)

@@ -27,7 +27,7 @@ def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
     """
     if config.continue_from is None:
         return
-    job = _job_of(config.continue_from)
+    job = job_of_run(config.continue_from)
     differing = differences(job, job_of(config.to_json(), dataset_fingerprint), but=EPOCHS)
     if differing:
         raise UsageError(
@@ -62,7 +62,12 @@ def link_checkpoint(config: TrainConfig) -> None:
                 shutil.copyfile(path, temporary)
 
 
-def _job_of(run: str) -> dict[str, Any]:
+def job_of_run(run: str) -> dict[str, Any]:
+    """Reads the job of a finished run that kept its checkpoint.
+
+    Raises:
+        UsageError: the folder holds no such run.
+    """
     try:
         job: dict[str, Any] = json.loads((RunFolder.at(run).fetch("last/").last / "job.json").read_bytes())
     except OSError:

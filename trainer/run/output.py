@@ -65,14 +65,24 @@ def check_run_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> R
     names = check_output(path, "run", ("config.json", "checkpoints"))
     if not names or overwrite:
         return RunOutput(path, job, "run to replace" if names else "nothing")
-    job_file = to_path(path) / "checkpoints" / "job.json"
-    with translate_errors(path, "read"):
-        if job_file.exists():
-            _check_same_job(path, json.loads(job_file.read_bytes()), job)
-            return RunOutput(path, job, "unfinished run")
+    if (started := started_job(path)) is not None:
+        _check_same_job(path, started, job)
+        return RunOutput(path, job, "unfinished run")
     if "checkpoints" in names and "metrics.json" not in names:
         return RunOutput(path, job, "nothing")  # a job that was killed before it wrote its first file
     raise UsageError(f"--output {path}: holds a run already; name another folder, or add --overwrite")
+
+
+def started_job(path: str) -> dict[str, Any] | None:
+    """Returns the job of an unfinished run, see `job_of`; None if the folder holds none.
+
+    Raises:
+        UsageError: the folder can't be read.
+    """
+    job_file = to_path(path) / "checkpoints" / "job.json"
+    with translate_errors(path, "read"):
+        job: dict[str, Any] | None = json.loads(job_file.read_bytes()) if job_file.exists() else None
+        return job
 
 
 def _check_same_job(path: str, started: Mapping[str, Any], job: Mapping[str, Any]) -> None:

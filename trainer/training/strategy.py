@@ -30,6 +30,14 @@ if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
 """
 
 
+def count_replicas(config: TrainConfig, cluster: Cluster | None = None) -> int:
+    """Returns the number of replicas over all workers, if every worker has the GPUs of this one."""
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    if cluster is not None:
+        return len(cluster.workers) * (min(config.num_replicas, num_gpus) or max(num_gpus, 1))
+    return 1 if config.strategy == "none" else config.num_replicas or max(num_gpus, 1)
+
+
 def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.distribute.Strategy:
     """Picks the devices and makes the strategy.
 
@@ -47,7 +55,7 @@ def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.dis
         raise UsageError(f"--num_replicas is {config.num_replicas}, found {len(gpus)} GPUs")
     if cluster is not None:
         return _join(cluster, config, gpus)
-    num_replicas = 1 if config.strategy == "none" else config.num_replicas or max(len(gpus), 1)
+    num_replicas = count_replicas(config)
     config.check_replicas(num_replicas)
     if config.strategy == "none" or (config.strategy == "auto" and num_replicas == 1):
         return tf.distribute.get_strategy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import tensorflow as tf
@@ -19,19 +19,24 @@ WORKER_LOST = (
 
 
 @contextmanager
-def translate_errors(batch_size: int, num_replicas: int, cluster: Cluster | None) -> Iterator[None]:
+def translate_errors(
+    batch_size: int, num_replicas: int, cluster: Cluster | None, fits: Callable[[int], bool] | None = None
+) -> Iterator[None]:
     """Turns failures of the machine inside the block into a `RunError` that says what to do.
 
     Args:
         batch_size: the global batch size of the training.
         num_replicas: the number of replicas that divide the batch.
         cluster: the workers that train together; None where one process trains alone.
+        fits: returns True if a global batch size can be trained on; it is asked after memory ran out. None suggests
+            half the batch untried.
     """
     try:
         yield
     except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        smaller = max(batch_size // 2 // num_replicas, 1) * num_replicas
-        try_this = f"try --batch_size {smaller}, or" if smaller < batch_size else "try"
+        sizes = [max(batch_size // 2**halvings // num_replicas, 1) * num_replicas for halvings in range(1, 20)]
+        smaller = next((size for size in sizes if size < batch_size and (fits is None or fits(size))), None)
+        try_this = f"try --batch_size {smaller}{', which fits' if fits else ''}, or" if smaller else "try"
         raise RunError(
             f"out of memory with --batch_size {batch_size} over {num_replicas} replicas ({_reason(error)}); "
             f"{try_this} a smaller --image_size"

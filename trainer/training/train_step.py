@@ -165,6 +165,6 @@ class TrainStep:
             logits = tf.cast(self._logits(images, training=True), tf.float32)  # [n, 1]
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
             # Divided by the global batch: the optimizer sums the gradients of the replicas.
-            loss = tf.reduce_sum(losses) / self._config.batch_size
+            loss = tf.reduce_sum(losses) / self._config.global_batch_size
         correct = tf.reduce_sum(tf.cast((logits > 0) == (targets > 0.5), tf.float32))
         return loss, correct, tape.gradient(loss, self.model.trainable_variables)

@@ -209,7 +209,7 @@ class Trainer:
         state = self.state
         return {
             "loss": state.loss_sum / state.step,
-            "accuracy": state.correct_sum / (state.step * self.config.batch_size),
+            "accuracy": state.correct_sum / (state.step * self.config.global_batch_size),
         }
 
     def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:

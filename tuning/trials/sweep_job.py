@@ -135,7 +135,7 @@ class SweepJob:
             config = self.train_config(values, "OUTPUT")
             manifest = self.manifests[values.get(EQUALIZATION, next(iter(self.manifests)))]
             if config.fold is None:
-                check_trainable(manifest.splits, config.batch_size)
+                check_trainable(manifest.splits, config.global_batch_size)
         except UsageError as error:
             return " ".join(str(error).split())
         return None
