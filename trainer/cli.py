@@ -27,6 +27,7 @@ from trainer.config.commands import (
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.run.model_card import ModelCard
+from trainer.run.speed import splits_of
 
 
 def _train(config: TrainConfig) -> None:
@@ -40,6 +41,12 @@ def _train(config: TrainConfig) -> None:
     _print_numbers(numbers)
     card = ModelCard.read(folder)
     _print_fold(card)
+    if rate := numbers["speed"]["images_per_s"]:
+        speed = numbers["speed"]
+        print(
+            f"speed:     {rate:,.0f} images/s on {speed['device']}, {speed['step_ms']:.1f} ms a step, "
+            f"{speed['input_wait_share']:.1%} of it waiting for images; {speed['compile_s']:.1f} s to compile"
+        )
     corrupt = {split: count for split, count in (card.num_corrupt or {}).items() if count}
     if corrupt:
         print(
@@ -190,7 +197,7 @@ def _with_interval(value: float | None, bounds: list[float] | None, *, signed: b
 def _print_numbers(numbers: dict[str, Any]) -> None:
     columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
     print(f"{'split':8}" + "".join(f"{name:>13}" for name in columns))
-    for split, values in numbers.items():
+    for split, values in splits_of(numbers).items():
         print(f"{split:8}" + "".join(f"{_shown(values[name]):>13}" for name in columns))
         for name, reason in values["undefined"].items():
             if not name.endswith("_ci95"):

@@ -141,5 +141,7 @@ class TrainFlags:
     continue_from: str | None = None
     """Finished run to continue for more epochs; it had the same flags otherwise, and --keep_checkpoint. Does not change
     the result."""
+    profile: bool = False
+    """Write a profile of ten training steps, after the first ones, into the folder tensorboard of the run."""
     overwrite: bool = False
     """Replace the run in the output folder, finished or not."""

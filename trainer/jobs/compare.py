@@ -12,6 +12,7 @@ from trainer.evaluation.predictions import read_predictions
 from trainer.report.comparison_page import Compared
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
+from trainer.run.speed import splits_of
 
 
 def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
@@ -45,7 +46,7 @@ def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
     model, numbers = ModelCard.read(run), run.read_json("metrics")
     predictions = read_predictions(run.path, split)
     if split not in numbers or predictions is None:
-        known = ", ".join(numbers) or "none"
+        known = ", ".join(splits_of(numbers)) or "none"
         raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
     names = [to_path(other).resolve().name for other in paths]
     name = run.path.resolve().name

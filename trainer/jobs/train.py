@@ -70,7 +70,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 samples = read_samples(evaluations, trainer.sources, trainer.model)
         if not trainer.is_chief:
             return None
-        numbers = publish(trainer.folder, evaluations, samples)
+        numbers = publish(trainer.folder, evaluations, samples, speed=trainer.speed())
         trainer.folder.finish(keep_checkpoint=config.keep_checkpoint)
         trainer.folder.push()
         return trainer.folder, numbers

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from trainer.evaluation.evaluate import Evaluation
@@ -12,13 +12,20 @@ from trainer.report.samples import Sample
 from trainer.run.folder import RunFolder
 
 
-def publish(folder: RunFolder, evaluations: Sequence[Evaluation], samples: Sequence[Sample]) -> dict[str, Any]:
+def publish(
+    folder: RunFolder,
+    evaluations: Sequence[Evaluation],
+    samples: Sequence[Sample],
+    *,
+    speed: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Writes the predictions, then `metrics.json`, then the page; numbers of other splits in `metrics.json` stay.
 
     Args:
         folder: the run folder.
         evaluations: one for each split.
         samples: images for the page, see `read_samples`.
+        speed: the speed of the training, see `SpeedMeter.to_json`; None keeps that of `metrics.json`.
 
     Returns:
         The content of `metrics.json`.
@@ -30,6 +37,8 @@ def publish(folder: RunFolder, evaluations: Sequence[Evaluation], samples: Seque
             folder, evaluation.split, evaluation.predictions, threshold=threshold, temperature=temperature
         )
         numbers[evaluation.split] = evaluation.numbers
+    if speed is not None:
+        numbers["speed"] = speed
     folder.write_json("metrics", numbers)
     write_report(folder.path, samples)
     return numbers

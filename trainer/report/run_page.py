@@ -48,6 +48,14 @@ METRICS = {
     "threshold": "Threshold",
     "temperature": "Temperature",
 }
+SPEED: dict[str, tuple[str, Callable[[float], str]]] = {
+    "images_per_s": ("training", "{:,.0f} images/s".format),
+    "step_ms": ("a training step", "{:,.2f} ms".format),
+    "input_wait_share": ("waiting for images", "{:.1%} of the time".format),
+    "compile_s": ("first steps", "{:,.1f} s".format),
+    "peak_device_memory_bytes": ("peak GPU memory", lambda size: f"{size / 1e9:,.2f} GB"),
+    "peak_host_memory_bytes": ("peak process memory", lambda size: f"{size / 1e9:,.2f} GB"),
+}
 HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
 KAGGLE_NAME = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)")
 
@@ -88,6 +96,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         metrics=metrics,
         headline=[_headline(key, metrics, lead) for key in HEADLINE],
         numbers=_numbers(metrics),
+        speed=_speed(all_metrics.get("speed", {})),
         undefined=[
             (METRICS[key], split, values["undefined"][key])
             for split, values in metrics.items()
@@ -137,6 +146,11 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | Non
         (METRICS[key], [(_number(values, key), _interval(values, key)) for values in metrics.values()])
         for key in present
     ]
+
+
+def _speed(speed: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns the names and texts of what was measured of a training's speed."""
+    return [(title, form(speed[name])) for name, (title, form) in SPEED.items() if speed.get(name) is not None]
 
 
 def _number(values: Mapping[str, Any], key: str, digits: int = 3) -> str | None:

@@ -20,13 +20,25 @@ WITHOUT_EFFECT = (
     "stage_max_bytes",
     "checkpoint_every_steps",
     "on_nan",
+    "profile",
     "overwrite",
     "keep_checkpoint",
     "continue_from",
 )
 """The flags of `train` that do not shape the model; for the dataset, its fingerprint counts and not its path."""
 
-OWN_OF_A_WORKER = ("config", "preset", "data", "output", "strategy", "num_replicas", "cache", "cache_dir", "overwrite")
+OWN_OF_A_WORKER = (
+    "config",
+    "preset",
+    "data",
+    "output",
+    "strategy",
+    "num_replicas",
+    "cache",
+    "cache_dir",
+    "profile",
+    "overwrite",
+)
 """The flags that may differ between the workers of a training, such as paths on each machine."""
 
 

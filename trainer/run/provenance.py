@@ -14,7 +14,6 @@ def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
     """Returns the entries of a model for `model.json`: layers, software, replicas and device."""
     lines: list[str] = []
     model.summary(line_length=100, print_fn=lines.append)
-    gpus = tf.config.list_physical_devices("GPU")
     return {
         "summary": "\n".join(lines),
         "software": {
@@ -22,5 +21,14 @@ def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
             **{name: version(name) for name in ("cxrflow", "tensorflow", "keras", "numpy", "scikit-learn")},
         },
         "num_replicas": num_replicas,
-        "device": tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU") if gpus else "CPU",
+        "device": device_name(),
     }
+
+
+def device_name() -> str:
+    """Returns the name of the first GPU, or CPU."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        return "CPU"
+    name: str = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
+    return name

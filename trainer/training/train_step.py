@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import partial
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -40,6 +41,7 @@ class TrainStep:
 
     Attributes:
         average: the moving average of the weights; None if the config asks for none.
+        waited_s: the seconds for which all steps so far have waited for their batches.
     """
 
     def __init__(
@@ -60,6 +62,8 @@ class TrainStep:
         self._class_weights = tf.constant(class_weights, tf.float32)
         self._seed = seed
         self.average = WeightAverage(model, strategy, config.ema_decay) if config.ema_decay else None
+        with tf.device("/CPU:0"):
+            self.waited_s = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         with strategy.scope():
             self._logits = logits_of(model)
             optimizer.build(model.trainable_variables)
@@ -131,12 +135,21 @@ class TrainStep:
         loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
         for _ in tf.range(num_steps):
             step = tf.identity(self.optimizer.iterations.value)
-            loss, correct = self.strategy.run(self._run_on_replica, args=next(batches))
+            loss, correct = self.strategy.run(self._run_on_replica, args=self._next(batches))
             if self.average is not None:
                 self.average.update(step)
             loss_sum += tf.cast(self.strategy.reduce("SUM", loss, axis=None), tf.float64)
             correct_sum += tf.cast(self.strategy.reduce("SUM", correct, axis=None), tf.float64)
         return loss_sum, correct_sum
+
+    def _next(self, batches: Iterator) -> Any:
+        """Takes the next batch and adds the time that this takes to `waited_s`."""
+        begun = tf.timestamp()
+        with tf.control_dependencies([begun]):
+            batch = next(batches)
+        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
+            self.waited_s.assign_add(tf.timestamp() - begun)
+        return batch
 
     def _run_on_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         images = tf.cast(images, tf.float32)  # [n, H, W, 1], n = N / replicas

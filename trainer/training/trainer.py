@@ -25,7 +25,8 @@ from trainer.run.folder import RunFolder, written
 from trainer.run.identity import OWN_OF_A_WORKER
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.output import RunOutput
-from trainer.run.provenance import origin_of
+from trainer.run.provenance import device_name, origin_of
+from trainer.run.speed import SpeedMeter, StepProfile
 from trainer.training.callbacks import Callbacks, make_callbacks
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun
@@ -91,11 +92,17 @@ class Trainer:
             link_checkpoint(config)
         self._checkpoints = CheckpointManager(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         self._user_callbacks = callbacks
+        self._speed = SpeedMeter(config.global_batch_size)
+        self._profile = StepProfile(self.folder.tensorboard if config.profile and self.is_chief else None)
 
     @property
     def state(self) -> TrainingState:
         """The position of the training."""
         return self._checkpoints.state
+
+    def speed(self) -> dict[str, Any]:
+        """Returns the entry `speed` of `metrics.json`, see `SpeedMeter.to_json`."""
+        return self._speed.to_json(num_replicas=self.strategy.num_replicas_in_sync, device=device_name())
 
     def run(self) -> TrainedModel:
         """Trains all phases, from the last checkpoint if there is one, and saves the best model by validation loss.
@@ -116,6 +123,7 @@ class Trainer:
                     restored = None
                 except NotFiniteError as error:
                     restored = self._roll_back(phase, error)
+        self._profile.close()
         trained = self._validation.fit(self.config.threshold_rule, show_progress=self.is_chief)
         if self.is_chief:
             with written(self.folder.model) as temporary:
@@ -128,6 +136,7 @@ class Trainer:
         state = self.state
         run = self._make_phase_run(phase)
         self._checkpoints.begin_phase(run, restored)
+        self._speed.begin_phase()
         while state.epoch < phase.epochs and not state.stopped:
             self._run_epoch(run)
         if self.config.keep_checkpoint and state.phase == len(self.config.epochs_by_phase) - 1:
@@ -165,6 +174,7 @@ class Trainer:
         """Passes over the training images, or over what is left of them in a resumed epoch, and over validation."""
         state = self.state
         run.callbacks.begin_epoch(len(state.history))
+        self._speed.begin_epoch()
         fold = f"fold {self.config.fold}, " if self.config.fold else ""
         epoch = f"{fold}{run.phase.name} {state.epoch + 1}/{run.phase.epochs}"
         with progress_bar(epoch, self._data.num_steps, unit="steps", show=self.is_chief) as bar:
@@ -172,11 +182,13 @@ class Trainer:
             with readable_records(self._data.source):
                 for num_steps in self._run_steps(run):
                     bar.update(num_steps)
+                    bar.set_postfix_str(self._speed.epoch_rate, refresh=False)
             self._checkpoints.check_weights()
             with run.step.average.in_place() if run.step.average else nullcontext():
                 logs = self._logs() | self._validation.logs()
                 self._keep_if_best(run.phase, logs)
-            bar.set_postfix_str(", ".join(f"{name} {value:.3f}" for name, value in logs.items() if value is not None))
+            shown = [f"{name} {value:.3f}" for name, value in logs.items() if value is not None]
+            bar.set_postfix_str(", ".join(filter(None, [*shown, self._speed.epoch_rate])))
         learning_rate = float(run.step.optimizer.learning_rate.numpy())
         state.stopped = run.callbacks.end_epoch(len(state.history), logs)
         self._checkpoints.add_elapsed_time()
@@ -193,16 +205,23 @@ class Trainer:
         # Checkpoints, stops and callbacks come between two calls.
         per_call = min(config.steps_per_call, config.checkpoint_every_steps or math.inf)
         per_call = 1 if run.callbacks.want_batches else per_call
+
+        def waited_s() -> float:
+            return float(run.step.waited_s.numpy())
+
         while state.step < self._data.num_steps:
-            num_steps = int(min(per_call, self._data.num_steps - state.step))
+            num_steps = self._profile.begin(int(min(per_call, self._data.num_steps - state.step)))
             run.callbacks.begin_batch(state.step)
-            sums.add(num_steps, *run.step.run(distributed, num_steps))
+            with self._speed.steps(num_steps, waited_s):
+                sums.add(num_steps, *run.step.run(distributed, num_steps))
+            self._profile.end(num_steps, sums.settle)
             if run.callbacks.want_batches:
                 sums.settle()
                 run.callbacks.end_batch(state.step - 1, self._logs())
             yield num_steps
             self._checkpoints.save_if_due(run, num_steps, sums)
-        sums.check()
+        with self._speed.steps(0, waited_s):
+            sums.check()
 
     def _logs(self) -> dict[str, Any]:
         """Returns loss and accuracy over the finished steps of the epoch."""
