@@ -23,6 +23,11 @@ def memory(size_bytes: float | None) -> str:
     return "–" if size_bytes is None else f"{size_bytes / 1e9:.2f} GB"
 
 
+def rate(images_per_s: float | None) -> str:
+    """Formats training images per second such as "1,300/s"; None is a dash."""
+    return "–" if images_per_s is None else f"{images_per_s:,.0f}/s"
+
+
 def number(value: float | None) -> str:
     """Formats an objective or a metric with four decimals; None and numbers that are not finite are a dash."""
     return "–" if value is None or not math.isfinite(value) else f"{value:.4f}"

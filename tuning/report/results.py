@@ -110,14 +110,15 @@ def write_trials_csv(sweep: Sweep) -> Path:
 
     The columns are trial_id, state and objective; every hyperparameter by its name, with the prefix `set_` if another
     column has that name (Hyperband sets epochs); every metric of the validation split with the prefix `val_`; seconds,
-    peak_memory_bytes, epochs (trained), worker and reason. Unknown values are empty.
+    peak_memory_bytes, epochs (trained), worker, images_per_s (if it was measured) and reason. Unknown values are empty.
 
     Raises:
         RunError: the file can't be written.
     """
     metrics = dict.fromkeys(f"val_{name}" for trial in sweep.trials for name in trial.metrics)
     settings = map(_column_name, sweep.hyperparameters)
-    last = ("seconds", "peak_memory_bytes", "epochs", "worker", "reason")
+    rates = ["images_per_s"] if any(trial.images_per_s for trial in sweep.trials) else []
+    last = ("seconds", "peak_memory_bytes", "epochs", "worker", *rates, "reason")
     columns = ["trial_id", "state", "objective", *settings, *metrics, *last]
     RunFolder(sweep.path).write_table("trials", columns, (_row(trial, columns) for trial in sweep.trials))
     return sweep.path / "trials.csv"

@@ -10,7 +10,7 @@ from typing import Any
 from beam_prep.pages.page import render, write_page
 from tuning.report import figures
 from tuning.report.analysis import pareto_front
-from tuning.report.format import duration, memory, number, setting
+from tuning.report.format import duration, memory, number, rate, setting
 from tuning.report.hparams import write_hparams
 from tuning.report.results import (
     Sweep,
@@ -118,6 +118,7 @@ def _row(sweep: Sweep, trial: Trial, columns: list[str]) -> dict[str, Any]:
         "seconds": trial.seconds,
         "time": duration(trial.seconds),
         "memory": memory(trial.peak_memory_bytes),
+        "rate": rate(trial.images_per_s),
         "epochs": trial.epochs,
         "worker": trial.worker,
     }

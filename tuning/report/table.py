@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
-from tuning.report.format import duration, memory, number, setting, settings
+from tuning.report.format import duration, memory, number, rate, setting, settings
 from tuning.report.results import Sweep, objective_interval, train_command
 from tuning.trials.trial import State, Trial
 
@@ -102,13 +102,15 @@ def trials_table(
 
 def _wide(sweep: Sweep, trials: Sequence[Trial], now: float | None, wrap: bool, *, with_note: bool) -> Table:
     table = _table(sweep)
-    for name in (*sweep.hyperparameters, "time", "memory"):
+    shows_rate = any(trial.images_per_s for trial in trials)
+    for name in (*sweep.hyperparameters, "time", "memory", *(["images"] if shows_rate else [])):
         table.add_column(name, justify="right", no_wrap=True)
     if with_note:
         table.add_column("")
     best = sweep.best
     for trial in trials:
         cells = [*_settings(sweep, trial), _time(trial, now), memory(trial.peak_memory_bytes)]
+        cells += [rate(trial.images_per_s)] if shows_rate else []
         _add_row(table, trial, [*cells, _note(trial)] if with_note else cells, wrap, is_best=trial is best)
     return table
 

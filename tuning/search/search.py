@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -54,14 +55,24 @@ def search(
     else:
         job.folder.start(job.to_json(), overwrite=config.overwrite)
     stop_on_sigterm()
-    environ = dict(os.environ)
-    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs are for the trainers
-    if role.kind == "worker":
-        _work_for_chief(job, role, environ, on_trial_end)
-        return {}
-    with job.folder.lock():
-        _hand_out_trials(job, role, environ, on_plan, on_note)
-        return _retrain_best(job, environ)
+    with tempfile.TemporaryDirectory(prefix="cxrflow-xla-") as programs:
+        environ = sharing_programs(os.environ, programs)
+        os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs are for the trainers
+        if role.kind == "worker":
+            _work_for_chief(job, role, environ, on_trial_end)
+            return {}
+        with job.folder.lock():
+            _hand_out_trials(job, role, environ, on_plan, on_note)
+            return _retrain_best(job, environ)
+
+
+def sharing_programs(environ: Mapping[str, str], folder: str) -> dict[str, str]:
+    """Returns environment variables with which trainer processes share the programs that XLA compiles, in a folder.
+
+    Trials whose shapes and constants are equal then compile once. The user's own TF_XLA_FLAGS win.
+    """
+    flags = f"--tf_xla_persistent_cache_directory={folder} {environ.get('TF_XLA_FLAGS', '')}"
+    return {**environ, "TF_XLA_FLAGS": flags.strip()}
 
 
 def _wait_for_chief(job: SweepJob) -> None:

@@ -46,6 +46,7 @@ class Trial:
         peak_memory_bytes: the peak memory of the trainer process.
         epochs: the number of epochs that were trained.
         worker: the name of the worker that trained it, such as "worker-0".
+        images_per_s: the training images per second; None unless the trial is done, and in files of older versions.
     """
 
     trial_id: str
@@ -60,6 +61,7 @@ class Trial:
     peak_memory_bytes: int | None
     epochs: int | None
     worker: str
+    images_per_s: float | None = None
 
 
 def read_trial(path: Path) -> Trial:
@@ -71,7 +73,7 @@ def read_trial(path: Path) -> Trial:
     content = read_object(path, _TYPES)
     if content["state"] not in get_args(State):
         raise damaged(path, f"a state of {', '.join(get_args(State))}, found {content['state']!r}")
-    return Trial(**{name: content[name] for name in _TYPES})
+    return Trial(**{name: content[name] for name in _TYPES}, images_per_s=content.get("images_per_s"))
 
 
 def read_object(path: Path, types: dict[str, Any]) -> dict[str, Any]:

@@ -149,8 +149,9 @@ class TrialRunner:
 
     def _measured(self, trial: Trial, path: Path) -> Trial:
         """Returns a trial whose training is over with the metrics of its run."""
-        numbers = json.loads((path / "metrics.json").read_text(encoding="utf-8"))["val"]
-        trial = replace(trial, epochs=len(read_history(path)))
+        content = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
+        numbers, speed = content["val"], content.get("speed", {})
+        trial = replace(trial, epochs=len(read_history(path)), images_per_s=speed.get("images_per_s"))
         objective = numbers[self._job.config.objective.removeprefix("val_")]
         if objective is None:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in numbers["undefined"].items())
