@@ -73,7 +73,7 @@ check: lint test ## run lint and test: both must pass before a change is handed 
 
 bench: .venv/ready ## run the benchmarks; each prints a ratio to another implementation
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
-	for benchmark in $(filter-out benchmarks/measure.py benchmarks/radiographs.py,$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
+	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
 architecture: .venv/ready ## write the diagrams and tables of ARCHITECTURE.md from docs/architecture/rooms.toml
 	$(BIN)/python docs/architecture/rooms.py

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.dataset.example_proto import Record, to_example
+from beam_prep.dataset.manifest import Manifest, Shard, Split
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.dataset.tfrecord import frame, write_shard
 from beam_prep.sources.phantom import phantom
@@ -70,17 +71,42 @@ def phantom_images(num_images: int, image_px: int) -> np.ndarray:
 
 def write_records(folder: str, images: np.ndarray) -> SplitSource:
     """Writes the images as `prepare` does, raw, in eight shards."""
-    size = images.shape[1]
-    shards = [
-        write_shard(folder, f"size-{size}/train-{index:05d}.tfrecord", map(frame, _examples(images, index)))
-        for index in range(NUM_SHARDS)
-    ]
+    shards = _write_shards(folder, images, "train")
     return SplitSource(
         paths=tuple(str(Path(folder, shard.path)) for shard in shards),
         shard_records=tuple(shard.num_records for shard in shards),
-        image_size=size,
+        image_size=images.shape[1],
         encoding="raw",
     )
+
+
+def write_dataset(folder: str, images: Mapping[str, np.ndarray]) -> str:
+    """Writes a dataset as `prepare` does, raw, of the images of each split; returns the folder."""
+    size = str(next(iter(images.values())).shape[1])
+    Manifest(
+        num_inputs=sum(map(len, images.values())),
+        num_records=sum(map(len, images.values())),
+        num_duplicates=0,
+        num_rejected=0,
+        num_near_duplicates=0,
+        rejected_by_reason={},
+        options={"encoding": "raw", "equalization": "none"},
+        splits={
+            split: Split.from_counts({name: len(array[label::2]) for label, name in enumerate(CLASS_NAMES)}, len(array))
+            for split, array in images.items()
+        },
+        pixels={size: None},
+        sizes={size: {split: _write_shards(folder, array, split) for split, array in images.items()}},
+    ).write(folder)
+    return folder
+
+
+def _write_shards(folder: str, images: np.ndarray, split: str) -> list[Shard]:
+    size = images.shape[1]
+    return [
+        write_shard(folder, f"size-{size}/{split}-{index:05d}.tfrecord", map(frame, _examples(images, index)))
+        for index in range(NUM_SHARDS)
+    ]
 
 
 def _examples(images: np.ndarray, shard: int) -> list[bytes]:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from trainer.run.speed import splits_of
+
 BEFORE_ROOMS = Path(__file__).parent / "fixtures" / "before_rooms"
 
 
@@ -43,7 +45,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 def numbers(path: Path) -> dict[str, float]:
     """Returns the numbers of `metrics.json`, by split and name."""
-    splits = json.loads(path.read_text())
+    splits = splits_of(json.loads(path.read_text()))
     return {
         f"{split} {name}": value
         for split, metrics in splits.items()

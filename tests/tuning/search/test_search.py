@@ -53,7 +53,7 @@ def test_a_search_fails_if_no_trial_is_done(dataset_broken_at_96, command, tmp_p
 
 def test_a_trial_is_a_run_without_test_metrics(sweep):
     run = sweep / "trials" / "0002"
-    assert json.loads((run / "metrics.json").read_text()).keys() == {"val"}
+    assert json.loads((run / "metrics.json").read_text()).keys() == {"val", "speed"}
     assert {"config.json", "model.keras", "report.html", "history.csv"} <= {path.name for path in run.iterdir()}
 
 
