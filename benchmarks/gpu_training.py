@@ -54,7 +54,7 @@ class Case:
 
     def small(self) -> Case:
         """Returns a case for a CPU: the same network on few small images."""
-        size = {"baseline_cnn": 32, "se_resnet": 32, "vgg19": 32, "inception_resnet_v2": 75}[self.arch]
+        size = 75 if self.arch == "inception_resnet_v2" else 64
         return replace(self, image_size=size, batch_size=8, precision="float32", num_images=64, num_val=16)
 
 

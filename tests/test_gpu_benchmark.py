@@ -1,0 +1,39 @@
+"""The benchmark of a training on a GPU runs on a CPU too, with small images."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu_training.py"
+ALWAYS = {"step_images_per_s", "step_ms", "epoch_s", "epoch_images_per_s", "validation_images_per_s", "compile_s"}
+
+
+def run(*arguments: str) -> list[dict]:
+    """Runs the benchmark and returns its lines."""
+    result = subprocess.run(
+        [sys.executable, SCRIPT, *arguments], capture_output=True, text=True, timeout=280, check=False
+    )
+    assert result.returncode == 0, result.stderr
+    return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", ["baseline 90 px, batch 256", "preset best as of this issue"])
+def test_a_line_has_the_measurements_of_this_project_and_of_keras(case):
+    (line,) = run("--rivals", "project", "keras", "--", case)
+    assert line["case"] == case
+    assert line["devices"].keys() == {"project", "keras"}
+    for rival in ("project", "keras"):
+        assert line[rival].keys() >= ALWAYS | {"utilization"}, line[rival]
+        assert all(line[rival][name] > 0 for name in ALWAYS)
+    assert line["project"]["speed"]["device"] == line["devices"]["project"]
+
+
+@pytest.mark.slow
+def test_a_case_that_would_begin_too_late_is_left_out():
+    lines = run("--rivals", "project", "--seconds", "0")
+    assert len(lines) == 8
+    assert all(line["left out"] == "0 s are over" for line in lines)
