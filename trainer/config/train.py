@@ -143,6 +143,13 @@ class TrainConfig(TrainFlags):
                 f"--batch_size is {self.batch_size}, which {num_replicas} replicas do not divide; try {nearest}"
             )
 
+    def check_workers(self, num_workers: int) -> None:
+        """Raises a `UsageError` if several workers are to train with a batch size that one of them would measure."""
+        if num_workers > 1 and self.batch_size == "auto":
+            raise UsageError(
+                f"--batch_size auto measures one machine, {num_workers} workers train together; give a number"
+            )
+
     def to_json(self) -> dict[str, Any]:
         """Returns the flags for `config.json`, without the file and the preset that they came from."""
         flags = {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}

@@ -59,8 +59,7 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
         splits: the entries of the manifest.
 
     Raises:
-        UsageError: `auto` is asked for with several workers, not even the smallest batch fits, or there are fewer
-            training images than the raised batch takes.
+        UsageError: not even the smallest batch fits, or there are fewer training images than the raised batch takes.
     """
     import tensorflow as tf
 
@@ -69,8 +68,6 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
     if isinstance(config.batch_size, int):
         return config
     num_replicas, size = count_replicas(config, cluster), DEFAULT_BATCH_SIZE
-    if config.batch_size == "auto" and cluster is not None:
-        raise UsageError("--batch_size auto measures one machine; with several workers give a number")
     if config.batch_size == "auto" and tf.config.list_physical_devices("GPU"):
         logger.warning("--batch_size auto: measuring batches in a process of its own, which takes a minute or two")
         rates = measure_in_child(config, splits["train"].num_records // num_replicas)

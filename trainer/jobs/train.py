@@ -40,7 +40,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     """
     cluster = find_cluster(config.strategy)
     config = keep_batch_size(config)
-    config.check_replicas(len(cluster.workers) if cluster else 1)
+    num_workers = len(cluster.workers) if cluster else 1
+    config.check_workers(num_workers)
+    config.check_replicas(num_workers)
     manifest = read_manifest(config.data)
     sources = {
         split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)

@@ -48,10 +48,15 @@ def test_a_raised_batch_with_too_few_images_is_refused(dataset):
         settle_batch_size(config(num_replicas=60), None, Manifest.read(str(dataset)).splits)
 
 
-def test_auto_is_refused_for_several_workers(dataset):
-    cluster = Cluster(workers=("a:1", "b:1"), index=0)
-    with pytest.raises(UsageError, match="with several workers give a number"):
-        settle_batch_size(config(batch_size="auto"), cluster, Manifest.read(str(dataset)).splits)
+def test_auto_is_refused_for_several_workers():
+    config(batch_size="auto").check_workers(1)
+    with pytest.raises(UsageError, match="auto measures one machine, 2 workers train together; give a number"):
+        config(batch_size="auto").check_workers(2)
+
+
+def test_a_default_batch_suits_the_replicas_of_all_workers(dataset):
+    cluster = Cluster(workers=("a:1", "b:1", "c:1", "d:1"), index=0)
+    assert settle_batch_size(config(), cluster, Manifest.read(str(dataset)).splits).batch_size == 20
 
 
 @pytest.mark.parametrize(
