@@ -17,13 +17,14 @@ from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
 from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
+from beam_prep.pipeline.finished import check_inputs, check_options, inputs_digest, write_note
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
 from beam_prep.pipeline.work_folder import (
     JOB_NAME,
     WORK_NAME,
     WorkFolder,
-    check_dataset_output,
+    holds_dataset,
     open_work_folder,
     write_lines,
 )
@@ -31,7 +32,7 @@ from beam_prep.planning.plan import find_second_test_set
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.locks import exclusive
-from beam_prep.storage.mirror import kept_mirror_of
+from beam_prep.storage.mirror import Mirror, kept_mirror_of
 from beam_prep.storage.paths import AnyPath, is_inside, to_path
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def prepare(
         on_submit: called with a job that was submitted to Dataflow.
 
     Returns:
-        The manifest of the dataset; None for a job on Dataflow that is not waited for.
+        The manifest of the dataset, which may be there already; None for a job on Dataflow that is not waited for.
 
     Raises:
         UsageError: the input or output folder or an option is wrong; nothing was written.
@@ -73,11 +74,18 @@ def prepare(
 
     mirror = kept_mirror_of(config.output)  # workers of this machine share a folder on it, also of a bucket
     with exclusive(mirror.local):
-        check_dataset_output(output, overwrite=config.overwrite)
+        is_finished = holds_dataset(output) and not config.overwrite
+        manifest = check_options(config, output) if is_finished else None
         sources = _find_sources(config, raw)
+        digest = inputs_digest(config, salt, raw, sources)
+        if manifest:
+            check_inputs(config, output, digest)
+            _complete(output, raw, mirror)
+            return manifest
         pipeline = make_pipeline(options)
         mirror.forget(MANIFEST_NAME)  # left by a job that was killed while it uploaded its dataset
         work = open_work_folder(mirror.local, overwrite=config.overwrite, job=_job(config, raw, salt, software))
+        write_note(mirror.local, digest)
         num_images, num_done = len(sources), _write_inputs(work, raw, sources)
         del sources  # a large set takes no memory while it is prepared
         build(pipeline, config, work, salt=salt, software=software)
@@ -87,9 +95,22 @@ def prepare(
         manifest = Manifest.read(mirror.local)
         write_report(mirror.local, raw)
         mirror.replace(last=MANIFEST_NAME, mark=f"{WORK_NAME}/{JOB_NAME}")
+        write_note(output, digest)  # in a bucket only the files of a dataset were uploaded
         work.remove()
         mirror.forget()
     return manifest
+
+
+def _complete(output: AnyPath, raw: AnyPath, mirror: Mirror) -> None:
+    """Does what is left of a job that was interrupted after it wrote the manifest, and tells the user."""
+    from beam_prep.report.dataset_page import write_report
+
+    work = WorkFolder(str(output))
+    if to_path(work.path).is_dir():
+        write_report(output, raw)
+        work.remove()
+    mirror.forget()
+    logging.warning("complete, nothing to do: %s holds the dataset of these inputs and options", output)
 
 
 def _find_sources(config: PrepConfig, raw: AnyPath) -> list[Source]:

@@ -83,14 +83,22 @@ class WorkFolder:
         remove_folder(to_path(self.path))
 
 
+def holds_dataset(folder: AnyPath) -> bool:
+    """Returns True if a folder holds a dataset, which may lack its page, and False if it can take one.
+
+    Raises:
+        UsageError: the folder holds anything other than a dataset.
+    """
+    return MANIFEST_NAME in check_output(folder, "dataset", (MANIFEST_NAME, WORK_NAME))
+
+
 def check_dataset_output(folder: AnyPath, *, overwrite: bool) -> None:
     """Checks that a folder can take a dataset.
 
     Raises:
         UsageError: the folder holds a dataset and `overwrite` is off, or holds anything other than a dataset.
     """
-    names = check_output(folder, "dataset", (MANIFEST_NAME, WORK_NAME))
-    if MANIFEST_NAME in names and not overwrite:
+    if holds_dataset(folder) and not overwrite:
         raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
 
 

@@ -1,0 +1,70 @@
+"""Recognizes a finished dataset of the same inputs and options, for which the same command has nothing to do.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable
+
+from beam_prep.config import PrepConfig
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.sources.discover import Source
+from beam_prep.storage.atomic import write_text
+from beam_prep.storage.paths import AnyPath, list_files
+
+NOTE_NAME = ".inputs"
+"""The name of the file in a dataset that holds the digest of its inputs: hidden, as it is no part of the dataset."""
+
+
+def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Iterable[Source]) -> str:
+    """Returns a SHA-256 (hex) that is equal for equal options, salts and images; images are told by size and time.
+
+    Args:
+        config: the options of the preparation.
+        salt: the salt of the hashes.
+        raw: the input folder, whose own path does not count.
+        sources: the inputs with their classes, splits and patients.
+    """
+    stamps = {file.name: file.stamp for file in list_files(raw)}
+    digest = hashlib.sha256(json.dumps(config.shaping_options()).encode() + hashlib.sha256(salt).digest())
+    for source in sources:
+        digest.update(json.dumps([source.to_json(), stamps.get(source.filename)]).encode())
+    return digest.hexdigest()
+
+
+def write_note(dataset: AnyPath, digest: str) -> None:
+    """Writes the digest of the inputs into a dataset folder."""
+    write_text(dataset / NOTE_NAME, digest)
+
+
+def check_options(config: PrepConfig, dataset: AnyPath) -> Manifest:
+    """Returns the manifest of a dataset; raises a UsageError if it was made with other options."""
+    manifest = Manifest.read(dataset)
+    differing = [
+        f"--{name} {manifest.options[name]} there, {value} here"
+        for name, value in config.shaping_options().items()
+        if name in manifest.options and manifest.options[name] != value
+    ]
+    if differing:
+        raise _holds_another(config, f" ({'; '.join(differing)})")
+    return manifest
+
+
+def check_inputs(config: PrepConfig, dataset: AnyPath, digest: str) -> None:
+    """Checks that a dataset was made of the inputs with this digest; raises a UsageError if not."""
+    try:
+        noted = (dataset / NOTE_NAME).read_text(encoding="utf-8")
+    except OSError:
+        raise _holds_another(config, "") from None  # made on a cluster, or by an older version
+    if noted != digest:
+        raise _holds_another(config, ", of other images, patients, splits or another salt")
+
+
+def _holds_another(config: PrepConfig, difference: str) -> UsageError:
+    return UsageError(
+        f"--output {config.output}: holds a dataset already{difference}; name another folder, or add --overwrite"
+    )
