@@ -174,7 +174,7 @@ def test_results_on_another_dataset_are_kept_apart(command, run, images, tmp_pat
     before = (run / "metrics.json").read_bytes()
     result = command("trainer", "evaluate", "--run", run, "--data", tmp_path / "other")
     assert result.returncode == 0, result.stderr
-    assert "not the dataset that the run was trained on" in result.stdout
+    assert "is not the dataset of the run" in result.stdout
     assert (run / "metrics.json").read_bytes() == before
     (aside,) = (run / "evaluations").iterdir()
     assert (aside / "report.html").exists()
