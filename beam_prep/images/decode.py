@@ -12,13 +12,14 @@ from __future__ import annotations
 import hashlib
 import io
 import warnings
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageFile, ImageOps, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
+from beam_prep.images import jpeg_end, tiff
+from beam_prep.images.dicom.codestream import read_header, without_jp2_boxes
 from beam_prep.images.dicom.file_start import is_dicom
 from beam_prep.images.dicom.reader import decode_dicom
 
@@ -29,23 +30,32 @@ warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam
 # `Image.tobytes` collects the pixels in pieces of this many bytes and joins them; a single piece needs no second copy.
 ImageFile.MAXBLOCK = 2 * 2**20
 
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP")  # the names of the formats in Pillow
-
-_TIFF_BITS, _TIFF_PHOTOMETRIC, _TIFF_TILE_WIDTH, _TIFF_TILE_LENGTH = 258, 262, 322, 323
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # the names of the formats in Pillow
+# Sources: ITU-T T.81 B.1.1.3; PNG (ISO 15948) 5.2; TIFF 6.0, 2; GIF89a, 17; WebP Container; ITU-T T.800 A.4.1, I.5.1.
+_STARTS = {
+    jpeg_end.START_OF_IMAGE: "JPEG",
+    b"\x89PNG": "PNG",
+    **dict.fromkeys(tiff.STARTS, "TIFF"),
+    b"BM": "BMP",
+    b"GIF8": "GIF",
+    b"RIFF": "WEBP",
+    **dict.fromkeys((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), "JPEG2000"),
+}
 
 _VALUES = np.arange(256)
 _SQUARES = _VALUES**2
 
 
 def decode(data: bytes) -> Image.Image:
-    """Decodes a DICOM, JPEG, PNG, TIFF or BMP image to one grey channel, upright.
+    """Decodes an image, DICOM or one of `FORMATS`, to one grey channel, upright.
 
     Args:
         data: the content of the file, at most `MAX_FILE_BYTES`.
 
     Returns:
         A Pillow image, `L` (8 bit) or `I;16` (9 to 16 bit, values as stored), [height, width]. Colour becomes ITU-R
-        601 luma, which for a JPEG is its own Y channel; transparent pixels are blended with black.
+        601 luma, which for a JPEG is its own Y channel; transparent pixels are blended with black. Its `info` has
+        "repaired" True for a file that lacks bytes but no pixel, and "padding", see `decode_dicom`.
 
     Raises:
         ImageError: the file is not an image, broken, truncated, has several frames, or is too small or too large.
@@ -56,18 +66,22 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
     if is_dicom(data):
         return decode_dicom(data)
+    kind = next((name for start, name in _STARTS.items() if data.startswith(start)), "")
     try:
-        image = Image.open(io.BytesIO(data), formats=FORMATS)
-        check_size(*image.size)
-        _check_layout(image)
-        image.draft("L", image.size)  # of a JPEG, only the luma channel is decoded
-        image.load()
-        tags = dict(getattr(image, "tag_v2", {}))  # before the next line, whose turned copy has no tags
-        ImageOps.exif_transpose(image, in_place=True)
-        return _grey16(image, tags) if image.mode.startswith("I") else _grey(image)
+        if kind == "TIFF":
+            return _decode_tiff(data)
+        if kind == "JPEG" and jpeg_end.lacks_end(data):
+            return _decode_without_end(data)
+        if kind == "JPEG2000":
+            return _decode_jpeg2000(data)
+        return _grey(_upright(_open(data)))
     except ImageError:
         raise
     except UnidentifiedImageError:
+        if kind:
+            raise ImageError(
+                "undecodable", f"{kind}: the header is broken, or of a kind that is not supported"
+            ) from None
         known = ", ".join(("DICOM", *FORMATS))
         raise ImageError("not_an_image", f"none of {known}; starts with {data[:8].hex()}") from None
     except Image.DecompressionBombError:
@@ -75,27 +89,80 @@ def decode(data: bytes) -> Image.Image:
     except MemoryError:
         raise
     except Exception as error:  # a decoder may raise anything for broken bytes; the image is rejected
-        raise ImageError("undecodable", f"{type(error).__name__}: {error}") from None
+        words = str(error) if isinstance(error, (OSError, SyntaxError)) else "the data is broken or truncated"
+        raise ImageError("undecodable", f"{kind}: {words}") from None
 
 
-def _check_layout(image: Image.Image) -> None:
-    """Rejects an image whose header does not describe a single grey or colour image of at most 16 bit a sample."""
-    if image.format in ("TIFF", "PNG") and getattr(image, "is_animated", False):
-        raise ImageError("multi_frame", "more than one page or frame")
-    if isinstance(image, TiffImageFile):
-        if image.mode == "F" or max(image.tag_v2.get(_TIFF_BITS, (1,))) > 16:
-            raise ImageError("unsupported_depth", "floating point or more than 16 bit a sample")
-        tile = image.tag_v2.get(_TIFF_TILE_WIDTH, 0) * image.tag_v2.get(_TIFF_TILE_LENGTH, 0)
-        if tile > MAX_PIXELS:
-            raise ImageError("too_many_pixels", f"a tile of {tile} px, at most {MAX_PIXELS} in all")
-        boxes = [part[1] for part in image.tile if part[1]]
-        covered = sum((right - left) * (bottom - top) for left, top, right, bottom in boxes)
-        if covered < image.width * image.height:  # Pillow would leave the missing rows black
-            raise ImageError("undecodable", f"strips of {covered} px, {image.width} x {image.height} px in the header")
+def _open(data: bytes) -> ImageFile.ImageFile:
+    """Opens a file of one picture, whose pixels are not decoded yet."""
+    image = Image.open(io.BytesIO(data), formats=FORMATS)
+    check_size(*image.size)
+    if image.format != "TIFF" and getattr(image, "is_animated", False):
+        raise ImageError("multi_frame", f"{image.format}: more than one frame")
+    return image
+
+
+def _upright(image: ImageFile.ImageFile) -> Image.Image:
+    """Decodes the pixels of an opened file, and turns the image as the file says."""
+    image.draft("L", image.size)  # of a JPEG, only the luma channel is decoded
+    image.load()
+    ImageOps.exif_transpose(image, in_place=True)
+    return image
+
+
+def _decode_without_end(data: bytes) -> Image.Image:
+    """Decodes a JPEG file without its end; raises an ImageError where it lacks pixels, too."""
+    check_size(*Image.open(io.BytesIO(data), formats=["JPEG"]).size)
+    whole = jpeg_end.with_end(data)
+    if whole is None:
+        raise ImageError("undecodable", "JPEG: the file is truncated")
+    image = _grey(_upright(_open(whole)))
+    image.info["repaired"] = True
+    return image
+
+
+def _decode_jpeg2000(data: bytes) -> Image.Image:
+    """Decodes a JPEG 2000 file or code stream, whose own size decides how much memory the decoder takes."""
+    stream = without_jp2_boxes(data)
+    header = read_header(stream)
+    check_size(header.width, header.height)
+    if header.bits > 16:
+        raise ImageError("unsupported_depth", f"JPEG2000: {header.bits} bit a sample, at most 16")
+    if not stream.rstrip(b"\0").endswith(jpeg_end.END_OF_IMAGE):  # the decoder would make up what is missing
+        raise ImageError("undecodable", "JPEG2000: the file is truncated")
+    image = _open(data)
+    if image.size != header[:2]:
+        raise ImageError("undecodable", f"JPEG2000: {image.size} px in its boxes, {header[:2]} in its code stream")
+    grey = _grey(_upright(image))
+    if grey.mode == "L":
+        return grey
+    return Image.fromarray(np.asarray(grey) >> (16 - header.bits))  # Pillow spreads the values over 16 bit
+
+
+def _decode_tiff(data: bytes) -> Image.Image:
+    """Decodes the page of a TIFF file that is the picture."""
+    index, tags = tiff.main_page(data)
+    try:
+        image = _open(data)
+        if index:
+            image.seek(index)
+            check_size(*image.size)
+    except (UnidentifiedImageError, SyntaxError):  # Pillow does not know the layout of the page
+        page = tiff.decode_grey(data, index, tags)
+        ImageOps.exif_transpose(page, in_place=True)
+        return page
+    assert isinstance(image, TiffImageFile)
+    tiff.check_layout(image, tags)
+    page = _upright(image)
+    if not page.mode.startswith("I"):
+        return _grey(page)
+    return Image.fromarray(tiff.as_unsigned(np.asarray(page).astype(np.int32), tags).clip(0, 65535).astype(np.uint16))
 
 
 def _grey(image: Image.Image) -> Image.Image:
-    """Converts an image of 8 bit a sample, in any mode, to `L`."""
+    """Converts an image in any mode to `L`, or to `I;16` if it has more than 8 bit."""
+    if image.mode.startswith("I"):
+        return _grey16(image)
     if "transparency" in image.info or image.mode == "PA":
         image = image.convert("RGBA")
     if image.mode == "LAB":
@@ -109,23 +176,15 @@ def _grey(image: Image.Image) -> Image.Image:
     return image if image.mode == "L" else image.convert("L")
 
 
-def _grey16(image: Image.Image, tags: dict[int, Any]) -> Image.Image:
-    """Converts an image of up to 16 bit to `I;16`: one of either byte order, or `I`, as Pillow opens signed 16 bit.
-
-    Args:
-        image: the image.
-        tags: the tags of a TIFF file, by number; empty for other formats.
-    """
-    if image.mode == "I;16" and not tags and "transparency" not in image.info:
+def _grey16(image: Image.Image) -> Image.Image:
+    """Converts an image of up to 16 bit to `I;16`: one of either byte order, or `I`."""
+    transparent = image.info.get("transparency")
+    if image.mode == "I;16" and transparent is None:
         return image
-    pixels = np.asarray(image).astype(np.int32)
-    if image.mode == "I" and tags:
-        pixels += 32768
-    if tags.get(_TIFF_PHOTOMETRIC) == 0:  # white is zero; Pillow inverts 8-bit images only
-        pixels = 2 ** tags.get(_TIFF_BITS, (16,))[0] - 1 - pixels
-    if isinstance(image.info.get("transparency"), int):
-        pixels[pixels == image.info["transparency"]] = 0
-    return Image.fromarray(pixels.clip(0, 65535).astype(np.uint16))
+    pixels = np.asarray(image).clip(0, 65535).astype(np.uint16)
+    if isinstance(transparent, int):
+        pixels[pixels == transparent] = 0
+    return Image.fromarray(pixels)
 
 
 def digest(pixels: bytes) -> str:

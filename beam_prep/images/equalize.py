@@ -52,7 +52,7 @@ def hist_table(pixels: bytes, *, padding: bool = False) -> bytes:
     return _cumulative(histogram(pixels), padding=padding).tobytes()
 
 
-def _cumulative(counts: np.ndarray, *, padding: bool) -> np.ndarray:
+def _cumulative(counts: np.ndarray, *, padding: bool = False) -> np.ndarray:
     """Turns a histogram, int64 [V], into a table, uint8 [V]: the share of pixels at or below each value, in 0..255."""
     if padding and counts[1:].any():
         counts = counts.copy()
