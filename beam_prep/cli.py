@@ -82,6 +82,9 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         print(f"shortcut:  {', '.join(telling)} alone tells the class; see Shortcuts in the report")
     if manifest.options["stratify"]:
         print("note:      with --stratify a patient may change its split when images are added")
+    if manifest.num_repaired:
+        images = "1 image" if manifest.num_repaired == 1 else f"{manifest.num_repaired:,} images"
+        print(f"repaired:  {images} from JPEG files that lack their last two bytes but no pixel")
     if manifest.rejected_by_reason:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
         print(f"rejected:  {reasons} (listed in {output / 'rejected.jsonl'})")

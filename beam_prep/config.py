@@ -74,6 +74,8 @@ class PrepConfig:
     the path."""
     max_rejected_fraction: float = 0.05
     """The share of rejected inputs above which the job stops without a dataset."""
+    max_blank_fraction: float = 0.99
+    """The share of pixels of nearly one grey value above which an image is rejected as blank; 1 keeps blank images."""
     salt_file: str | None = None
     """The file whose content salts the hashes of patients and file names; without it, the salt is a fixed one."""
     anonymize: bool = False
@@ -102,6 +104,8 @@ class PrepConfig:
             raise UsageError(f"--test_fraction is {self.test_fraction}; expected 0 or more and less than 1, e.g. 0.1")
         if not 0 <= self.max_rejected_fraction <= 1:
             raise UsageError(f"--max_rejected_fraction is {self.max_rejected_fraction}; expected 0 to 1, e.g. 0.05")
+        if not 0 <= self.max_blank_fraction <= 1:
+            raise UsageError(f"--max_blank_fraction is {self.max_blank_fraction}; expected 0 to 1, e.g. 0.99")
         if self.group_regex is not None:
             try:
                 re.compile(self.group_regex)
@@ -126,8 +130,9 @@ class PrepConfig:
             "anonymize": self.anonymize,
         }
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
-        later = {"group_from": self.group_from, "unknown_patient": self.unknown_patient}
-        return options | {name: value for name, value in later.items() if value != getattr(type(self), name)}
+        later = ("group_from", "unknown_patient", "max_blank_fraction")
+        changed = {name: getattr(self, name) for name in later if getattr(self, name) != getattr(type(self), name)}
+        return options | changed
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ REJECTED_NAME = "rejected.jsonl"
 DUPLICATES_NAME = "duplicates.jsonl"
 NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
 AUDIT_NAME = "audit.json"
-INFORMATION = ("software", "patients", "warnings")
+INFORMATION = ("software", "patients", "warnings", "num_repaired")
 """The entries of the manifest that the fingerprint leaves out."""
 
 
@@ -77,6 +77,7 @@ class Manifest:
         software: the versions of the software that made the dataset.
         patients: what told the patient (see `patient_groups`) → the number of images; empty in older datasets.
         warnings: what the user should know before a training, a text for each.
+        num_repaired: the number of images whose file lacked its last bytes but no pixel.
     """
 
     num_inputs: int
@@ -92,6 +93,7 @@ class Manifest:
     software: dict[str, str] = field(default_factory=dict)
     patients: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    num_repaired: int = 0
     class_names: tuple[str, ...] = CLASS_NAMES
     schema_version: int = SCHEMA_VERSION
 

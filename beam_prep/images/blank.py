@@ -7,8 +7,9 @@ from PIL import Image
 
 from beam_prep.dataset.image_limits import ImageError
 
-BAND = 4  # how far, in grey values of 0..255, a pixel may be from the middle one to count as the same
-GRID = 64  # the most points a side; a point is the mean of the pixels around it, which takes noise away
+BAND = 4  # how far, in grey values of 0..255, a cell may be from the middle one to count as the same
+GRID = 256  # the most points a side that are looked at
+CELL = 4  # points a side of a cell, whose mean is taken so that noise is not seen as a picture
 
 
 def check_not_blank(image: Image.Image, max_fraction: float) -> None:
@@ -29,16 +30,13 @@ def check_not_blank(image: Image.Image, max_fraction: float) -> None:
 
 
 def one_grey_fraction(image: Image.Image) -> float:
-    """Returns the share of the pixels, in 0..1, that are within `BAND` of the median.
+    """Returns the share of an image, in 0..1, that is within `BAND` of its median grey.
 
-    The grey values of a 16-bit image are taken from its lowest (0) to its highest (255), but never spread: it counts as
-    at least 256 values.
+    The grey values of a 16-bit image are those from its lowest (0) to its highest (255), at least 255 apart.
     """
-    size = (min(image.width, GRID), min(image.height, GRID))
-    points = np.asarray(image.resize(size, Image.Resampling.BOX)).astype(np.float32)
-    band = float(BAND)
-    if image.mode != "L":
-        pixels = np.asarray(image)
-        band *= max((int(pixels.max()) - int(pixels.min())) / 255, 1)
-    middle = np.sort(points, axis=None)[points.size // 2]
-    return float(np.mean(np.abs(points - middle) <= band))
+    size = [min(side, GRID) // CELL * CELL for side in image.size]
+    points = np.asarray(image.resize((size[0], size[1]), Image.Resampling.NEAREST)).astype(np.float32)
+    cells = points.reshape(size[1] // CELL, CELL, size[0] // CELL, CELL).mean(axis=(1, 3))
+    step = 1.0 if image.mode == "L" else max(float(points.max() - points.min()) / 255, 1.0)
+    middle = np.sort(cells, axis=None)[cells.size // 2]
+    return float(np.mean(np.abs(cells - middle) <= BAND * step))

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.patient_groups import BY_HEADER, hash_text, rank
 from beam_prep.dataset.tfrecord import frame
+from beam_prep.images.blank import check_not_blank
 from beam_prep.images.decode import decode, digest, encode, pixel_sums
 from beam_prep.images.dicom.reader import patient_id
 from beam_prep.images.measure_stats import measure
@@ -16,7 +17,15 @@ from beam_prep.sources.discover import Source
 
 
 def prepare_image(
-    data: bytes, source: Source, name: str, *, image_sizes: Sequence[int], equalization: str, encoding: str, salt: bytes
+    data: bytes,
+    source: Source,
+    name: str,
+    *,
+    image_sizes: Sequence[int],
+    equalization: str,
+    encoding: str,
+    salt: bytes,
+    max_blank_fraction: float = 1.0,
 ) -> tuple[Prepared, list[bytes]]:
     """Decodes, equalizes, resizes and measures one image; it is decoded once for all sizes.
 
@@ -28,6 +37,7 @@ def prepare_image(
         equalization: `hist`, `clahe` or `none`, see `equalize`.
         encoding: the encoding of the pixels in a record, `raw` or `png`.
         salt: the salt of the hash of the patient.
+        max_blank_fraction: the share of pixels of nearly one grey value above which an image is blank.
 
     Returns:
         The prepared image, whose spans are still empty, and its framed records, one for each size.
@@ -37,6 +47,7 @@ def prepare_image(
     """
     assert source.label is not None
     image = decode(data)
+    check_not_blank(image, max_blank_fraction)
     patient, told_by = _patient(source, data)
     group = hash_text(patient, salt)
     raw = image.tobytes()  # one copy for everything that reads every pixel
@@ -73,6 +84,7 @@ def prepare_image(
         sums=tuple(map(pixel_sums, resized)),
         spans=(),
         stats=measure(image, data),
+        repaired="repaired" in image.info,
     )
     return prepared, [frame(to_example(record)) for record in records]
 

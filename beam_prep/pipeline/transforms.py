@@ -91,6 +91,7 @@ class PrepareImage(beam.DoFn):
             equalization=config.equalization,
             encoding=config.encoding,
             salt=self._salt,
+            max_blank_fraction=config.max_blank_fraction,
         )
         if config.unknown_patient == "reject" and not is_known(prepared.told_by):
             raise ImageError("unknown_patient", "neither its path nor its header tells its patient")

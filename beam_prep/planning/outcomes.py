@@ -31,6 +31,7 @@ class Prepared(NamedTuple):
         sums: the sum and the sum of squares of the pixels, for each image size, ascending.
         spans: the place of the record in the spool, for each image size, ascending.
         stats: the numbers that could tell the class without a look at the lung.
+        repaired: True if the file lacked its last bytes but no pixel.
     """
 
     filename: str
@@ -45,6 +46,7 @@ class Prepared(NamedTuple):
     sums: tuple[tuple[int, int], ...]
     spans: tuple[Span, ...]
     stats: ImageStats
+    repaired: bool = False
 
 
 class Rejected(NamedTuple):

@@ -44,6 +44,7 @@ class Plan:
         patients: what told the patient → the number of images.
         warnings: what the user should know before a training, a text for each.
         max_rejected_fraction: the share of rejected inputs, in 0..1, above which no dataset is made.
+        num_repaired: the number of images whose file lacked its last bytes but no pixel.
         options: the options for the manifest.
     """
 
@@ -59,6 +60,7 @@ class Plan:
     patients: dict[str, int]
     warnings: list[str]
     max_rejected_fraction: float
+    num_repaired: int
     options: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -87,6 +89,7 @@ class Plan:
             "inputs": self.num_inputs,
             "records": sum(split.num_records for split in self.splits.values()),
             "duplicates": len(self.duplicates),
+            "repaired": self.num_repaired,
             "rejected": len(self.rejected),
             **{f"rejected_{reason}": count for reason, count in self.rejected_by_reason.items()},
         }
@@ -105,6 +108,7 @@ class Plan:
             num_duplicates=self.counts["duplicates"],
             num_rejected=self.counts["rejected"],
             num_near_duplicates=len(self.near_duplicates),
+            num_repaired=self.num_repaired,
             rejected_by_reason=self.rejected_by_reason,
             options=self.options,
             splits=self.splits,
@@ -195,6 +199,7 @@ def make_plan(
             *filter(None, [find_training_problem(splits)]),
         ],
         max_rejected_fraction=max_rejected_fraction,
+        num_repaired=sum(image.repaired for image in prepared),
         options=options,
     )
 

@@ -12,6 +12,7 @@ from beam_prep.images.decode import decode_record
 from beam_prep.images.equalize import equalize
 from beam_prep.pipeline.prepare_image import prepare_image, public_name
 from beam_prep.sources.discover import describe
+from beam_prep.sources.phantom import phantom
 
 SOURCE = describe("train/PNEUMONIA/person1_virus_6.png")
 OPTIONS = {"image_sizes": (16, 32), "equalization": "hist", "encoding": "raw", "salt": b"salt"}
@@ -53,3 +54,13 @@ def test_a_broken_file_is_an_image_error(image):
 def test_a_public_name_is_valid_utf_8_or_a_hash():
     assert public_name("a/b\udcff.png", anonymize=False, salt=b"x") == "a/b\\udcff.png"
     assert public_name("a/b.png", anonymize=True, salt=b"x") != public_name("a/b.png", anonymize=True, salt=b"y")
+
+
+def test_a_blank_image_is_rejected_and_a_repaired_one_is_marked():
+    with pytest.raises(ImageError) as caught:
+        prepare_image(encoded(Image.new("L", (64, 64), 90)), SOURCE, "n", **OPTIONS, max_blank_fraction=0.99)
+    assert caught.value.reason == "blank"
+    whole = encoded(phantom(pneumonia=False, image_px=64, rng=np.random.default_rng(0))[0], "JPEG")
+    for data, repaired in ((whole, False), (whole[:-2], True)):
+        prepared, _ = prepare_image(data, SOURCE, "n", **OPTIONS, max_blank_fraction=0.99)
+        assert prepared.repaired is repaired
