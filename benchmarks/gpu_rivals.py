@@ -77,7 +77,7 @@ def config_of(case: Case, **flags: Any) -> Any:
             "batch_size": case.batch_size,
             "weights": "none",
             "fine_tune_epochs": 4 if case.trained == "last10" else 0,
-            "mixed_precision": case.precision == "bfloat16",
+            "precision": case.precision,
             **case.flags,
             **flags,
         }
@@ -106,7 +106,7 @@ def tensorflow_device(precision: str) -> tuple[str, float]:
     """Returns the name of the device, and its operations per second in a large matrix product."""
     import tensorflow as tf
 
-    from trainer.run.provenance import device_name
+    from trainer.device import device_name
 
     side = 8192 if tf.config.list_physical_devices("GPU") else 512
     matrix = tf.ones([side, side], precision)

@@ -13,8 +13,9 @@ import os
 import re
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, make_dataclass
-from typing import Annotated, Any, cast, get_type_hints
+from dataclasses import dataclass, fields, is_dataclass, make_dataclass
+from itertools import pairwise
+from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
 from beam_prep.console.standard_output import discard_output, keep_lines_whole
@@ -173,10 +174,16 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     }
     markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
     messages = io.StringIO()
+    given = _with_positions(command.config, flags)
     try:
         with contextlib.redirect_stderr(messages):
             parsed: tuple[Any, list[str]] = tyro.cli(
-                _placed(command), prog=prog, args=flags, use_underscores=True, return_unknown_args=True, config=markers
+                _placed(command),
+                prog=prog,
+                args=given,
+                use_underscores=True,
+                return_unknown_args=True,
+                config=markers,
             )
     except SystemExit as error:
         if not error.code:
@@ -186,6 +193,35 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     if more and not command.takes_more:
         raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
     return config, more
+
+
+def _with_positions(config: type, flags: Sequence[str]) -> list[str]:
+    """Returns a command line with the positions of switches: `--name` alone means on, and `--no_name` means off.
+
+    A switch is a flag whose values are on, off and others, such as auto.
+    """
+    switches, more = _switches(config), [*flags, "--"]
+    given: list[str] = []
+    for flag, value in pairwise(more):
+        name = flag.replace("-", "_").lstrip("_")
+        if name in switches and flag.startswith("--"):
+            given += [flag, "on"] if value.startswith("--") else [flag]
+        elif name.removeprefix("no_") in switches and flag.startswith("--no"):
+            given += [f"--{name.removeprefix('no_')}", "off"]
+        else:
+            given.append(flag)
+    return given
+
+
+def _switches(config: type) -> set[str]:
+    """Returns the names of the flags of a config, and of a config within it, that may be on, off or something else."""
+    names: set[str] = set()
+    for name, hint in get_type_hints(config).items():
+        if is_dataclass(hint):
+            names |= _switches(cast(type, hint))
+        elif {"on", "off"} <= set(get_args(hint)):
+            names.add(name)
+    return names
 
 
 def to_flags(values: Mapping[str, Any]) -> list[str]:

@@ -64,6 +64,12 @@ def progress_bar(
         print(f"{line}, {noted}" if noted else line, file=sys.stderr, flush=True)
 
 
+def say(line: str, *, show: bool = True) -> None:
+    """Shows a line on stderr, such as what takes a while now; `show=False` shows nothing."""
+    if show:
+        print(line, file=sys.stderr, flush=True)
+
+
 def track(items: Collection[Item], description: str, unit: str) -> Iterator[Item]:
     """Yields the items, and shows a bar of how many were taken."""
     with progress_bar(description, len(items), unit=unit) as bar:

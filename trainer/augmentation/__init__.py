@@ -8,23 +8,25 @@ from __future__ import annotations
 import tensorflow as tf
 
 from trainer.augmentation.affine import random_affine
+from trainer.augmentation.draws import fold_in
 from trainer.augmentation.holes import cutout
 from trainer.config.train import TrainConfig
 
 
-def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor) -> tf.Tensor:
+def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor, *, for_xla: bool = False) -> tf.Tensor:
     """Applies all changes to single images that a configuration asks for; mixtures of two images come later.
 
     Args:
         images: float32 [N, H, W, C] in 0..255.
         config: the flags; `augment` with rotation, zoom, shift and flip, and `cutout` are used.
         seed: int32 [2]; the same seed gives the same images.
+        for_xla: True computes with operations that XLA compiles.
 
     Returns:
         float32 [N, H, W, C].
     """
     if config.augment:
-        images = random_affine(images, config, seed)
+        images = random_affine(images, config, seed, for_xla=for_xla)
     if config.cutout:
-        images = cutout(images, config.cutout, tf.random.experimental.stateless_fold_in(seed, 1))
+        images = cutout(images, config.cutout, fold_in(seed, 1))
     return images

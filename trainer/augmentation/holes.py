@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from trainer.augmentation.draws import uniform
+
 GREY = 127.5
 """The mean of an equalized image."""
 
@@ -22,7 +24,7 @@ def cutout(images: tf.Tensor, share: float, seed: tf.Tensor) -> tf.Tensor:
     Source: DeVries and Taylor, Improved Regularization of Convolutional Neural Networks with Cutout, 2017.
     """
     batch, height, width = tf.shape(images)[0], tf.shape(images)[1], tf.shape(images)[2]
-    centres = tf.random.stateless_uniform([2, batch, 1], seed)  # [2, N, 1] in 0..1 of the sides
+    centres = uniform([2, batch, 1], seed)  # [2, N, 1] in 0..1 of the sides
 
     def is_within(size: tf.Tensor, centre: tf.Tensor) -> tf.Tensor:
         extent = tf.cast(size, tf.float32)

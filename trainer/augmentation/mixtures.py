@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import tensorflow as tf
+
+from trainer.augmentation.draws import integers
+
+NUM_SHARES = 4096
+"""The number of equally probable shares that mixtures are drawn from; a power of two."""
 
 
 def mixup(
@@ -24,12 +30,22 @@ def mixup(
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018.
     """
-    gammas = tf.random.stateless_gamma([2, tf.shape(images)[0], 1], seed, alpha)  # [2, N, 1]
-    share = gammas[0] / tf.reduce_sum(gammas, axis=0)
-    own = tf.where(tf.math.is_finite(share), tf.maximum(share, 1.0 - share), 1.0)  # [N, 1]; both gammas may be 0
+    places = tf.bitwise.bitwise_and(integers([tf.shape(images)[0], 1], seed), NUM_SHARES - 1)
+    own = tf.gather(tf.constant(_own_shares(alpha)), places)  # [N, 1]
 
     def mixed(values: tf.Tensor, own: tf.Tensor) -> tf.Tensor:
         return own * values + (1.0 - own) * values[::-1]
 
     mixed_weights = mixed(weights, own)
     return mixed(images, own[:, :, None, None]), mixed(weights * targets, own) / mixed_weights, mixed_weights
+
+
+def _own_shares(alpha: float) -> np.ndarray:
+    """Returns the quantiles of the larger of a share from Beta(alpha, alpha) and its rest, float32 [NUM_SHARES].
+
+    A table, because XLA has no kernel for the Gamma distribution that Beta is usually drawn by.
+    """
+    from scipy.special import betaincinv
+
+    probabilities = 0.5 + (np.arange(NUM_SHARES) + 0.5) / (2 * NUM_SHARES)
+    return betaincinv(alpha, alpha, probabilities).astype(np.float32)

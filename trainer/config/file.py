@@ -85,4 +85,6 @@ def flags_from_file(path: str) -> list[str]:
     for name in content:
         if name not in known:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
+    if content.get("mixed_precision") is False and "precision" not in content:
+        content["precision"] = "float32"  # a run of an older version
     return to_flags(content)

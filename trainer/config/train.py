@@ -30,6 +30,7 @@ class TrainConfig(TrainFlags):
     """
 
     def __post_init__(self) -> None:
+        self._translate_old_values()
         check_at_least(
             self,
             batch_size=1,
@@ -89,6 +90,16 @@ class TrainConfig(TrainFlags):
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")
+
+    def _translate_old_values(self) -> None:
+        """Replaces the truth values that `jit_compile` had in older versions, and the other name of bfloat16."""
+        if isinstance(self.jit_compile, bool):
+            object.__setattr__(self, "jit_compile", "on" if self.jit_compile else "off")
+        if self.mixed_precision:
+            if self.precision == "float32":
+                raise UsageError("--mixed_precision computes in bfloat16, --precision asks for float32; leave one out")
+            object.__setattr__(self, "precision", "bfloat16")
+            object.__setattr__(self, "mixed_precision", False)
 
     def _check_schedule(self) -> None:
         if self.warmup_epochs and self.schedule != "cosine":

@@ -93,10 +93,14 @@ class TrainFlags:
     machine."""
     steps_per_call: int = 8
     """Training steps in one call of the compiled function; does not change the result."""
-    jit_compile: bool = False
-    """Compile the training step with XLA (without the augmentation). Dropout masks differ; far slower on a CPU."""
+    jit_compile: Literal["auto", "on", "off"] = "auto"
+    """Compile the training steps with XLA, augmentation included: on, off, or auto (on for GPUs, off for a CPU, which
+    it makes slower). The flag alone means on. Dropout draws other masks, rounding differs."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Type that the layers compute in. auto: bfloat16 on GPUs of compute capability 8.0 and above, else float32.
+    Weights, logits, loss and metrics are float32 in any case."""
     mixed_precision: bool = False
-    """Compute in bfloat16, on hardware that has it; weights, logits, loss and metrics stay float32."""
+    """Other name of --precision bfloat16."""
     cache: Literal["none", "ram", "disk"] = "none"
     """Place where the training keeps images between epochs. ram: the decoded training images; disk: copies of the
     shards, for datasets on slow storage. Does not change the result."""

@@ -15,7 +15,9 @@ import keras
 
 from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
+from trainer.device import precision_of
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
+from trainer.models.xla_form import xla_form
 
 BUILDERS = {
     "baseline_cnn": baseline_cnn.build,
@@ -50,7 +52,7 @@ def build(config: TrainConfig) -> keras.Model:
         UsageError: the pretrained weights can't be had or do not fit.
     """
     previous = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("mixed_bfloat16" if config.mixed_precision else "float32")
+    keras.config.set_dtype_policy("mixed_bfloat16" if precision_of(config) == "bfloat16" else "float32")
     try:
         model = BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
     finally:
@@ -79,17 +81,24 @@ def base_of(model: keras.Model) -> keras.Model | None:
     return next((layer for layer in model.layers if layer.name == BASE), None)
 
 
-def logits_of(model: keras.Model) -> Logits:
+def logits_of(model: keras.Model, *, for_xla: bool = False) -> Logits:
     """Returns the network up to the layer before the sigmoid, with the same variables.
 
     The base always runs in inference mode, so that fine-tuning leaves the learnt statistics of its batch normalization
     alone. For that it has to be called separately: a Keras model hands its own `training=True` on to all layers inside,
     even to those that were built with `training=False`.
+
+    Args:
+        model: a network of `build`.
+        for_xla: True returns it in the form of `xla_form`; of the base only if some of its layers are trained.
     """
     logits = model.get_layer("logits").output
     base = base_of(model)
     if base is None:
-        return keras.Model(model.input, logits)
+        network = keras.Model(model.input, logits)
+        return xla_form(network) if for_xla else network
+    if for_xla and base.trainable:
+        base = xla_form(base)
     stem = keras.Model(model.input, model.get_layer("scaling").output)
     head = keras.Model(model.get_layer("pool").input, logits)
     return lambda images, training: head(base(stem(images), training=False), training=training)

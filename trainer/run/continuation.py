@@ -54,7 +54,7 @@ def link_checkpoint(config: TrainConfig) -> None:
         return
     last = RunFolder.at(config.continue_from).last
     # Arrays first: a checkpoint is there when its JSON is.
-    for path in (*sorted(last.glob("0*.npz")), *sorted(last.glob("0*.json"))):
+    for path in (*last.glob("xla_*"), *sorted(last.glob("0*.npz")), *sorted(last.glob("0*.json"))):
         with replacing(target / path.name) as temporary:
             try:
                 os.link(path, temporary)  # a checkpoint never changes, so it may have two names

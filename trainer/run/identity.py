@@ -27,6 +27,10 @@ WITHOUT_EFFECT = (
 )
 """The flags of `train` that do not shape the model; for the dataset, its fingerprint counts and not its path."""
 
+COMPUTATION = ("jit_compile", "precision", "mixed_precision")
+"""The flags that choose how a training computes. They may depend on the devices, so checkpoints hold what was chosen,
+and a resumed training is compared with that."""
+
 OWN_OF_A_WORKER = (
     "config",
     "preset",
@@ -53,14 +57,14 @@ def differences(started: Mapping[str, Any], job: Mapping[str, Any], *, but: tupl
     Args:
         started: job of an existing run, see `job_of`. Flags that are missing in it had their defaults.
         job: the new job.
-        but: flags that may differ, besides those in `WITHOUT_EFFECT`.
+        but: flags that may differ, besides those in `WITHOUT_EFFECT` and `COMPUTATION`.
     """
     defaults = {field.name: field.default for field in fields(TrainConfig)}
     flags, wanted = ({**defaults, **each["flags"]} for each in (started, job))
     lines = [
         f"  --{name}: {was} there, {wanted.get(name)} here"
         for name, was in flags.items()
-        if name not in (*WITHOUT_EFFECT, *but) and was != wanted.get(name)
+        if name not in (*WITHOUT_EFFECT, *COMPUTATION, *but) and was != wanted.get(name)
     ]
     was, found = started["dataset_fingerprint"], job["dataset_fingerprint"]
     if was != found:

@@ -16,7 +16,7 @@ SERVABLE_EQUALIZATIONS = ("hist", "none")
 NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerprint")
 """The entries without which a model can't be used."""
 
-WRITTEN_IF_SET = ("num_corrupt", "trained_on", "probe", "members", "tta")
+WRITTEN_IF_SET = ("num_corrupt", "trained_on", "precision", "jit_compile", "probe", "members", "tta")
 """The entries that only some kinds of runs have."""
 
 
@@ -64,6 +64,8 @@ class ModelCard:
         software: versions of Python and of the packages, by name.
         num_replicas: number of replicas that trained.
         device: name of the GPU, or CPU.
+        precision: type that the layers computed in, `float32` or `bfloat16`.
+        jit_compile: True if XLA compiled the training steps.
         probe: what a linear probe was fitted with.
         members: run folder, network and image size of the runs that were evaluated as one model.
         tta: True if those runs were averaged over the mirror images too.
@@ -85,6 +87,8 @@ class ModelCard:
     software: Mapping[str, str] = field(default_factory=dict)
     num_replicas: int = 1
     device: str = ""
+    precision: str | None = None
+    jit_compile: bool | None = None
     probe: Mapping[str, Any] | None = None
     members: Sequence[Mapping[str, Any]] | None = None
     tta: bool | None = None

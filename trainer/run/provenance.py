@@ -7,7 +7,8 @@ from importlib.metadata import version
 from typing import Any
 
 import keras
-import tensorflow as tf
+
+from trainer.device import device_name
 
 
 def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
@@ -23,12 +24,3 @@ def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
         "num_replicas": num_replicas,
         "device": device_name(),
     }
-
-
-def device_name() -> str:
-    """Returns the name of the first GPU, or CPU."""
-    gpus = tf.config.list_physical_devices("GPU")
-    if not gpus:
-        return "CPU"
-    name: str = tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")
-    return name

@@ -34,17 +34,25 @@ class WeightAverage:
 
     def update(self, step: tf.Tensor) -> None:
         """Adds the weights after a step (counted from 0) to the average; to be called outside of the replicas."""
+        self._strategy.extended.update(
+            self._averages[0], lambda _, weights: self.move(weights, step), args=(self.weights(),), group=False
+        )
+
+    def weights(self) -> list[tf.Tensor]:
+        """Returns the weights of the model; those that differ between replicas (statistics) as their mean."""
+        values = [weight.value for weight in self._model.weights]
+        on_read = tf.VariableSynchronization.ON_READ
+        return [
+            tf.convert_to_tensor(value) if getattr(value, "synchronization", None) == on_read else value
+            for value in values
+        ]
+
+    def move(self, weights: Sequence[tf.Tensor], step: tf.Tensor) -> None:
+        """Adds weights after a step to the average of one device, inside of `strategy.extended.update`."""
         step = tf.cast(step, tf.float32)
         decay = tf.minimum(self._decay, (1.0 + step) / (RAMP + step))
-
-        def move(average: tf.Variable, weight: tf.Tensor, decay: tf.Tensor) -> None:
+        for average, weight in zip(self._averages, weights, strict=True):
             average.assign_sub((1.0 - decay) * (average - weight))
-
-        for average, weight in zip(self._averages, self._model.weights, strict=True):
-            value = weight.value
-            if getattr(value, "synchronization", None) == tf.VariableSynchronization.ON_READ:
-                value = tf.convert_to_tensor(value)  # every replica has its own value: take their mean
-            self._strategy.extended.update(average, move, args=(value, decay), group=False)
 
     @contextmanager
     def in_place(self) -> Iterator[None]:

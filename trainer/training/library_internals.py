@@ -6,12 +6,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import keras
 import tensorflow as tf
+from keras.src.optimizers.base_optimizer import BaseOptimizer
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from trainer.data.tf_dataset import untuned
@@ -59,3 +60,22 @@ def transform_reduced_gradients(
     """
     reduce = optimizer._all_reduce_sum_gradients
     optimizer._all_reduce_sum_gradients = lambda gradients: transform(reduce(gradients))
+
+
+def update_here(
+    optimizer: keras.optimizers.Optimizer, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]
+) -> None:
+    """Takes a step of an optimizer on one device, inside of `strategy.extended.update`.
+
+    Why: `apply` of Keras sums the gradients of all replicas and updates all devices, which XLA can't compile; the
+    methods of its base class know of no replicas.
+
+    Args:
+        optimizer: an optimizer that is built.
+        gradients: the gradients, summed over the replicas.
+        variables: the variables of the optimizer, under any strategy.
+    """
+    pairs = optimizer._all_reduce_sum_gradients(list(zip(gradients, [each.value for each in variables], strict=True)))
+    BaseOptimizer._apply_weight_decay(optimizer, variables)
+    BaseOptimizer._backend_update_step(optimizer, *zip(*pairs, strict=True), optimizer.learning_rate)
+    optimizer.iterations.assign_add(1)

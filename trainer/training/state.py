@@ -35,6 +35,7 @@ class TrainingState:
         num_rollbacks: how often the loss was not finite and the training went back to a checkpoint.
         rate_factor: the factor of the phase's learning rate after rollbacks.
         num_replicas: the number of replicas; each draws its own random numbers.
+        computation: how the training computes, see `Computation`; None in checkpoints of older versions.
     """
 
     phase: int = 0
@@ -51,6 +52,7 @@ class TrainingState:
     num_rollbacks: int = 0
     rate_factor: float = 1.0
     num_replicas: int = 1
+    computation: dict[str, Any] | None = None
 
     @property
     def place(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -10,13 +12,21 @@ import keras
 import tensorflow as tf
 
 from trainer.augmentation import augment
+from trainer.augmentation.draws import fold_in, integers
 from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
-from trainer.models import logits_of
+from trainer.device import Computation, compiling
+from trainer.models import Logits, logits_of
 from trainer.training.ema import WeightAverage
-from trainer.training.library_internals import draw_dropout_seeds
+from trainer.training.library_internals import draw_dropout_seeds, update_here
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import Phase, freeze
+
+Batch = tuple[tf.Tensor, tf.Tensor]
+"""Images uint8 [N, H, W, 1] and labels int64 [N]; under a strategy the shares of all replicas."""
+
+Sums = tuple[tf.Tensor, tf.Tensor]
+"""The sums of the loss and of the correctly classified images, scalars."""
 
 
 def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
@@ -24,8 +34,26 @@ def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
     context = tf.distribute.get_replica_context()
     replica = tf.cast(context.replica_id_in_sync_group, tf.int32) if context else tf.constant(0)
     pair = tf.stack([tf.constant(seed % 2**31, tf.int32), tf.cast(step, tf.int32)])
-    mixed = tf.random.experimental.stateless_fold_in(pair, replica)
-    return tf.random.stateless_uniform([2], mixed, minval=None, maxval=None, dtype=tf.int32)
+    return integers([2], fold_in(pair, replica))
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The functions of a training step, compiled by XLA or not.
+
+    Attributes:
+        jit_compile: True if XLA compiles them.
+        run: runs several steps.
+        step: runs one step; one program where there are no replicas.
+        gradients: computes the gradients of one replica; one program where there are replicas.
+        logits: the network up to the layer before the sigmoid.
+    """
+
+    jit_compile: bool
+    run: tf.types.experimental.PolymorphicFunction
+    step: Callable[..., Sums]
+    gradients: Callable[..., tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]
+    logits: Logits
 
 
 class TrainStep:
@@ -65,12 +93,10 @@ class TrainStep:
         with tf.device("/CPU:0"):
             self.waited_s = tf.Variable(0.0, trainable=False, dtype=tf.float64)
         with strategy.scope():
-            self._logits = logits_of(model)
             optimizer.build(model.trainable_variables)
+            self._is_alone = not tf.distribute.has_strategy()
         self._seed_dropout()
-        self._gradients, self._update = self._compute_gradients, self._apply_gradients
-        if config.jit_compile:
-            self._compile_with_xla()
+        self._programs = self._make_programs(Computation.of(config).jit_compile)
 
     @classmethod
     def for_phase(
@@ -98,15 +124,6 @@ class TrainStep:
             optimizer = make_optimizer(phase, config, steps_per_epoch=steps_per_epoch, rate_factor=rate_factor)
         return cls(config, model, optimizer, strategy, class_weights=class_weights, seed=seed)
 
-    def _compile_with_xla(self) -> None:
-        """Compiles forward pass, backward pass and update; not the update of several replicas, which XLA cannot."""
-        with self.strategy.scope():
-            alone = not tf.distribute.has_strategy()
-        if alone:
-            self._update = tf.function(self._update, jit_compile=True)
-        else:
-            self._gradients = tf.function(self._gradients, jit_compile=True)
-
     def _seed_dropout(self) -> None:
         """Makes the seed of each dropout layer a function of layer, step and replica."""
         dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
@@ -117,29 +134,49 @@ class TrainStep:
         """Returns the seed int32 [2] of a layer at the current step; called like `keras.random.SeedGenerator.next`."""
         return step_seed(layer_seed, self.optimizer.iterations.value)
 
-    def run(self, batches: Iterator, num_steps: int) -> tuple[tf.Tensor, tf.Tensor]:
+    def _make_programs(self, jit_compile: bool) -> Programs:
+        with self.strategy.scope():
+            logits = logits_of(self.model, for_xla=jit_compile)
+        return Programs(
+            jit_compile=jit_compile,
+            run=tf.function(self._run),
+            step=tf.function(self._run_one, jit_compile=True) if jit_compile and self._is_alone else self._run_one,
+            gradients=tf.function(self._compute_gradients, jit_compile=jit_compile or None),
+            logits=logits,
+        )
+
+    @property
+    def is_to_be_compiled(self) -> bool:
+        """True if XLA compiles the step in the next call of `run`."""
+        return self._programs.jit_compile and not self._programs.run.experimental_get_tracing_count()
+
+    def run_without_xla(self) -> None:
+        """Makes the next steps run without XLA."""
+        self._programs = self._make_programs(jit_compile=False)
+
+    def run(self, batches: Iterator[Batch], num_steps: int) -> Sums:
         """Runs several steps in one call of a compiled function.
 
         Args:
             batches: the batches of `strategy.distribute`; at least `num_steps` are left.
-            num_steps: the number of steps; any number uses the same trace.
+            num_steps: the number of steps; any number uses the same trace and the same compiled programs.
 
         Returns:
-            The sums over the steps of the loss and of the correctly classified images, float64 scalars. They are exact,
-            so that they do not depend on how an epoch is cut into calls. The call does not wait for the device.
-        """
-        return self._run(batches, tf.constant(num_steps))
+            The sums over the steps, float64. They are exact, so that they do not depend on how an epoch is cut into
+            calls. The call does not wait for the device.
 
-    @tf.function
-    def _run(self, batches: Iterator, num_steps: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        Raises:
+            NotCompiledError: XLA can't compile the step; nothing has changed but that batches were taken.
+        """
+        with compiling() if self._programs.jit_compile else nullcontext():
+            return self._programs.run(batches, tf.constant(num_steps))
+
+    def _run(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
         loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
         for _ in tf.range(num_steps):
-            step = tf.identity(self.optimizer.iterations.value)
-            loss, correct = self.strategy.run(self._run_on_replica, args=self._next(batches))
-            if self.average is not None:
-                self.average.update(step)
-            loss_sum += tf.cast(self.strategy.reduce("SUM", loss, axis=None), tf.float64)
-            correct_sum += tf.cast(self.strategy.reduce("SUM", correct, axis=None), tf.float64)
+            loss, correct = self._programs.step(*self._next(batches))
+            loss_sum += loss
+            correct_sum += correct
         return loss_sum, correct_sum
 
     def _next(self, batches: Iterator) -> Any:
@@ -151,33 +188,65 @@ class TrainStep:
             self.waited_s.assign_add(tf.timestamp() - begun)
         return batch
 
-    def _run_on_replica(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images = tf.cast(images, tf.float32)  # [n, H, W, 1], n = N / replicas
-        targets = tf.cast(labels, tf.float32)[:, None]  # [n, 1]
-        targets += self._config.label_smoothing * (0.5 - targets)
-        weights = tf.gather(self._class_weights, labels)[:, None]  # [n, 1]
-        step = self.optimizer.iterations.value
-        # Not in the part that XLA compiles: XLA has no kernel for ImageProjectiveTransformV3.
-        images = augment(images, self._config, step_seed(self._seed, step))
-        if self._config.mixup_alpha:
-            seed = step_seed(self._seed + 15485863, step)
-            images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed)
-        return self._update(images, targets, weights)
+    def _run_one(self, *batch: tf.Tensor) -> Sums:
+        """Runs one step; returns its loss and the number of correctly classified images."""
+        step = tf.identity(self.optimizer.iterations.value)
+        if self._programs.jit_compile and not self._is_alone:
+            loss, correct, gradients = self.strategy.run(self._reduce_gradients, args=batch)
+            self._update_replicas(gradients, step)
+        else:
+            loss, correct = self.strategy.run(self._apply_gradients, args=batch)
+            if self.average is not None:
+                self.average.update(step)
+        loss_sum, correct_sum = (self.strategy.reduce("SUM", value, axis=None) for value in (loss, correct))
+        return tf.cast(loss_sum, tf.float64), tf.cast(correct_sum, tf.float64)
 
-    def _apply_gradients(
-        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        loss, correct, gradients = self._gradients(images, targets, weights)
+    def _apply_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> Sums:
+        loss, correct, gradients = self._compute_gradients(images, labels)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return loss, correct
 
-    def _compute_gradients(
-        self, images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    def _reduce_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """Computes the gradients on a replica in a compiled program, and sums those of all replicas outside of it."""
+        loss, correct, gradients = self._programs.gradients(images, labels)
+        return loss, correct, tf.distribute.get_replica_context().all_reduce("SUM", gradients)
+
+    def _update_replicas(self, gradients: list[tf.Tensor], step: tf.Tensor) -> None:
+        """Updates the weights on each device in a compiled program."""
+        weights = self.average.weights() if self.average is not None else []
+
+        def update_device(_: tf.Variable, gradients: list[tf.Tensor], weights: list[tf.Tensor]) -> None:
+            def update(gradients: list[tf.Tensor], step: tf.Tensor) -> None:
+                update_here(self.optimizer, gradients, self.model.trainable_variables)
+                if self.average is not None:
+                    self.average.move(weights, step)
+
+            tf.function(update, jit_compile=True)(gradients, step)
+
+        # The function is called once for each device, and updates all variables there, not only the one that is named.
+        first = self.model.trainable_variables[0].value
+        self.strategy.extended.update(first, update_device, args=(gradients, weights), group=False)
+
+    def _compute_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+        """Augments the images of a replica and computes loss, correctly classified images, and gradients."""
+        images, targets, weights = self._augmented(images, labels)
         with tf.GradientTape() as tape:
-            logits = tf.cast(self._logits(images, training=True), tf.float32)  # [n, 1]
+            logits = tf.cast(self._programs.logits(images, training=True), tf.float32)  # [n, 1]
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-            # Divided by the global batch: the optimizer sums the gradients of the replicas.
+            # Divided by the global batch: the gradients of the replicas are summed.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size
         correct = tf.reduce_sum(tf.cast((logits > 0) == (targets > 0.5), tf.float32))
         return loss, correct, tape.gradient(loss, self.model.trainable_variables)
+
+    def _augmented(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Returns float32 images [n, H, W, 1], targets [n, 1] and weights of the losses [n, 1]; n = N / replicas."""
+        images = tf.cast(images, tf.float32)
+        targets = tf.cast(labels, tf.float32)[:, None]
+        targets += self._config.label_smoothing * (0.5 - targets)
+        weights = tf.gather(self._class_weights, labels)[:, None]
+        step = self.optimizer.iterations.value
+        images = augment(images, self._config, step_seed(self._seed, step), for_xla=self._programs.jit_compile)
+        if self._config.mixup_alpha:
+            seed = step_seed(self._seed + 15485863, step)
+            images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed)
+        return images, targets, weights

@@ -6,12 +6,13 @@ import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import keras
 
 from beam_prep.console.errors import RunError
-from beam_prep.console.progress import progress_bar
+from beam_prep.console.progress import progress_bar, say
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
 from trainer.config.tf_config import Cluster
@@ -19,13 +20,14 @@ from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
+from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, prepare_gpus
 from trainer.evaluation.predictor import Predictor
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, written
 from trainer.run.identity import OWN_OF_A_WORKER
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.output import RunOutput
-from trainer.run.provenance import device_name, origin_of
+from trainer.run.provenance import origin_of
 from trainer.run.speed import SpeedMeter, StepProfile
 from trainer.training.callbacks import Callbacks, make_callbacks
 from trainer.training.checkpoint import Checkpoint
@@ -77,7 +79,9 @@ class Trainer:
         self.manifest = manifest
         self.strategy = make_strategy(config, cluster)
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
-        check_alike(self.strategy, {**shared, "data": manifest.fingerprint})
+        self._computation = Computation.of(config)
+        chosen = {"precision": self._computation.precision, "jit_compile": self._computation.jit_compile}
+        check_alike(self.strategy, {**shared, **chosen, "data": manifest.fingerprint})
         self._data = TrainingData(config, manifest, sources, cluster)
         self.sources = self._data.sources
         keras.utils.set_random_seed(config.seed)
@@ -90,6 +94,7 @@ class Trainer:
         if self.is_chief:
             output.open()
             link_checkpoint(config)
+        prepare_gpus(self.folder.checkpoints, deterministic=config.deterministic)
         self._checkpoints = CheckpointManager(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         self._user_callbacks = callbacks
         self._speed = SpeedMeter(config.global_batch_size)
@@ -112,6 +117,11 @@ class Trainer:
             Terminated: SIGTERM arrived; the training is saved.
         """
         restored = self._checkpoints.restore()
+        if restored is not None:
+            self._computation = self._computation.resumed(
+                self.state.computation, self.folder, auto=self.config.jit_compile == "auto"
+            )
+        self.state.computation = self._computation.to_json()
         if self.is_chief and self.state.history:
             self.folder.write_history(self.state.history)
         phases = phases_of(self.config)
@@ -152,7 +162,7 @@ class Trainer:
     def _make_phase_run(self, phase: Phase) -> PhaseRun:
         """Makes the training step and the callbacks of a phase."""
         step = TrainStep.for_phase(
-            self.config,
+            replace(self.config, jit_compile="on" if self._computation.jit_compile else "off"),
             self.model,
             self.strategy,
             phase,
@@ -177,6 +187,8 @@ class Trainer:
         self._speed.begin_epoch()
         fold = f"fold {self.config.fold}, " if self.config.fold else ""
         epoch = f"{fold}{run.phase.name} {state.epoch + 1}/{run.phase.epochs}"
+        if run.step.is_to_be_compiled:
+            say(f"compiling the training step with XLA, about {COMPILE_S[self.config.arch]} s", show=self.is_chief)
         with progress_bar(epoch, self._data.num_steps, unit="steps", show=self.is_chief) as bar:
             bar.update(state.step)
             with readable_records(self._data.source):
@@ -201,7 +213,7 @@ class Trainer:
     def _run_steps(self, run: PhaseRun) -> Iterator[int]:
         """Runs the remaining steps of the epoch; yields the number of steps of each call to the device."""
         config, state, sums = self.config, self.state, EpochSums(self.state)
-        distributed = distribute(self._data.batches(len(state.history), state.step), self.strategy)
+        batches = self._batches()
         # Checkpoints, stops and callbacks come between two calls.
         per_call = min(config.steps_per_call, config.checkpoint_every_steps or math.inf)
         per_call = 1 if run.callbacks.want_batches else per_call
@@ -212,8 +224,15 @@ class Trainer:
         while state.step < self._data.num_steps:
             num_steps = self._profile.begin(int(min(per_call, self._data.num_steps - state.step)))
             run.callbacks.begin_batch(state.step)
-            with self._speed.steps(num_steps, waited_s):
-                sums.add(num_steps, *run.step.run(distributed, num_steps))
+            try:
+                with self._speed.steps(num_steps, waited_s):
+                    sums.add(num_steps, *run.step.run(batches, num_steps))
+            except NotCompiledError as error:
+                self._computation = self._computation.without_xla(error, must=self.config.jit_compile == "on")
+                self.state.computation = self._computation.to_json()
+                run.step.run_without_xla()
+                batches = self._batches()
+                continue
             self._profile.end(num_steps, sums.settle)
             if run.callbacks.want_batches:
                 sums.settle()
@@ -222,6 +241,10 @@ class Trainer:
             self._checkpoints.save_if_due(run, num_steps, sums)
         with self._speed.steps(0, waited_s):
             sums.check()
+
+    def _batches(self) -> Iterator:
+        """Returns the batches that are left of the epoch, on the devices."""
+        return distribute(self._data.batches(len(self.state.history), self.state.step), self.strategy)
 
     def _logs(self) -> dict[str, Any]:
         """Returns loss and accuracy over the finished steps of the epoch."""
@@ -272,4 +295,6 @@ class Trainer:
             best=self.state.best,
             operating_point=operating_point,
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
+            precision=self._computation.precision,
+            jit_compile=self._computation.jit_compile,
         )

@@ -1,12 +1,15 @@
-"""The affine transform does what its settings say, in eager and in graph mode."""
+"""The affine transform does what its settings say, in eager and graph mode and with XLA."""
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import ndimage
 
-from trainer.augmentation.affine import affine_matrix, random_affine
+from trainer.augmentation.affine import affine_matrix, random_affine, resample
 from trainer.config.train import TrainConfig
 
 SIZE = 33
@@ -23,42 +26,62 @@ def images() -> tf.Tensor:
     return tf.constant(rng.uniform(0, 255, (4, SIZE, SIZE, 1)), tf.float32)
 
 
-def warp(images: tf.Tensor, **changes: float) -> np.ndarray:
+MODES = {
+    "graph": tf.function(resample),
+    "xla": tf.function(partial(resample, for_xla=True), jit_compile=True),
+}
+
+
+def matrix(images: tf.Tensor, **changes: float) -> tf.Tensor:
     ones, zeros = tf.ones([images.shape[0]]), tf.zeros([images.shape[0]])
     values = {"angle": zeros, "zoom_x": ones, "zoom_y": ones, "shift_x": zeros, "shift_y": zeros, "mirror": ones}
     values |= {name: ones * value for name, value in changes.items()}
-    matrix = affine_matrix(**values, height=tf.constant(SIZE), width=tf.constant(SIZE))
-    return tf.raw_ops.ImageProjectiveTransformV3(
-        images=images,
-        transforms=matrix,
-        output_shape=[SIZE, SIZE],
-        interpolation="BILINEAR",
-        fill_mode="NEAREST",
-        fill_value=0.0,
-    ).numpy()
+    return affine_matrix(**values, height=tf.constant(SIZE), width=tf.constant(SIZE))
+
+
+@pytest.fixture(params=MODES)
+def warp(request, images) -> Callable[..., np.ndarray]:
+    """Transforms all images alike, without XLA and with it."""
+    return lambda **changes: MODES[request.param](images, matrix(images, **changes)).numpy()
+
+
+def test_the_transform_is_that_of_scipy(images, warp):
+    changes = {"angle": 0.4, "zoom_x": 1.1, "zoom_y": 0.8, "shift_x": 2.3, "shift_y": -4.6, "mirror": -1.0}
+    a0, a1, a2, a3, a4, a5 = matrix(images, **changes)[0, :6].numpy()
+    options = {"offset": [a5, a2], "order": 1, "mode": "nearest"}
+    expected = [ndimage.affine_transform(image[..., 0], [[a4, a3], [a1, a0]], **options) for image in images.numpy()]
+    np.testing.assert_allclose(warp(**changes)[..., 0], expected, atol=0.02)  # of 255: coordinates are rounded
+
+
+def test_xla_draws_the_same_transforms(images):
+    settings = config(rotation_degrees=30.0, zoom=0.2, shift=0.1, horizontal_flip=True)
+    compiled = tf.function(lambda batch, seed: random_affine(batch, settings, seed, for_xla=True), jit_compile=True)
+    for seed in ([1, 2], [-5, 2**31 - 1]):
+        expected = random_affine(images, settings, tf.constant(seed))
+        np.testing.assert_allclose(compiled(images, tf.constant(seed)), expected, atol=0.02)
 
 
 def test_settings_of_zero_change_nothing(images):
     np.testing.assert_allclose(random_affine(images, config(), tf.constant([1, 2])), images, atol=1e-3)
 
 
-def test_mirror_rotation_and_shift_move_pixels_as_asked(images):
-    np.testing.assert_allclose(warp(images, mirror=-1.0), images[:, :, ::-1], atol=1e-2)
-    quarter = warp(images, angle=math.pi / 2)
+def test_mirror_rotation_and_shift_move_pixels_as_asked(images, warp):
+    np.testing.assert_allclose(warp(mirror=-1.0), images[:, :, ::-1], atol=1e-2)
+    quarter = warp(angle=math.pi / 2)
     np.testing.assert_allclose(quarter, np.rot90(images, axes=(1, 2)), atol=0.1)
-    np.testing.assert_allclose(warp(images, shift_x=3.0)[:, :, :-3], images[:, :, 3:], atol=1e-2)
-    np.testing.assert_allclose(warp(images, shift_y=3.0)[:, :-3], images[:, 3:], atol=1e-2)
+    np.testing.assert_allclose(warp(shift_x=3.0)[:, :, :-3], images[:, :, 3:], atol=1e-2)
+    np.testing.assert_allclose(warp(shift_y=3.0)[:, :-3], images[:, 3:], atol=1e-2)
 
 
-def test_zoom_keeps_the_centre_and_shows_more_of_the_image(images):
+def test_zoom_keeps_the_centre_and_shows_more_of_the_image(images, warp):
     centre = SIZE // 2
-    zoomed = warp(images, zoom_x=2.0, zoom_y=2.0)
+    zoomed = warp(zoom_x=2.0, zoom_y=2.0)
     np.testing.assert_allclose(zoomed[:, centre, centre], images[:, centre, centre], atol=1e-2)
     np.testing.assert_allclose(zoomed[:, centre, centre + 5], images[:, centre, centre + 10], atol=1e-2)
 
 
-def test_places_outside_of_the_image_take_its_nearest_edge(images):
-    shifted = warp(images, shift_x=5.0)
+def test_places_outside_of_the_image_take_its_nearest_edge(images, warp):
+    shifted = warp(shift_x=5.0)
     np.testing.assert_allclose(shifted[:, :, -1], images[:, :, -1], atol=1e-2)
 
 

@@ -2,6 +2,7 @@
 
 import numpy as np
 import tensorflow as tf
+from scipy import stats
 
 from trainer.augmentation.mixtures import mixup
 
@@ -32,3 +33,14 @@ def test_a_tiny_alpha_mixes_next_to_nothing_and_gives_no_nan():
     images, column = tf.random.stateless_uniform([64, 2, 2, 1], SEED), tf.ones([64, 1])
     for each in mixup(images, column, column, 1e-3, SEED):
         assert np.isfinite(each).all()
+
+
+def test_shares_follow_the_beta_distribution_with_xla_and_without():
+    images, column = tf.random.stateless_uniform([4000, 1, 1, 1], SEED), tf.ones([4000, 1])
+    mixed, _, _ = mixup(images, column, column, 0.4, SEED)
+    compiled = tf.function(lambda: mixup(images, column, column, 0.4, SEED)[0], jit_compile=True)()
+    np.testing.assert_allclose(compiled, mixed, rtol=1e-5)
+    other = images[::-1]
+    own = ((mixed - other) / (images - other)).numpy()[np.abs(images - other) > 0.1]
+    whole = stats.beta(0.4, 0.4)
+    assert stats.kstest(own, lambda share: 2 * whole.cdf(share) - 1).pvalue > 0.01

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from beam_prep.console.command_line import Command, parse
 from beam_prep.console.errors import UsageError
 from trainer.config.file import flags_from_file
 from trainer.config.train import TrainConfig
@@ -65,3 +66,29 @@ def test_a_broken_config_file_is_refused(tmp_path, text, said):
 def test_a_missing_config_file_is_refused(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         flags_from_file(str(tmp_path / "absent.json"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "value"),
+    [
+        (["--jit_compile"], "on"),
+        (["--jit_compile", "--augment"], "on"),
+        (["--jit_compile", "auto"], "auto"),
+        (["--jit_compile=off"], "off"),
+        (["--no_jit_compile"], "off"),
+        (["--no-jit-compile"], "off"),
+        (["--jit-compile", "--epochs", "3"], "on"),
+        ([], "auto"),
+    ],
+)
+def test_a_switch_without_a_value_is_on(arguments, value):
+    config, _ = parse(Command(TrainConfig, run=print), "train", ["--data", "d", "--output", "o", *arguments])
+    assert config.jit_compile == value
+
+
+def test_truth_values_in_the_config_of_an_older_run_are_flags(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({"jit_compile": False, "mixed_precision": False}))
+    assert flags_from_file(str(file)) == ["--no_jit_compile", "--no_mixed_precision", "--precision", "float32"]
+    file.write_text(json.dumps({"jit_compile": True, "mixed_precision": True}))
+    assert flags_from_file(str(file)) == ["--jit_compile", "--mixed_precision"]

@@ -11,13 +11,14 @@ from trainer.cli import COMMANDS
 from trainer.config.file import with_config_file
 from trainer.config.presets import preset_names, read_preset
 from trainer.config.train import TrainConfig
-from trainer.run.identity import WITHOUT_EFFECT
+from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
 
 PLACE = ("--data", "d", "--output", "o")
 OF_NO_RECIPE = {
     *WITHOUT_EFFECT,
     # flags that depend on the machine
-    *("strategy", "num_replicas", "jit_compile", "mixed_precision", "shard_files", "deterministic", "skip_corrupt"),
+    *COMPUTATION,
+    *("strategy", "num_replicas", "shard_files", "deterministic", "skip_corrupt"),
     # flags that depend on the use of the run
     *("prevalence", "train_on_val", "fold", "evaluate_test", "seed"),
 }

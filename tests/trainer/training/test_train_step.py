@@ -67,17 +67,7 @@ def test_steps_of_one_call_give_the_same_bits_as_one_call_each(train, replicas):
 def test_calls_of_any_length_and_all_epochs_take_one_trace(train):
     train_step = make_train_step(2)
     fit(train_step, train, steps_per_call=2)
-    assert train_step._run.experimental_get_tracing_count() == 1
-
-
-@pytest.mark.parametrize("replicas", [1, 2])
-def test_xla_gives_the_same_training_but_for_rounding(train, replicas):
-    # With these images no unit is so near to the edge of its ReLU that rounding decides whether it learns.
-    augmentation = {"augment": True, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}
-    losses, weights = fit(make_train_step(replicas, dropout=False, **augmentation), train)
-    compiled = fit(make_train_step(replicas, dropout=False, jit_compile=True, **augmentation), train)
-    np.testing.assert_allclose(compiled[0], losses, rtol=1e-4)
-    assert_close(compiled[1], weights, atol=1e-5)
+    assert train_step._programs.run.experimental_get_tracing_count() == 1
 
 
 @pytest.mark.slow

@@ -1,0 +1,66 @@
+"""The form of layers for XLA has their values and gradients, and leaves the network as it is."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from trainer import models
+from trainer.config.train import TrainConfig
+from trainer.models.xla_form import xla_form
+
+
+def values_and_gradients(network: keras.Model, images: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        outputs = network(images)
+        total = tf.reduce_sum(outputs * tf.cos(outputs))
+    return outputs, tape.gradient(total, [images, *(weight.value for weight in network.trainable_weights)])
+
+
+@pytest.mark.parametrize(
+    "layer",
+    [
+        keras.layers.MaxPooling2D(2, strides=3),
+        keras.layers.MaxPooling2D(3, strides=2),
+        keras.layers.MaxPooling2D((1, 2)),
+        keras.layers.MaxPooling2D(2, padding="same"),
+        keras.layers.GroupNormalization(4, gamma_initializer="random_normal", beta_initializer="random_normal"),
+        keras.layers.GroupNormalization(2, scale=False),
+    ],
+)
+def test_a_layer_has_the_values_and_gradients_of_keras(layer):
+    inputs = keras.Input((11, 14, 8))
+    network = keras.Model(inputs, layer(inputs))
+    images = tf.random.stateless_normal([5, 11, 14, 8], (1, 2), mean=3.0)
+    images = tf.where(images < 2.5, 0.0, images)  # equal values, as behind a ReLU
+    outputs, gradients = values_and_gradients(network, images)
+    in_form, in_form_gradients = values_and_gradients(xla_form(network), images)
+    np.testing.assert_allclose(in_form, outputs, atol=1e-4)
+    for gradient, expected in zip(in_form_gradients, gradients, strict=True):
+        if expected is not gradients[0]:
+            np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-3)
+        else:  # among equal values either may get it
+            np.testing.assert_allclose(
+                tf.where(images == 0, 0.0, gradient), tf.where(images == 0, 0.0, expected), atol=1e-3
+            )
+
+
+@pytest.mark.parametrize("arch", ["baseline_cnn", "se_resnet"])
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_has_the_same_variables_and_outputs(arch, precision):
+    model = models.build(TrainConfig(data="d", output="o", image_size=32, arch=arch, precision=precision))
+    layers = [layer.name for layer in model.layers]
+    images = tf.random.stateless_uniform([4, 32, 32, 1], (1, 2), maxval=255.0)
+    plain, in_form = models.logits_of(model), models.logits_of(model, for_xla=True)
+    np.testing.assert_allclose(
+        in_form(images, training=False),
+        plain(images, training=False),
+        rtol=1e-3,
+        atol=1e-4 if precision == "float32" else 0.05,
+    )
+    assert {id(weight) for weight in in_form.trainable_weights} == {id(weight) for weight in plain.trainable_weights}
+    assert [layer.name for layer in model.layers] == layers
+    kinds = {type(layer).__name__ for layer in in_form.layers}
+    assert kinds & {"SlicedMaxPooling", "FusedGroupNormalization"}
+    assert not kinds & {"MaxPooling2D", "GroupNormalization"}

@@ -1,0 +1,104 @@
+"""A training computes as the flags or the devices say, and resumes as it began."""
+
+import os
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_prep.console.errors import UsageError
+from trainer.config.train import TrainConfig
+from trainer.device import Computation, NotCompiledError, compiling, precision_of, prepare_gpus
+
+FLOAT32, BFLOAT16 = Computation("float32", False, "CPU"), Computation("bfloat16", True, "H100")
+
+
+def config(**flags) -> TrainConfig:
+    return TrainConfig(data="d", output="o", **flags)
+
+
+@pytest.fixture
+def gpus(monkeypatch):
+    """Pretends that the machine has GPUs of some compute capabilities."""
+
+    def pretend(*capabilities: tuple[int, int]) -> None:
+        devices = [tf.config.PhysicalDevice(f"GPU:{index}", "GPU") for index in range(len(capabilities))]
+        details = {
+            device.name: {"compute_capability": capability, "device_name": "H100"}
+            for device, capability in zip(devices, capabilities, strict=True)
+        }
+        monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind=None: devices)
+        monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda device: details[device.name])
+
+    return pretend
+
+
+def test_auto_is_plain_on_a_cpu():
+    assert Computation.of(config()) == FLOAT32
+    assert Computation.of(config(jit_compile="on", precision="bfloat16")) == Computation("bfloat16", True, "CPU")
+
+
+def test_auto_takes_xla_and_the_best_precision_of_all_gpus(gpus):
+    gpus((9, 0), (8, 0))
+    assert Computation.of(config()) == BFLOAT16
+    assert Computation.of(config(jit_compile="off", precision="float32")) == Computation("float32", False, "H100")
+    gpus((9, 0), (7, 5))
+    assert precision_of(config()) == "float32"
+
+
+def test_values_of_older_versions_are_understood():
+    assert [config(jit_compile=value).jit_compile for value in (False, True)] == ["off", "on"]
+    old = config(mixed_precision=True)
+    assert (old.precision, old.mixed_precision) == ("bfloat16", False)
+    with pytest.raises(UsageError, match="leave one out"):
+        config(mixed_precision=True, precision="float32")
+
+
+def test_a_run_resumes_as_it_began(caplog):
+    assert FLOAT32.resumed(FLOAT32.to_json(), "run", auto=True) == FLOAT32
+    assert not caplog.messages
+    compiled = Computation("float32", True, "CPU")
+    assert FLOAT32.resumed(compiled.to_json(), "run", auto=True) == compiled
+    assert caplog.messages == ["run: resumes in float32, compiled by XLA, as it began"]
+    with pytest.raises(UsageError, match="add --precision float32 --jit_compile on, or --overwrite"):
+        FLOAT32.resumed(compiled.to_json(), "run", auto=False)
+
+
+def test_another_precision_is_refused_and_another_device_is_said(caplog):
+    with pytest.raises(UsageError, match="run: an unfinished run in bfloat16, compiled by XLA, found float32, without"):
+        FLOAT32.resumed(BFLOAT16.to_json(), "run", auto=True)
+    assert "run: an unfinished run on H100; on CPU its last bits differ" in caplog.messages
+
+
+def test_a_run_of_an_older_version_says_if_it_changes(caplog):
+    assert FLOAT32.resumed(None, "run", auto=True) == FLOAT32
+    assert not caplog.messages
+    assert BFLOAT16.resumed(None, "run", auto=True) == BFLOAT16
+    assert "of an older version; it resumes in bfloat16, compiled by XLA" in caplog.text
+
+
+def test_algorithms_that_xla_chose_are_kept_and_loaded(gpus, monkeypatch, tmp_path):
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=2")
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    prepare_gpus(tmp_path, deterministic=True)
+    prepared = f'--xla_gpu_autotune_level=2 --xla_gpu_dump_autotune_results_to="{tmp_path}/xla_autotune.pbtxt"'
+    gpus((9, 0))
+    assert os.environ["XLA_FLAGS"] == "--xla_gpu_autotune_level=2", "a CPU needs nothing"
+    prepare_gpus(tmp_path, deterministic=True)
+    assert os.environ["XLA_FLAGS"] == prepared
+    (tmp_path / "xla_autotune.pbtxt").touch()
+    monkeypatch.setenv("XLA_FLAGS", "")
+    prepare_gpus(tmp_path, deterministic=False)
+    assert "--xla_gpu_load_autotune_results_from=" in os.environ["XLA_FLAGS"]
+
+
+def test_only_errors_of_xla_mean_that_it_can_not_compile():
+    @tf.function(jit_compile=True)
+    def unsupported():
+        return tf.random.stateless_gamma([3], (1, 2), 0.5)
+
+    with pytest.raises(NotCompiledError, match="StatelessRandomGamma"), compiling():
+        unsupported()
+    with pytest.raises(tf.errors.InvalidArgumentError), compiling():
+        tf.io.decode_png(b"no image")
+    np.testing.assert_array_equal(tf.function(lambda: tf.ones([2]), jit_compile=True)(), [1, 1])

@@ -1,0 +1,99 @@
+"""XLA compiles the whole step once; where it can't, the training goes on without it or fails with one line."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from small_training import assert_close, assert_same_bits, fit, make_train_step
+
+from beam_prep.console.errors import RunError
+from beam_prep.dataset.manifest import Manifest
+from trainer.config.train import TrainConfig
+from trainer.data.splits import open_split
+from trainer.device import Computation, NotCompiledError
+from trainer.jobs.train import train
+from trainer.training import train_step as steps
+
+
+@pytest.fixture
+def train_split(dataset):
+    return open_split(str(dataset), Manifest.read(dataset), 32, "train")
+
+
+@pytest.fixture
+def without_kernel(monkeypatch):
+    """Gives the step an augmentation that XLA has no kernel for."""
+    monkeypatch.setattr(steps, "augment", lambda images, config, seed, for_xla: graph_augment(images, config, seed))
+
+
+graph_augment = steps.augment
+
+
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
+    flags = {"augment": True, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9, "label_smoothing": 0.1}
+    flags |= {"dropout": False, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}  # dropout draws other masks
+    plain, compiled = (make_train_step(replicas, jit_compile=jit, **flags) for jit in ("off", "on"))
+    losses, weights = fit(plain, train_split, epochs=1)
+    compiled_losses, compiled_weights = fit(compiled, train_split, epochs=1, steps_per_call=2)
+    np.testing.assert_allclose(compiled_losses, losses, rtol=1e-4)
+    assert_close(compiled_weights, weights, atol=1e-5)
+    assert_close(compiled.average.arrays(), plain.average.arrays(), atol=1e-5)
+
+
+def test_a_step_that_xla_can_not_compile_runs_without_it(train_split, without_kernel):
+    train_step = make_train_step(augment=True, jit_compile="on")
+    weights = train_step.model.get_weights()
+    with pytest.raises(NotCompiledError, match="ImageProjectiveTransformV3"):
+        fit(train_step, train_split)
+    assert_same_bits(train_step.model.get_weights(), weights)
+    train_step.run_without_xla()
+    losses, weights = fit(train_step, train_split)
+    plain_losses, plain_weights = fit(make_train_step(augment=True), train_split)
+    assert losses == plain_losses
+    assert_same_bits(weights, plain_weights)
+
+
+def test_a_training_fails_or_goes_on_as_its_flag_says(dataset, tmp_path, without_kernel, monkeypatch, caplog):
+    flags = {"data": str(dataset), "image_size": 32, "batch_size": 16, "epochs": 1}
+    with pytest.raises(RunError, match=r"XLA can't compile the training step .* --jit_compile off"):
+        train(TrainConfig(output=str(tmp_path / "on"), jit_compile="on", **flags))
+    chosen = Computation.of
+    monkeypatch.setattr(
+        Computation,
+        "of",
+        lambda config: Computation("float32", True, "CPU") if config.jit_compile == "auto" else chosen(config),
+    )
+    folder, _ = train(TrainConfig(output=str(tmp_path / "auto"), **flags))
+    assert [line for line in caplog.messages if "training without it" in line]
+    assert folder.read_json("model")["jit_compile"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("replicas", "programs"), [(1, 1), (2, 4)])
+def test_nothing_is_compiled_again(dataset, tmp_path, replicas, programs):
+    dump, run = tmp_path / "dump", tmp_path / "run"
+    flags = ("--image_size", 32, "--batch_size", 16, "--epochs", 3, "--steps_per_call", 2, "--jit_compile")
+    command = [sys.executable, "-m", "trainer", "train", "--data", dataset, "--output", run, *flags]
+    command += ["--num_replicas", replicas]
+    env = {**os.environ, "XLA_FLAGS": f"--xla_dump_to={dump} --xla_dump_hlo_as_text"}
+    result = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=env, check=False)
+    assert result.returncode == 0, result.stderr
+    assert result.stderr.count("compiling the training step with XLA, about 15 s") == 1
+    assert len(list(dump.glob("*after_optimizations.txt"))) == programs
+    card = json.loads((run / "model.json").read_text())
+    assert (card["jit_compile"], card["precision"]) == (True, "float32")
+
+
+def test_a_compiled_step_takes_one_trace(train_split):
+    train_step = make_train_step(jit_compile="on", dropout=False)
+    assert train_step.is_to_be_compiled
+    one = fit(train_step, train_split, epochs=2, steps_per_call=2)
+    assert not train_step.is_to_be_compiled
+    assert train_step._programs.step.experimental_get_tracing_count() == 1
+    other = fit(make_train_step(jit_compile="on", dropout=False), train_split, epochs=2, steps_per_call=8)
+    assert one[0] == other[0], "not a bit depends on the steps of a call"
+    assert_same_bits(one[1], other[1])

@@ -1,0 +1,158 @@
+"""Chooses how a training computes on the devices of this machine: its precision, and whether XLA compiles its steps."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+
+from beam_prep.console.errors import RunError, UsageError
+from trainer.config.train import TrainConfig
+
+BFLOAT16_CAPABILITY = (8, 0)
+"""The compute capability from which NVIDIA's GPUs compute in bfloat16."""
+
+COMPILE_ERRORS = (
+    tf.errors.InternalError,
+    tf.errors.InvalidArgumentError,
+    tf.errors.UnimplementedError,
+    tf.errors.NotFoundError,
+    tf.errors.UnknownError,
+    tf.errors.FailedPreconditionError,
+)
+"""The errors of XLA where it can't compile: an operation without a kernel, or no ptxas or libdevice on the machine."""
+
+COMPILE_WORDS = ("xla", "compil", "ptxas", "libdevice", "nvlink")
+"""The words of which XLA's own errors have one."""
+
+COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "vgg19": 40, "inception_resnet_v2": 120}
+"""The time that XLA takes to compile the step of each network, s, as a user is told it."""
+
+AUTOTUNED = "xla_autotune.pbtxt"
+"""The name of the file with the algorithms that XLA chose by timing them."""
+
+
+class NotCompiledError(Exception):
+    """XLA can't compile the steps on this machine; the message is its reason."""
+
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Computation:
+    """How a training computes, which shapes its result to the last bit.
+
+    Attributes:
+        precision: `float32` or `bfloat16`, the type that the layers compute in.
+        jit_compile: True if XLA compiles the steps.
+        device: the name of the GPU, or CPU.
+    """
+
+    precision: str
+    jit_compile: bool
+    device: str
+
+    @classmethod
+    def of(cls, config: TrainConfig) -> Computation:
+        """Chooses by the flags and, where they are `auto`, by the devices."""
+        compiled = bool(tf.config.list_physical_devices("GPU")) if config.jit_compile == "auto" else None
+        return cls(precision_of(config), config.jit_compile == "on" if compiled is None else compiled, device_name())
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the entry of a checkpoint."""
+        return asdict(self)
+
+    def resumed(self, started: Mapping[str, Any] | None, run: object, *, auto: bool) -> Computation:
+        """Returns how a resumed training computes.
+
+        Args:
+            started: the entry of its checkpoint; None in a checkpoint of an older version.
+            run: the run folder, for messages.
+            auto: True if the user leaves it open whether XLA compiles; then it stays as it was.
+
+        Raises:
+            UsageError: the checkpoint was computed in another precision, or with XLA and now without or vice versa.
+        """
+        if started is None:
+            if self != Computation("float32", False, self.device):
+                logger.warning("%s: an unfinished run of an older version; it resumes in %s", run, self._words())
+            return self
+        was = Computation(**started)
+        if was.device != self.device:
+            logger.warning("%s: an unfinished run on %s; on %s its last bits differ", run, was.device, self.device)
+        if was.precision != self.precision or (was.jit_compile != self.jit_compile and not auto):
+            raise UsageError(
+                f"{run}: an unfinished run in {was._words()}, found {self._words()} here; add --precision "
+                f"{was.precision} --jit_compile {'on' if was.jit_compile else 'off'}, or --overwrite to start anew"
+            )
+        if was.jit_compile != self.jit_compile:
+            logger.warning("%s: resumes in %s, as it began", run, was._words())
+        return replace(self, jit_compile=was.jit_compile)
+
+    def without_xla(self, error: NotCompiledError, *, must: bool) -> Computation:
+        """Returns how a training computes that goes on without XLA, as it can't compile.
+
+        Raises:
+            RunError: the user asked for XLA (`must`).
+        """
+        if must:
+            raise RunError(f"XLA can't compile the training step ({error}); train without it: --jit_compile off")
+        logger.warning("XLA can't compile the training step (%s); training without it", error)
+        return replace(self, jit_compile=False)
+
+    def _words(self) -> str:
+        """Describes the choice in words, for messages."""
+        return f"{self.precision}, {'compiled by XLA' if self.jit_compile else 'without XLA'}"
+
+
+def precision_of(config: TrainConfig) -> str:
+    """Returns the type that layers compute in: that of the flags or, if they say `auto`, the best of the GPUs."""
+    if config.precision != "auto":
+        return config.precision
+    gpus = tf.config.list_physical_devices("GPU")
+    capabilities = [tf.config.experimental.get_device_details(gpu).get("compute_capability", (0, 0)) for gpu in gpus]
+    return "bfloat16" if gpus and min(capabilities) >= BFLOAT16_CAPABILITY else "float32"
+
+
+def device_name() -> str:
+    """Returns the name of the first GPU, or CPU."""
+    gpus = tf.config.list_physical_devices("GPU")
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")) if gpus else "CPU"
+
+
+def prepare_gpus(folder: Path, *, deterministic: bool) -> None:
+    """Sets up what a training on GPUs needs to give the same bits again; to be called before XLA compiles anything.
+
+    Args:
+        folder: the folder of the checkpoints. XLA writes the algorithms there that it chose by timing them, and a
+            resumed training takes the same ones.
+        deterministic: True leaves out kernels whose sums depend on chance.
+    """
+    if not tf.config.list_physical_devices("GPU"):
+        return
+    if deterministic:
+        tf.config.experimental.enable_op_determinism()
+    file = folder / AUTOTUNED
+    loaded = [f'--xla_gpu_load_autotune_results_from="{file}"'] if file.exists() else []
+    flags = [os.environ.get("XLA_FLAGS", ""), f'--xla_gpu_dump_autotune_results_to="{file}"', *loaded]
+    os.environ["XLA_FLAGS"] = " ".join(flags).strip()
+
+
+@contextmanager
+def compiling() -> Iterator[None]:
+    """Turns an error by which XLA says that it can't compile into a `NotCompiledError`; other errors go through."""
+    try:
+        yield
+    except COMPILE_ERRORS as error:
+        lines = [line.strip() for line in str(error).splitlines()]
+        telling = [line for line in lines if any(word in line.lower() for word in COMPILE_WORDS)]
+        if not telling:
+            raise
+        raise NotCompiledError(telling[0][:300]) from error
