@@ -5,7 +5,7 @@ case comes first; a case that would begin after the time is up is left out, and 
 to be so. Every rival has a process of its own, and they take turns on the same device, which every line names. Without
 a GPU the cases are made small: their numbers show that the benchmark runs, and nothing about a GPU.
 
-A line holds, for each rival: `step_images_per_s` on one batch that stays on the device, `epoch_s` of a whole epoch with
+A line holds, for each rival: `step_images_per_s` on the same batch in every step, `epoch_s` of a whole epoch with
 validation, `validation_images_per_s`, `compile_s`, and `utilization`: the share of the rate of a large matrix product,
 measured on the same device in the same precision, that the step reaches. This project augments its images in all
 numbers; Keras does so with its own layers in `epoch_s`; PyTorch does not augment.

@@ -29,7 +29,7 @@ LEAST_STEPS = 32
 """The smallest number of steps in an epoch with a measured batch: with fewer steps an epoch learns too little."""
 
 MIN_GAIN = 1.1
-"""The factor of the images per second that makes it worth to double a batch."""
+"""The smallest factor by which a doubled batch must raise the images per second to be taken."""
 
 FIRST_SIZE = 8
 """The smallest batch of a replica that is probed."""
@@ -71,11 +71,6 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
     if config.batch_size == "auto" and tf.config.list_physical_devices("GPU"):
         logger.warning("--batch_size auto: measuring batches in a process of its own, which takes a minute or two")
         rates = measure_in_child(config, splits["train"].num_records // num_replicas)
-        if not rates:
-            raise UsageError(
-                f"--batch_size auto: no batch of {FIRST_SIZE} images could be trained on; give a number, or a smaller "
-                "--image_size"
-            )
         size = best_size(rates) * num_replicas
         measured = ", ".join(f"{number} at {rate:,.0f}" for number, rate in rates.items())
         logger.warning("--batch_size auto: took %d (images of a replica and images/s: %s)", size, measured)
@@ -103,20 +98,27 @@ def best_size(rates: Mapping[int, float]) -> int:
 
 
 def measure_in_child(config: TrainConfig, num_images: int) -> dict[int, float]:
-    """Returns the images per second of each batch that one device could train on; empty if there was none.
+    """Returns the images per second of each batch that one device could train on.
 
     Args:
         config: the flags of the training; its output folder is not touched.
         num_images: the number of training images of a replica.
+
+    Raises:
+        UsageError: not even the smallest batch could be trained on.
     """
     with tempfile.TemporaryDirectory() as folder:
         flags, rates = Path(folder, "flags.json"), Path(folder, "rates.json")
         flags.write_text(json.dumps(config.to_json()), encoding="utf-8")
         command = [sys.executable, "-m", "trainer.jobs.batch_size", str(flags), str(rates), str(num_images)]
         # A child that dies for want of memory leaves the batches that did fit.
-        subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
         if not rates.exists():
-            return {}
+            reason = (child.stderr.strip().splitlines() or ["no reason given"])[-1]
+            raise UsageError(
+                f"--batch_size auto: not even {FIRST_SIZE} images could be trained on ({reason[:200]}); give a number, "
+                "or a smaller --image_size"
+            )
         return {int(size): rate for size, rate in json.loads(rates.read_bytes()).items()}
 
 
@@ -132,7 +134,7 @@ def batch_fits(config: TrainConfig, batch_size: int) -> bool:
 
 
 def random_training(config: TrainConfig) -> Callable[[int], float]:
-    """Builds a fresh network to be trained on a batch of random images that is already on the device.
+    """Builds a fresh network to be trained on the same batch of random images in every step.
 
     Returns:
         A function that runs a number of training steps, waits for the device and returns the sum of the losses.
@@ -175,6 +177,8 @@ def measure_rates(config: TrainConfig, num_images: int) -> Iterator[tuple[int, f
             train(TIMED_STEPS)  # compiles
             rates[size] = size * TIMED_STEPS / min(_seconds(train) for _ in range(3))
         except (tf.errors.ResourceExhaustedError, MemoryError):
+            if not rates:
+                raise
             return
         yield size, rates[size]
         if best_size(rates) != size:

@@ -89,6 +89,12 @@ def test_no_batch_is_measured_that_leaves_an_epoch_fewer_than_32_steps(monkeypat
     assert all(rate > 0 for rate in rates.values())
 
 
+def test_a_network_that_can_not_be_trained_at_all_has_its_reason(monkeypatch):
+    monkeypatch.setattr("sys.executable", "/bin/ls")  # a child that fails, and says why
+    with pytest.raises(UsageError, match=r"not even 8 images could be trained on \(.*ls.*\); give a number"):
+        measure_in_child(config(), 8 * 32)
+
+
 @pytest.mark.slow
 def test_batches_are_measured_in_a_process_of_their_own():
     assert list(measure_in_child(config(), 8 * 32)) == [8]
