@@ -12,7 +12,8 @@ from beam_prep.console.command_line import BEGUN, RESUMES, Command
 from beam_prep.console.errors import UsageError
 from beam_prep.console.progress import track
 from beam_prep.dataset.image_stats import FEATURES
-from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
+from beam_prep.dataset.manifest import SUSPECT_NAME, Manifest
 from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.pipeline.dataflow_options import SubmittedJob
 from beam_prep.planning.patients import describe_told_by
@@ -73,6 +74,11 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         f"inputs:    {manifest.num_inputs} = {manifest.num_records} records + {manifest.num_duplicates} duplicates "
         f"+ {manifest.num_rejected} rejected"
     )
+    for said in say_left_out(manifest.input_counts):
+        print(f"left out:  {said}")
+    if pooled := manifest.input_counts.get(POOLED):
+        folders = " and ".join(f"{count:,} of {split}" for split, count in pooled.items())
+        print(f"pooled:    {folders} folders are divided anew, by patient; --keep_splits takes them as they are")
     print(f"patients:  {describe_told_by(manifest.patients)}")
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):
         print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
@@ -88,6 +94,9 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     if manifest.rejected_by_reason:
         reasons = ", ".join(f"{count} {reason}" for reason, count in manifest.rejected_by_reason.items())
         print(f"rejected:  {reasons} (listed in {output / 'rejected.jsonl'})")
+    if suspect := sum(manifest.input_counts.get(SUSPECT, {}).values()):
+        records = "1 record has" if suspect == 1 else f"{suspect:,} records have"
+        print(f"suspect:   {records} two grey values only, as masks have (listed in {output / SUSPECT_NAME})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
     print(f"report:    {output / 'report.html'}")
     for warning in manifest.warnings:

@@ -42,8 +42,8 @@ class DownloadConfig:
 class PrepConfig:
     """Equalize, resize and shard images into TFRecords (Apache Beam).
 
-    DICOM, JPEG, PNG, TIFF and BMP images are read from class folders (NORMAL, PNEUMONIA) anywhere below the input; the
-    images of a `test` folder become the test set.
+    DICOM, JPEG, PNG, TIFF, BMP, GIF, WebP and JPEG 2000 images, whatever their suffix, are read from class folders
+    (NORMAL, PNEUMONIA) anywhere below the input; the images of a `test` folder become the test set.
     Beam's own options may follow, e.g. --runner DirectRunner --direct_num_workers 2.
     """
 
@@ -59,6 +59,8 @@ class PrepConfig:
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0
     """The share of the patients that become the test split; only where there is no test folder."""
+    keep_splits: bool = False
+    """True to take train, val and test from folders of these names; by default train and val are divided anew."""
     stratify: bool = False
     """True to meet the fractions exactly in each class; a patient may then change its split when images are added."""
     group_regex: str | None = None
@@ -128,6 +130,7 @@ class PrepConfig:
             "group_regex": self.group_regex,
             "num_shards": self.num_shards,
             "anonymize": self.anonymize,
+            **({"keep_splits": True} if self.keep_splits else {}),  # older datasets keep their fingerprint
         }
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
         later = ("group_from", "unknown_patient", "max_blank_fraction")

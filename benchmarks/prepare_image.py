@@ -54,7 +54,7 @@ def main() -> None:
         config = PrepConfig(input=str(root), output=str(Path(folder, "dataset")), image_sizes=SIZES)
         prepare_image = PrepareImage(config, open_work_folder(config.output, overwrite=False, job={}), DEFAULT_SALT)
         prepare_image.setup()
-        sources = {str(root / source.filename): source for source in find_sources(root)}
+        sources = {str(root / source.filename): source for source in find_sources(root)[0]}
 
         def ours(path: Path) -> list:
             return list(prepare_image.process(sources[str(path)]))

@@ -22,6 +22,8 @@ class ImageStats(NamedTuple):
         brightness: the mean brightness, from 0 (black) to `STEPS` (white).
         border_brightness: the mean brightness of the outermost pixels, from 0 to `STEPS`.
         file_bytes: the size of the file.
+        extremes: the share of the pixels that are as dark as the darkest one or as bright as the brightest one, within
+            a twentieth of the range between them; from 0 to `STEPS`, and 0 for an image of one value.
     """
 
     width: int
@@ -30,6 +32,12 @@ class ImageStats(NamedTuple):
     brightness: int
     border_brightness: int
     file_bytes: int
+    extremes: int = 0
+
+    @property
+    def has_two_values(self) -> bool:
+        """True if nearly all pixels have one of two values, as those of masks have and those of X-rays never."""
+        return self.extremes >= 0.98 * STEPS
 
 
 class Feature(NamedTuple):

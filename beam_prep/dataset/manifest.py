@@ -13,6 +13,7 @@ from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.input_counts import InputCounts
 from beam_prep.dataset.schema import CLASS_NAMES, SCHEMA_VERSION
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
@@ -21,8 +22,10 @@ MANIFEST_NAME = "manifest.json"
 REJECTED_NAME = "rejected.jsonl"
 DUPLICATES_NAME = "duplicates.jsonl"
 NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
+SUSPECT_NAME = "suspect.jsonl"
+LIST_NAMES = (REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, SUSPECT_NAME)
 AUDIT_NAME = "audit.json"
-INFORMATION = ("software", "patients", "warnings", "num_repaired")
+INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts")
 """The entries of the manifest that the fingerprint leaves out."""
 
 
@@ -78,6 +81,7 @@ class Manifest:
         patients: what told the patient (see `patient_groups`) → the number of images; empty in older datasets.
         warnings: what the user should know before a training, a text for each.
         num_repaired: the number of images whose file lacked its last bytes but no pixel.
+        input_counts: the numbers of input files that are left out, pooled or suspect.
     """
 
     num_inputs: int
@@ -94,6 +98,7 @@ class Manifest:
     patients: dict[str, int] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     num_repaired: int = 0
+    input_counts: InputCounts = field(default_factory=dict)
     class_names: tuple[str, ...] = CLASS_NAMES
     schema_version: int = SCHEMA_VERSION
 

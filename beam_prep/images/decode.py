@@ -22,6 +22,7 @@ from beam_prep.images import jpeg_end, tiff
 from beam_prep.images.dicom.codestream import read_header, without_jp2_boxes
 from beam_prep.images.dicom.file_start import is_dicom
 from beam_prep.images.dicom.reader import decode_dicom
+from beam_prep.images.formats import raster_format
 
 # Decoders warn about files that `decode` rejects or accepts by its own limits, and a warning may quote a file. Warnings
 # are off for the whole process: images are decoded in threads, and `warnings.catch_warnings` is for one thread only.
@@ -31,16 +32,6 @@ warnings.filterwarnings("ignore", module=r"PIL\.|pydicom|pylibjpeg|openjpeg|beam
 ImageFile.MAXBLOCK = 2 * 2**20
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # the names of the formats in Pillow
-# Sources: ITU-T T.81 B.1.1.3; PNG (ISO 15948) 5.2; TIFF 6.0, 2; GIF89a, 17; WebP Container; ITU-T T.800 A.4.1, I.5.1.
-_STARTS = {
-    jpeg_end.START_OF_IMAGE: "JPEG",
-    b"\x89PNG": "PNG",
-    **dict.fromkeys(tiff.STARTS, "TIFF"),
-    b"BM": "BMP",
-    b"GIF8": "GIF",
-    b"RIFF": "WEBP",
-    **dict.fromkeys((b"\xff\x4f\xff\x51", b"\0\0\0\x0cjP  "), "JPEG2000"),
-}
 
 _VALUES = np.arange(256)
 _SQUARES = _VALUES**2
@@ -66,7 +57,7 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
     if is_dicom(data):
         return decode_dicom(data)
-    kind = next((name for start, name in _STARTS.items() if data.startswith(start)), "")
+    kind = raster_format(data) or ""
     try:
         if kind == "TIFF":
             return _decode_tiff(data)

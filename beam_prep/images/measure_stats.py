@@ -43,7 +43,10 @@ def measure(image: Image.Image, data: bytes) -> ImageStats:
     """
     columns, rows = (min(side, GRID) for side in image.size)
     points = np.asarray(image.resize((columns, rows), Image.Resampling.NEAREST))  # uint8 or uint16 [rows, columns]
-    black, white = (0, 255) if image.mode == "L" else (int(points.min()), int(points.max()))
+    low, high = int(points.min()), int(points.max())
+    black, white = (0, 255) if image.mode == "L" else (low, high)
+    near = (high - low) // 20
+    num_extremes = int(np.count_nonzero(points <= low + near) + np.count_nonzero(points >= high - near))
     margin_x, margin_y = max(round(BORDER * columns), 1), max(round(BORDER * rows), 1)
     middle = points[margin_y:-margin_y]
     border = (points[:margin_y], points[-margin_y:], middle[:, :margin_x], middle[:, -margin_x:])
@@ -59,6 +62,7 @@ def measure(image: Image.Image, data: bytes) -> ImageStats:
         brightness=brightness(points),
         border_brightness=brightness(*border),
         file_bytes=len(data),
+        extremes=STEPS * num_extremes // points.size if high > low else 0,
     )
 
 

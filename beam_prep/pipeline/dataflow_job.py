@@ -11,6 +11,7 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import progress_bar
+from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
 from beam_prep.pipeline.runners import failure_reason, make_pipeline
@@ -61,8 +62,9 @@ def submit(
     check_dataset_output(output, overwrite=config.overwrite)
     pipeline = make_pipeline(options)
     work = WorkFolder(str(output))
-    ranges, hints = _list_inputs(config, raw, work), is_prime(options.get_all_options())
-    build_in_bucket(pipeline, config, work, salt=salt, software=software, ranges=ranges, hints=hints)
+    ranges, counts = _list_inputs(config, raw, work)
+    hints = is_prime(options.get_all_options())
+    build_in_bucket(pipeline, config, work, salt=salt, software=software, ranges=ranges, counts=counts, hints=hints)
     with _failures_translated(config.output):
         result = pipeline.run()
     job = submitted_job(options, result)
@@ -78,21 +80,26 @@ def submit(
     return manifest
 
 
-def _list_inputs(config: PrepConfig, raw: ObjectPath, work: WorkFolder) -> Sequence[KeyRange]:
+def _list_inputs(
+    config: PrepConfig, raw: ObjectPath, work: WorkFolder
+) -> tuple[Sequence[KeyRange], Sequence[InputCount]]:
     """Splits the input into key ranges for the workers to list.
 
     With a metadata file, which has to be compared with all images, the images are listed here: the listing is written
-    to the work folder, and there are no ranges.
+    to the work folder, there are no ranges, and the counts of input files are returned.
     """
     if config.metadata_csv:
-        sources = find_sources(
-            raw, patient_rule=PatientRule(config.group_regex, config.group_from), metadata_csv=config.metadata_csv
+        sources, counts = find_sources(
+            raw,
+            patient_rule=PatientRule(config.group_regex, config.group_from),
+            metadata_csv=config.metadata_csv,
+            keep_splits=config.keep_splits,
         )
         write_lines(work.listing, map(Source.to_json, sources))
-        return []
+        return [], counts
     if not raw.is_dir():
         raise UsageError(f"--input {raw}: expected a folder with images, found nothing; check the path")
-    return split_into_ranges(raw)
+    return split_into_ranges(raw), []
 
 
 @contextmanager

@@ -7,20 +7,20 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.sources.discover import Source
 from beam_prep.storage.atomic import write_text
-from beam_prep.storage.paths import AnyPath, list_files
+from beam_prep.storage.paths import AnyPath, file_stamps
 
 NOTE_NAME = ".inputs"
 """The name of the file in a dataset that holds the digest of its inputs: hidden, as it is no part of the dataset."""
 
 
-def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Iterable[Source]) -> str:
+def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Sequence[Source]) -> str:
     """Returns a SHA-256 (hex) that is equal for equal options, salts and images; images are told by size and time.
 
     Args:
@@ -29,7 +29,7 @@ def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Iterab
         raw: the input folder, whose own path does not count.
         sources: the inputs with their classes, splits and patients.
     """
-    stamps = {file.name: file.stamp for file in list_files(raw)}
+    stamps = file_stamps(raw, (source.filename for source in sources))
     digest = hashlib.sha256(json.dumps(config.shaping_options()).encode() + hashlib.sha256(salt).digest())
     for source in sources:
         digest.update(json.dumps([source.to_json(), stamps.get(source.filename)]).encode())

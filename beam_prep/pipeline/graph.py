@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import apache_beam as beam
 
 from beam_prep.config import PrepConfig
+from beam_prep.dataset.input_counts import InputCount
 from beam_prep.pipeline.resume import read_done
 from beam_prep.pipeline.transforms import (
     GatherAll,
@@ -28,7 +29,13 @@ PLAN_RAM = {"min_ram": "16GB"}  # enough for some 4 million images, see docs/sca
 
 
 def build(
-    pipeline: beam.Pipeline, config: PrepConfig, work: WorkFolder, *, salt: bytes, software: dict[str, str]
+    pipeline: beam.Pipeline,
+    config: PrepConfig,
+    work: WorkFolder,
+    *,
+    salt: bytes,
+    software: dict[str, str],
+    counts: Sequence[InputCount] = (),
 ) -> beam.PCollection:
     """Adds the preparation to a pipeline whose workers share the file system of the output.
 
@@ -41,6 +48,7 @@ def build(
         work: the work folder, with the listing of the inputs to prepare and the notes of those that are done.
         salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
+        counts: the counts of input files that the listing gives.
 
     Returns:
         The fingerprint of the dataset; empty where the work folder holds a problem.
@@ -50,7 +58,8 @@ def build(
     sources = listing | "ReadListing" >> beam.FlatMap(read_listing)
     fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
     done = pipeline | "Done" >> beam.Create([work.done]) | "ReadDone" >> beam.FlatMap(read_done)
-    return _plan_and_write((fresh, done) | beam.Flatten(), config, work, software, {})
+    counted = pipeline | "InputCounts" >> beam.Create(counts)
+    return _plan_and_write((fresh, done, counted) | beam.Flatten(), config, work, software, {})
 
 
 def build_in_bucket(
@@ -61,6 +70,7 @@ def build_in_bucket(
     salt: bytes,
     software: dict[str, str],
     ranges: Sequence[KeyRange],
+    counts: Sequence[InputCount] = (),
     hints: bool,
 ) -> beam.PCollection:
     """Adds the preparation to a pipeline whose workers share only a bucket, which holds the spool and the shards.
@@ -75,6 +85,7 @@ def build_in_bucket(
         salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
         ranges: the key ranges of the input, for the workers to list.
+        counts: the counts of input files that the listing in the work folder gives.
         hints: True if steps state the memory that they need. Where all workers are the same machine, a hint would only
             start one more process for each kind of step.
 
@@ -85,11 +96,14 @@ def build_in_bucket(
     inputs = start | "ClearOutput" >> beam.FlatMap(clear_output, config=config)
     if ranges:
         list_images = beam.FlatMap(
-            list_range, root=config.input, patient_rule=PatientRule(config.group_regex, config.group_from)
+            list_range,
+            root=config.input,
+            patient_rule=PatientRule(config.group_regex, config.group_from),
+            keep_splits=config.keep_splits,
         )
         sources = inputs | "SpreadRanges" >> beam.Reshuffle() | "ListRange" >> list_images
     else:
-        sources = inputs | "ReadListing" >> beam.FlatMap(read_listing)
+        sources = inputs | "ReadListing" >> beam.FlatMap(read_listing, counts=counts)
     prepare = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(**(IMAGE_RAM if hints else {}))
     outcomes = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> prepare
     fingerprint = _plan_and_write(outcomes, config, work, software, PLAN_RAM if hints else {})

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import watch
+from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
 from beam_prep.dataset.patient_groups import DEFAULT_SALT
 from beam_prep.pipeline.dataflow_job import submit
@@ -28,7 +29,7 @@ from beam_prep.pipeline.work_folder import (
     open_work_folder,
     write_lines,
 )
-from beam_prep.planning.plan import find_second_test_set
+from beam_prep.planning.plan import find_split_problem
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.locks import exclusive
@@ -76,7 +77,7 @@ def prepare(
     with exclusive(mirror.local):
         is_finished = holds_dataset(output) and not config.overwrite
         manifest = check_options(config, output) if is_finished else None
-        sources = _find_sources(config, raw)
+        sources, counts = _find_sources(config, raw)
         digest = inputs_digest(config, salt, raw, sources)
         if manifest:
             check_inputs(config, output, digest)
@@ -88,7 +89,7 @@ def prepare(
         write_note(mirror.local, digest)
         num_images, num_done = len(sources), _write_inputs(work, raw, sources)
         del sources  # a large set takes no memory while it is prepared
-        build(pipeline, config, work, salt=salt, software=software)
+        build(pipeline, config, work, salt=salt, software=software, counts=counts)
         _run(pipeline, work, config.output, num_images, num_done)
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
@@ -113,19 +114,23 @@ def _complete(output: AnyPath, raw: AnyPath, mirror: Mirror) -> None:
     logging.warning("complete, nothing to do: %s holds the dataset of these inputs and options", output)
 
 
-def _find_sources(config: PrepConfig, raw: AnyPath) -> list[Source]:
-    """Lists the inputs; checks that there is one test set at most, and warns where patients are badly hidden."""
-    sources = find_sources(
-        raw, patient_rule=PatientRule(config.group_regex, config.group_from), metadata_csv=config.metadata_csv
+def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[InputCount]]:
+    """Lists the inputs and checks the splits that they name; warns where patients are badly hidden."""
+    sources, counts = find_sources(
+        raw,
+        patient_rule=PatientRule(config.group_regex, config.group_from),
+        metadata_csv=config.metadata_csv,
+        keep_splits=config.keep_splits,
     )
-    if problem := find_second_test_set(config.test_fraction, (source.split for source in sources)):
+    named = (source.split for source in sources)
+    if problem := find_split_problem(config.test_fraction, config.keep_splits, named):
         raise UsageError(problem)
     if config.salt_file is None and any(source.is_dicom and not source.is_told_by_user for source in sources):
         logging.warning(
             "patients of DICOM files are told apart by PatientID, whose hash can be guessed back without a secret "
             "salt: give one with --salt_file"
         )
-    return sources
+    return sources, counts
 
 
 def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source]) -> int:

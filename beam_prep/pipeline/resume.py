@@ -20,7 +20,7 @@ from beam_prep.planning.plan import ShardTask
 from beam_prep.sources.discover import Source
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.file_info import FileInfo
-from beam_prep.storage.paths import AnyPath, file_info, list_files, to_path
+from beam_prep.storage.paths import AnyPath, file_info, file_stamps, to_path
 
 NOTE_FORMAT = 3
 """The version of the notes, as a part of the job: a job whose notes have another version is not resumed."""
@@ -66,7 +66,7 @@ def split_done(work: WorkFolder, root: AnyPath, sources: Iterable[Source]) -> tu
         content = json.loads(note)
         if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
             notes[content["source"]] = content["stamp"], note
-    stamps = {file.name: file.stamp for file in list_files(root)} if notes else {}
+    stamps = file_stamps(root, (Source.from_json(line).filename for line in notes)) if notes else {}
     fresh, done = [], []
     for source in sources:
         stamp, note = notes.get(source.to_json(), (None, ""))

@@ -12,21 +12,22 @@ from apache_beam.metrics import Metrics
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.progress import ProgressFile
-from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
-from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Shard
+from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.input_counts import InputCount
+from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, SUSPECT_NAME, Shard
 from beam_prep.dataset.tfrecord import is_whole, write_shard
+from beam_prep.images.input_files import read_image_file
 from beam_prep.pipeline.prepare_image import prepare_image, public_name
 from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
 from beam_prep.pipeline.work_folder import WorkFolder, clear_bucket_output, remove_other_shards, write_lines
 from beam_prep.planning.outcomes import Prepared, Rejected
 from beam_prep.planning.patients import is_known
-from beam_prep.planning.plan import Plan, ShardTask, find_second_test_set, make_plan
+from beam_prep.planning.plan import Plan, ShardTask, find_split_problem, make_plan
 from beam_prep.planning.splits import Fractions
 from beam_prep.sources.discover import Source
 from beam_prep.sources.patients import PatientRule
-from beam_prep.storage.file_info import FileInfo
-from beam_prep.storage.paths import AnyPath, file_info, to_path
+from beam_prep.storage.paths import to_path
 
 NAMESPACE = "beam_prep"
 
@@ -37,10 +38,11 @@ def clear_output(inputs: Sequence[Any], *, config: PrepConfig) -> Sequence[Any]:
     return inputs
 
 
-def read_listing(path: str) -> Iterator[Source]:
-    """Reads the listing of the images, one JSON line each."""
+def read_listing(path: str, *, counts: Sequence[InputCount] = ()) -> Iterator[Source | InputCount]:
+    """Reads the listing of the images, one JSON line each, and adds counts that go with it."""
     with to_path(path).open("rb") as lines:
         yield from map(Source.from_json, map(bytes.decode, lines))
+    yield from counts
 
 
 class PrepareImage(beam.DoFn):
@@ -67,7 +69,10 @@ class PrepareImage(beam.DoFn):
         self._spool = open_spool(self._work.spool)
         self._progress = ProgressFile(self._work.progress)
 
-    def process(self, source: Source) -> Iterator[Prepared | Rejected]:
+    def process(self, source: Source | InputCount) -> Iterator[Prepared | Rejected | InputCount]:
+        if isinstance(source, InputCount):  # a listing of workers gives both
+            yield source
+            return
         name = public_name(source.filename, anonymize=self._config.anonymize, salt=self._salt)
         try:
             outcome: Prepared | Rejected = self._prepare(source, name)
@@ -82,7 +87,7 @@ class PrepareImage(beam.DoFn):
         if source.label is None:
             raise ImageError("no_class", "no folder of its path is named after a class")
         config = self._config
-        info, data = _read(self._root / source.filename)
+        info, data = read_image_file(self._root / source.filename)
         prepared, frames = prepare_image(
             data,
             source,
@@ -106,17 +111,6 @@ class PrepareImage(beam.DoFn):
     def teardown(self) -> None:
         self._spool.close()
         self._progress.close()
-
-
-def _read(path: AnyPath) -> tuple[FileInfo, bytes]:
-    """Reads a file of at most `MAX_FILE_BYTES`; raises an ImageError where it can't be read."""
-    try:
-        info = file_info(path)
-        if info.size_bytes > MAX_FILE_BYTES:
-            raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes are read")
-        return info, path.read_bytes()
-    except OSError as error:
-        raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
 
 
 class GatherAll(beam.PTransform):
@@ -155,11 +149,12 @@ class MakePlan(beam.DoFn):
         self._config = config
         self._work = work
 
-    def process(self, outcomes: list[Prepared | Rejected]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
+    def process(self, elements: list[Prepared | Rejected | InputCount]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
         config = self._config
+        outcomes = [element for element in elements if not isinstance(element, InputCount)]
         # A local job has checked this already; only here does a job in a bucket know all images.
         prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
-        problem = find_second_test_set(config.test_fraction, (image.split for image in prepared))
+        problem = find_split_problem(config.test_fraction, config.keep_splits, (image.split for image in prepared))
         if not problem and prepared and not config.metadata_csv:
             rule = PatientRule(config.group_regex, config.group_from)
             problem = rule.find_problem(image.told_by for image in prepared)
@@ -173,6 +168,7 @@ class MakePlan(beam.DoFn):
             num_shards=config.num_shards,
             max_rejected_fraction=config.max_rejected_fraction,
             options=config.shaping_options(),
+            input_counts=[element for element in elements if isinstance(element, InputCount)],
         )
         for name, count in plan.counts.items():
             Metrics.counter(NAMESPACE, name).inc(count)
@@ -202,11 +198,12 @@ def _checked(frames: Iterable[bytes], shard: str) -> Iterator[bytes]:
 
 
 def write_manifest(shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
-    """Writes the lists of rejections and duplicates, the audit and, last, the manifest; returns its fingerprint."""
+    """Writes the lists of single files, the audit and, last, the manifest; returns its fingerprint."""
     for name, rows in (
         (REJECTED_NAME, plan.rejected),
         (DUPLICATES_NAME, plan.duplicates),
         (NEAR_DUPLICATES_NAME, plan.near_duplicates),
+        (SUSPECT_NAME, plan.suspect),
     ):
         write_lines(to_path(dataset) / name, (json.dumps(row._asdict()) for row in rows))
     plan.audit.write(dataset)

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import AUDIT_NAME, DUPLICATES_NAME, MANIFEST_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME
+from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME
 from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.output_folder import check_output, translate_errors
 from beam_prep.storage.paths import AnyPath, is_local, list_files, remove_files, remove_folder, remove_if_empty, to_path
@@ -116,7 +116,7 @@ def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: M
     folder, work = Path(dataset), WorkFolder(str(dataset))
     with translate_errors(folder):
         # The manifest goes first: from here on the folder is no dataset until the new one is complete.
-        for name in (MANIFEST_NAME, REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, AUDIT_NAME, "report.html"):
+        for name in (MANIFEST_NAME, *LIST_NAMES, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
         if overwrite or _read_job(work) != dict(job):
             for path in (*folder.glob("size-*"), folder / WORK_NAME):

@@ -57,6 +57,13 @@ class Rejected(NamedTuple):
     detail: str
 
 
+class Suspect(NamedTuple):
+    """A record that may be no X-ray, with the reason: a word to count by."""
+
+    filename: str
+    reason: str
+
+
 class Duplicate(NamedTuple):
     """An input with the same pixels as another one, which is the one that is kept."""
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any
 
+from beam_prep.dataset.input_counts import SUSPECT, InputCount, InputCounts, add_up
 from beam_prep.dataset.manifest import Manifest, Shard, Split
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.dataset.sharding import pick_num_shards, shard_bounds, shard_name, size_folder
 from beam_prep.dataset.trainable import find_training_problem
-from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span
+from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span, Suspect
 from beam_prep.planning.patients import count_told_by, warn_of_one_patient, warn_of_unknown_patients
 from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.planning.splits import Fractions, assign
@@ -40,12 +41,14 @@ class Plan:
         duplicates: the inputs with the same pixels as a record.
         near_duplicates: the pairs of records that look the same.
         rejected: the rejected inputs.
+        suspect: the records that may be no X-rays.
         audit: the shortcut audit.
         patients: what told the patient → the number of images.
         warnings: what the user should know before a training, a text for each.
         max_rejected_fraction: the share of rejected inputs, in 0..1, above which no dataset is made.
         num_repaired: the number of images whose file lacked its last bytes but no pixel.
         options: the options for the manifest.
+        input_counts: the numbers of input files that are left out, pooled or suspect.
     """
 
     tasks: list[ShardTask]
@@ -56,12 +59,14 @@ class Plan:
     duplicates: list[Duplicate]
     near_duplicates: list[NearDuplicate]
     rejected: list[Rejected]
+    suspect: list[Suspect]
     audit: Audit
     patients: dict[str, int]
     warnings: list[str]
     max_rejected_fraction: float
     num_repaired: int
     options: dict[str, Any] = field(default_factory=dict)
+    input_counts: InputCounts = field(default_factory=dict)
 
     @property
     def problem(self) -> str | None:
@@ -120,22 +125,27 @@ class Plan:
             software=software,
             patients=self.patients,
             warnings=self.warnings,
+            input_counts=self.input_counts,
         )
 
 
-def find_second_test_set(test_fraction: float, splits: Iterable[str | None]) -> str | None:
-    """Returns the problem of drawing a test split although images name one; None without a problem.
+def find_split_problem(test_fraction: float, keep_splits: bool, splits: Iterable[str | None]) -> str | None:
+    """Returns why the splits that images name and the options do not go together; None without a problem.
 
     Args:
-        test_fraction: the share of the patients to draw.
-        splits: the split that a test folder or a metadata file names, for each image.
+        test_fraction: the share of the patients to draw as the test split.
+        keep_splits: True to take the splits from folders.
+        splits: the split that a folder or a metadata file names, for each image.
     """
-    if not test_fraction or "test" not in splits:
-        return None
-    return (
-        f"--test_fraction {test_fraction:g}: the input has a test set already (a test folder, or a metadata file that "
-        "says so); leave the flag out"
-    )
+    named = set(splits)
+    if test_fraction and "test" in named:
+        return (
+            f"--test_fraction {test_fraction:g}: the input has a test set already (a test folder, or a metadata file "
+            "that says so); leave the flag out"
+        )
+    if keep_splits and named <= {None}:
+        return "--keep_splits: expected folders named train, val or test, found none; leave the flag out"
+    return None
 
 
 def make_plan(
@@ -146,6 +156,7 @@ def make_plan(
     num_shards: int,
     max_rejected_fraction: float,
     options: dict[str, Any],
+    input_counts: Sequence[InputCount] = (),
 ) -> Plan:
     """Plans the dataset, as a pure function of the outcomes and options.
 
@@ -156,6 +167,7 @@ def make_plan(
         num_shards: the number of shards of a split; 0 picks it by size.
         max_rejected_fraction: the share of rejected inputs, in 0..1, above which the plan has a problem.
         options: the options for the manifest.
+        input_counts: the counts of input files that the listing gives.
     """
     prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
     unreadable = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -177,6 +189,9 @@ def make_plan(
                 ShardTask(path, tuple(image.spans[which] for image in images[start:end]))
                 for path, (start, end) in zip(paths, bounds, strict=True)
             ]
+    kept = [image for images in assignment.splits.values() for image in images]
+    suspect = sorted(Suspect(image.filename, "two_values") for image in kept if image.stats.has_two_values)
+    suspect_counts = (InputCount(SUSPECT, row.reason, 1) for row in suspect)
     return Plan(
         tasks=tasks,
         shard_paths=shard_paths,
@@ -189,9 +204,8 @@ def make_plan(
         duplicates=assignment.duplicates,
         near_duplicates=assignment.near_duplicates,
         rejected=sorted(unreadable + assignment.rejected),
-        audit=make_audit(
-            (image.label, image.group_rank, image.stats) for images in assignment.splits.values() for image in images
-        ),
+        suspect=suspect,
+        audit=make_audit((image.label, image.group_rank, image.stats) for image in kept),
         patients=count_told_by(prepared),
         warnings=[
             *warn_of_unknown_patients(prepared),
@@ -201,6 +215,7 @@ def make_plan(
         max_rejected_fraction=max_rejected_fraction,
         num_repaired=sum(image.repaired for image in prepared),
         options=options,
+        input_counts=add_up([*input_counts, *suspect_counts]),
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from beam_prep.dataset.image_stats import FEATURES
+from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
 from beam_prep.pages.page import render, write_page
 from beam_prep.planning.patients import describe_told_by
@@ -55,6 +56,9 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
         class_totals={
             name: sum(split.class_counts[name] for split in manifest.splits.values()) for name in manifest.class_names
         },
+        left_out=list(say_left_out(manifest.input_counts)),
+        pooled=manifest.input_counts.get(POOLED, {}),
+        num_suspect=sum(manifest.input_counts.get(SUSPECT, {}).values()),
         chart=split_chart(manifest),
         sample_px=max(manifest.image_sizes, default=0),
         samples={

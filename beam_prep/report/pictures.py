@@ -16,6 +16,7 @@ from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import read_frames
 from beam_prep.images.decode import decode, decode_record, digest
 from beam_prep.images.equalize import equalize
+from beam_prep.images.input_files import read_image_file
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri
 from beam_prep.report.figures import grey_histogram
@@ -156,8 +157,8 @@ def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pai
 def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
     """Decodes a raw file; returns None where it is gone or can't be decoded."""
     try:
-        return decode((input_dir / filename).read_bytes())
-    except (OSError, ImageError):
+        return decode(read_image_file(input_dir / filename)[1])
+    except ImageError:
         return None
 
 

@@ -1,7 +1,7 @@
 """Splits the listing of a bucket's folder among workers: one process would take an hour for millions of names.
 
 A worker lists a key range. Together the ranges hold all names, also those that are added meanwhile: the look at a few
-names only serves to make the ranges about equally large. Standard library only.
+names only serves to make the ranges about equally large.
 """
 
 from __future__ import annotations
@@ -10,8 +10,9 @@ import sys
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from beam_prep.images.formats import is_image
-from beam_prep.sources.discover import Source, describe
+from beam_prep.dataset.input_counts import InputCount
+from beam_prep.images.input_files import find_images
+from beam_prep.sources.discover import Source, count_pooled, describe
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path
@@ -49,11 +50,15 @@ def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = S
     return [KeyRange(start, end) for start, end in zip(cuts, [*cuts[1:], ""], strict=True)]
 
 
-def list_range(key_range: KeyRange, *, root: str, patient_rule: PatientRule) -> Iterator[Source]:
-    """Lists the images of a key range; see `describe` for the arguments."""
-    for file in to_bucket_path(root).files(key_range.start, key_range.end):
-        if is_image(file.name):
-            yield describe(file.name, patient_rule)
+def list_range(
+    key_range: KeyRange, *, root: str, patient_rule: PatientRule, keep_splits: bool
+) -> Iterator[Source | InputCount]:
+    """Lists the images of a key range, and the counts of `find_sources`; see `describe` for the arguments."""
+    images, counts = find_images(to_bucket_path(root), key_range.start, key_range.end)
+    sources = [describe(filename, patient_rule, keep_splits=keep_splits) for filename in images]
+    yield from sources
+    yield from counts
+    yield from count_pooled(sources)
 
 
 def _is_small(root: ObjectPath, prefix: str, small: int) -> bool:

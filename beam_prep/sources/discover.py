@@ -7,17 +7,20 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.input_counts import POOLED, InputCount, add_up, say_left_out
 from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX
 from beam_prep.dataset.schema import CLASS_NAMES
-from beam_prep.images.formats import DICOM_SUFFIXES, IMAGE_SUFFIXES, image_files
+from beam_prep.images.formats import RASTER_SUFFIXES
+from beam_prep.images.input_files import find_images
 from beam_prep.sources.metadata_csv import read_metadata
 from beam_prep.sources.patients import KNOWN_NAMES, PatientRule
+from beam_prep.sources.split_folders import folder_split
 from beam_prep.storage.paths import AnyPath, to_path
-
-TEST_FOLDER = "test"
 
 
 @dataclass(frozen=True)
@@ -27,8 +30,7 @@ class Source:
     Attributes:
         filename: the path relative to the input folder, "/" between parts.
         label: the index of the class in `CLASS_NAMES`; None where no folder of the path names a class.
-        split: `test` if a folder of the path has that name, or the split in a metadata file; None leaves it to the rank
-            of the patient.
+        split: the split that a folder of the path or a metadata file names; None leaves it to the rank of the patient.
         group: the patient in plain text, which never leaves the preparation; the file name where no patient is known.
         told_by: what told the patient, see `patient_groups`.
     """
@@ -41,8 +43,8 @@ class Source:
 
     @property
     def is_dicom(self) -> bool:
-        """True if the file name has the suffix of a DICOM file."""
-        return self.filename.lower().endswith(DICOM_SUFFIXES)
+        """True if the file may be DICOM: its name has the suffix of one, or none that tells the format."""
+        return not self.filename.lower().endswith(RASTER_SUFFIXES)
 
     @property
     def is_told_by_user(self) -> bool:
@@ -59,46 +61,64 @@ class Source:
         return cls(**json.loads(line))
 
 
-def describe(filename: str, patient_rule: PatientRule = KNOWN_NAMES) -> Source:
+def describe(filename: str, patient_rule: PatientRule = KNOWN_NAMES, *, keep_splits: bool = False) -> Source:
     """Reads class, split and patient group from a path.
 
     Args:
         filename: the path relative to the input folder.
         patient_rule: the way to tell the patient.
+        keep_splits: True to take train, val and test from folders; False to take the test set only.
     """
     folders = filename.split("/")[:-1]
     classes = [CLASS_NAMES.index(folder.upper()) for folder in folders if folder.upper() in CLASS_NAMES]
     patient, told_by = patient_rule.tell(filename)
+    split = folder_split(filename)
     return Source(
         filename=filename,
         label=classes[-1] if classes else None,
-        split=TEST_FOLDER if TEST_FOLDER in (folder.lower() for folder in folders) else None,
+        split=split if keep_splits or split == "test" else None,
         group=patient or filename,
         told_by=told_by,
     )
 
 
+def count_pooled(sources: Iterable[Source]) -> list[InputCount]:
+    """Counts the images in folders of a split that is not kept, by split: they are divided anew, by patient."""
+    splits = Counter(folder_split(source.filename) for source in sources if source.split is None)
+    return [InputCount(POOLED, split, count) for split, count in splits.items() if split]
+
+
 def find_sources(
-    root: str | AnyPath, *, patient_rule: PatientRule = KNOWN_NAMES, metadata_csv: str | None = None
-) -> list[Source]:
-    """Finds every image file in a folder and its subfolders (see `image_files`), sorted by path.
+    root: str | AnyPath,
+    *,
+    patient_rule: PatientRule = KNOWN_NAMES,
+    metadata_csv: str | None = None,
+    keep_splits: bool = False,
+) -> tuple[list[Source], list[InputCount]]:
+    """Finds every image in a folder and its subfolders, see `find_images`.
 
     Args:
         root: the folder.
         patient_rule: the way to tell the patient of an image from its path.
         metadata_csv: a metadata file, see `read_metadata`, which takes precedence over the path.
+        keep_splits: see `describe`.
+
+    Returns:
+        The images, sorted by path, and the counts of files that are left out and of images that are pooled.
 
     Raises:
-        UsageError: the folder is absent, holds no image, no class folder, or images of one class only; or the rule
-            tells no patient.
+        UsageError: the folder is absent, can't be read, or holds no image, no class folder, or images of one class
+            only; or the rule tells no patient.
     """
     root = to_path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
-    sources = [describe(filename, patient_rule) for filename in sorted(image_files(root))]
-    if not sources:
-        raise UsageError(f"--input {root}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
+    images, counts = find_images(root)
+    if not images:
+        said = "; ".join(say_left_out(add_up(counts)))
+        raise UsageError(f"--input {root}: found no image in it or its folders{said and ': '}{said}")
+    sources = [describe(filename, patient_rule, keep_splits=keep_splits) for filename in sorted(images)]
     if problem := patient_rule.find_problem(source.told_by for source in sources):
         raise UsageError(f"--input {root}: {problem}")
     if metadata_csv:
@@ -117,4 +137,4 @@ def find_sources(
             )
     if metadata_csv and (num_unlabelled := sum(source.label is None for source in sources)):
         logging.warning("%s; %d have neither a label there nor a class folder: rejected", covered, num_unlabelled)
-    return sources
+    return sources, [*counts, *count_pooled(sources)]

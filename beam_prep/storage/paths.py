@@ -6,9 +6,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -116,15 +118,29 @@ def list_files(folder: ReadablePath) -> Iterator[FileInfo]:
                 yield FileInfo(name_below, 0, 0)
 
 
+def file_stamps(folder: AnyPath, names: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Returns the size and version of files below a folder, by name; files that are gone are left out."""
+    if isinstance(folder, ObjectPath):
+        return {file.name: file.stamp for file in folder.files()}
+    stamps = {}
+    for name in names:
+        with suppress(OSError):
+            stamps[name] = file_info(folder / name).stamp
+    return stamps
+
+
 def file_info(file: AnyPath) -> FileInfo:
     """Returns the size and version of a file; `name` is the last part of its path.
 
     Raises:
-        OSError: the file is missing or can't be reached; for an object the error is a `RunError`, too.
+        OSError: the file is missing, can't be reached, or is no regular file: reading a pipe or device may never end.
+            For an object the error is a `RunError`, too.
     """
     if isinstance(file, ObjectPath):
         return file.info()
     status = file.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "no regular file, but a folder, pipe, socket or device", str(file))
     return FileInfo(file.name, status.st_size, status.st_mtime_ns)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,9 +14,10 @@ from PIL import Image
 
 from beam_prep.console.background import usable_cores
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
+from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.input_counts import add_up, say_left_out
 from beam_prep.images.decode import decode
-from beam_prep.images.formats import IMAGE_SUFFIXES, image_files
+from beam_prep.images.input_files import find_images, read_image_file
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.storage.paths import to_path
 
@@ -23,10 +25,12 @@ T = TypeVar("T")
 
 
 def find_files(paths: Iterable[str]) -> list[str]:
-    """Lists the files that paths name: a file itself, and all image files in a folder and below, sorted.
+    """Lists the files that paths name: a file itself, and all images in a folder and below, sorted.
+
+    It logs a warning that says how many files of a folder are left out, and why.
 
     Raises:
-        UsageError: a path does not exist, or is a folder without images.
+        UsageError: a path does not exist, or is a folder that can't be read or holds no image.
     """
     files: list[str] = []
     for path in paths:
@@ -36,10 +40,13 @@ def find_files(paths: Iterable[str]) -> list[str]:
         if not place.is_dir():
             files.append(path)
             continue
-        of_folder = sorted(str(place / name) for name in image_files(place))
-        if not of_folder:
-            raise UsageError(f"{path}: found no image ({', '.join(IMAGE_SUFFIXES)}) in it or its folders")
-        files += of_folder
+        images, left_out = find_images(place)
+        said = "; ".join(say_left_out(add_up(left_out)))
+        if not images:
+            raise UsageError(f"{path}: found no image in it or its folders{said and ': '}{said}")
+        if said:
+            logging.warning("%s: %s", path, said)
+        files += sorted(str(place / name) for name in images)
     return files
 
 
@@ -49,12 +56,7 @@ def decode_file(path: str) -> Image.Image:
     Raises:
         ImageError: the file can't be read or decoded.
     """
-    try:
-        with to_path(path).open("rb") as file:
-            data = file.read(MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
-    return decode(data)
+    return decode(read_image_file(to_path(path))[1])
 
 
 def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:

@@ -93,7 +93,7 @@ def counters(config: PrepConfig, options: tuple[str, ...]) -> dict[str, int]:
     """Prepares with a runner of the test's choice and reads Beam's own counters."""
     with exclusive(config.output):
         work = open_work_folder(config.output, overwrite=False, job={})
-        Path(work.listing).write_text("".join(each.to_json() + "\n" for each in find_sources(config.input)))
+        Path(work.listing).write_text("".join(each.to_json() + "\n" for each in find_sources(config.input)[0]))
         Path(work.done).touch()
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
         build(pipeline, config, work, salt=DEFAULT_SALT, software={})

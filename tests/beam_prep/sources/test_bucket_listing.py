@@ -2,8 +2,9 @@
 
 import pytest
 
-from beam_prep.sources.bucket_listing import list_range, split_into_ranges
-from beam_prep.sources.discover import find_sources
+from beam_prep.dataset.input_counts import InputCount, add_up
+from beam_prep.sources.bucket_listing import KeyRange, list_range, split_into_ranges
+from beam_prep.sources.discover import Source, find_sources
 from beam_prep.sources.patients import KNOWN_NAMES
 from beam_prep.storage.paths import to_path
 
@@ -19,6 +20,18 @@ NAMES = [
 ]
 
 
+def listed(folder: str, ranges: list[KeyRange]) -> tuple[list[Source], list[InputCount]]:
+    """Lists all ranges; returns the images sorted by path, and the counts."""
+    found = [
+        each
+        for key_range in ranges
+        for each in list_range(key_range, root=folder, patient_rule=KNOWN_NAMES, keep_splits=False)
+    ]
+    sources = [each for each in found if isinstance(each, Source)]
+    counts = [each for each in found if isinstance(each, InputCount)]
+    return sorted(sources, key=lambda source: source.filename), counts
+
+
 @pytest.fixture
 def folder(bucket) -> str:
     for name in NAMES:
@@ -30,8 +43,11 @@ def folder(bucket) -> str:
 @pytest.mark.parametrize(("wanted", "small"), [(1, 1000), (8, 20), (24, 12)])
 def test_the_parts_are_all_images_once(folder, wanted, small):
     ranges = split_into_ranges(to_path(folder), wanted, small)
-    listed = [source for key_range in ranges for source in list_range(key_range, root=folder, patient_rule=KNOWN_NAMES)]
-    assert sorted(listed, key=lambda each: each.filename) == find_sources(folder)
+    sources, counts = listed(folder, ranges)
+    whole_sources, whole_counts = find_sources(folder)
+    assert sources == whole_sources
+    assert add_up(counts) == add_up(whole_counts)
+    assert add_up(counts)["no_image"] == {".txt": 1, "without suffix": 1}
 
 
 def test_a_large_folder_is_many_parts_and_a_small_one_is_one(folder):
@@ -47,7 +63,4 @@ def test_what_is_added_later_is_in_a_part_too(bucket, folder):
     ranges = split_into_ranges(to_path(folder), 16, 20)
     for name in ("a/PNEUMONIA/1.png", "zz/PNEUMONIA/2.png", "train/PNEUMONIA/person1_virus_7.jpeg"):
         bucket.write(f"raw/{name}", b"x")
-    listed = [
-        each.filename for key_range in ranges for each in list_range(key_range, root=folder, patient_rule=KNOWN_NAMES)
-    ]
-    assert sorted(listed) == [source.filename for source in find_sources(folder)]
+    assert listed(folder, ranges)[0] == find_sources(folder)[0]

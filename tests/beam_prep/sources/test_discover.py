@@ -22,9 +22,29 @@ def test_class_is_the_nearest_class_folder_in_any_case():
     assert describe("elsewhere/a.png").label is None
 
 
-def test_test_folder_is_told_by_name_at_any_depth():
-    assert describe("chest_xray/Test/NORMAL/a.png").split == "test"
-    assert describe("chest_xray/testing/NORMAL/a.png").split is None
+@pytest.mark.parametrize(
+    ("folder", "split"),
+    [
+        *((name, "test") for name in ("test", "Test", "TESTING", "test_set", "TestSet", "stage_2_test_images")),
+        *((name, "val") for name in ("val", "valid", "Validation", "official-validation-set")),
+        *((name, "train") for name in ("train", "Training", "train_data", "trainImages")),
+        *((name, None) for name in ("latest", "contest", "tested positive", "train_test", "test subjects", "trained")),
+    ],
+)
+def test_a_folder_names_a_split_in_many_spellings_and_only_the_test_set_is_kept(folder, split):
+    assert describe(f"deep/{folder}/NORMAL/a.png", keep_splits=True).split == split
+    assert describe(f"deep/{folder}/NORMAL/a.png").split == ("test" if split == "test" else None)
+
+
+def test_the_folder_nearest_to_the_file_names_the_split_but_a_test_folder_goes_first():
+    assert describe("train/valid/NORMAL/a.png", keep_splits=True).split == "val"
+    assert describe("test/train/NORMAL/a.png", keep_splits=True).split == "test"
+
+
+def test_images_of_split_folders_that_are_not_kept_are_counted(tmp_path):
+    touch(tmp_path, "train/NORMAL/a.png", "train/NORMAL/b.png", "valid/PNEUMONIA/c.png", "test/PNEUMONIA/d.png")
+    assert find_sources(tmp_path)[1] == [("pooled", "train", 2), ("pooled", "val", 1)]
+    assert find_sources(tmp_path, keep_splits=True)[1] == []
 
 
 def test_finds_images_and_skips_what_archives_leave(tmp_path):
@@ -38,7 +58,10 @@ def test_finds_images_and_skips_what_archives_leave(tmp_path):
         "__MACOSX/x/train/NORMAL/b.jpeg",
         ".cache/NORMAL/b.jpeg",
     )
-    found = [source.filename for source in find_sources(tmp_path)]
+    sources, counts = find_sources(tmp_path)
+    assert ("hidden", "", 3) in counts
+    assert ("no_image", ".txt", 1) in counts
+    found = [source.filename for source in sources]
     assert found == ["x/train/NORMAL/a.PNG", "x/train/NORMAL/b.jpeg", "x/train/PNEUMONIA/c.jpg"]
 
 
@@ -73,7 +96,7 @@ def test_a_way_to_tell_patients_that_tells_none_is_refused(tmp_path):
         find_sources(tmp_path, patient_rule=PatientRule(r"(q\d+)"))
     with pytest.raises(UsageError, match="no image lies in a folder of its patient"):
         find_sources(tmp_path, patient_rule=PatientRule(group_from="folder"))
-    assert {source.group for source in find_sources(tmp_path, patient_rule=PatientRule(r"(p1)_"))} == {
+    assert {source.group for source in find_sources(tmp_path, patient_rule=PatientRule(r"(p1)_"))[0]} == {
         "p1",
         "PNEUMONIA/p2_b.png",
     }
@@ -87,7 +110,7 @@ class TestMetadata:
 
     def test_what_it_says_goes_before_the_path_and_empty_cells_say_nothing(self, folder):
         (folder / "m.csv").write_text("path,label,group,split\nloose/c.png,pneumonia,p7,val\nNORMAL/a.png,,p7,\n")
-        found = {s.filename: s for s in find_sources(folder / "in", metadata_csv=str(folder / "m.csv"))}
+        found = {s.filename: s for s in find_sources(folder / "in", metadata_csv=str(folder / "m.csv"))[0]}
         assert found["loose/c.png"] == Source("loose/c.png", 1, "val", "p7", BY_CSV)
         assert found["NORMAL/a.png"] == Source("NORMAL/a.png", 0, None, "p7", BY_CSV)
         assert found["PNEUMONIA/b.png"].group == "PNEUMONIA/b.png"

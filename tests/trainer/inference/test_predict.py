@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -153,6 +154,17 @@ def test_wrong_paths_are_refused(run, tmp_path):
     (tmp_path / "model.json").write_text('{"arch": "vgg19"}')
     with pytest.raises(UsageError, match="lacks image_size, equalization"):
         ModelCard.read(RunFolder(tmp_path))
+
+
+def test_images_are_found_by_content_and_what_is_left_out_is_said(phantoms, tmp_path, caplog):
+    shutil.copy(next(phantoms.rglob("*.jpeg")), tmp_path / "I0000001")
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "notes.txt").write_text("text")
+    assert find_files([str(tmp_path)]) == [str(tmp_path / "I0000001"), str(tmp_path / "pipe.png")]
+    assert f"{tmp_path}: 1 file is no image: .txt 1" in caplog.text
+    assert decode_file(str(tmp_path / "I0000001")).size == (96, 96)
+    with pytest.raises(ImageError, match="no regular file"):
+        decode_file(str(tmp_path / "pipe.png"))
 
 
 def test_reading_runs_ahead_but_not_away():
