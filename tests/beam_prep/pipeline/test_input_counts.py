@@ -25,7 +25,7 @@ def scan(seed: int) -> np.ndarray:
 
 @pytest.fixture
 def messy(tmp_path) -> Path:
-    """An input folder as people have it: 16 images of which 3 are rejected, and 7 other entries."""
+    """Makes an input folder as people have it: 16 images of which 3 are rejected, and 7 other entries."""
     root, pool = tmp_path / "input", tmp_path / "pool"
     for folder in (root / "images" / "NORMAL", root / "masks" / "NORMAL", root / ".cache", pool):
         folder.mkdir(parents=True)
@@ -64,7 +64,7 @@ def test_the_summary_and_the_page_account_for_every_file(messy, tmp_path, capsys
     assert json.loads(suspect) == {"filename": "images/NORMAL/overlay.png", "reason": "two_values"}
     rejected = map(json.loads, (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
     assert {(Path(row["filename"]).name, row["reason"]) for row in rejected} == {
-        ("broken.gif", "undecodable"),
+        ("broken.gif", "not_an_image"),
         ("gone.png", "unreadable"),
         ("pipe.png", "unreadable"),
     }
