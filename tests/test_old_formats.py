@@ -12,6 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from beam_prep.config import PrepConfig
+from beam_prep.pipeline.local_job import prepare
+from beam_prep.sources.synthetic import synthesize
 from trainer.run.speed import splits_of
 
 BEFORE_ROOMS = Path(__file__).parent / "fixtures" / "before_rooms"
@@ -56,6 +59,12 @@ def numbers(path: Path) -> dict[str, float]:
 
 def test_a_dataset_is_verified(succeed):
     assert "40 records at 16, 32 px" in succeed("beam_prep verify dataset")
+
+
+def test_the_same_images_give_the_same_dataset_as_then(old, tmp_path):
+    synthesize(tmp_path / "images", num_images=40, image_px=64, seed=0)
+    manifest = prepare(PrepConfig(input=str(tmp_path / "images"), output="again", image_sizes=(16, 32), num_shards=1))
+    assert manifest.fingerprint == json.loads((old / "dataset/manifest.json").read_text())["fingerprint"]
 
 
 def test_a_model_predicts_what_it_predicted(succeed, old):

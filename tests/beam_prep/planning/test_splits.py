@@ -3,37 +3,10 @@
 import random
 
 import pytest
+from prepared_images import image
 
-from beam_prep.dataset.image_stats import ImageStats
-from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.outcomes import Prepared
 from beam_prep.planning.splits import Fractions, assign
-
-
-def image(
-    group: str,
-    number: int,
-    *,
-    split: str | None = None,
-    label: int = 0,
-    pixels: str | None = None,
-    look: int | None = None,
-) -> Prepared:
-    name = f"{split or 'train'}/{group}-{number:03d}.jpeg"
-    return Prepared(
-        filename=name,
-        label=label,
-        split=split,
-        group=group,
-        group_rank=rank(group),
-        told_by="kaggle",
-        order=rank(name),
-        pixels=pixels or name,
-        perceptual_hash=random.Random(name).getrandbits(256) if look is None else look,
-        sums=(),
-        spans=(),
-        stats=ImageStats(100, 100, 90, 5000, 0, 1000),
-    )
 
 
 def patients(count: int, **options) -> list[Prepared]:
