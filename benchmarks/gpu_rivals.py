@@ -137,7 +137,8 @@ def project(case: Case) -> Measurements:
     first_s = first_seconds(lambda: step(8))
     rate = rate_of(step, case.batch_size)
     with tempfile.TemporaryDirectory() as folder:
-        data = write_dataset(str(Path(folder, "dataset")), images_of(case))
+        images = images_of(case)
+        data = write_dataset(str(Path(folder, "dataset")), {**images, "test": images["train"][:0]})
         epochs = 1 if case.trained == "last10" else 4
         config = config_of(case, data=data, output=str(Path(folder, "run")), epochs=epochs, evaluate_test=False)
         _, numbers = train(config)
@@ -176,7 +177,7 @@ def keras_fit(case: Case) -> Measurements:
     def compiled(network: keras.Model) -> keras.Model:
         make = {"rmsprop": keras.optimizers.RMSprop, "adam": keras.optimizers.Adam, "sgd": keras.optimizers.SGD}
         optimizer = make[phase.optimizer](phase.learning_rate)
-        network.compile(optimizer, "binary_crossentropy", ["accuracy"], jit_compile=has_gpu)
+        network.compile(optimizer, loss="binary_crossentropy", metrics=["accuracy"], jit_compile=has_gpu)
         return network
 
     bare = compiled(model)
