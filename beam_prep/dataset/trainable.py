@@ -25,17 +25,21 @@ def find_training_problem(splits: Mapping[str, Split], larger_val: str = "a larg
             "which is never trained on; take images out of the test folder (or give them another split in "
             "--metadata_csv) and prepare again"
         )
-    num_patients = train.num_groups + val.num_groups
-    if num_patients < FEWEST_PATIENTS:
-        helps = (
-            f"train and val hold {num_patients} patient{'' if num_patients == 1 else 's'}, too few for images of both "
-            "classes in both, and no share helps; prepare images of more patients, or tell patients apart by "
-            "--group_from folder, --group_regex or --metadata_csv"
-        )
-    else:
-        helps = "prepare images of more patients" + ("" if missing else f", or take {larger_val}")
     if missing:
-        return f"the training split has no image of class {' or '.join(missing)}; {helps}"
+        advice = advise_on_images(splits, larger_val="")
+        return f"the training split has no image of class {' or '.join(missing)}; {advice}"
     if not val.num_records:
-        return f"the validation split is empty; {helps}"
+        return f"the validation split is empty; {advise_on_images(splits, larger_val)}"
     return None
+
+
+def advise_on_images(splits: Mapping[str, Split], larger_val: str = "a larger --val_fraction") -> str:
+    """Returns what helps where a class or a split lacks images: more patients, and `larger_val` only if it can help."""
+    num_patients = splits["train"].num_groups + splits["val"].num_groups
+    if num_patients >= FEWEST_PATIENTS:
+        return "prepare images of more patients" + (f", or take {larger_val}" if larger_val else "")
+    return (
+        f"train and val hold {num_patients} patient{'' if num_patients == 1 else 's'}, too few for images of both "
+        "classes in both, and no share helps; prepare images of more patients, or tell patients apart by "
+        "--group_from folder, --group_regex or --metadata_csv"
+    )

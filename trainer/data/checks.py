@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
-from beam_prep.dataset.trainable import find_training_problem
+from beam_prep.dataset.trainable import advise_on_images, find_training_problem
 from trainer.config.threshold_rule import parse_rule
 from trainer.data.folds import FoldSplits
 
@@ -32,7 +32,7 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
     if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
         raise UsageError(
             f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
-            "give a probability such as 0.5, or prepare with a larger --val_fraction"
+            f"give a probability such as 0.5; otherwise {advise_on_images(splits)}"
         )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.trainable import advise_on_images
 from trainer.config.file import preset_in, shared_flags
 from trainer.config.train import FROM_SCRATCH, TrainConfig
 from trainer.data.checks import check_threshold_rule, check_trainable
@@ -166,7 +167,7 @@ class SweepJob:
             if self.config.objective in BOTH_CLASSES and not all(counts.values()):
                 raise UsageError(
                     f"--objective {self.config.objective} needs validation images of both classes, found {counts}; "
-                    "choose val_loss or val_accuracy, or prepare with a larger --val_fraction"
+                    f"choose val_loss or val_accuracy; otherwise {advise_on_images(manifest.splits)}"
                 )
 
 

@@ -208,6 +208,12 @@ def test_a_job_without_a_class_ends_without_a_dataset(config, options, bucket):
         prepare(config, options)
 
 
+@pytest.mark.slow
+def test_a_group_regex_that_matches_nothing_ends_without_a_dataset(config, options):
+    with pytest.raises(RunError, match="holds no dataset: --group_regex Q matches no path"):
+        prepare(replace(config, group_regex="Q"), options)
+
+
 def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
     done = command(
         "beam_prep",
