@@ -21,8 +21,9 @@ import keras
 import tensorflow as tf
 from measure import phantom_images, report, run_in_turn, write_jpegs, write_records
 
+from trainer.data.held_images import HeldImages
 from trainer.data.splits import SplitSource
-from trainer.data.tf_dataset import ImagesInMemory, load_into_memory, training_batches
+from trainer.data.tf_dataset import hold, training_batches
 
 NUM_RECORDS = {90: 48_000, 224: 8_000}
 NUM_FILES = 2_000
@@ -36,12 +37,10 @@ def counted(batches: Iterable) -> int:
     return sum(len(images) for images, _ in batches)
 
 
-def records(source: SplitSource, in_memory: ImagesInMemory | None = None) -> Callable[[], int]:
+def records(source: SplitSource, held: HeldImages | None = None) -> Callable[[], int]:
     """Returns a function that reads an epoch of this project's batches, in another order on each call."""
     epochs = iter(range(1000))
-    return lambda: counted(
-        training_batches(source, batch_size=BATCH_SIZE, seed=0, epoch=next(epochs), in_memory=in_memory)
-    )
+    return lambda: counted(training_batches(source, batch_size=BATCH_SIZE, seed=0, epoch=next(epochs), held=held))
 
 
 def image_dataset(folder: str, color_mode: str) -> Callable[[], int]:
@@ -78,8 +77,8 @@ def main() -> None:
         rivals = {
             "records, 90 px": records(sources[90]),
             "records, 224 px": records(sources[224]),
-            "held in memory, 90 px": records(sources[90], load_into_memory(sources[90])),
-            "held in memory, 224 px": records(sources[224], load_into_memory(sources[224])),
+            "held in memory, 90 px": records(sources[90], hold(sources[90])),
+            "held in memory, 224 px": records(sources[224], hold(sources[224])),
             "image_dataset_from_directory": image_dataset(jpegs, "rgb"),
             "image_dataset_from_directory, grey": image_dataset(jpegs, "grayscale"),
             "ImageDataGenerator": image_data_generator(jpegs, "rgb"),

@@ -20,8 +20,9 @@ from measure import phantom_images, report, run_in_turn, write_records
 
 from trainer import models
 from trainer.config.train import TrainConfig
+from trainer.data.held_images import DeviceRows, HeldImages
 from trainer.data.splits import SplitSource
-from trainer.data.tf_dataset import training_batches
+from trainer.data.tf_dataset import hold, training_batches
 from trainer.training.strategy import distribute
 from trainer.training.train_step import TrainStep
 
@@ -29,13 +30,15 @@ NUM_STEPS = {18: 24, 64: 8}  # an epoch of each batch size
 ROUNDS = 4
 
 
-def make_train_step(config: TrainConfig, strategy: tf.distribute.Strategy, *, augment: bool) -> TrainStep:
+def make_train_step(
+    config: TrainConfig, strategy: tf.distribute.Strategy, *, augment: bool, rows: DeviceRows | None = None
+) -> TrainStep:
     """Makes the project's training step for a fresh network."""
     with strategy.scope():
         model = models.build(config)
         optimizer = keras.optimizers.RMSprop(1e-3)
     config = replace(config, augment=augment)
-    return TrainStep(config, model, optimizer, strategy, class_weights=(1.9448, 0.673))
+    return TrainStep(config, model, optimizer, strategy, class_weights=(1.9448, 0.673), rows=rows)
 
 
 def run_steps(train_step: TrainStep, batches: Iterator, num_steps: int) -> None:
@@ -45,14 +48,37 @@ def run_steps(train_step: TrainStep, batches: Iterator, num_steps: int) -> None:
     assert all(np.isfinite(float(loss)) for loss, _ in sums)
 
 
-def epoch(train_step: TrainStep, source: SplitSource, batch_size: int) -> Callable[[], int]:
-    """An epoch on records, in another order each time."""
-    epochs = iter(range(1000))
+def epoch(
+    train_step: TrainStep, source: SplitSource, batch_size: int, held: HeldImages | None = None, *, ahead: bool = True
+) -> Callable[[], int]:
+    """Returns an epoch in another order each time, which begins to read the next one as a training does.
+
+    Args:
+        train_step: the step.
+        source: the records.
+        batch_size: the batch size of the step.
+        held: the images, if they are held.
+        ahead: False reads the next epoch when it is asked for, as the trainer did before.
+    """
     num_steps = NUM_STEPS[batch_size]
+    num_epochs = 1 if held is None else ROUNDS + 1
+    ready: dict[int, Iterator] = {}
+    epochs = iter(range(1000))
+
+    def open_epoch(number: int) -> Iterator:
+        batches = training_batches(
+            source, batch_size=batch_size, seed=0, epoch=number, held=held, num_epochs=num_epochs
+        )
+        return distribute(batches, train_step.strategy)
 
     def run() -> int:
-        batches = training_batches(source, batch_size=batch_size, seed=0, epoch=next(epochs))
-        run_steps(train_step, distribute(batches, train_step.strategy), num_steps)
+        number = next(epochs)
+        batches = ready.pop(number) if number in ready else open_epoch(number)
+        if held is not None:
+            ready[number + 1] = batches
+        elif ahead:
+            ready[number + 1] = open_epoch(number + 1)
+        run_steps(train_step, batches, num_steps)
         return num_steps * batch_size
 
     return run
@@ -97,8 +123,13 @@ def main() -> None:
             source = write_records(folder, images)
             augmented = keras.Sequential([keras_layers(), models.build(config)])
             bare = make_train_step(config, strategy, augment=False)
+            held = hold(source, strategy)
+            augmented_step = make_train_step(config, strategy, augment=True)
+            held_step = make_train_step(config, strategy, augment=True, rows=held.rows)
             rivals = {
-                "epoch": epoch(make_train_step(config, strategy, augment=True), source, batch_size),
+                "epoch": epoch(augmented_step, source, batch_size),
+                "epoch, not read ahead": epoch(augmented_step, source, batch_size, ahead=False),
+                "epoch, images held": epoch(held_step, source, batch_size, held),
                 "bare step": bare_step(bare, images[:batch_size, ..., None], labels[:batch_size]),
                 "fit with ImageDataGenerator": keras_fit(models.build(config), generator, batch_size),
                 "fit with Keras layers": keras_fit(
@@ -111,6 +142,8 @@ def main() -> None:
                 f"epoch of the baseline CNN, 90 px, batch {batch_size}",
                 run_in_turn(rivals, rounds=ROUNDS),
                 ("epoch", "bare step", 0.92),
+                ("epoch, images held", "bare step", 0.92),
+                ("epoch", "epoch, not read ahead", 1.0),
                 ("epoch", "fit with ImageDataGenerator", 1.3),
                 ("epoch", "fit with Keras layers", 1.0),
             )

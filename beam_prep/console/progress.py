@@ -60,7 +60,10 @@ def progress_bar(
         yield bar
     if show and not terminal and not logs:
         noted = getattr(bar, "postfix", None)
-        line = f"{description}: {total} {unit} in {time.monotonic() - started:.1f} s"
+        seconds = time.monotonic() - started
+        line = f"{description}: {total} {unit} in {seconds:.1f} s"
+        if unit == "images" and total:
+            line += f", {total / seconds:.0f} images/s"
         print(f"{line}, {noted}" if noted else line, file=sys.stderr, flush=True)
 
 

@@ -81,6 +81,14 @@ class TrainConfig(TrainFlags):
         if self.train_on_val:
             self._check_without_validation(kind)
         check_prevalence(self.prevalence)
+        if self.feature_cache == "on" and self.arch in FROM_SCRATCH:
+            raise UsageError(
+                f"--feature_cache on needs a pretrained network (vgg19, inception_resnet_v2), found --arch {self.arch}"
+            )
+        if self.feature_cache == "on" and self.shard_files:
+            raise UsageError(
+                "--feature_cache on takes all images, --shard_files gives a worker only some; leave one out"
+            )
         if self.cache_dir is not None and self.cache != "disk":
             raise UsageError(f"--cache_dir {self.cache_dir} needs --cache disk; found --cache {self.cache}")
         if self.stage_dir is not None and self.cache == "disk":

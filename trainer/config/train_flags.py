@@ -101,9 +101,15 @@ class TrainFlags:
     Weights, logits, loss and metrics are float32 in any case."""
     mixed_precision: bool = False
     """Other name of --precision bfloat16."""
-    cache: Literal["none", "ram", "disk"] = "none"
-    """Place where the training keeps images between epochs. ram: the decoded training images; disk: copies of the
-    shards, for datasets on slow storage. Does not change the result."""
+    cache: Literal["auto", "device", "ram", "disk", "none"] = "auto"
+    """Place where the training keeps images between epochs. device: memory of the GPU, which draws its batches there;
+    without a GPU, memory; auto: device if the images take at most a quarter of it (without a GPU at most 1 GiB), else
+    none; ram: decoded in memory; disk: copies of the shards, for datasets on slow storage; none: every epoch reads
+    them. Does not change the result."""
+    feature_cache: Literal["auto", "on", "off"] = "auto"
+    """Feature cache of vgg19 and inception_resnet_v2: on runs the frozen network once over the images, and the new head
+    trains on its features, without augmentation, cutout and mixup; auto does so if none of these is wanted. The flag
+    alone means on."""
     cache_dir: str | None = None
     """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
     stage_dir: str | None = None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def balanced_draws(labels: Sequence[int], num_draws: int, *, seed: int, epoch: int) -> np.ndarray:
+def balanced_draws(labels: Sequence[int], num_draws: int, seed: int, epoch: int) -> np.ndarray:
     """Returns how often each image is drawn in an epoch: as many draws of either class, a function of the arguments.
 
     The images of a class form an endless sequence, one random order after the other; an epoch takes the next piece of

@@ -71,8 +71,8 @@ def staged(
         _check_memory(sources["train"])
     if config.stage_dir is not None:
         # A worker reads all shards in a fold, with validation images, and if it keeps the images in memory.
-        reads_share = config.shard_files and config.cache != "ram" and config.fold is None and not config.train_on_val
-        if cluster and reads_share:
+        reads_all = config.cache in ("ram", "device") or config.fold is not None or config.train_on_val
+        if cluster and config.shard_files and not reads_all:
             train = sources["train"]
             share = train.shards_of_worker(range(len(train.paths)), cluster.index, len(cluster.workers))
             result["train"] = replace(result["train"], kept=tuple(share))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Any
 
@@ -13,6 +12,7 @@ import tensorflow as tf
 from beam_prep.console.background import usable_cores
 from beam_prep.dataset import schema
 from trainer.data.folds import RecordIndex
+from trainer.data.held_images import DeviceRows, HeldImages, positions_in_order, ragged, shuffle_by_tensor
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 
@@ -21,21 +21,9 @@ BLOCK = 16  # number of records that are read from a shard in its turn
 PARALLEL_READS = 2  # number of shards that are read ahead, which does not change the order
 PARSERS = min(usable_cores(), 16)  # number of batches that are parsed at once
 AHEAD = 4  # number of batches that are ready before they are needed
+POSITIONS_AHEAD = 1024  # the same where a batch is no more than positions: all of the next epoch of most data sets
 INDEX_BATCH = 256  # number of records that are parsed at once if no pixels are needed
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
-
-
-@dataclass(frozen=True)
-class ImagesInMemory:
-    """The decoded images of a split in memory, in the order of the manifest.
-
-    Attributes:
-        images: uint8 [num_records, S, S, 1].
-        labels: int64 [num_records].
-    """
-
-    images: tf.Tensor
-    labels: tf.Tensor
 
 
 def training_batches(
@@ -49,10 +37,13 @@ def training_batches(
     num_workers: int = 1,
     shard_files: bool = False,
     deterministic: bool = True,
-    in_memory: ImagesInMemory | None = None,
-    draws: np.ndarray | None = None,
+    held: HeldImages | None = None,
+    num_epochs: int = 1,
+    draws: Callable[[int], np.ndarray] | None = None,
 ) -> tf.data.Dataset:
     """Returns the batches of an epoch in the order of this epoch; records that fill no batch are dropped.
+
+    Its iterator begins to read when it is made, before the first batch is asked for.
 
     Args:
         source: records to read.
@@ -65,47 +56,77 @@ def training_batches(
         shard_files: True if each worker reads files of its own instead: other files in each epoch, or those that the
             source keeps. The global batches then differ from those of one worker.
         deterministic: False if the records may come in the order in which they happen to be read.
-        in_memory: the images of the split, see `load_into_memory`; the batches are the same.
-        draws: how often each record is read, int64 [num_records]; once if not given.
+        held: the images of the split, which are then not read; the batches are the same.
+        num_epochs: number of epochs that follow each other; more than one needs `held`.
+        draws: returns how often each record is read in an epoch, int64 [num_records]; once if not given.
 
     Returns:
-        `SplitSource.steps_per_epoch` less `first_step` elements (images uint8 [n, S, S, 1], labels int64 [n]), n = N /
+        For each epoch, `SplitSource.steps_per_epoch` elements, in the first `first_step` less: images uint8
+        [n, S, S, 1], or their positions in the split int64 [n] if the devices hold them, and labels int64 [n]; n = N /
         workers.
     """
-    rng = np.random.default_rng((seed, epoch))
-    shards = rng.permutation(len(source.paths))
-    if shard_files:
-        dealt = source.shards_of_worker(shards.tolist(), worker, num_workers)
-        shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
-    buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
-    elements = _read(source, shards, deterministic, draws) if in_memory is None else _positions(source, shards, draws)
-    shuffled = elements.shuffle(buffer, seed=int(rng.integers(2**62)), reshuffle_each_iteration=False)
-    batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
     slices = 1 if shard_files else num_workers  # a global batch is made of this many consecutive elements
     num_steps = source.steps_per_epoch(batch_size, num_workers, shard_files=shard_files)
-    mine = batches.take(num_steps * slices).skip(first_step * slices).shard(slices, worker % slices)
+    buffer = max(min(source.num_records, SHUFFLE_BYTES // source.image_size**2), 1)
 
-    def images_and_labels(batch: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        if in_memory is not None:
-            return tf.gather(in_memory.images, batch), tf.gather(in_memory.labels, batch)
-        images, labels, _ = _parse(batch, source)
+    def order_of(epoch: int) -> tuple[np.ndarray, int]:
+        """Returns the shards in the order of an epoch, and the seed of the shuffle buffer."""
+        rng = np.random.default_rng((seed, epoch))
+        shards = rng.permutation(len(source.paths))
+        if shard_files:
+            dealt = source.shards_of_worker(shards.tolist(), worker, num_workers)
+            shards = np.array(dealt, int) if source.kept is None else shards[np.isin(shards, source.kept)]
+        return shards, int(rng.integers(2**62))
+
+    def batches_of(shuffled: tf.data.Dataset, first: int | tf.Tensor) -> tf.data.Dataset:
+        batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
+        return batches.take(num_steps * slices).skip(first * slices).shard(slices, worker % slices)
+
+    def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        images, labels, _ = _parse(serialized, source)
         return images, labels
 
-    pairs = mine.map(images_and_labels, num_parallel_calls=PARSERS, deterministic=deterministic)
-    return untuned(pairs.prefetch(AHEAD))
+    if held is None:
+        shards, shuffle_seed = order_of(epoch)
+        records = _read(source, shards, deterministic, draws and draws(epoch))
+        mine = batches_of(records.shuffle(buffer, shuffle_seed, reshuffle_each_iteration=False), first_step)
+    else:
+        numbers = range(epoch, epoch + num_epochs)
+        orders, seeds = zip(*map(order_of, numbers), strict=True)
+        rows = positions_in_order(
+            source, orders, draws and [draws(number) for number in numbers], readers=READERS, block=BLOCK
+        )
+        seed_pairs = tf.constant([tf.compat.v1.get_seed(shuffle_seed) for shuffle_seed in seeds], tf.int64)
+        first_steps = tf.constant([first_step] + [0] * (num_epochs - 1), tf.int64)
+
+        def positions_of(index: tf.Tensor) -> tf.data.Dataset:
+            shuffled = shuffle_by_tensor(rows(index), buffer, seed_pairs[index])
+            return batches_of(shuffled, first_steps[index])
+
+        mine = tf.data.Dataset.range(num_epochs).flat_map(positions_of).prefetch(POSITIONS_AHEAD)
+    batches = mine.map(held.draw if held else parse, num_parallel_calls=PARSERS, deterministic=deterministic)
+    return started_early(untuned(batches.prefetch(AHEAD)))
 
 
-def load_into_memory(source: SplitSource) -> ImagesInMemory:
-    """Reads and decodes a split into memory: `num_records * S * S` bytes."""
+def hold(source: SplitSource, strategy: tf.distribute.Strategy | None = None) -> HeldImages:
+    """Reads and decodes a split and holds it in memory, or on every device of a strategy; one image takes S * S bytes.
+
+    Raises:
+        RunError: the records can't be read.
+    """
     images = np.empty((source.num_records, source.image_size, source.image_size, 1), np.uint8)
     labels = np.empty(source.num_records, np.int64)
     start = 0
-    for batch in evaluation_batches(source, batch_size=256).as_numpy_iterator():
-        end = start + len(batch["labels"])
-        images[start:end], labels[start:end] = batch["images"], batch["labels"]
-        start = end
+    with readable_records(source):
+        for batch in evaluation_batches(source, batch_size=INDEX_BATCH).as_numpy_iterator():
+            end = start + len(batch["labels"])
+            images[start:end], labels[start:end] = batch["images"], batch["labels"]
+            start = end
     with tf.device("/CPU:0"):
-        return ImagesInMemory(tf.convert_to_tensor(images), tf.convert_to_tensor(labels))
+        kept = tf.convert_to_tensor(labels)
+        if strategy is None:
+            return HeldImages(kept, images=tf.convert_to_tensor(images))
+    return HeldImages(kept, rows=DeviceRows(images, strategy))
 
 
 def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Dataset:
@@ -171,6 +192,13 @@ def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
     return dataset.with_options(options)
 
 
+def started_early(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    """Lets the iterators of a dataset fill their buffers from when they are made, not from the first element on."""
+    options = tf.data.Options()
+    options.experimental_warm_start = True
+    return dataset.with_options(options)
+
+
 def _records(source: SplitSource) -> tf.data.Dataset:
     """Returns the records of a source in the order of the manifest, string []."""
     records, counts = tf.data.TFRecordDataset(list(source.paths)), _counts(source)
@@ -184,7 +212,7 @@ def _read(
     counts = _counts(source, draws)
     columns: tuple = ([source.paths[shard] for shard in shards],)
     if counts is not None:
-        columns += (_ragged([counts[shard] for shard in shards]),)
+        columns += (ragged([counts[shard] for shard in shards]),)
 
     def read(path: tf.Tensor, *counts: tf.Tensor) -> tf.data.Dataset:
         records = tf.data.TFRecordDataset(path)
@@ -196,16 +224,6 @@ def _read(
         block_length=BLOCK,
         num_parallel_calls=PARALLEL_READS if deterministic else READERS,
         deterministic=deterministic,
-    )
-
-
-def _positions(source: SplitSource, shards: np.ndarray, draws: np.ndarray | None = None) -> tf.data.Dataset:
-    """Returns the positions in the split of the records that `_read` returns, in the same order, int64 []."""
-    rows = np.split(np.arange(source.num_records), np.cumsum(source.shard_records)[:-1])
-    if draws is not None:
-        rows = [np.repeat(row, draws[row]) for row in rows]
-    return tf.data.Dataset.from_tensor_slices(_ragged([rows[shard] for shard in shards])).interleave(
-        tf.data.Dataset.from_tensor_slices, cycle_length=READERS, block_length=BLOCK
     )
 
 
@@ -221,10 +239,6 @@ def _counts(source: SplitSource, draws: np.ndarray | None = None) -> list[np.nda
     for stored, read in zip(counts, by_shard, strict=True):
         stored[stored > 0] = read
     return counts
-
-
-def _ragged(rows: list[np.ndarray]) -> tf.RaggedTensor:
-    return tf.RaggedTensor.from_row_lengths(np.concatenate(rows), [len(row) for row in rows])
 
 
 def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.data.Dataset:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
+from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.fold import Fold
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
+from trainer.data.held_images import HeldImages, fits_device
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import SplitSource, add_counts, join
-from trainer.data.tf_dataset import load_into_memory, read_index, training_batches
+from trainer.data.tf_dataset import hold, read_index, training_batches
 
 
 class TrainingData:
@@ -26,9 +28,12 @@ class TrainingData:
         config: flags of the training.
         manifest: manifest of the dataset.
         sources: splits of the dataset at the image size of the config.
+        strategy: any strategy; images may be held on its devices.
         cluster: the workers that train together; None where one process trains alone.
 
     Attributes:
+        strategy: the strategy.
+        held: the training images, if they are kept between epochs; None if every epoch reads them.
         sources: all splits; train and val are those of the fold if the config names one.
         source: the training images.
         loss_weights: class weights of the training loss, float [2], by label.
@@ -36,7 +41,7 @@ class TrainingData:
         num_steps: number of training steps in an epoch.
 
     Raises:
-        UsageError: the fold can't be trained or validated on.
+        UsageError: the fold can't be trained or validated on, or the images do not fit where they are to be kept.
         RunError: the records can't be read.
     """
 
@@ -45,9 +50,11 @@ class TrainingData:
         config: TrainConfig,
         manifest: Manifest,
         sources: Mapping[str, SplitSource],
+        strategy: tf.distribute.Strategy,
         cluster: Cluster | None = None,
     ) -> None:
         self._config = config
+        self.strategy = strategy
         self._fold = open_fold(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
         if self._fold:
             check_fold(self._fold, config.global_batch_size, config.threshold_rule)
@@ -64,10 +71,15 @@ class TrainingData:
         self.num_steps = self.source.steps_per_epoch(
             config.global_batch_size, self._num_workers, shard_files=config.shard_files
         )
-        self._labels = read_index(self.source).labels if balanced else None
-        self._in_memory = load_into_memory(self.source) if config.cache == "ram" else None
+        num_draws = self.num_steps * config.global_batch_size
+        self._draws = (
+            partial(balanced_draws, read_index(self.source).labels, num_draws, config.seed) if balanced else None
+        )
+        self.held = hold_images(config, self.source, strategy)
 
-    def batches(self, epoch: int, first_step: int) -> tf.data.Dataset:
+    def batches(
+        self, epoch: int, first_step: int, held: HeldImages | None = None, num_epochs: int = 1
+    ) -> tf.data.Dataset:
         """Returns the batches of an epoch from a step on (both counted from 0), see `training_batches`."""
         return training_batches(
             self.source,
@@ -79,15 +91,10 @@ class TrainingData:
             num_workers=self._num_workers,
             shard_files=self._config.shard_files,
             deterministic=self._config.deterministic,
-            in_memory=self._in_memory,
-            draws=self._draws(epoch),
+            held=held,
+            num_epochs=num_epochs,
+            draws=self._draws,
         )
-
-    def _draws(self, epoch: int) -> np.ndarray | None:
-        if self._labels is None:
-            return None
-        num_draws = self.num_steps * self._config.global_batch_size
-        return balanced_draws(self._labels, num_draws, seed=self._config.seed, epoch=epoch)
 
     def describe(self) -> dict[str, Any]:
         """Returns the entries for `model.json`; a fold trains on images of both splits that it divides."""
@@ -96,6 +103,29 @@ class TrainingData:
             "trained_on": list(POOLED if self._fold else self._trained_on),
             "fold": self._fold and self._fold.to_json(),
         }
+
+
+def hold_images(config: TrainConfig, source: SplitSource, strategy: tf.distribute.Strategy) -> HeldImages | None:
+    """Reads a split and keeps its images where `--cache` says; returns None if they are to be read in every epoch.
+
+    With `auto` they are kept on the devices if they fit; not if each worker is to read files of its own.
+
+    Raises:
+        UsageError: the images do not fit on the devices, but are wanted there.
+        RunError: the records can't be read.
+    """
+    size_bytes = source.num_records * source.image_size**2
+    on_device = config.cache == "device" or (config.cache == "auto" and not config.shard_files)
+    if on_device and not fits_device(size_bytes, max(config.num_replicas, 1)):
+        if config.cache == "device":
+            raise UsageError(
+                f"--cache device: the images are {size_bytes / 1e9:.2f} GB, expected at most a quarter of the memory "
+                "of the device; try --cache ram, or --cache auto, which streams them"
+            )
+        on_device = False
+    if not on_device and config.cache != "ram":
+        return None
+    return hold(source, strategy if on_device else None)
 
 
 def open_fold(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:

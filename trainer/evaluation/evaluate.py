@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import tensorflow as tf
 
 from beam_prep.console.progress import progress_bar
+from trainer.data.held_images import fits_device
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
@@ -19,7 +20,10 @@ from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64
 
-Change = Callable[[dict[str, tf.Tensor]], dict[str, tf.Tensor]]
+Batch = dict[str, tf.Tensor]
+"""A batch of `evaluation_batches`."""
+
+Change = Callable[[Batch], Batch]
 """A function that changes the images of a batch of `evaluation_batches` and keeps its records and their order."""
 
 
@@ -46,6 +50,7 @@ def predict_split(
     batch_size: int = BATCH_SIZE,
     mirror: bool = False,
     change: Change | None = None,
+    held: Sequence[Batch] | None = None,
     show_progress: bool = True,
 ) -> Predictions:
     """Predicts every image of a split once.
@@ -57,6 +62,7 @@ def predict_split(
         batch_size: images a step; does not change the result.
         mirror: exchange left and right of every image.
         change: changes each batch before it is predicted; None changes nothing.
+        held: the batches of `hold_batches`; None reads the records.
         show_progress: show a progress bar on stderr.
 
     Raises:
@@ -66,13 +72,32 @@ def predict_split(
         progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
         readable_records(source),
     ):
-        batches = evaluation_batches(source, batch_size=batch_size)
+        batches: Iterable[Batch] = held or evaluation_batches(source, batch_size=batch_size)
         if mirror:
-            batches = batches.map(lambda batch: {**batch, "images": tf.reverse(batch["images"], axis=[2])})
+            batches = map(_mirrored, batches)
         changed = batches if change is None else map(change, batches)
         predictions = predictor.predict(changed, on_batch=bar.update)
     check_finite(predictions.logits, f"images of {split}")
     return predictions
+
+
+def hold_batches(source: SplitSource) -> list[Batch] | None:
+    """Reads a split to predict it again and again; the images are on the GPU if there is one.
+
+    Returns:
+        The batches; None if the images are too large to be held, see `fits_device`.
+
+    Raises:
+        RunError: the records can't be read.
+    """
+    if not fits_device(source.num_records * source.image_size**2, num_copies=1):
+        return None
+    with readable_records(source):
+        batches = list(evaluation_batches(source, batch_size=BATCH_SIZE))
+    if not tf.config.list_logical_devices("GPU"):
+        return batches
+    with tf.device("/GPU:0"):
+        return [{**batch, "images": tf.identity(batch["images"])} for batch in batches]
 
 
 def measure(
@@ -88,3 +113,7 @@ def measure(
         prevalence=prevalence,
     )
     return Evaluation(split, numbers, predictions)
+
+
+def _mirrored(batch: Batch) -> Batch:
+    return {**batch, "images": tf.reverse(batch["images"], axis=[2])}

@@ -1,9 +1,8 @@
-"""Runs a network over batches of images, to get logits for predictions or features for a linear probe."""
+"""Runs a network over batches of images on all replicas, to get the logits of predictions."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import keras
@@ -11,12 +10,43 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
-from beam_prep.console.progress import progress_bar
 from trainer import models
-from trainer.data.read_errors import readable_records
-from trainer.data.splits import SplitSource
-from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation.predictions import Predictions
+
+
+class ReplicaFunction:
+    """A compiled function of a batch, of which every replica computes a share of the rows.
+
+    Args:
+        function: from rows [n, …] to values [n, F].
+        strategy: any strategy.
+        batch: the type and shape of a batch, whose first dimension is None.
+    """
+
+    def __init__(
+        self, function: Callable[[tf.Tensor], tf.Tensor], strategy: tf.distribute.Strategy, batch: tf.TensorSpec
+    ) -> None:
+        self._function = function
+        self._strategy = strategy
+        # One trace for all batches, whatever their size: a large network takes half a minute for each.
+        self._run = tf.function(self._run_batch, input_signature=[batch])
+
+    def start(self, rows: tf.Tensor | np.ndarray) -> tf.Tensor:
+        """Starts a batch of N rows; returns values [N or more, F], which may not be computed yet."""
+        # All replicas get the same number of rows: empty ones fill the batch up, and their values are to be dropped.
+        missing = -int(rows.shape[0]) % self._strategy.num_replicas_in_sync
+        return self._run(tf.pad(rows, [[0, missing], *[[0, 0]] * (len(rows.shape) - 1)]) if missing else rows)
+
+    def _run_batch(self, rows: tf.Tensor) -> tf.Tensor:
+        share = tf.shape(rows)[0] // self._strategy.num_replicas_in_sync
+
+        def run_share() -> tf.Tensor:
+            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+            first, end = replica * share, (replica + 1) * share
+            return tf.pad(self._function(rows[first:end]), [[first, tf.shape(rows)[0] - end], [0, 0]])
+
+        # Each replica returns its share in its place among zeros, so that the sum holds all values on every worker.
+        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(run_share), axis=None)
 
 
 class Predictor:
@@ -25,16 +55,24 @@ class Predictor:
     Args:
         model: built or loaded under `strategy.scope()`.
         strategy: the distribution strategy; any.
+        of_features: True predicts the features of `frozen_features` instead of images.
     """
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy) -> None:
+    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, *, of_features: bool = False) -> None:
         self.model = model
-        self._strategy = strategy
         with strategy.scope():
-            self._logits = models.logits_of(model)
-        # One trace for all batches, whatever their size: a large network takes half a minute for each.
-        shape = (None, *model.input.shape[1:])
-        self._predict = tf.function(self._predict_batch, input_signature=[tf.TensorSpec(shape, tf.uint8)])
+            logits = models.cut_at_training(model)[1] if of_features else models.logits_of(model)
+        pooled = model.get_layer("pool").output if of_features else None
+        batch = (
+            tf.TensorSpec((None, *model.input.shape[1:]), tf.uint8)
+            if pooled is None
+            else tf.TensorSpec(pooled.shape, pooled.dtype)
+        )
+
+        def predict(rows: tf.Tensor) -> tf.Tensor:
+            return tf.cast(logits(tf.cast(rows, tf.float32), training=False), tf.float32)  # [n, 1]
+
+        self._logits = ReplicaFunction(predict, strategy, batch)
 
     def predict(
         self, batches: Iterable[dict[str, tf.Tensor]], on_batch: Callable[[int], object] = lambda count: None
@@ -48,42 +86,31 @@ class Predictor:
         filenames: list[str] = []
         groups: list[str] = []
         labels: list[np.ndarray] = []
-        logits: list[np.ndarray] = []
+        logits: list[Callable[[], np.ndarray]] = []  # fetched at the end, so that no batch waits for the one before
         source_pixels: list[np.ndarray] = []
         for batch in batches:
-            logits.append(self.logits(batch["images"]))
+            logits.append(self.start(batch["images"]))
             labels.append(batch["labels"].numpy())
             source_pixels.append(batch["source_pixels"].numpy())
             filenames += [name.decode() for name in batch["filenames"].numpy()]
             groups += [group.decode() for group in batch["groups"].numpy()]
-            on_batch(len(logits[-1]))
+            on_batch(len(labels[-1]))
         return Predictions.from_logits(
             filenames,
             groups,
             np.concatenate(labels),
-            np.concatenate(logits),
+            np.concatenate([fetch() for fetch in logits]),
             np.concatenate(source_pixels),
         )
 
     def logits(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
         """Returns the logits of PNEUMONIA, float64 [N], of images uint8 [N, S, S, 1]."""
-        # All replicas get the same number of images: empty ones fill the batch up, and their logits are dropped.
-        count = int(images.shape[0])
-        padded = tf.pad(images, [[0, -count % self._strategy.num_replicas_in_sync], [0, 0], [0, 0], [0, 0]])
-        return self._predict(padded).numpy()[:count, 0].astype(np.float64)
+        return self.start(images)()
 
-    def _predict_batch(self, images: tf.Tensor) -> tf.Tensor:
-        """Returns logits float32 [N, 1] of images uint8 [N, H, W, 1]; N is a multiple of the number of replicas."""
-        share = tf.shape(images)[0] // self._strategy.num_replicas_in_sync
-
-        def replica_predict() -> tf.Tensor:
-            replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-            first, end = replica * share, (replica + 1) * share
-            logits = self._logits(tf.cast(images[first:end], tf.float32), training=False)
-            return tf.pad(tf.cast(logits, tf.float32), [[first, tf.shape(images)[0] - end], [0, 0]])
-
-        # Each replica returns its share in its place among zeros, so that the sum holds all logits on every worker.
-        return self._strategy.reduce(tf.distribute.ReduceOp.SUM, self._strategy.run(replica_predict), axis=None)
+    def start(self, images: tf.Tensor | np.ndarray) -> Callable[[], np.ndarray]:
+        """Starts to predict images; returns a function that waits for their logits, see `logits`."""
+        logits, num_images = self._logits.start(images), int(images.shape[0])
+        return lambda: logits.numpy()[:num_images, 0].astype(np.float64)
 
 
 def load_predictor(path: Path) -> Predictor:
@@ -107,50 +134,3 @@ def check_finite(values: np.ndarray, images: str) -> None:
     """
     if not np.isfinite(values).all():
         raise RunError(f"the model gives no finite number for some {images}; its weights are broken")
-
-
-@dataclass(frozen=True)
-class Features:
-    """The features that a network computes from the images of a split, in the order of the manifest.
-
-    Attributes:
-        values: float64 [N, F].
-        labels: int64 [N], 0 NORMAL or 1 PNEUMONIA.
-        groups: [N], the patient of each image.
-    """
-
-    values: np.ndarray
-    labels: np.ndarray
-    groups: np.ndarray
-
-
-def features_of(extractor: keras.Model, source: SplitSource, split: str, *, batch_size: int) -> Features:
-    """Computes the features of every image of a split, without augmentation and without dropout.
-
-    Args:
-        extractor: the network without its head, see `cut_before_head`.
-        source: the records of the split; at least one.
-        split: the name of the split.
-        batch_size: images a step; does not change the result.
-
-    Raises:
-        RunError: the records can't be read, or the network returns a feature that is not finite.
-    """
-    shape = (None, *extractor.input.shape[1:])
-
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])
-    def extract(images: tf.Tensor) -> tf.Tensor:
-        return tf.cast(extractor(tf.cast(images, tf.float32), training=False), tf.float64)
-
-    values: list[np.ndarray] = []
-    labels: list[np.ndarray] = []
-    groups: list[bytes] = []
-    with progress_bar(f"features {split}", source.num_records, unit="images") as bar, readable_records(source):
-        for batch in evaluation_batches(source, batch_size=batch_size):
-            values.append(extract(batch["images"]).numpy())
-            labels.append(batch["labels"].numpy())
-            groups += batch["groups"].numpy().tolist()
-            bar.update(len(values[-1]))
-    features = Features(np.concatenate(values), np.concatenate(labels), np.array(groups))
-    check_finite(features.values, f"images of {split}")
-    return features

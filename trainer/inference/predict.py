@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -53,13 +54,15 @@ def predict_files(
     """
     predictor = Predictor(model, tf.distribute.get_strategy())
     read = partial(read_input, card=card)
-    for batch in read_batches(paths, read, batch_size):
-        images = [content for _, content in batch if not isinstance(content, ImageError)]
-        logits = finite_logits(predictor, images)
-        if tta:
-            mirrored = finite_logits(predictor, [image[:, ::-1] for image in images])
-            logits = mean_logits(np.stack([logits, mirrored]))
-        yield from to_predictions(logits, card, batch)
+    started: deque[tuple[Callable[[], np.ndarray], Sequence[tuple[str, object]]]] = deque()
+    for read_batch in read_batches(paths, read, batch_size):
+        images = [content for _, content in read_batch if not isinstance(content, ImageError)]
+        started.append((start_logits(predictor, images, tta=tta), read_batch))
+        if len(started) > 1:  # the device predicts a batch while the one before is handed on
+            fetch, batch = started.popleft()
+            yield from to_predictions(fetch(), card, batch)
+    for fetch, batch in started:
+        yield from to_predictions(fetch(), card, batch)
 
 
 def read_input(path: str, card: ModelCard) -> np.ndarray:
@@ -71,15 +74,23 @@ def read_input(path: str, card: ModelCard) -> np.ndarray:
     return as_input(decode_file(path), image_size=card.image_size, equalization=card.equalization)
 
 
-def finite_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> np.ndarray:
-    """Returns the logits float64 [N] of N images uint8 [S, S]; N may be 0.
+def start_logits(predictor: Predictor, images: Sequence[np.ndarray], *, tta: bool = False) -> Callable[[], np.ndarray]:
+    """Starts to predict N images uint8 [S, S]; N may be 0.
 
-    Raises:
-        RunError: some logits are not finite.
+    Returns:
+        A function that waits for the logits, float64 [N]; it raises a `RunError` if some are not finite.
     """
-    logits = predictor.logits(np.stack(images)[..., None]) if images else np.empty(0)
-    check_finite(logits, "images")
-    return logits
+    if not images:
+        return lambda: np.empty(0)
+    stacked = np.stack(images)[..., None]  # [N, S, S, 1]
+    waiting = [predictor.start(view) for view in ([stacked, stacked[:, :, ::-1]] if tta else [stacked])]
+
+    def fetch() -> np.ndarray:
+        logits = np.stack([of_view() for of_view in waiting])
+        check_finite(logits, "images")
+        return mean_logits(logits) if tta else logits[0]
+
+    return fetch
 
 
 def to_predictions(logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, object]]) -> Iterator[Prediction]:

@@ -124,8 +124,8 @@ def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
 
     from beam_prep.console.progress import progress_bar
     from trainer import models
+    from trainer.evaluation.features import features_of
     from trainer.evaluation.linear_probe import check_components, fit_probe
-    from trainer.evaluation.predictor import features_of
     from trainer.models.linear_head import cut_before_head
 
     keras.utils.set_random_seed(config.seed)

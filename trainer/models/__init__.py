@@ -90,18 +90,60 @@ def logits_of(model: keras.Model, *, for_xla: bool = False) -> Logits:
 
     Args:
         model: a network of `build`.
-        for_xla: True returns it in the form of `xla_form`; of the base only if some of its layers are trained.
+        for_xla: True returns a network without a base in the form of `xla_form`.
     """
     logits = model.get_layer("logits").output
     base = base_of(model)
     if base is None:
         network = keras.Model(model.input, logits)
         return xla_form(network) if for_xla else network
-    if for_xla and base.trainable:
-        base = xla_form(base)
     stem = keras.Model(model.input, model.get_layer("scaling").output)
     head = keras.Model(model.get_layer("pool").input, logits)
     return lambda images, training: head(base(stem(images), training=False), training=training)
+
+
+def cut_at_training(model: keras.Model, *, for_xla: bool = False) -> tuple[Callable[[Any], Any], Logits]:
+    """Cuts a network below its first layer that is trained, so that no gradient is taped over the layers below.
+
+    Args:
+        model: a network of `build`.
+        for_xla: True returns the trained layers in the form of `xla_form`.
+
+    Returns:
+        Two functions with the variables of the network: from images float32 [N, H, W, 1] to what the trained layers
+        get, in inference mode; and from that and `training` to logits [N, 1]. A network that is trained as a whole gets
+        the images; the head of a frozen base gets its pooled features [N, F].
+    """
+    base = base_of(model)
+    if base is None:
+        return lambda images: images, logits_of(model, for_xla=for_xla)
+    stem = keras.Model(model.input, model.get_layer("scaling").output)
+    pool, logits = model.get_layer("pool"), model.get_layer("logits").output
+    if not base.trainable_variables:
+        head = keras.Model(pool.output, logits)
+        return lambda images: pool(base(stem(images), training=False)), head
+    border = _border_of_training(base)
+    below, above = keras.Model(base.input, border), keras.Model(border, base.output)
+    head = keras.Model(pool.input, logits)
+    if for_xla:
+        above = xla_form(above)
+    return (
+        lambda images: below(stem(images), training=False),
+        lambda maps, training: head(above(maps, training=False), training=training),
+    )
+
+
+def _border_of_training(base: keras.Model) -> list[Any]:
+    """Returns the tensors that go from layers without trained layers below them to layers that train, or are above."""
+    producer = {id(layer.output): layer for layer in base.layers}
+    above: set[keras.layers.Layer] = set()
+    border = {}
+    for layer in base.layers:  # each comes after those that it gets its inputs from
+        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        if layer.trainable_variables or any(producer[id(tensor)] in above for tensor in inputs):
+            above.add(layer)
+            border.update({id(tensor): tensor for tensor in inputs if producer[id(tensor)] not in above})
+    return list(border.values())
 
 
 def cut_at_features(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:

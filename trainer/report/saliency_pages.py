@@ -21,7 +21,7 @@ from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.output_folder import translate_errors
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
-from trainer.inference.predict import Prediction, finite_logits, to_predictions
+from trainer.inference.predict import Prediction, start_logits, to_predictions
 from trainer.models.gradcam import heat_maps
 from trainer.report.heat_overlay import side_by_side
 from trainer.run.model_card import ModelCard
@@ -80,7 +80,7 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
             for batch in read_batches(paths, read, BATCH_SIZE):
                 inputs = [content.model_input for _, content in batch if isinstance(content, DecodedFile)]
                 heats = iter(heat_maps(model, np.stack(inputs)) if inputs else ())
-                predictions = to_predictions(finite_logits(predictor, inputs), card, batch)
+                predictions = to_predictions(start_logits(predictor, inputs)(), card, batch)
                 for (_, content), prediction in zip(batch, predictions, strict=True):
                     picture = None
                     if isinstance(content, DecodedFile):

@@ -18,11 +18,13 @@ from trainer.run.folder import RunFolder
 from trainer.run.uploads import Uploads
 from trainer.training.callbacks import Callbacks
 from trainer.training.checkpoint import Checkpoint, CheckpointFolder
+from trainer.training.feed import EpochFeed
 from trainer.training.optimizer import halve_learning_rate
 from trainer.training.phases import Phase
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.strategy import is_chief, is_multiworker, sum_of_workers
 from trainer.training.train_step import TrainStep
+from trainer.training.validation import Validation
 
 MIN_SAVE_INTERVAL_S = 30.0
 """The shortest time between two checkpoints that are saved by time."""
@@ -90,11 +92,13 @@ class SigtermHandler:
 
 @dataclass(frozen=True)
 class PhaseRun:
-    """A phase in training: its settings, its compiled step with the optimizer, and its callbacks."""
+    """A phase in training: its settings, its compiled step with the optimizer, its callbacks and its inputs."""
 
     phase: Phase
     step: TrainStep
     callbacks: Callbacks
+    feed: EpochFeed
+    validation: Validation
 
 
 class CheckpointManager:

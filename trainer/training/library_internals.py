@@ -15,17 +15,17 @@ import tensorflow as tf
 from keras.src.optimizers.base_optimizer import BaseOptimizer
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
-from trainer.data.tf_dataset import untuned
+from trainer.data.tf_dataset import started_early, untuned
 
 Gradients = list[tuple[tf.Tensor, tf.Variable]]
 
 
 @contextmanager
 def untuned_device_datasets() -> Iterator[None]:
-    """Switches tuning off in the datasets that tf.distribute makes for the single devices inside the block.
+    """Makes the datasets of single devices, which tf.distribute creates in the block, untuned and started early.
 
-    Why: see `untuned`; no public option reaches these datasets. Where TensorFlow has no such function any more, they
-    stay tuned: the training is the same, with a pause after each epoch.
+    Why: see `untuned` and `started_early`; no public option reaches these datasets. Where TensorFlow has no such
+    function any more, they stay as they are: the training is the same, with a pause after each epoch.
     """
     name = "_create_device_dataset"
     make = getattr(multi_device_iterator_ops, name, None)
@@ -34,7 +34,7 @@ def untuned_device_datasets() -> Iterator[None]:
         return
 
     def make_untuned(*args: Any, **options: Any) -> tf.data.Dataset:
-        return untuned(make(*args, **options))
+        return started_early(untuned(make(*args, **options)))
 
     setattr(multi_device_iterator_ops, name, make_untuned)
     try:

@@ -21,6 +21,7 @@ class Phase:
         optimizer: the kind of optimizer: `rmsprop`, `adam` or `sgd`.
         learning_rate: the highest learning rate.
         unfreeze_layers: the number of last layers of the base that are trained; None if the network has no base.
+        on_features: True if the base runs once over the data, so that the head trains on its features.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Phase:
     optimizer: str
     learning_rate: float
     unfreeze_layers: int | None = None
+    on_features: bool = False
 
 
 def phases_of(config: TrainConfig) -> list[Phase]:
@@ -36,7 +38,15 @@ def phases_of(config: TrainConfig) -> list[Phase]:
     if config.arch in FROM_SCRATCH:
         usual = "rmsprop" if config.arch == "baseline_cnn" else "adam"
         return [Phase("train", config.epochs, wanted or usual, config.learning_rate or 1e-3)]
-    head = Phase("head", config.epochs, wanted or "adam", config.learning_rate or 5e-5, unfreeze_layers=0)
+    fixed_images = not (config.augment or config.cutout or config.mixup_alpha or config.shard_files)
+    head = Phase(
+        "head",
+        config.epochs,
+        wanted or "adam",
+        config.learning_rate or 5e-5,
+        unfreeze_layers=0,
+        on_features=config.feature_cache == "on" or (config.feature_cache == "auto" and fixed_images),
+    )
     if len(config.epochs_by_phase) == 1:
         return [head]
     return [

@@ -16,7 +16,7 @@ import tensorflow as tf
 from beam_prep.console.errors import UsageError
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
-from trainer.data.tf_dataset import AHEAD
+from trainer.data.tf_dataset import AHEAD, started_early, untuned
 from trainer.training.library_internals import untuned_device_datasets
 
 START_TIMEOUT_S = 300.0
@@ -123,7 +123,7 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
             shares = tuple(tf.reshape(tensor, [num_local, -1, *tensor.shape[1:]]) for tensor in batch)  # [R, n, …]
             return tf.data.Dataset.from_tensor_slices(shares)
 
-        mine = batches.flat_map(of_replicas).prefetch(AHEAD)
+        mine = started_early(batches.flat_map(of_replicas).prefetch(AHEAD))
         with untuned_device_datasets():
             return iter(strategy.distribute_datasets_from_function(lambda context: mine))
     distributed = strategy.experimental_distribute_dataset(batches)
@@ -132,7 +132,9 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
             return iter(distributed)  # tf.distribute copies ahead on its own
     if device is None and tf.config.list_logical_devices("GPU"):
         device = "/GPU:0"
-    return iter(batches.apply(tf.data.experimental.prefetch_to_device(device)) if device else batches)
+    if device is None:
+        return iter(batches)
+    return iter(started_early(untuned(batches.apply(tf.data.experimental.prefetch_to_device(device)))))
 
 
 def _join(cluster: Cluster, config: TrainConfig, gpus: list) -> tf.distribute.Strategy:

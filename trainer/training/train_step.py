@@ -15,8 +15,9 @@ from trainer.augmentation import augment
 from trainer.augmentation.draws import fold_in, integers
 from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
+from trainer.data.held_images import DeviceRows
 from trainer.device import Computation, compiling
-from trainer.models import Logits, logits_of
+from trainer.models import Logits, cut_at_training
 from trainer.training.ema import WeightAverage
 from trainer.training.library_internals import draw_dropout_seeds, update_here
 from trainer.training.optimizer import make_optimizer
@@ -46,13 +47,15 @@ class Programs:
         run: runs several steps.
         step: runs one step; one program where there are no replicas.
         gradients: computes the gradients of one replica; one program where there are replicas.
-        logits: the network up to the layer before the sigmoid.
+        frozen: the layers below those that are trained, see `cut_at_training`.
+        logits: the layers that are trained, up to the one before the sigmoid.
     """
 
     jit_compile: bool
     run: tf.types.experimental.PolymorphicFunction
     step: Callable[..., Sums]
     gradients: Callable[..., tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]
+    frozen: Callable[[tf.Tensor], Any]
     logits: Logits
 
 
@@ -66,6 +69,8 @@ class TrainStep:
         strategy: any strategy; its replicas divide the global batch N.
         class_weights: float [2], the weight of the loss by label.
         seed: the seed of augmentation and dropout.
+        rows: the rows on the devices, if the batches hold positions instead of images.
+        of_features: True if the rows are the features that the frozen base computes, so that the base does not run.
 
     Attributes:
         average: the moving average of the weights; None if the config asks for none.
@@ -81,6 +86,8 @@ class TrainStep:
         *,
         class_weights: Sequence[float] = (1.0, 1.0),
         seed: int = 0,
+        rows: DeviceRows | None = None,
+        of_features: bool = False,
     ) -> None:
         self._config = config
         self.model = model
@@ -89,6 +96,8 @@ class TrainStep:
         self.strategy = strategy
         self._class_weights = tf.constant(class_weights, tf.float32)
         self._seed = seed
+        self._rows = rows
+        self._of_features = of_features
         self.average = WeightAverage(model, strategy, config.ema_decay) if config.ema_decay else None
         with tf.device("/CPU:0"):
             self.waited_s = tf.Variable(0.0, trainable=False, dtype=tf.float64)
@@ -110,19 +119,30 @@ class TrainStep:
         class_weights: Sequence[float] = (1.0, 1.0),
         seed: int = 0,
         rate_factor: float = 1.0,
+        rows: DeviceRows | None = None,
+        of_features: bool = False,
     ) -> TrainStep:
         """Makes the step of a phase with a fresh optimizer, and freezes the layers that the phase does not train.
 
         Args:
             config: all flags of `train`.
-            model: see `TrainStep`, like `strategy`, `class_weights` and `seed`.
+            model: see `TrainStep`, like `strategy`, `class_weights`, `seed`, `rows` and `of_features`.
             phase: a phase of the configuration.
             steps_per_epoch: see `make_optimizer`, like `rate_factor`.
         """
         with strategy.scope():
             freeze(model, phase)
             optimizer = make_optimizer(phase, config, steps_per_epoch=steps_per_epoch, rate_factor=rate_factor)
-        return cls(config, model, optimizer, strategy, class_weights=class_weights, seed=seed)
+        return cls(
+            config,
+            model,
+            optimizer,
+            strategy,
+            class_weights=class_weights,
+            seed=seed,
+            rows=rows,
+            of_features=of_features,
+        )
 
     def _seed_dropout(self) -> None:
         """Makes the seed of each dropout layer a function of layer, step and replica."""
@@ -136,12 +156,13 @@ class TrainStep:
 
     def _make_programs(self, jit_compile: bool) -> Programs:
         with self.strategy.scope():
-            logits = logits_of(self.model, for_xla=jit_compile)
+            frozen, logits = cut_at_training(self.model, for_xla=jit_compile)
         return Programs(
             jit_compile=jit_compile,
             run=tf.function(self._run),
             step=tf.function(self._run_one, jit_compile=True) if jit_compile and self._is_alone else self._run_one,
             gradients=tf.function(self._compute_gradients, jit_compile=jit_compile or None),
+            frozen=(lambda features: features) if self._of_features else frozen,
             logits=logits,
         )
 
@@ -202,14 +223,18 @@ class TrainStep:
         return tf.cast(loss_sum, tf.float64), tf.cast(correct_sum, tf.float64)
 
     def _apply_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> Sums:
-        loss, correct, gradients = self._compute_gradients(images, labels)
+        loss, correct, gradients = self._compute_gradients(self._drawn(images), labels)
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return loss, correct
 
     def _reduce_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Computes the gradients on a replica in a compiled program, and sums those of all replicas outside of it."""
-        loss, correct, gradients = self._programs.gradients(images, labels)
+        loss, correct, gradients = self._programs.gradients(self._drawn(images), labels)
         return loss, correct, tf.distribute.get_replica_context().all_reduce("SUM", gradients)
+
+    def _drawn(self, images: tf.Tensor) -> tf.Tensor:
+        """Returns the images of a batch that may hold their positions; not in a program that replicas share."""
+        return images if self._rows is None else self._rows.gather(images)
 
     def _update_replicas(self, gradients: list[tf.Tensor], step: tf.Tensor) -> None:
         """Updates the weights on each device in a compiled program."""
@@ -230,8 +255,9 @@ class TrainStep:
     def _compute_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Augments the images of a replica and computes loss, correctly classified images, and gradients."""
         images, targets, weights = self._augmented(images, labels)
+        inputs = self._programs.frozen(images)  # no gradient is taped over the layers that are not trained
         with tf.GradientTape() as tape:
-            logits = tf.cast(self._programs.logits(images, training=True), tf.float32)  # [n, 1]
+            logits = tf.cast(self._programs.logits(inputs, training=True), tf.float32)  # [n, 1]
             losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
             # Divided by the global batch: the gradients of the replicas are summed.
             loss = tf.reduce_sum(losses) / self._config.global_batch_size

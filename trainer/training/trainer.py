@@ -21,6 +21,7 @@ from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
 from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, prepare_gpus
+from trainer.evaluation.evaluate import hold_batches
 from trainer.evaluation.predictor import Predictor
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, written
@@ -32,9 +33,10 @@ from trainer.run.speed import SpeedMeter, StepProfile
 from trainer.training.callbacks import Callbacks, make_callbacks
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun
+from trainer.training.feed import EpochFeed, PhaseInputs
 from trainer.training.phases import Phase, count_parameters, phases_of
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
-from trainer.training.strategy import check_alike, distribute, is_chief, make_strategy
+from trainer.training.strategy import check_alike, is_chief, make_strategy
 from trainer.training.train_step import TrainStep
 from trainer.training.validation import TrainedModel, Validation
 
@@ -82,13 +84,14 @@ class Trainer:
         self._computation = Computation.of(config)
         chosen = {"precision": self._computation.precision, "jit_compile": self._computation.jit_compile}
         check_alike(self.strategy, {**shared, **chosen, "data": manifest.fingerprint})
-        self._data = TrainingData(config, manifest, sources, cluster)
+        self._data = TrainingData(config, manifest, sources, self.strategy, cluster)
         self.sources = self._data.sources
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)
         val = None if config.train_on_val else self.sources["val"]
-        self._validation = Validation(Predictor(self.model, self.strategy), val, self._data.class_weights)
+        held = hold_batches(val) if val and self._data.held else None
+        self._validation = Validation(Predictor(self.model, self.strategy), val, self._data.class_weights, held)
         self.is_chief = is_chief(self.strategy)
         self.folder = RunFolder.at(config.output)
         if self.is_chief:
@@ -98,7 +101,8 @@ class Trainer:
         self._checkpoints = CheckpointManager(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         self._user_callbacks = callbacks
         self._speed = SpeedMeter(config.global_batch_size)
-        self._profile = StepProfile(self.folder.tensorboard if config.profile and self.is_chief else None)
+        self._tensorboard = self.folder.tensorboard if self.is_chief else None
+        self._profile = StepProfile(self._tensorboard if config.profile else None)
 
     @property
     def state(self) -> TrainingState:
@@ -147,8 +151,9 @@ class Trainer:
         run = self._make_phase_run(phase)
         self._checkpoints.begin_phase(run, restored)
         self._speed.begin_phase()
-        while state.epoch < phase.epochs and not state.stopped:
-            self._run_epoch(run)
+        with run.feed:
+            while state.epoch < phase.epochs and not state.stopped:
+                self._run_epoch(run)
         if self.config.keep_checkpoint and state.phase == len(self.config.epochs_by_phase) - 1:
             self._checkpoints.save(run)
         run.callbacks.end()
@@ -160,9 +165,10 @@ class Trainer:
             self.model.set_weights(self._checkpoints.best_weights)
 
     def _make_phase_run(self, phase: Phase) -> PhaseRun:
-        """Makes the training step and the callbacks of a phase."""
+        """Makes the training step of a phase, its callbacks, and its inputs."""
+        inputs = PhaseInputs.of(self.config, phase, self._data, self._validation, show_progress=self.is_chief)
         step = TrainStep.for_phase(
-            replace(self.config, jit_compile="on" if self._computation.jit_compile else "off"),
+            replace(inputs.config, jit_compile="on" if self._computation.jit_compile else "off"),
             self.model,
             self.strategy,
             phase,
@@ -170,15 +176,13 @@ class Trainer:
             class_weights=self._data.loss_weights,
             seed=self.config.seed + 104729 * self.state.phase,
             rate_factor=self.state.rate_factor,
+            rows=inputs.held.rows if inputs.held else None,
+            of_features=inputs.of_features,
         )
-        callbacks = Callbacks(
-            make_callbacks(self.config, self.folder.tensorboard if self.is_chief else None),
-            self._user_callbacks,
-            model=self.model,
-            num_epochs=phase.epochs,
-            num_steps=self._data.num_steps,
-        )
-        return PhaseRun(phase, step, callbacks)
+        num_steps, own = self._data.num_steps, make_callbacks(self.config, self._tensorboard)
+        callbacks = Callbacks(own, self._user_callbacks, model=self.model, num_epochs=phase.epochs, num_steps=num_steps)
+        end = len(self.state.history) - self.state.epoch + phase.epochs
+        return PhaseRun(phase, step, callbacks, EpochFeed(self._data, inputs.held, end), inputs.validation)
 
     def _run_epoch(self, run: PhaseRun) -> None:
         """Passes over the training images, or over what is left of them in a resumed epoch, and over validation."""
@@ -197,7 +201,7 @@ class Trainer:
                     bar.set_postfix_str(self._speed.epoch_rate, refresh=False)
             self._checkpoints.check_weights()
             with run.step.average.in_place() if run.step.average else nullcontext():
-                logs = self._logs() | self._validation.logs()
+                logs = self._logs() | run.validation.logs()
                 self._keep_if_best(run.phase, logs)
             shown = [f"{name} {value:.3f}" for name, value in logs.items() if value is not None]
             bar.set_postfix_str(", ".join(filter(None, [*shown, self._speed.epoch_rate])))
@@ -213,7 +217,8 @@ class Trainer:
     def _run_steps(self, run: PhaseRun) -> Iterator[int]:
         """Runs the remaining steps of the epoch; yields the number of steps of each call to the device."""
         config, state, sums = self.config, self.state, EpochSums(self.state)
-        batches = self._batches()
+        epoch = len(state.history)
+        batches = run.feed.batches(epoch, state.step)
         # Checkpoints, stops and callbacks come between two calls.
         per_call = min(config.steps_per_call, config.checkpoint_every_steps or math.inf)
         per_call = 1 if run.callbacks.want_batches else per_call
@@ -231,8 +236,9 @@ class Trainer:
                 self._computation = self._computation.without_xla(error, must=self.config.jit_compile == "on")
                 self.state.computation = self._computation.to_json()
                 run.step.run_without_xla()
-                batches = self._batches()
+                batches = run.feed.batches(epoch, state.step)
                 continue
+            run.feed.prepare(epoch + 1)
             self._profile.end(num_steps, sums.settle)
             if run.callbacks.want_batches:
                 sums.settle()
@@ -242,17 +248,10 @@ class Trainer:
         with self._speed.steps(0, waited_s):
             sums.check()
 
-    def _batches(self) -> Iterator:
-        """Returns the batches that are left of the epoch, on the devices."""
-        return distribute(self._data.batches(len(self.state.history), self.state.step), self.strategy)
-
     def _logs(self) -> dict[str, Any]:
         """Returns loss and accuracy over the finished steps of the epoch."""
-        state = self.state
-        return {
-            "loss": state.loss_sum / state.step,
-            "accuracy": state.correct_sum / (state.step * self.config.global_batch_size),
-        }
+        state, num_images = self.state, self.state.step * self.config.global_batch_size
+        return {"loss": state.loss_sum / state.step, "accuracy": state.correct_sum / num_images}
 
     def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:
         """Keeps the weights of the epoch if its validation loss is the best so far, or if there is no validation."""

@@ -9,7 +9,7 @@ from typing import Any
 from trainer.config.threshold_rule import parse_rule
 from trainer.data.splits import SplitSource
 from trainer.evaluation import metrics
-from trainer.evaluation.evaluate import predict_split
+from trainer.evaluation.evaluate import Batch, predict_split
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.evaluation.thresholds import fit_operating_point
@@ -40,17 +40,19 @@ class Validation:
         source: the validation images; None if they are trained on.
         class_weights: float [2], the weight of the loss by label. They are those of the training: the best model is
             chosen by this loss, so it has to be the one that is trained for.
+        held: the batches of the split, if they are kept between epochs; see `hold_batches`.
     """
 
     predictor: Predictor
     source: SplitSource | None
     class_weights: Sequence[float]
+    held: Sequence[Batch] | None = None
 
     def logs(self) -> dict[str, Any]:
         """Returns `val_loss`, `val_accuracy` and `val_auroc`; nothing if there are no images to validate on."""
         if self.source is None:
             return {}
-        val = predict_split(self.predictor, self.source, "val", show_progress=False)
+        val = self._predict(self.source, show_progress=False)
         numbers = metrics.monitored(val.labels, val.probabilities, val.loss(self.class_weights))
         return {f"val_{name}": value for name, value in numbers.items()}
 
@@ -59,5 +61,8 @@ class Validation:
         if self.source is None:
             _, threshold = parse_rule(threshold_rule)
             return TrainedModel(self.predictor, OperatingPoint(threshold, threshold_rule), val=None)
-        val = predict_split(self.predictor, self.source, "val", show_progress=show_progress)
+        val = self._predict(self.source, show_progress=show_progress)
         return TrainedModel(self.predictor, fit_operating_point(threshold_rule, val.labels, val.probabilities), val)
+
+    def _predict(self, source: SplitSource, *, show_progress: bool) -> Predictions:
+        return predict_split(self.predictor, source, "val", held=self.held, show_progress=show_progress)

@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_training import assert_close, fit, make_train_step
 
 from beam_prep.console.errors import UsageError
@@ -16,7 +17,7 @@ from trainer.config.fold import Fold
 from trainer.config.train import TrainConfig
 from trainer.data.folds import RecordIndex, divide, fold_numbers, pool
 from trainer.data.splits import open_split
-from trainer.data.tf_dataset import evaluation_batches, load_into_memory, read_index, training_batches
+from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
 from trainer.data.training_data import TrainingData
 
 K = 4
@@ -29,7 +30,7 @@ def sources_of(data):
 
 def training_data(data, fold, **flags) -> TrainingData:
     config = TrainConfig(data=str(data), output="o", image_size=32, batch_size=8, fold=fold, **flags)
-    return TrainingData(config, *sources_of(data))
+    return TrainingData(config, *sources_of(data), tf.distribute.get_strategy())
 
 
 def records_of(source) -> list:
@@ -65,7 +66,7 @@ def test_the_records_read_are_those_of_the_fold(dataset):
     names = [name.decode() for batch in batches for name in batch["filenames"]]
     assert names == [record.filename for record in records_of(fold["val"])]
     wanted = {record.encoded: record.label for record in records_of(fold["train"])}
-    for options in ({}, {"in_memory": load_into_memory(fold["train"])}):
+    for options in ({}, {"held": hold(fold["train"])}):
         read = list(training_batches(fold["train"], batch_size=1, seed=0, epoch=0, **options).as_numpy_iterator())
         assert {images.tobytes(): int(labels[0]) for images, labels in read} == wanted
         assert len(read) == len(wanted)
@@ -75,7 +76,7 @@ def test_images_in_memory_come_in_the_same_order_also_after_a_stop(dataset):
     train = training_data(dataset, f"1/{K}").sources["train"]
     streamed, held, rest = (
         [images for images, _ in training_batches(train, batch_size=8, seed=3, epoch=1, **options).as_numpy_iterator()]
-        for options in ({}, {"in_memory": load_into_memory(train)}, {"first_step": 2})
+        for options in ({}, {"held": hold(train)}, {"first_step": 2})
     )
     np.testing.assert_array_equal(streamed, held)
     np.testing.assert_array_equal(streamed[2:], rest)
@@ -152,6 +153,7 @@ def test_a_fold_without_patients_or_without_groups_is_refused(dataset):
         TrainingData(
             TrainConfig(data=str(dataset), output="o", image_size=32, batch_size=80, fold=f"1/{K}"),
             *sources_of(dataset),
+            tf.distribute.get_strategy(),
         )
     manifest, sources = sources_of(dataset)
     index = read_index(pool(sources))

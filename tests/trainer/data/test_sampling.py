@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_training import assert_close, assert_same_bits, fit, make_train_step
 
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.sampling import balanced_draws
 from trainer.data.splits import open_split
-from trainer.data.tf_dataset import load_into_memory, read_index, training_batches
+from trainer.data.tf_dataset import hold, read_index, training_batches
 from trainer.data.training_data import TrainingData
 
 LABELS = [1, 1, 0, 1, 1, 1, 0, 1, 1, 1, 0]
@@ -19,9 +20,8 @@ def training_data(dataset, **flags) -> TrainingData:
         data=str(dataset), output="o", **{"image_size": 32, "batch_size": 8, "sampler": "balanced", **flags}
     )
     manifest = Manifest.read(dataset)
-    return TrainingData(
-        config, manifest, {split: open_split(str(dataset), manifest, 32, split) for split in manifest.splits}
-    )
+    sources = {split: open_split(str(dataset), manifest, 32, split) for split in manifest.splits}
+    return TrainingData(config, manifest, sources, tf.distribute.get_strategy())
 
 
 def read(batches) -> tuple[np.ndarray, np.ndarray]:
@@ -64,8 +64,8 @@ def test_an_epoch_has_as_many_steps_and_as_many_images_of_either_class(dataset, 
     again, _ = read(balanced.batches(0, 2))
     np.testing.assert_array_equal(again, images[16:])
     assert not np.array_equal(read(balanced.batches(1, 0))[0], images)
-    in_memory = training_data(dataset, fold=fold, cache="ram")
-    np.testing.assert_array_equal(read(in_memory.batches(0, 0))[0], images)
+    kept = training_data(dataset, fold=fold, cache="ram")
+    np.testing.assert_array_equal(read(kept.batches(0, 0, kept.held))[0], images)
 
 
 def test_a_balanced_training_has_no_class_weights_and_validation_keeps_them(dataset):
@@ -82,12 +82,12 @@ def test_a_balanced_training_has_no_class_weights_and_validation_keeps_them(data
 def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
     source = training_data(dataset).source
     draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
-    losses, weights = fit(make_train_step(1, dropout=False), source, draws=draws)
-    other_losses, other_weights = fit(make_train_step(replicas, dropout=False), source, draws=draws)
+    losses, weights = fit(make_train_step(1, dropout=False), source, draws=lambda epoch: draws)
+    other_losses, other_weights = fit(make_train_step(replicas, dropout=False), source, draws=lambda epoch: draws)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
     assert_close(weights, other_weights, atol=2e-6)
     again_losses, again_weights = fit(
-        make_train_step(replicas, dropout=False), source, draws=draws, in_memory=load_into_memory(source)
+        make_train_step(replicas, dropout=False), source, draws=lambda epoch: draws, held=hold(source)
     )
     assert again_losses == other_losses
     assert_same_bits(again_weights, other_weights)
@@ -96,7 +96,7 @@ def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
 def test_workers_get_their_slices_of_each_balanced_batch(dataset):
     source = training_data(dataset).source
     draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
-    options = {"batch_size": 8, "seed": 0, "epoch": 0, "draws": draws}
+    options = {"batch_size": 8, "seed": 0, "epoch": 0, "draws": lambda epoch: draws}
     images, _ = read(training_batches(source, **options))
     slices = [read(training_batches(source, worker=worker, num_workers=2, **options))[0] for worker in (0, 1)]
     joined = np.concatenate([part.reshape(-1, 4, 32, 32, 1) for part in slices], axis=1)  # [steps, N, S, S, 1]

@@ -12,7 +12,7 @@ from beam_prep.images.decode import decode_record
 from beam_prep.pipeline.local_job import prepare
 from trainer.data.checks import check_trainable
 from trainer.data.splits import open_split
-from trainer.data.tf_dataset import evaluation_batches, load_into_memory, training_batches
+from trainer.data.tf_dataset import evaluation_batches, hold, training_batches
 
 
 def source_of(dataset, split="train", size=32):
@@ -126,9 +126,9 @@ def test_workers_with_files_of_their_own_share_no_image_and_take_as_many_steps(d
 
 def test_images_held_in_memory_come_in_the_same_batches(dataset):
     source = source_of(dataset)
-    in_memory = load_into_memory(source)
+    held = hold(source)
     for number in (0, 1):
-        read, kept = epoch(source, number=number), epoch(source, number=number, in_memory=in_memory)
+        read, kept = epoch(source, number=number), epoch(source, number=number, held=held)
         np.testing.assert_array_equal(read[0], kept[0])
         np.testing.assert_array_equal(read[1], kept[1])
 

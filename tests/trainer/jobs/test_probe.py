@@ -14,9 +14,10 @@ from trainer.config.commands import EvaluateConfig, ExplainConfig, ExportConfig,
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.evaluation.evaluate import predict_split
+from trainer.evaluation.features import features_of
 from trainer.evaluation.linear_probe import fit_probe
 from trainer.evaluation.predictions import read_predictions
-from trainer.evaluation.predictor import Predictor, features_of
+from trainer.evaluation.predictor import Predictor
 from trainer.jobs.compare import compare
 from trainer.jobs.evaluate import evaluate
 from trainer.jobs.probe import probe
