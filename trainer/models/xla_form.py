@@ -1,7 +1,7 @@
 """Puts layers into a form that XLA makes fast and deterministic kernels of; the saved network keeps Keras' own.
 
 On a GPU, XLA refuses the gradient of Keras' max pooling where it has to be deterministic. Keras' group normalization
-stays: forms with one pass for both moments gave more kernels, not fewer (`se_resnet` on a CPU: 674 instead of 601).
+stays: a form with one pass for both moments had more kernels (HLO of `se_resnet` for a CPU: 674 instead of 601).
 """
 
 from __future__ import annotations
