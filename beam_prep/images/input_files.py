@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError
-from beam_prep.dataset.input_counts import HIDDEN, MASKS, NO_IMAGE, REPEATED, InputCount
+from beam_prep.dataset.input_counts import HIDDEN, MASKS, MISNAMED, NO_IMAGE, REPEATED, InputCount
 from beam_prep.images.dicom.file_start import HEAD_BYTES
 from beam_prep.images.formats import has_image_suffix, is_image
 from beam_prep.storage.file_info import FileInfo
@@ -25,6 +25,8 @@ _NAMED_SUFFIX = re.compile(
     r"|parquet|pdf|pkl|psd|py|raw|rar|svg|tar|tfrecord|tmp|tsv|txt|url|xlsx?|xml|ya?ml|zip)",
     re.IGNORECASE,
 )
+
+_UNUSED = {EntryKind.HIDDEN: HIDDEN, EntryKind.REPEATED: REPEATED, EntryKind.MISNAMED: MISNAMED}
 
 
 class InputFiles(NamedTuple):
@@ -47,10 +49,8 @@ def find_images(root: AnyPath, start: str = "", end: str = "") -> InputFiles:
     unknown: list[str] = []
     left_out: Counter[tuple[str, str]] = Counter()
     for name, kind in walk(root, start, end):
-        if kind is EntryKind.HIDDEN:
-            left_out[HIDDEN, ""] += 1
-        elif kind is EntryKind.REPEATED:
-            left_out[REPEATED, ""] += 1
+        if kind in _UNUSED:
+            left_out[_UNUSED[kind], ""] += 1
         elif mask := _mask_word(name):
             left_out[MASKS, mask] += 1
         elif kind is EntryKind.SPECIAL or has_image_suffix(name):

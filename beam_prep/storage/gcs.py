@@ -133,7 +133,11 @@ class ObjectPath:
                 raise
 
     def files(self, start: str = "", end: str = "", limit: int | None = None) -> Iterator[FileInfo]:
-        """Lists all objects below the folder, except those whose names are not valid for a file.
+        """Lists all objects below the folder whose names are valid for a file; see `objects` for the arguments."""
+        return (file for file in self.objects(start, end, limit) if is_file_name(file.name))
+
+    def objects(self, start: str = "", end: str = "", limit: int | None = None) -> Iterator[FileInfo]:
+        """Lists all objects below the folder.
 
         Args:
             start: the first name to list, relative to the folder.
@@ -143,9 +147,7 @@ class ObjectPath:
         folder = f"{self.key}/" if self.key else ""
         bounds = {"start_offset": folder + start if start else None, "end_offset": folder + end if end else None}
         for blob in self._blobs(max_results=limit, **bounds):
-            name = blob.name[len(folder) :]
-            if not {"", ".", ".."} & set(name.split("/")):
-                yield FileInfo(name, blob.size, blob.generation, blob.crc32c)
+            yield FileInfo(blob.name[len(folder) :], blob.size, blob.generation, blob.crc32c)
 
     def blob(self, generation: int | None = None) -> Any:
         """Returns the client's handle of the object, as it is now or in one generation."""
@@ -167,6 +169,11 @@ class ObjectPath:
     def _request(self, ask: Callable[[], Any]) -> Any:
         with translate_errors(self):
             return ask()
+
+
+def is_file_name(name: str) -> bool:
+    """Returns True if the name of an object can be that of a file: without empty parts, `.` and `..`."""
+    return not {"", ".", ".."} & set(name.split("/"))
 
 
 class _Listing:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.gcs import ObjectPath, is_file_name
 from beam_prep.storage.paths import NUM_TRANSFERS, AnyPath
 
 
@@ -27,6 +27,8 @@ class EntryKind(Enum):
     """A file or folder whose name begins with a dot, or a `__MACOSX` folder of an archive that macOS made."""
     REPEATED = "repeated"
     """A link to a folder that is listed already."""
+    MISNAMED = "misnamed"
+    """An object of a bucket whose name can't be that of a file, such as `a//b`."""
 
 
 class Entry(NamedTuple):
@@ -51,9 +53,12 @@ def walk(root: AnyPath, start: str = "", end: str = "") -> Iterator[Entry]:
         UsageError: a folder can't be read.
     """
     if isinstance(root, ObjectPath):
-        for file in root.files(start, end):
-            hidden = any(map(_is_hidden, file.name.split("/")))
-            yield Entry(file.name, EntryKind.HIDDEN if hidden else EntryKind.FILE)
+        for name, *_ in root.objects(start, end):
+            if is_file_name(name):
+                hidden = any(map(_is_hidden, name.split("/")))
+                yield Entry(name, EntryKind.HIDDEN if hidden else EntryKind.FILE)
+            elif not name.endswith("/"):  # some tools make such objects, which are empty, for folders
+                yield Entry(name, EntryKind.MISNAMED)
         return
     listed: set[tuple[int, int]] = set()  # the device and inode of each folder
     folders, links, is_linked = [""], list[str](), False

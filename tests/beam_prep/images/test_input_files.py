@@ -62,6 +62,14 @@ def test_a_bucket_gives_the_same(tmp_path, bucket):
     assert add_up(here.left_out)["no_image"] == {"without suffix": 2, ".txt": 1}
 
 
+def test_objects_whose_names_are_no_paths_are_counted(bucket):
+    for name in ("raw//a.png", "raw/b//c.png", "raw/folder/", "raw/d.png"):
+        bucket.write(name, b"x")
+    images, counts = find_images(to_path(f"{bucket.url}/raw"))
+    assert images == ["d.png"]
+    assert list(say_left_out(add_up(counts))) == ["2 objects have names that can't be paths"]
+
+
 def test_the_content_of_a_file_with_the_suffix_of_an_image_is_not_read(tmp_path):
     names = [f"a{suffix}" for suffix in (".jpeg", ".JFIF", ".jpe", ".jp2", ".webp", ".gif", ".DCM", ".tif")]
     write(tmp_path, dict.fromkeys(names, b"broken"))  # so that it is rejected with a reason
