@@ -89,12 +89,12 @@ class Plan:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts of all outcomes: `inputs` = `records` + `duplicates` + `rejected`, and rejections by reason."""
+        """The counts of all outcomes: `inputs` = `records` + `duplicates` + `rejected`, rejections by reason, repaired files."""
         return {
             "inputs": self.num_inputs,
             "records": sum(split.num_records for split in self.splits.values()),
             "duplicates": len(self.duplicates),
-            "repaired": self.num_repaired,
+            **({"repaired": self.num_repaired} if self.num_repaired else {}),
             "rejected": len(self.rejected),
             **{f"rejected_{reason}": count for reason, count in self.rejected_by_reason.items()},
         }
