@@ -89,7 +89,7 @@ class Plan:
 
     @property
     def counts(self) -> dict[str, int]:
-        """The counts of all outcomes: `inputs` = `records` + `duplicates` + `rejected`, rejections by reason, repaired files."""
+        """The counts of outcomes: `inputs` = `records` + `duplicates` + `rejected`; rejections by reason, repairs."""
         return {
             "inputs": self.num_inputs,
             "records": sum(split.num_records for split in self.splits.values()),
