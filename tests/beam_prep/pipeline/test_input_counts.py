@@ -64,7 +64,7 @@ def test_the_summary_and_the_page_account_for_every_file(messy, tmp_path, capsys
     assert json.loads(suspect) == {"filename": "images/NORMAL/overlay.png", "reason": "two_values"}
     rejected = map(json.loads, (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
     assert {(Path(row["filename"]).name, row["reason"]) for row in rejected} == {
-        ("broken.gif", "not_an_image"),
+        ("broken.gif", "undecodable"),
         ("gone.png", "unreadable"),
         ("pipe.png", "unreadable"),
     }
