@@ -1,6 +1,8 @@
 """The stored values of DICOM files in every transfer syntax, held to pydicom and to the pixels that were written."""
 
 import io
+import shutil
+import subprocess
 from pathlib import Path
 
 import dicom_files
@@ -72,6 +74,26 @@ def test_signed_values_start_at_the_least_that_can_be(syntax):
     signed = (GREY12.astype(int) - 2000).astype(np.int16)
     tags = {"BitsStored": 12, "RescaleSlope": 1, "RescaleIntercept": -1024}
     assert np.array_equal(pixels_of(WRITERS[syntax](signed, syntax, **tags)), signed.astype(int) + 2048)
+
+
+DCMTK = {
+    **dict.fromkeys(dicom_files.UNCOMPRESSED, ["dcmconv", "+te"]),
+    uid.RLELossless: ["dcmdrle"],
+    uid.JPEGLSLossless: ["dcmdjpls"],
+    uid.JPEGLossless: ["dcmdjpeg"],
+    uid.JPEGLosslessSV1: ["dcmdjpeg"],
+}  # DCMTK has no decoder for JPEG 2000 and HTJ2K
+
+
+@pytest.mark.skipif(shutil.which("dcmconv") is None, reason="DCMTK is not installed (apt-get install dcmtk)")
+@pytest.mark.parametrize("syntax", DCMTK, ids=lambda syntax: syntax.name)
+@pytest.mark.parametrize(("pixels", "bits"), [(GREY8, 8), (GREY12, 12), (GREY16, 16)], ids=["8", "12", "16"])
+def test_stored_values_are_those_that_dcmtk_reads(pixels, bits, syntax, tmp_path):
+    data = WRITERS[syntax](pixels, syntax, BitsStored=bits)
+    (tmp_path / "in").write_bytes(data)
+    subprocess.run([*DCMTK[syntax], tmp_path / "in", tmp_path / "out"], check=True, capture_output=True)
+    theirs = np.frombuffer(dcmread(tmp_path / "out").PixelData, pixels.dtype)[: pixels.size]
+    assert np.array_equal(pixels_of(data), theirs.reshape(pixels.shape))
 
 
 def test_colour_of_a_big_endian_file_is_that_of_a_little_endian_one():
