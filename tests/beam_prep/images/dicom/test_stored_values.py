@@ -77,11 +77,11 @@ def test_signed_values_start_at_the_least_that_can_be(syntax):
 
 
 DCMTK = {
-    **dict.fromkeys(dicom_files.UNCOMPRESSED, ["dcmconv", "+te"]),
-    uid.RLELossless: ["dcmdrle"],
-    uid.JPEGLSLossless: ["dcmdjpls"],
-    uid.JPEGLossless: ["dcmdjpeg"],
-    uid.JPEGLosslessSV1: ["dcmdjpeg"],
+    **dict.fromkeys(dicom_files.UNCOMPRESSED, ("dcmconv", "+te")),
+    uid.RLELossless: ("dcmdrle",),
+    uid.JPEGLSLossless: ("dcmdjpls",),
+    uid.JPEGLossless: ("dcmdjpeg",),
+    uid.JPEGLosslessSV1: ("dcmdjpeg",),
 }  # DCMTK has no decoder for JPEG 2000 and HTJ2K
 
 
