@@ -47,7 +47,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Computation:
-    """How a training computes, which shapes its result to the last bit.
+    """The way in which a training computes, which shapes its result to the last bit.
 
     Attributes:
         precision: `float32` or `bfloat16`, the type that the layers compute in.

@@ -100,7 +100,7 @@ class TrainFlags:
     """Type that the layers compute in. auto: bfloat16 on GPUs of compute capability 8.0 and above, else float32.
     Weights, logits, loss and metrics are float32 in any case."""
     mixed_precision: bool = False
-    """Other name of --precision bfloat16."""
+    """Compute in bfloat16: another spelling of --precision bfloat16."""
     cache: Literal["auto", "device", "ram", "disk", "none"] = "auto"
     """Place where the training keeps images between epochs. device: memory of the GPU, which draws its batches there;
     without a GPU, memory; auto: device if the images take at most a quarter of it (without a GPU at most 1 GiB), else

@@ -1,4 +1,4 @@
-"""What a user reads when the output can't be written, and after Ctrl-C."""
+"""Tests what a user reads when the output cannot be written, and after Ctrl-C."""
 
 import os
 import signal

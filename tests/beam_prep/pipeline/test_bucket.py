@@ -14,6 +14,7 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.verify import find_differences
+from beam_prep.pipeline.finished import NOTE_NAME
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.storage import mirror
 from beam_prep.storage.paths import to_path
@@ -39,8 +40,8 @@ def config(bucket, raw) -> PrepConfig:
 
 
 def prepared(bucket) -> dict[str, bytes]:
-    """The dataset in the bucket, but for its page."""
-    return {name: data for name, data in bucket.files("out").items() if name != "report.html"}
+    """Returns the dataset in the bucket, without its page and the hidden note of its inputs."""
+    return {name: data for name, data in bucket.files("out").items() if name not in ("report.html", NOTE_NAME)}
 
 
 @pytest.mark.slow
@@ -117,9 +118,11 @@ def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(bucket, raw, data
 def test_what_is_in_the_output_is_kept_or_replaced_as_asked(bucket, config):
     prepare(config)
     first = Manifest.read(config.output)
-    with pytest.raises(UsageError, match=r"gs://hospital/out: holds a dataset already; .*--overwrite"):
-        prepare(config)
-    other = PrepConfig(**{**config.__dict__, "image_sizes": (48,), "num_shards": 1, "overwrite": True})
+    assert prepare(config) == first, "complete: there is nothing to do"
+    changes = {"image_sizes": (48,), "num_shards": 1}
+    with pytest.raises(UsageError, match=r"gs://hospital/out: holds a dataset already .*--overwrite"):
+        prepare(PrepConfig(**{**config.__dict__, **changes}))
+    other = PrepConfig(**{**config.__dict__, **changes, "overwrite": True})
     bucket.requests.clear()
     prepare(other)
     assert Manifest.read(config.output).image_sizes == (48,) != first.image_sizes

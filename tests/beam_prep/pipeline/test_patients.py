@@ -1,4 +1,4 @@
-"""What told the patients of real files, from their names and headers to the summary, the manifest and the page."""
+"""Tests what told the patients of real files: from names and headers to the summary, the manifest and the page."""
 
 import json
 import shutil

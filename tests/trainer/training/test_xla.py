@@ -15,7 +15,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.device import Computation, NotCompiledError
 from trainer.jobs.train import train
-from trainer.training import train_step as steps
+from trainer.training import train_step
 
 
 @pytest.fixture
@@ -26,10 +26,12 @@ def train_split(dataset):
 @pytest.fixture
 def without_kernel(monkeypatch):
     """Gives the step an augmentation that XLA has no kernel for."""
-    monkeypatch.setattr(steps, "augment", lambda images, config, seed, for_xla: graph_augment(images, config, seed))
+    monkeypatch.setattr(
+        train_step, "augment", lambda images, config, seed, for_xla: graph_augment(images, config, seed)
+    )
 
 
-graph_augment = steps.augment
+graph_augment = train_step.augment
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
