@@ -18,7 +18,7 @@ OF_NO_RECIPE = {
     *WITHOUT_EFFECT,
     # flags that depend on the machine
     *COMPUTATION,
-    *("strategy", "num_replicas", "shard_files", "deterministic", "skip_corrupt"),
+    *("strategy", "num_replicas", "shard_files", "deterministic", "skip_corrupt", "feature_cache"),
     # flags that depend on the use of the run
     *("prevalence", "train_on_val", "fold", "evaluate_test", "seed"),
 }

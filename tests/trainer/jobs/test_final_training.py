@@ -25,7 +25,7 @@ def test_a_run_that_must_not_see_test_reads_none_of_it(dataset, tmp_path):
     for shard in (dataset / "size-32").glob("[tv][ra]*"):  # of train and val
         (data / "size-32" / shard.name).symlink_to(shard)
     _, numbers = train(TrainConfig(data=str(data), output=str(run), evaluate_test=False, **SMALL))
-    assert list(numbers) == ["val"]
+    assert list(numbers) == ["val", "speed"]
     assert not (run / "predictions-test.csv").exists()
     assert "validation" in (run / "report.html").read_text()
 
@@ -34,7 +34,7 @@ def test_a_final_training_has_train_and_validation_and_its_last_weights(dataset,
     run = tmp_path / "run"
     flags = {**SMALL, "train_on_val": True, "threshold_rule": "0.4", "keep_checkpoint": True}
     _, numbers = train(TrainConfig(data=str(dataset), output=str(run), **flags))
-    assert list(numbers) == ["test"]
+    assert list(numbers) == ["test", "speed"]
     assert (numbers["test"]["threshold"], numbers["test"]["temperature"]) == (0.4, 1.0)
     model = json.loads((run / "model.json").read_text())
     assert model["trained_on"] == ["train", "val"]
