@@ -8,8 +8,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from beam_prep.console.errors import UsageError
+from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.storage.paths import to_readable
 from trainer.config.fold import Fold
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
@@ -55,6 +56,7 @@ class TrainingData:
     ) -> None:
         self._config = config
         self.strategy = strategy
+        self._fingerprint = manifest.fingerprint
         self._fold = open_fold(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
         if self._fold:
             check_fold(self._fold, config.global_batch_size, config.threshold_rule)
@@ -77,10 +79,34 @@ class TrainingData:
         )
         self.held = hold_images(config, self.source, strategy)
 
+    def check_unchanged(self) -> None:
+        """Checks that the dataset is still the one that the training began with, if its shards are read where they lie.
+
+        Raises:
+            RunError: the dataset was replaced by another one.
+        """
+        data = self._config.data
+        if self.held or not all(path.startswith(str(to_readable(data))) for path in self.source.paths):
+            return
+        try:
+            fingerprint = Manifest.read(data).fingerprint
+        except UsageError:  # removed: reading the shards says so
+            return
+        if fingerprint != self._fingerprint:
+            raise RunError(
+                f"{data}: the dataset was replaced during the training (its fingerprint was {self._fingerprint[:12]}…, "
+                f"found {fingerprint[:12]}…); bring the old one back to resume, or train anew with --overwrite"
+            )
+
     def batches(
         self, epoch: int, first_step: int, held: HeldImages | None = None, num_epochs: int = 1
     ) -> tf.data.Dataset:
-        """Returns the batches of an epoch from a step on (both counted from 0), see `training_batches`."""
+        """Returns the batches of an epoch from a step on (both counted from 0), see `training_batches`.
+
+        Raises:
+            RunError: see `check_unchanged`.
+        """
+        self.check_unchanged()
         return training_batches(
             self.source,
             batch_size=self._config.global_batch_size,

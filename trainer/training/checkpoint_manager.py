@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import threading
 import time
@@ -25,6 +26,8 @@ from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.strategy import is_chief, is_multiworker, sum_of_workers
 from trainer.training.train_step import TrainStep
 from trainer.training.validation import Validation
+
+logger = logging.getLogger(__name__)
 
 MIN_SAVE_INTERVAL_S = 30.0
 """The shortest time between two checkpoints that are saved by time."""
@@ -177,6 +180,8 @@ class CheckpointManager:
             if self.state.num_rollbacks > TrainingState(**restored.state).num_rollbacks:
                 halve_learning_rate(run.step.optimizer)
                 self.save(run)
+            elif self._is_chief:
+                logger.warning("resuming %s", self.state.resumes_at(run.phase))
         elif not self._checkpoints.numbers():
             self.save(run)  # so that a run can go back to a checkpoint from its first step on
 

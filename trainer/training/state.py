@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import tensorflow as tf
 
+    from trainer.training.phases import Phase
+
 CHECK_EVERY_STEPS = 50
 """The number of steps after which the losses are fetched from the device and checked to be finite."""
 
@@ -58,6 +60,10 @@ class TrainingState:
     def place(self) -> str:
         """The position in words, for messages."""
         return f"after step {self.step} of epoch {self.epoch + 1} of phase {self.phase + 1}"
+
+    def resumes_at(self, phase: Phase) -> str:
+        """Returns the position in words, with the name and the number of epochs of the current phase."""
+        return f"phase {phase.name} in epoch {self.epoch + 1} of {phase.epochs}, after step {self.step}"
 
     def to_json(self) -> dict[str, Any]:
         """Returns the state as a checkpoint holds it; `TrainingState(**content)` restores it."""

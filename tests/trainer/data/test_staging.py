@@ -2,9 +2,11 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
@@ -14,6 +16,7 @@ from trainer.data.read_errors import readable_records
 from trainer.data.splits import open_split
 from trainer.data.staging import default_cache_dir, staged
 from trainer.data.tf_dataset import training_batches
+from trainer.data.training_data import TrainingData
 
 
 @pytest.fixture
@@ -49,6 +52,21 @@ def test_a_broken_record_is_named_with_its_shard(copy):
     flip_bit(shard, 3)
     source = open_split(str(copy), Manifest.read(copy), 32, "train")
     with pytest.raises(RunError, match=rf"{shard.name}: record 3: checksum does not match"), readable_records(source):
+        batches(source)
+
+
+def test_a_dataset_that_disappears_or_is_replaced_is_said_to_have(copy):
+    source = open_split(str(copy), Manifest.read(copy), 32, "train")
+    config = TrainConfig(data=str(copy), output="x", image_size=32, cache="none")
+    data = TrainingData(config, Manifest.read(copy), {"train": source}, tf.distribute.get_strategy())
+    data.check_unchanged()
+    replace(Manifest.read(copy), num_inputs=1).write(copy)
+    with pytest.raises(RunError, match="the dataset was replaced during the training"):
+        data.check_unchanged()
+    shard = shards_of(copy)[0]
+    shutil.rmtree(copy)
+    data.check_unchanged()
+    with pytest.raises(RunError, match=rf"{shard.name} is gone: the dataset was removed"), readable_records(source):
         batches(source)
 
 

@@ -49,6 +49,7 @@ def test_a_run_resumes_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
 
     finished = train(dataset, run, *BASELINE)
     assert finished.returncode == 0, finished.stderr
+    assert "resuming phase train in epoch 2 of 2, after step 4" in finished.stderr
     assert_same(run, whole)
     again = train(dataset, run, *BASELINE)
     assert (again.returncode, "add --overwrite" in again.stderr) == (2, True)
