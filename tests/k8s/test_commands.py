@@ -94,6 +94,7 @@ def test_all_problems_are_told_at_once_and_nothing_is_sent(server, k8s):
     assert not [path for method, path, _ in server.requests if method == "POST" and path.endswith("/jobs")]
 
 
+@pytest.mark.slow
 def test_several_nodes_are_a_jobset_and_are_replaced_by_one(server, k8s):
     several = k8s("submit", *TRAIN, "--num_nodes", 2, "--num_gpus", 1)
     assert several.returncode == 0, several.stderr

@@ -86,6 +86,7 @@ def assert_alike(run: Path, other: Path, *, atol: float) -> None:
         np.testing.assert_allclose(ours, theirs, atol=atol)
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_path):
     one = command("trainer", "train", "--data", dataset, "--output", tmp_path / "one", *SMALL, "--num_replicas", 2)
     assert one.returncode == 0, one.stderr
