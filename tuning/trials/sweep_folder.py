@@ -6,15 +6,16 @@ import json
 import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.locks import locked
 from beam_prep.storage.output_folder import check_output, translate_errors
+from trainer.config.train_flags import TrainFlags
 from trainer.run.folder import RunFolder
-from trainer.run.identity import WITHOUT_EFFECT
+from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
 from tuning.config import MAY_CHANGE
 from tuning.trials.trial import Trial, read_trial
 
@@ -136,6 +137,9 @@ def _compared(content: Mapping[str, Any]) -> dict[str, Any]:
     The values of the search space stand in the place of the flags that are searched.
     """
     search = {name: value for name, value in content["search"].items() if name not in (*MAY_CHANGE, "data", "space")}
-    train = {name: value for name, value in content["train"].items() if name not in WITHOUT_EFFECT}
+    without_effect = (*WITHOUT_EFFECT, *COMPUTATION)
+    train = {name: value for name, value in content["train"].items() if name not in without_effect}
+    # A flag that is newer than the sweep was at its default.
+    defaults = {field.name: field.default for field in fields(TrainFlags) if field.name not in without_effect}
     data = {f"data with equalization {name}": digest[:12] for name, digest in content["dataset_fingerprints"].items()}
-    return {**search, **train, **content["space"], **data}
+    return {**defaults, **search, **train, **content["space"], **data}
