@@ -32,7 +32,7 @@ def test_the_best_is_trained_on_train_and_validation_and_evaluated_on_test_once(
     assert (final["threshold"], final["best"]["epoch"]) == (described["threshold"], described["best"]["epoch"])
     assert json.loads((run / "config.json").read_text())["learning_rate"] == best.values["learning_rate"]
     numbers = json.loads((run / "metrics.json").read_text())
-    assert list(numbers) == ["test"]
+    assert list(numbers) == ["test", "speed"]
     assert f"test:      auroc {numbers['test']['auroc']:.4g}" in sweep.with_suffix(".out").read_text()
     assert all("test" not in json.loads(p.read_text()) for p in sweep.glob("trials/*/metrics.json"))
 
