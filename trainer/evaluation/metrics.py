@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from beam_prep.dataset.schema import CLASS_NAMES
-from trainer.evaluation.bootstrap import Ranking, intervals
 from trainer.evaluation.calibration import calibrate, cross_entropy, expected_calibration_error, logits_of
 from trainer.evaluation.thresholds import best_at
 from trainer.run.model_card import OperatingPoint
+from trainer.statistics.bootstrap import Ranking, intervals
 
 WITH_INTERVAL = ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
 """The metrics that have an entry `NAME_ci95`, their 95 % interval over patients."""

@@ -50,6 +50,11 @@ class Predictions:
         losses = np.logaddexp(0, self.logits) - self.labels * self.logits  # [N]
         return float(np.mean(np.asarray(class_weights)[self.labels] * losses))
 
+    def probabilities_of(self, filenames: Sequence[str]) -> np.ndarray:
+        """Returns the probabilities of images that are named, float [N], in the order of their names."""
+        place = {name: index for index, name in enumerate(self.filenames)}
+        return self.probabilities[[place[name] for name in filenames]]
+
     def classes(self, threshold: float) -> np.ndarray:
         """Returns the predicted classes, int [N]: 1 where the probability is at or above the threshold, else 0."""
         return (self.probabilities >= threshold).astype(int)

@@ -11,12 +11,12 @@ import tensorflow as tf
 from beam_prep.console.progress import progress_bar
 from trainer.data.splits import SplitSource
 from trainer.evaluation import metrics
-from trainer.evaluation.bootstrap import paired_difference
 from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.run.model_card import OperatingPoint
+from trainer.statistics.bootstrap import paired_difference
 
 
 def with_robustness(
@@ -72,7 +72,12 @@ def _measure(perturbation: Perturbation, perturbed: Predictions, clean: Evaluati
     numbers = metrics.evaluate(
         perturbed.labels, perturbed.probabilities, perturbed.groups, perturbed.loss(), point=point
     )
-    difference = paired_difference(clean.predictions, perturbed)
+    difference = paired_difference(
+        perturbed.labels,
+        clean.predictions.probabilities_of(perturbed.filenames),
+        perturbed.probabilities,
+        perturbed.groups,
+    )
     return {
         "kind": perturbation.kind,
         "level": perturbation.level,

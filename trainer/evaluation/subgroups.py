@@ -9,8 +9,8 @@ from pathlib import PurePosixPath
 
 import numpy as np
 
-from trainer.evaluation.bootstrap import ratio, resample_patients, share_interval
 from trainer.evaluation.predictions import Predictions
+from trainer.statistics.bootstrap import ratio, resample_patients, share_interval
 
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
 NORMAL, OTHER = "normal", "not named"

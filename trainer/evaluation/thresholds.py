@@ -44,7 +44,7 @@ def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -
     """
     import numpy as np
 
-    from trainer.evaluation.bootstrap import Ranking
+    from trainer.statistics.bootstrap import Ranking
 
     kind, number = parse_rule(rule)
     if kind == "fixed":

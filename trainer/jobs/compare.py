@@ -7,12 +7,12 @@ from dataclasses import replace
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import to_path
-from trainer.evaluation.bootstrap import paired_difference
 from trainer.evaluation.predictions import read_predictions
 from trainer.report.comparison_page import Compared
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
+from trainer.statistics.bootstrap import paired_difference
 
 
 def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
@@ -36,7 +36,11 @@ def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) 
                 f"{first.place} and {run.place} can't be compared on {split}: {differs}; evaluate both on one dataset, "
                 "or add --allow_different to see them side by side without a difference"
             )
-        difference = None if differs else paired_difference(first.predictions, run.predictions)
+        difference = None
+        if not differs:
+            ours = first.predictions
+            theirs = run.predictions.probabilities_of(ours.filenames)
+            difference = paired_difference(ours.labels, ours.probabilities, theirs, ours.groups)
         compared.append(replace(run, same_images=not differs, difference=difference))
     return compared
 

@@ -10,12 +10,12 @@ from typing import Any
 from beam_prep.pages.page import render, write_page
 from beam_prep.storage.output_folder import translate_errors
 from beam_prep.storage.paths import AnyPath
-from trainer.evaluation.bootstrap import PAIRED_SAMPLES, Difference
 from trainer.evaluation.predictions import Predictions
 from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
 from trainer.report.published_results import STUDY
 from trainer.run.folder import read_history
 from trainer.run.model_card import ModelCard
+from trainer.statistics.bootstrap import PAIRED_SAMPLES, Difference
 
 COLUMNS = {
     "auroc": "AUROC",

@@ -15,7 +15,6 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.pages.page import render, write_page
 from trainer.evaluation import subgroups
-from trainer.evaluation.bootstrap import curve_bands
 from trainer.evaluation.predictions import Predictions, read_predictions
 from trainer.evaluation.subgroups import Subgroup
 from trainer.report import curves, figures
@@ -24,6 +23,7 @@ from trainer.report.published_results import STUDY, Published
 from trainer.report.samples import Sample, shown
 from trainer.run.folder import RunFolder, read_history
 from trainer.run.model_card import ModelCard
+from trainer.statistics.bootstrap import curve_bands
 
 METRICS = {
     "auroc": "AUROC",

@@ -10,13 +10,14 @@ from scores import draw_scores
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
-from trainer.evaluation import bootstrap, metrics
+from trainer.evaluation import metrics
 from trainer.evaluation.calibration import logits_of
 from trainer.evaluation.predictions import Predictions, write_predictions
 from trainer.jobs.compare import compare
 from trainer.report.comparison_page import write_comparison
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
+from trainer.statistics import bootstrap
 
 
 @pytest.fixture
@@ -72,6 +73,13 @@ def test_other_images_and_other_datasets_are_refused_or_marked(runs, tmp_path, l
     assert [run.same_images for run in marked] == [True, True, False, False]
     assert [run.difference is None for run in marked] == [True, False, True, True]
     assert "evaluated on other images" in write_comparison(marked, "test", tmp_path / "page.html").read_text()
+
+
+def test_the_order_of_the_images_makes_no_difference(runs, tmp_path, labels):
+    rows = Path(runs[1], "predictions-test.csv").read_text().splitlines()
+    difference = compare(runs, "test")[1].difference
+    Path(runs[1], "predictions-test.csv").write_text("\n".join([rows[0], *rows[:0:-1]]) + "\n")
+    assert compare(runs, "test")[1].difference == difference
 
 
 def test_results_that_are_not_there_are_refused(runs, tmp_path):

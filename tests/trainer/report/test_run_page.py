@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 
 from beam_prep.console.errors import UsageError
-from trainer.evaluation import bootstrap, metrics
+from trainer.evaluation import metrics
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
+from trainer.statistics import bootstrap
 
 HOSTILE = "test/NORMAL/<script>alert('x')&.jpeg"
 COLUMNS = "phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"

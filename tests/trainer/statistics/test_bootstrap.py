@@ -8,7 +8,7 @@ from scipy import stats
 from scores import draw_scores
 from sklearn import metrics as sk
 
-from trainer.evaluation.bootstrap import (
+from trainer.statistics.bootstrap import (
     Ranking,
     at_threshold,
     auroc,
@@ -18,8 +18,6 @@ from trainer.evaluation.bootstrap import (
     percentile_interval,
     resample_patients,
 )
-from trainer.evaluation.calibration import logits_of
-from trainer.evaluation.predictions import Predictions
 
 
 def draw(num_images: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -111,9 +109,8 @@ def test_thousand_resamples_take_less_than_one_by_one():
     assert ours < 10 * (time.perf_counter() - started), "eight intervals against the AUROC alone, 1000 times"
 
 
-def saved(labels: np.ndarray, scores: np.ndarray, groups: list[str] | None = None) -> Predictions:
-    names = [f"image{index}.jpeg" for index in range(len(labels))]
-    return Predictions(names, groups or names, labels, logits_of(scores), scores, np.zeros(len(labels), int))
+def names(labels: np.ndarray) -> list[str]:
+    return [f"g{index}" for index in range(len(labels))]
 
 
 def delong(labels: np.ndarray, scores: list[np.ndarray]) -> tuple[float, float]:
@@ -142,25 +139,22 @@ def labels() -> np.ndarray:
 def test_a_paired_difference_is_that_of_delong(labels, noise):
     first, other = draw_scores(labels, noise=1.0, seed=1), draw_scores(labels, noise=noise, seed=2)
     error, p_value = delong(labels, [first, other])
-    found = paired_difference(saved(labels, first), saved(labels, other))
+    found = paired_difference(labels, first, other, names(labels))
     assert found.value == pytest.approx(sk.roc_auc_score(labels, other) - sk.roc_auc_score(labels, first))
     assert found.ci95 == pytest.approx([found.value - 1.96 * error, found.value + 1.96 * error], abs=0.004)
     assert found.p_value == pytest.approx(p_value, abs=0.03)
     assert (found.p_value < 0.05) == (not found.ci95[0] <= 0 <= found.ci95[1])
 
 
-def test_equal_predictions_in_any_order_do_not_differ(labels):
-    first = saved(labels, draw_scores(labels, noise=1.0, seed=1))
-    turned = Predictions(*(column[::-1] for column in vars(first).values()))
-    found = paired_difference(first, turned)
+def test_equal_scores_do_not_differ(labels):
+    scores = draw_scores(labels, noise=1.0, seed=1)
+    found = paired_difference(labels, scores, scores, names(labels))
     assert found.value == pytest.approx(0)
     assert found.p_value == 1
 
 
 def test_images_of_one_patient_count_as_one(labels):
     first, other = draw_scores(labels, noise=1.0, seed=1), draw_scores(labels, noise=1.2, seed=2)
-    alone = paired_difference(saved(labels, first), saved(labels, other))
-    groups = [f"g{index}" for index in range(500)] * 4
-    tiled = [np.tile(each, 4) for each in (labels, first, other)]
-    fourfold = paired_difference(saved(tiled[0], tiled[1], groups), saved(tiled[0], tiled[2], groups))
+    alone = paired_difference(labels, first, other, names(labels))
+    fourfold = paired_difference(*(np.tile(each, 4) for each in (labels, first, other)), names(labels) * 4)
     assert fourfold.ci95 == pytest.approx(alone.ci95, abs=0.004)

@@ -12,8 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.evaluation.predictions import Predictions
-
 BOOTSTRAP_SAMPLES = 1000
 PAIRED_SAMPLES = 2000
 CHUNK = 2**21
@@ -178,7 +176,9 @@ def intervals(
     }
 
 
-def paired_difference(first: Predictions, other: Predictions, seed: int = 0) -> Difference | None:
+def paired_difference(
+    labels: np.ndarray, first: np.ndarray, other: np.ndarray, groups: Sequence[str], seed: int = 0
+) -> Difference | None:
     """Computes how much larger the AUROC of another model is than that of a first model, on the same images.
 
     Patients are resampled with replacement and both models are measured on each resample. The interval is the
@@ -186,7 +186,9 @@ def paired_difference(first: Predictions, other: Predictions, seed: int = 0) -> 
     where the 95 % interval excludes zero. With 2,000 resamples it can't be below 0.001.
 
     Args:
-        first, other: predictions of the same images, in any order.
+        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
+        first, other: float [N], the scores of both models.
+        groups: [N], the patient of each image.
         seed: seed of the resampling.
 
     Returns:
@@ -194,18 +196,16 @@ def paired_difference(first: Predictions, other: Predictions, seed: int = 0) -> 
 
     Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
     """
-    if len(np.unique(first.labels)) < 2:
+    if len(np.unique(labels)) < 2:
         return None
-    place = {name: index for index, name in enumerate(other.filenames)}
-    scores = other.probabilities[[place[name] for name in first.filenames]]
-    rankings = Ranking(first.labels, first.probabilities), Ranking(first.labels, scores)
+    rankings = Ranking(labels, first), Ranking(labels, other)
 
     def differences(weights: np.ndarray) -> np.ndarray:
         of_first, of_other = (auroc(*ranking.counts(weights)) for ranking in rankings)
         return of_other - of_first
 
-    value = float(differences(np.ones((1, len(first.labels))))[0])
-    chunks = [differences(w) for w in resample_patients(first.groups, num_samples=PAIRED_SAMPLES, seed=seed)]
+    value = float(differences(np.ones((1, len(labels))))[0])
+    chunks = [differences(w) for w in resample_patients(groups, num_samples=PAIRED_SAMPLES, seed=seed)]
     drawn = np.concatenate(chunks)
     drawn = drawn[np.isfinite(drawn)]
     # One is added so that no p value is 0; rounding must not make a difference of equal models.

@@ -1,0 +1,1 @@
+"""Computes statistics of labels and probabilities over patients: areas, shares, intervals, differences."""
