@@ -10,6 +10,7 @@ import tensorflow as tf
 from trainer.augmentation.affine import random_affine
 from trainer.augmentation.draws import fold_in
 from trainer.augmentation.holes import cutout
+from trainer.augmentation.intensity import random_intensity
 from trainer.config.train import TrainConfig
 
 
@@ -18,7 +19,7 @@ def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor, *, for_xla:
 
     Args:
         images: float32 [N, H, W, C] in 0..255.
-        config: the flags; `augment` with rotation, zoom, shift and flip, and `cutout` are used.
+        config: the flags; `augment` with the flags of `random_affine` and `random_intensity`, and `cutout` are used.
         seed: int32 [2]; the same seed gives the same images.
         for_xla: True computes with operations that XLA compiles.
 
@@ -27,6 +28,7 @@ def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor, *, for_xla:
     """
     if config.augment:
         images = random_affine(images, config, seed, for_xla=for_xla)
+        images = random_intensity(images, config, fold_in(seed, 2))
     if config.cutout:
         images = cutout(images, config.cutout, fold_in(seed, 1))
     return images

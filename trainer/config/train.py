@@ -47,6 +47,10 @@ class TrainConfig(TrainFlags):
             rotation_degrees=0,
             zoom=0,
             shift=0,
+            gamma=0,
+            contrast=0,
+            brightness=0,
+            sharpness=0,
             seed=0,
             weight_decay=0,
             warmup_epochs=0,
@@ -55,7 +59,7 @@ class TrainConfig(TrainFlags):
             mixup_alpha=0,
             cutout=0,
         )
-        for name in ("zoom", "label_smoothing", "ema_decay", "cutout"):
+        for name in ("zoom", "brightness", "label_smoothing", "ema_decay", "cutout"):
             if getattr(self, name) >= 1:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected less than 1")
         if self.clip_norm is not None and not self.clip_norm > 0:

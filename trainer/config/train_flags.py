@@ -71,7 +71,8 @@ class TrainFlags:
     cutout: float = 0.0
     """Side of the square that cutout greys out in each image, as a share of the image's side; 0: off."""
     augment: bool = True
-    """Augment the training images on the device: random rotation, zoom, shift and flip."""
+    """Augment the training images on the device: random rotation, zoom, shift and flip, and random gamma, contrast,
+    brightness and sharpness where they are asked for."""
     rotation_degrees: float = 10.0
     """Largest random rotation in either direction, degrees."""
     zoom: float = 0.1
@@ -80,6 +81,16 @@ class TrainFlags:
     """Largest random shift in either direction, as a share of the image's side."""
     horizontal_flip: bool = True
     """Mirror half of the training images."""
+    gamma: float = 0.0
+    """Largest random gamma g: grey values from 0 to 1 are raised to a power from 1 / (1 + g) to 1 + g; 0: off."""
+    contrast: float = 0.0
+    """Largest random contrast c: the distances of grey values from the middle grey are multiplied by a factor from
+    1 / (1 + c) to 1 + c; 0: off."""
+    brightness: float = 0.0
+    """Largest random brightness in either direction, as a share of the range from black to white; 0: off."""
+    sharpness: float = 0.0
+    """Largest random sharpness s: from -s to s times the difference between an image and its blurred version (3 x 3 px)
+    is added, so that 1 goes as far as the blurred image; 0: off."""
     class_weights: bool = True
     """Weight the classes in the loss by n / (2 n_class), from the counts in the manifest."""
     sampler: Literal["natural", "balanced"] = "natural"

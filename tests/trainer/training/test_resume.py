@@ -67,7 +67,7 @@ def position(run: Path) -> tuple[int, int]:
 def test_schedule_average_and_mixtures_resume_too(dataset, tmp_path, compiled):
     flags = (*BASELINE, "--optimizer", "adam", "--weight_decay", 0.01, "--clip_norm", 1, "--schedule", "cosine")
     flags += ("--warmup_epochs", 0.5, "--label_smoothing", 0.1, "--mixup_alpha", 0.3, "--cutout", 0.3)
-    flags += ("--ema_decay", 0.9, *(["--jit_compile"] if compiled else []))
+    flags += ("--contrast", 0.3, "--ema_decay", 0.9, *(["--jit_compile"] if compiled else []))
     whole, run = tmp_path / "whole", tmp_path / "run"
     assert train(dataset, whole, *flags).returncode == 0
     killed = train(dataset, run, *flags, "--checkpoint_every_steps", 3, kill=("SIGKILL", 5))
