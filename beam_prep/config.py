@@ -78,6 +78,8 @@ class PrepConfig:
     """The share of rejected inputs above which the job stops without a dataset."""
     max_blank_fraction: float = 0.99
     """The share of pixels of nearly one grey value above which an image is rejected as blank; 1 keeps blank images."""
+    max_seconds_per_image: float = 60.0
+    """The processor time, in seconds, that decoding an image may take; a slower one is rejected as too_slow."""
     salt_file: str | None = None
     """The file whose content salts the hashes of patients and file names; without it, the salt is a fixed one."""
     anonymize: bool = False
@@ -108,6 +110,8 @@ class PrepConfig:
             raise UsageError(f"--max_rejected_fraction is {self.max_rejected_fraction}; expected 0 to 1, e.g. 0.05")
         if not 0 <= self.max_blank_fraction <= 1:
             raise UsageError(f"--max_blank_fraction is {self.max_blank_fraction}; expected 0 to 1, e.g. 0.99")
+        if not self.max_seconds_per_image > 0:
+            raise UsageError(f"--max_seconds_per_image is {self.max_seconds_per_image}; expected more than 0, e.g. 60")
         if self.group_regex is not None:
             try:
                 re.compile(self.group_regex)
@@ -133,7 +137,7 @@ class PrepConfig:
             **({"keep_splits": True} if self.keep_splits else {}),  # older datasets keep their fingerprint
         }
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
-        later = ("group_from", "unknown_patient", "max_blank_fraction")
+        later = ("group_from", "unknown_patient", "max_blank_fraction", "max_seconds_per_image")
         changed = {name: getattr(self, name) for name in later if getattr(self, name) != getattr(type(self), name)}
         return options | changed
 

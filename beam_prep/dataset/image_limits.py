@@ -6,6 +6,8 @@ MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 64 * 10**6  # the largest detectors in use give about 20 million
 MIN_SIDE_PX = 16
 
+MAX_SECONDS = 60.0  # of processor time for one image
+
 
 class ImageError(ValueError):
     """An image that cannot be used.

@@ -19,7 +19,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, MAX_PIXELS, ImageError, check_size
 from beam_prep.images import jpeg_end, tiff
-from beam_prep.images.dicom.codestream import read_header, without_jp2_boxes
+from beam_prep.images.dicom.codestream import check_scans, read_header, without_jp2_boxes
 from beam_prep.images.dicom.file_start import is_dicom
 from beam_prep.images.dicom.reader import decode_dicom
 from beam_prep.images.formats import raster_format
@@ -55,12 +55,13 @@ def decode(data: bytes) -> Image.Image:
         raise ImageError("empty_file", "0 bytes")
     if len(data) > MAX_FILE_BYTES:
         raise ImageError("file_too_large", f"{len(data)} bytes, at most {MAX_FILE_BYTES}")
-    if is_dicom(data):
-        return decode_dicom(data)
     kind = raster_format(data) or ""
     try:
+        if is_dicom(data):
+            return decode_dicom(data)
         if kind == "TIFF":
             return _decode_tiff(data)
+        check_scans(data)
         if kind == "JPEG" and jpeg_end.lacks_end(data):
             return _decode_without_end(data)
         if kind == "JPEG2000":
@@ -78,7 +79,7 @@ def decode(data: bytes) -> Image.Image:
     except Image.DecompressionBombError:
         raise ImageError("too_many_pixels", f"at most {MAX_PIXELS} in all") from None
     except MemoryError:
-        raise
+        raise ImageError("too_much_memory", "there is not enough memory to decode it") from None
     except Exception as error:  # a decoder may raise anything for broken bytes; the image is rejected
         words = str(error) if isinstance(error, (OSError, SyntaxError)) else "the data is broken or truncated"
         raise ImageError("undecodable", f"{kind}: {words}") from None

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from beam_prep.dataset.example_proto import Record, to_example
+from beam_prep.dataset.image_limits import MAX_SECONDS
 from beam_prep.dataset.patient_groups import BY_HEADER, hash_text, rank
 from beam_prep.dataset.tfrecord import frame
 from beam_prep.images.blank import check_not_blank
-from beam_prep.images.decode import decode, digest, encode, pixel_sums
+from beam_prep.images.decode import digest, encode, pixel_sums
 from beam_prep.images.dicom.reader import patient_id
+from beam_prep.images.guarded_decode import decode_guarded
 from beam_prep.images.measure_stats import measure
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.planning.outcomes import Prepared
@@ -26,6 +28,7 @@ def prepare_image(
     encoding: str,
     salt: bytes,
     max_blank_fraction: float = 1.0,
+    max_seconds: float = MAX_SECONDS,
 ) -> tuple[Prepared, list[bytes]]:
     """Decodes, equalizes, resizes and measures one image; it is decoded once for all sizes.
 
@@ -38,6 +41,7 @@ def prepare_image(
         encoding: the encoding of the pixels in a record, `raw` or `png`.
         salt: the salt of the hash of the patient.
         max_blank_fraction: the share of pixels of nearly one grey value above which an image is blank.
+        max_seconds: the processor time that the decoding may take, s.
 
     Returns:
         The prepared image, whose spans are still empty, and its framed records, one for each size.
@@ -46,7 +50,7 @@ def prepare_image(
         ImageError: the file can't be used.
     """
     assert source.label is not None
-    image = decode(data)
+    image = decode_guarded(data, max_seconds)
     check_not_blank(image, max_blank_fraction)
     patient, told_by = _patient(source, data)
     group = hash_text(patient, salt)

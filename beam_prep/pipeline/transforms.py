@@ -97,6 +97,7 @@ class PrepareImage(beam.DoFn):
             encoding=config.encoding,
             salt=self._salt,
             max_blank_fraction=config.max_blank_fraction,
+            max_seconds=config.max_seconds_per_image,
         )
         if config.unknown_patient == "reject" and not is_known(prepared.told_by):
             raise ImageError("unknown_patient", "neither its path nor its header tells its patient")

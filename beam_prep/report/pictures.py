@@ -14,8 +14,9 @@ from beam_prep.dataset.example_proto import Record, from_example
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import read_frames
-from beam_prep.images.decode import decode, decode_record, digest
+from beam_prep.images.decode import decode_record, digest
 from beam_prep.images.equalize import equalize
+from beam_prep.images.guarded_decode import decode_guarded
 from beam_prep.images.input_files import read_image_file
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri
@@ -157,7 +158,7 @@ def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pai
 def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
     """Decodes a raw file; returns None where it is gone or can't be decoded."""
     try:
-        return decode(read_image_file(input_dir / filename)[1])
+        return decode_guarded(read_image_file(input_dir / filename)[1])
     except ImageError:
         return None
 

@@ -147,10 +147,14 @@ class PredictConfig:
     """Format of the rows: CSV with a header, or one JSON object in each line."""
     batch_size: int = 64
     """Images in a step; does not change the result."""
+    max_seconds_per_image: float = 60.0
+    """Processor time, in seconds, that decoding a file may take; a slower one has the error too_slow."""
 
     def __post_init__(self) -> None:
         _check_files(self.files)
         check_at_least(self, batch_size=1)
+        if not self.max_seconds_per_image > 0:
+            raise UsageError(f"--max_seconds_per_image is {self.max_seconds_per_image}; expected more than 0, e.g. 60")
 
 
 @dataclass(frozen=True)

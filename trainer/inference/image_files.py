@@ -14,9 +14,9 @@ from PIL import Image
 
 from beam_prep.console.background import usable_cores
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.image_limits import MAX_SECONDS, ImageError
 from beam_prep.dataset.input_counts import add_up, say_left_out
-from beam_prep.images.decode import decode
+from beam_prep.images.guarded_decode import decode_guarded
 from beam_prep.images.input_files import find_images, read_image_file
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.storage.paths import to_path
@@ -50,13 +50,13 @@ def find_files(paths: Iterable[str]) -> list[str]:
     return files
 
 
-def decode_file(path: str) -> Image.Image:
-    """Reads and decodes one file, see `beam_prep.images.decode.decode`.
+def decode_file(path: str, max_seconds: float = MAX_SECONDS) -> Image.Image:
+    """Reads and decodes one file, see `beam_prep.images.guarded_decode.decode_guarded`.
 
     Raises:
         ImageError: the file can't be read or decoded.
     """
-    return decode(read_image_file(to_path(path))[1])
+    return decode_guarded(read_image_file(to_path(path))[1], max_seconds)
 
 
 def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:

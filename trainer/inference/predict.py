@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.image_limits import MAX_SECONDS, ImageError
 from trainer.evaluation.calibration import sigmoid
 from trainer.evaluation.ensemble import mean_logits
 from trainer.evaluation.predictor import Predictor, check_finite
@@ -38,7 +38,13 @@ class Prediction(NamedTuple):
 
 
 def predict_files(
-    model: keras.Model, card: ModelCard, paths: Sequence[str], *, tta: bool = False, batch_size: int
+    model: keras.Model,
+    card: ModelCard,
+    paths: Sequence[str],
+    *,
+    tta: bool = False,
+    batch_size: int,
+    max_seconds: float = MAX_SECONDS,
 ) -> Generator[Prediction, None, None]:
     """Predicts image files in the order in which they are given.
 
@@ -48,12 +54,13 @@ def predict_files(
         paths: the image files.
         tta: test-time augmentation, see `ensemble.predict_together`.
         batch_size: images a step; does not change the result.
+        max_seconds: the processor time that decoding a file may take, s.
 
     Raises:
         RunError: the model returns a logit that is not finite.
     """
     predictor = Predictor(model, tf.distribute.get_strategy())
-    read = partial(read_input, card=card)
+    read = partial(read_input, card=card, max_seconds=max_seconds)
     started: deque[tuple[Callable[[], np.ndarray], Sequence[tuple[str, object]]]] = deque()
     for read_batch in read_batches(paths, read, batch_size):
         images = [content for _, content in read_batch if not isinstance(content, ImageError)]
@@ -65,13 +72,13 @@ def predict_files(
         yield from to_predictions(fetch(), card, batch)
 
 
-def read_input(path: str, card: ModelCard) -> np.ndarray:
+def read_input(path: str, card: ModelCard, max_seconds: float = MAX_SECONDS) -> np.ndarray:
     """Reads a file and prepares it as input of the model, uint8 [S, S].
 
     Raises:
         ImageError: the file can't be used.
     """
-    return as_input(decode_file(path), image_size=card.image_size, equalization=card.equalization)
+    return as_input(decode_file(path, max_seconds), image_size=card.image_size, equalization=card.equalization)
 
 
 def start_logits(predictor: Predictor, images: Sequence[np.ndarray], *, tta: bool = False) -> Callable[[], np.ndarray]:

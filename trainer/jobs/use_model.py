@@ -36,7 +36,14 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     with quiet_start():
         from trainer import models
         from trainer.inference.predict import predict_files
-    found = predict_files(models.load(run.model), card, paths, tta=config.tta, batch_size=config.batch_size)
+    found = predict_files(
+        models.load(run.model),
+        card,
+        paths,
+        tta=config.tta,
+        batch_size=config.batch_size,
+        max_seconds=config.max_seconds_per_image,
+    )
     return len(paths), found
 
 

@@ -15,6 +15,10 @@ from beam_prep.dataset.image_limits import ImageError
 
 START_OF_FRAME = {*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC}  # the markers SOFn of JPEG and SOF55 of JPEG-LS
 START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
+MAX_SCANS = 100
+"""The most scans of a JPEG stream; libjpeg makes 10, and each may take as long as the whole picture."""
+ORDINARY_SCANS = 16
+"""The scans of a JPEG stream up to which it is decoded without further ado."""
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 
 
@@ -98,6 +102,21 @@ def check_end(frame: bytes) -> None:
     """
     if frame.rfind(END_OF_IMAGE) < frame.rfind(START_OF_SCAN):
         raise ImageError("undecodable", "DICOM: the frame is truncated")
+
+
+def num_scans(stream: bytes) -> int:
+    """Returns the number of scans of a JPEG stream, those of thumbnails in it included; 0 for any other stream."""
+    return stream.count(START_OF_SCAN) if stream.startswith(b"\xff\xd8") else 0
+
+
+def check_scans(stream: bytes) -> None:
+    """Rejects a JPEG stream of more than `MAX_SCANS` scans; any other stream passes.
+
+    Raises:
+        ImageError: there are too many scans.
+    """
+    if (count := num_scans(stream)) > MAX_SCANS:
+        raise ImageError("too_many_scans", f"JPEG: {count} scans, at most {MAX_SCANS}")
 
 
 def decode_jpeg(frame: bytes) -> np.ndarray:

@@ -8,7 +8,6 @@ Source: DICOM PS3.3 C.7.6.3 (image pixel); PS3.10 7 (file).
 
 from __future__ import annotations
 
-import io
 import logging
 import zlib
 from collections.abc import Callable, Iterator
@@ -20,13 +19,22 @@ from PIL import Image
 
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError, check_size
 from beam_prep.images.dicom.file_start import guess_syntax, is_dicom, start_of_tags
-from beam_prep.images.dicom.stored_values import DECODERS, DEFLATED, decode_cells, padding_mask, stored_values
-from beam_prep.images.dicom.tags import name_of, text, whole_number
+from beam_prep.images.dicom.header_limits import LimitedFile
+from beam_prep.images.dicom.stored_values import (
+    DECODERS,
+    DEFLATED,
+    PLAIN_SYNTAXES,
+    decode_cells,
+    padding_mask,
+    stored_values,
+)
+from beam_prep.images.dicom.tags import check_value, name_of, text, whole_number
 from beam_prep.images.dicom.voi_lut import grey_table
 
 PATIENT_ID = 0x00100020
 SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # the delimiter behind the frames, PS3.5 A.4
 GREY = ("MONOCHROME1", "MONOCHROME2")
+PIXEL_REPRESENTATIONS = (None, "OB", "OW", "OB or OW", "UN")
 COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR")
 
 
@@ -61,6 +69,7 @@ def decode_dicom(data: bytes) -> Image.Image:
         if not _is_grey(dataset):
             from pydicom.pixels import apply_color_lut
 
+            _check_palette(dataset)
             coloured = apply_color_lut(stored_values(dataset, cells), dataset)[..., :3]
             return _luma(coloured, coloured.dtype.itemsize * 8)
         pixels = grey_table(dataset)[stored_values(dataset, cells)]
@@ -83,7 +92,18 @@ def patient_id(data: bytes) -> str | None:
         return None
     with _discreet("its tags"):
         dataset = _read(data, stop_when=lambda tag, vr, length: tag > PATIENT_ID)
+        check_value(dataset, "PatientID")
         return str(dataset.get("PatientID") or "").strip() or None
+
+
+def has_plain_pixels(data: bytes) -> bool:
+    """Returns True if the pixels of a DICOM file are uncompressed or JPEG, which takes no longer than it must.
+
+    Raises:
+        ImageError: the meta information of the file is broken.
+    """
+    with _discreet("its tags"):
+        return _read_meta(data)[0].TransferSyntaxUID in PLAIN_SYNTAXES
 
 
 @contextmanager
@@ -104,6 +124,8 @@ def _discreet(part: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
+    except RecursionError:
+        raise ImageError("header_too_large", "DICOM: sequences are nested too deep") from None
     except Exception:  # a decoder may raise anything for broken bytes
         raise ImageError("undecodable", f"DICOM: {part} can't be decoded; the file is broken or truncated") from None
 
@@ -117,17 +139,10 @@ def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None 
         data: the content of the file.
         stop_when: from tag, value representation and length of an element, True to stop before it.
     """
-    from pydicom.filereader import _read_file_meta_info, read_dataset
-    from pydicom.uid import UID
+    from pydicom.filereader import read_dataset
 
-    file = io.BytesIO(data)
-    file.seek(start_of_tags(data))
-    meta = _read_file_meta_info(file)
-    syntax = UID(meta.get("TransferSyntaxUID") or guess_syntax(data[file.tell() : file.tell() + 6]))
-    if syntax not in DECODERS:
-        known = f"is not one of the {len(DECODERS)} that are supported"
-        raise ImageError("unsupported_syntax", f"DICOM: {name_of('TransferSyntaxUID')} {known}")
-    meta.TransferSyntaxUID = syntax
+    meta, file = _read_meta(data)
+    syntax = meta.TransferSyntaxUID
     if syntax == DEFLATED:
         inflater = zlib.decompressobj(-zlib.MAX_WBITS)
         inflated = inflater.decompress(file.read(), MAX_FILE_BYTES)
@@ -135,18 +150,43 @@ def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None 
             raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes when inflated")
         if not inflater.eof:
             raise ImageError("undecodable", "DICOM: the file is truncated")
-        file = io.BytesIO(inflated)
-    dataset = read_dataset(file, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=stop_when)
+        file = LimitedFile(inflated)
+    try:
+        dataset = read_dataset(file, syntax.is_implicit_VR, syntax.is_little_endian, stop_when=stop_when)
+    finally:
+        file.check_reads()
     if not dataset and stop_when is None:
         raise ImageError("undecodable", "DICOM: no tags behind the meta information; the file is truncated")
     dataset.file_meta = meta
     return dataset
 
 
+def _read_meta(data: bytes) -> tuple[Any, LimitedFile]:
+    """Parses the meta information of a file, in which the transfer syntax is then always named.
+
+    Returns:
+        The meta information, and the file at the data set behind it.
+    """
+    from pydicom.filereader import _read_file_meta_info
+    from pydicom.uid import UID
+
+    file = LimitedFile(data)
+    file.seek(start_of_tags(data))
+    meta = _read_file_meta_info(file)
+    syntax = UID(meta.get("TransferSyntaxUID") or guess_syntax(data[file.tell() : file.tell() + 6]))
+    if syntax not in DECODERS:
+        known = f"is not one of the {len(DECODERS)} that are supported"
+        raise ImageError("unsupported_syntax", f"DICOM: {name_of('TransferSyntaxUID')} {known}")
+    meta.TransferSyntaxUID = syntax
+    return meta, file
+
+
 def _check(dataset: Any) -> None:
     """Rejects a file whose header does not describe one frame of 1 to 16 bit, before any pixel is decoded."""
     if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset:
         raise ImageError("unsupported_depth", "DICOM: pixels in floating point")
+    if "PixelData" in dataset and dataset.get_item("PixelData").VR not in PIXEL_REPRESENTATIONS:
+        raise ImageError("undecodable", f"DICOM: {name_of('PixelData')} is not written as bytes")
     if "PixelData" not in dataset or not dataset.PixelData:
         raise ImageError("no_pixels", f"DICOM: {name_of('PixelData')} is missing or empty")
     if whole_number(dataset, "NumberOfFrames", 1) > 1:
@@ -167,6 +207,17 @@ def _check(dataset: Any) -> None:
         )
     if dataset.file_meta.TransferSyntaxUID.is_encapsulated != dataset["PixelData"].is_undefined_length:
         raise ImageError("undecodable", f"DICOM: {name_of('TransferSyntaxUID')} does not fit {name_of('PixelData')}")
+
+
+def _check_palette(dataset: Any) -> None:
+    """Rejects a palette that pydicom would turn into far more numbers than the file has bytes."""
+    for colour in ("Red", "Green", "Blue"):
+        if f"Segmented{colour}PaletteColorLookupTableData" in dataset:
+            raise ImageError(
+                "unsupported_color", "DICOM: a palette in segments, each of which may stand for any number"
+            )
+        for part in ("Descriptor", "Data"):
+            check_value(dataset, f"{colour}PaletteColorLookupTable{part}")
 
 
 def _is_grey(dataset: Any) -> bool:

@@ -14,12 +14,14 @@ from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.dicom.codestream import (
     FrameHeader,
     check_end,
+    check_scans,
     decode_jpeg,
     decode_rle,
     read_header,
     without_jp2_boxes,
 )
 from beam_prep.images.dicom.file_start import EXPLICIT_BIG, EXPLICIT_LITTLE, IMPLICIT_LITTLE
+from beam_prep.images.dicom.header_limits import check_offsets
 from beam_prep.images.dicom.tags import name_of, numbers, text, whole_number
 from beam_prep.images.dicom.voi_lut import stored_numbers
 
@@ -44,6 +46,12 @@ DECODERS = {
     "1.2.840.10008.1.2.4.202": "pylibjpeg",  # HTJ2K, lossless, with resolution levels in order (RPCL)
     "1.2.840.10008.1.2.4.203": "pylibjpeg",  # HTJ2K
 }
+
+# The pixels of these are decoded in a time that their size bounds.
+PLAIN_SYNTAXES = (
+    *(IMPLICIT_LITTLE, EXPLICIT_LITTLE, DEFLATED, EXPLICIT_BIG),
+    *("1.2.840.10008.1.2.4.50", JPEG_EXTENDED, "1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"),
+)
 
 
 def decode_cells(dataset: Any) -> np.ndarray:
@@ -141,7 +149,9 @@ def _frame(dataset: Any) -> tuple[FrameHeader | None, bytes]:
     """
     from pydicom.encaps import encapsulate, get_frame
 
+    check_offsets(dataset.PixelData)
     frame = get_frame(dataset.PixelData, 0, number_of_frames=1)
+    check_scans(frame)
     if dataset.file_meta.TransferSyntaxUID == RLE:
         return None, frame
     stream = without_jp2_boxes(frame)

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from beam_prep.dataset.image_limits import ImageError
+from beam_prep.images.dicom.header_limits import MAX_SEQUENCE_BYTES, MAX_VALUE_BYTES, check_length
 
 _TEXT = ("DS", "IS", "CS", "LO", "SH", "ST", "LT")  # the value representations that are read as text
 
@@ -65,6 +66,21 @@ def numbers(dataset: Any, keyword: str) -> list[float]:
     return [] if all(map(math.isnan, found)) else found
 
 
+def check_value(dataset: Any, keyword: str) -> None:
+    """Checks that the value of a tag, if there is one, is short enough to be taken apart.
+
+    Raises:
+        ImageError: the value is too long.
+    """
+    from pydicom.datadict import dictionary_VR
+    from pydicom.dataelem import RawDataElement
+
+    element = dataset.get_item(keyword) if keyword in dataset else None
+    if isinstance(element, RawDataElement) and element.value is not None:
+        limit = MAX_SEQUENCE_BYTES if dictionary_VR(element.tag) == "SQ" else MAX_VALUE_BYTES
+        check_length(name_of(keyword), len(element.value), limit)
+
+
 def holders(dataset: Any, macro: str) -> Iterator[Any]:
     """Yields the data sets that may describe the frame, in the order of precedence.
 
@@ -97,7 +113,7 @@ def _value(dataset: Any, keyword: str) -> Any:
     """Returns the value of a tag: a list of strings where it is written as text; None where the tag is absent.
 
     Raises:
-        ImageError: the tag is broken.
+        ImageError: the tag is broken, or its value is too long.
     """
     from pydicom.datadict import dictionary_VR
     from pydicom.dataelem import RawDataElement
@@ -105,6 +121,7 @@ def _value(dataset: Any, keyword: str) -> Any:
     element = dataset.get_item(keyword) if keyword in dataset else None
     if element is None or element.value is None:
         return None
+    check_value(dataset, keyword)
     try:
         if isinstance(element, RawDataElement):
             written_as = dictionary_VR(element.tag) if element.VR in (None, "UN") else element.VR

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from beam_prep.dataset.image_limits import ImageError
-from beam_prep.images.dicom.tags import holders, items, name_of, numbers, text, whole_number
+from beam_prep.images.dicom.tags import check_value, holders, items, name_of, numbers, text, whole_number
 
 
 def grey_table(dataset: Any) -> np.ndarray:
@@ -87,6 +87,7 @@ def _first_table(dataset: Any, sequence: str, macro: str = "") -> Any:
     """Returns the first item of a sequence of look-up tables that has data; None where there is none."""
     for holder in holders(dataset, macro) if macro else (dataset,):
         for item in items(holder, sequence):
+            check_value(item, "LUTData")
             if "LUTData" in item and item.LUTData and "LUTDescriptor" in item and item.LUTDescriptor:
                 return item
     return None
