@@ -9,10 +9,11 @@ from typing import Any
 
 from beam_prep.console.command_line import Command
 from beam_prep.console.errors import UsageError
-from k8s.cluster.client import connect
+from k8s.cluster.client import Cluster
 from k8s.cluster.kinds import title
+from k8s.cluster.kubeconfig import connect
 from k8s.cluster.logs import read_logs
-from k8s.cluster.status import find_objects, read_status
+from k8s.cluster.status import find_objects, read_status, unseen_kinds
 from k8s.cluster.submit import delete, submit
 from k8s.cluster.waiting import wait_until_done
 from k8s.config import DeleteConfig, LogsConfig, StatusConfig, SubmitConfig, WaitConfig
@@ -49,10 +50,15 @@ def render_and_submit(config: Any, more: Sequence[str] = ()) -> None:
     if sending.preflight:
         _print_problems(find_problems(objects, cluster))
     submit(cluster, objects, replace=sending.replace, report=print)
-    place = {"context": sending.context, "namespace": spec.namespace}
-    where = "".join(f" --{flag} {value}" for flag, value in place.items() if value)
-    print(f"status:    python -m k8s status --name {spec.name}{where}")
-    print(f"logs:      python -m k8s logs --follow --name {spec.name}{where}")
+    for text in cluster.warnings:
+        print(f"warning: the cluster says: {text}", file=sys.stderr)
+    print(f"status:    python -m k8s status {cluster.flags(spec.name)}")
+    print(f"logs:      python -m k8s logs --follow {cluster.flags(spec.name)}")
+
+
+def _print_unseen(cluster: Cluster) -> None:
+    for note in unseen_kinds(cluster):
+        print(f"note: {note}", file=sys.stderr)
 
 
 def _print_problems(problems: Sequence[Problem]) -> None:
@@ -65,7 +71,9 @@ def _print_problems(problems: Sequence[Problem]) -> None:
 
 def print_status(config: StatusConfig) -> None:
     """Prints a line for every job and pod, and below it why it waits or failed."""
-    status = read_status(connect(config.context, config.namespace), config.name)
+    cluster = connect(config.context, config.namespace)
+    status = read_status(cluster, config.name)
+    _print_unseen(cluster)
     print(f"{status.name} in namespace {status.namespace}: {status.state}")
     width = max((len(f"{line.kind} {line.name}") for line in status.lines), default=0) + 2
     for line in status.lines:
@@ -86,7 +94,7 @@ def wait_and_print(config: WaitConfig) -> int:
     cluster = connect(config.context, config.namespace)
     state = wait_until_done(cluster, config.name, config.timeout_s, lambda line: print(line, flush=True))
     if state == "failed":
-        print(f"error: {config.name} failed; see: python -m k8s status --name {config.name}", file=sys.stderr)
+        print(f"error: {config.name} failed; see: python -m k8s status {cluster.flags(config.name)}", file=sys.stderr)
     return int(state == "failed")
 
 
@@ -94,6 +102,7 @@ def delete_and_print(config: DeleteConfig) -> None:
     """Deletes a submission and prints which objects were deleted."""
     cluster = connect(config.context, config.namespace)
     objects = find_objects(cluster, config.name)
+    _print_unseen(cluster)
     delete(cluster, objects, config.name, foreground=config.propagation == "foreground", timeout_s=config.timeout_s)
     pods = "" if config.timeout_s else "; their pods may still be ending"
     print(f"deleted {', '.join(map(title, objects))}{pods}")

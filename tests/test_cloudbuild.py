@@ -197,7 +197,7 @@ def test_a_training_is_submitted_to_the_cluster_with_the_image_that_was_built(tm
     config = tmp_path / "kubeconfig"
     assert stat.S_IMODE(config.stat().st_mode) == 0o600
     monkeypatch.setenv("KUBECONFIG", str(config))
-    from k8s.cluster.client import connect
+    from k8s.cluster.kubeconfig import connect
 
     assert connect().host == "https://10.1.2.3"
 

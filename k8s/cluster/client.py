@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, NoReturn
+import re
+import shlex
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
-from beam_prep.console.errors import UsageError
-from k8s.cluster.errors import NotThere, one_line, translate_errors
+from k8s.cluster.errors import NotAllowed, NotThere, one_line, translate_errors
 from k8s.cluster.kinds import EVENT, KINDS, POD, Kind, kind_of
 from k8s.render.objects import INSTANCE, Object
 
@@ -23,54 +22,6 @@ TIMEOUT = {"_request_timeout": (CONNECT_S, 60.0)}
 """The client's option with the time limits for a connection and for the next bytes of an answer, s."""
 CORE_VERBS = {"get": "read"}
 """The API verbs that the client's functions for the core group name otherwise."""
-POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
-"""The file in which a pod is told its own namespace."""
-
-
-def connect(context: str | None = None, namespace: str | None = None) -> Cluster:
-    """Connects to the cluster of the kubeconfig or, if there is no kubeconfig, to the cluster of this pod.
-
-    Args:
-        context: the context of the kubeconfig; None takes the current one.
-        namespace: the namespace; None takes that of the context or of this pod, or else `default`.
-
-    Raises:
-        UsageError: no cluster is known, or the kubeconfig has no such context.
-    """
-    from kubernetes import client, config
-    from urllib3.util import Retry
-    from yaml import YAMLError
-
-    path = os.environ.get("KUBECONFIG") or config.KUBE_CONFIG_DEFAULT_LOCATION
-    configuration = client.Configuration()
-    configuration.retries = Retry(3, connect=1)
-    try:
-        contexts, current = config.list_kube_config_contexts(config_file=path)
-    except (config.ConfigException, YAMLError, TypeError) as missing:  # TypeError: the contexts are no list
-        if context is not None:
-            _no_kubeconfig(path, missing)
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException:
-            _no_kubeconfig(path, missing)
-        pod_namespace = POD_NAMESPACE.read_text().strip() if POD_NAMESPACE.is_file() else None
-        return Cluster(client.ApiClient(configuration), namespace or pod_namespace or "default")
-    by_name = {entry["name"]: entry["context"] for entry in contexts}
-    chosen = context or current["name"]
-    if chosen not in by_name:
-        raise UsageError(f"--context {chosen}: expected a context of the kubeconfig: {', '.join(sorted(by_name))}")
-    try:
-        config.load_kube_config(path, chosen, client_configuration=configuration)
-    except (config.ConfigException, OSError) as error:
-        raise UsageError(f"context {chosen} of {path} can't be used: {error}") from None
-    return Cluster(client.ApiClient(configuration), namespace or by_name[chosen].get("namespace") or "default")
-
-
-def _no_kubeconfig(path: str, why: Exception) -> NoReturn:
-    raise UsageError(
-        f"found no cluster: {path}: {one_line(str(why))}; name a kubeconfig by KUBECONFIG, or on GKE: "
-        "gcloud container clusters get-credentials CLUSTER"
-    ) from None
 
 
 class Cluster:
@@ -79,21 +30,37 @@ class Cluster:
     Args:
         api: a `kubernetes.client.ApiClient` with host and credentials.
         namespace: the namespace that all methods work in.
+        context: the context of the kubeconfig, if the user chose one.
+
+    Attributes:
+        namespace: the namespace that all methods work in.
+        host: the URL of the API server.
+        unseen: the refusals to list a kind of objects, by the kind; objects of these kinds are not found.
+        warnings: the warnings of the server about objects that were created, each once.
     """
 
-    def __init__(self, api: Any, namespace: str) -> None:
+    def __init__(self, api: Any, namespace: str, context: str | None = None) -> None:
         from kubernetes import client
 
         self.namespace = namespace
+        self._context = context
         self.host = str(api.configuration.host)
+        self.unseen: dict[str, NotAllowed] = {}
+        self.warnings: list[str] = []
+        self._groups: dict[str, list[str]] | None = None
         self._api = api
         self._core: Any = client.CoreV1Api(api)
         self._grouped: Any = client.CustomObjectsApi(api)  # serves all API groups, not only CRDs
         # urllib3 would warn at each retry of a connection; the user gets one error line at the end.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
-    def create(self, obj: Object, *, dry_run: bool = False) -> None:
-        """Creates an object; a field that the API does not know is an error.
+    def flags(self, name: str) -> str:
+        """Returns the flags that select a submission of this namespace, for a command to copy."""
+        context = ["--context", self._context] if self._context else []
+        return shlex.join(["--name", name, "--namespace", self.namespace, *context])
+
+    def create(self, obj: Object, *, dry_run: bool = False) -> Object:
+        """Creates an object and returns it as the server has it; a field that the API does not know is an error.
 
         Args:
             obj: an object with apiVersion, kind, metadata.name and spec.
@@ -103,7 +70,8 @@ class Cluster:
             NameInUse: an object of this kind and name exists, and passed all other checks of the server.
         """
         options: dict[str, Any] = {"dry_run": "All"} if dry_run else {}
-        self._call("create", kind_of(obj), obj["metadata"]["name"], body=obj, field_validation="Strict", **options)
+        name = obj["metadata"]["name"]
+        return self._call("create", kind_of(obj), name, body=obj, field_validation="Strict", **options)
 
     def find(self, kind: Kind, selector: str = "") -> tuple[list[Object], str]:
         """Returns the objects of a kind that have some labels, and the version of the list, which `changes` takes."""
@@ -111,14 +79,26 @@ class Cluster:
         return answer.get("items") or [], answer["metadata"].get("resourceVersion", "")
 
     def objects(self, name: str) -> list[Object]:
-        """Returns all objects of the submission `name` that exist, without pods."""
+        """Returns all objects of the submission `name` that exist and may be listed, without pods; see `unseen`.
+
+        Raises:
+            NotAllowed: no kind of objects may be listed.
+        """
         objects: list[Object] = []
-        for kind_name, kind in KINDS.items():
+        known = [name for name, kind in KINDS.items() if not kind.group or kind.version in self.api_groups(kind.group)]
+        for kind_name in known:  # a kind that is not installed, as JobSet often, would be refused, not empty
+            if kind_name in self.unseen:
+                continue
             try:
-                items, _ = self.find(kind, f"{INSTANCE}={name}")
-            except NotThere:  # JobSet is not installed in every cluster
+                items, _ = self.find(KINDS[kind_name], f"{INSTANCE}={name}")
+            except NotAllowed as denied:
+                if "(401)" in str(denied):
+                    raise
+                self.unseen[kind_name] = denied
                 continue
             objects += [{**item, "kind": kind_name} for item in items]  # in lists the server leaves the kind out
+        if len(self.unseen) == len(known):
+            raise self.unseen["Job"]
         return objects
 
     def pods(self, name: str) -> list[Object]:
@@ -129,6 +109,22 @@ class Cluster:
     def events(self) -> list[Object]:
         """Returns the events of the namespace."""
         return self.find(EVENT)[0]
+
+    def set_owners(self, obj: Object, owners: Sequence[Object]) -> None:
+        """Lets the server delete an object once none of its owners is left.
+
+        Args:
+            obj: an object that exists.
+            owners: objects as the server has them, with their uid.
+        """
+        references = [
+            {"apiVersion": owner["apiVersion"], "kind": owner["kind"], **_name_and_uid(owner)} for owner in owners
+        ]
+        # The client sends a merge patch for the kinds of API groups, and a JSON patch for those of the core group.
+        merge = {"metadata": {"ownerReferences": references}}
+        steps = [{"op": "add", "path": "/metadata/ownerReferences", "value": references}]
+        kind = kind_of(obj)
+        self._call("patch", kind, obj["metadata"]["name"], named=True, body=merge if kind.group else steps)
 
     def delete(self, obj: Object, *, foreground: bool) -> bool:
         """Asks the server to delete an object; returns False if it does not exist.
@@ -232,18 +228,20 @@ class Cluster:
         """Returns all nodes of the cluster."""
         return self._answer("list nodes", self._core.list_node).get("items") or []
 
-    def api_groups(self) -> dict[str, list[str]]:
-        """Returns the versions of every API group by its name, the preferred version first."""
+    def api_groups(self, group: str) -> list[str]:
+        """Returns the versions of an API group, the preferred version first; none if it is not installed."""
         from kubernetes import client
 
-        answer = self._answer("list the kinds of the API", client.ApisApi(self._api).get_api_versions)
-        return {
-            group["name"]: [
-                group["preferredVersion"]["version"],
-                *(version["version"] for version in group["versions"] if version != group["preferredVersion"]),
-            ]
-            for group in answer["groups"]
-        }
+        if self._groups is None:
+            answer = self._answer("list the kinds of the API", client.ApisApi(self._api).get_api_versions)
+            self._groups = {
+                group["name"]: [
+                    group["preferredVersion"]["version"],
+                    *(version["version"] for version in group["versions"] if version != group["preferredVersion"]),
+                ]
+                for group in answer["groups"]
+            }
+        return self._groups.get(group, [])
 
     def get(self, kind: Kind, name: str) -> Object | None:
         """Returns an object of the namespace by its name; None if it does not exist."""
@@ -272,7 +270,20 @@ class Cluster:
         """Returns the server's JSON as it is, with the fields that this client's models do not know."""
         with translate_errors(what, self.host):
             answer = function(*arguments, **options, **TIMEOUT, _preload_content=False)
+            self._keep_warnings(answer.headers.getlist("Warning"))
             return json.loads(answer.data)
+
+    def _keep_warnings(self, headers: Sequence[str]) -> None:
+        """Keeps the texts of Warning headers, such as `299 - "spec.x is deprecated"` (RFC 7234, section 5.5)."""
+        for header in headers:
+            for quoted in re.findall(r'\d{3} \S+ "((?:[^"\\]|\\.)*)"', header):
+                text = one_line(re.sub(r"\\(.)", r"\1", quoted))
+                if text not in self.warnings:
+                    self.warnings.append(text)
+
+
+def _name_and_uid(obj: Object) -> Object:
+    return {"name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"]}
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:

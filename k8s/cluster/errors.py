@@ -4,6 +4,7 @@ CxrflowError
 ├── UsageError
 │   ├── NameInUse       an object of that name exists
 │   ├── NotAllowed      HTTP 401, or 403 by the access rules or an admission check
+│   ├── NotTrusted      the certificate of the server is not the one that the kubeconfig trusts
 │   └── NotThere        the object, its namespace, or its kind (the CRD) does not exist
 └── RunError
     ├── OverQuota       HTTP 403 by a quota
@@ -25,7 +26,13 @@ if TYPE_CHECKING:
     from kubernetes.client.exceptions import ApiException
 
 JOBSET_INSTALL = "https://jobset.sigs.k8s.io/docs/installation"
+LOG_IN = (
+    "log in again, on GKE with: gcloud auth login, then gcloud container clusters get-credentials CLUSTER; "
+    "a login plugin that the kubeconfig names must be installed"
+)
 ASK_FOR_ROLE = "ask for a Role with this verb (on GKE roles/container.developer has it)"
+ANONYMOUS = "system:anonymous"
+"""The user as whom the API server takes a request without credentials."""
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 """The HTTP codes after which the same request may succeed later."""
 
@@ -36,6 +43,10 @@ class NameInUse(UsageError):
 
 class NotAllowed(UsageError):
     """The cluster refuses the credentials, or they do not allow the request."""
+
+
+class NotTrusted(UsageError):
+    """TLS does not accept the certificate of the API server."""
 
 
 class NotThere(UsageError):
@@ -92,10 +103,7 @@ def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
     if error.status == 400 and "waiting to start" in message:
         return NotStarted(f"can't {what}: {message}")
     if error.status == 401:
-        return NotAllowed(
-            f"can't {what}: {host} refuses the credentials (401); log in again, on GKE with: gcloud auth login, "
-            "then gcloud container clusters get-credentials CLUSTER"
-        )
+        return NotAllowed(f"can't {what}: {host} refuses the credentials (401); {LOG_IN}")
     if error.status == 403:
         return _forbidden(message, what)
     if error.status == 404:
@@ -123,6 +131,8 @@ def _forbidden(message: str, what: str) -> CxrflowError:
     denied = re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', message)
     if denied:
         user, verb, resource = denied.groups()
+        if user == ANONYMOUS:
+            return NotAllowed(f"can't {what}: the request had no credentials (401); {LOG_IN}")
         return NotAllowed(f"can't {what}: user {user} may not {verb} {resource}; {ASK_FOR_ROLE}")
     return NotAllowed(f"can't {what}: {message}")
 
@@ -137,7 +147,12 @@ def _not_found(status: dict[str, Any], message: str, what: str) -> CxrflowError:
     return NotThere(f"can't {what}: {message}")
 
 
-def _unreachable(host: str, why: str) -> Unreachable:
+def _unreachable(host: str, why: str) -> CxrflowError:
+    if untrusted := re.search(r"certificate verify failed: ([^(\"]*)", why):
+        return NotTrusted(
+            f"the certificate of {host} is not trusted: {one_line(untrusted[1])}; the kubeconfig is of "
+            "another cluster or outdated, on GKE renew it: gcloud container clusters get-credentials CLUSTER"
+        )
     errno = re.search(r"\[Errno -?\d+\] ([\w ]+)", why)
     late = "no answer in time" if "timed out" in why else None
     return Unreachable(

@@ -51,6 +51,8 @@ def kind_of(obj: Object) -> Kind:
     Raises:
         UsageError: a submission has no objects of this kind.
     """
+    if obj["kind"] == "Pod":
+        return POD
     try:
         return KINDS[obj["kind"]]
     except KeyError:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import queue
 import re
@@ -11,7 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from beam_prep.console.errors import CxrflowError
+from beam_prep.console.errors import CxrflowError, RunError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import NotStarted, NotThere, Unreachable
 from k8s.cluster.status import find_objects, overall_state, pod_state
@@ -53,6 +52,7 @@ def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | 
 
     Raises:
         UsageError: the namespace has no submission of that name.
+        RunError: no pod has started, or a log can't be read; all others were read before.
         CxrflowError: the logs can't be read; see `k8s.cluster.errors`.
     """
     find_objects(cluster, name)
@@ -60,10 +60,19 @@ def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | 
         yield from _Follower(cluster, name, tail).lines()
         return
     pods = [pod for pod in cluster.pods(name) if _has_started(pod)]
+    if not pods:
+        raise RunError(f"no pod of {name} has started; see: python -m k8s status {cluster.flags(name)}")
+    missed: list[str] = []
     for pod in pods:
-        with contextlib.suppress(NotThere, NotStarted):  # it ended after the list was made
+        try:
             for text in _PodLog(cluster, pod, tail).read(follow=False):
                 yield LogLine(pod["metadata"]["name"], text, len(pods))
+        except (NotThere, NotStarted):  # it ended after the list was made
+            continue
+        except Unreachable as error:  # its node does not answer
+            missed.append(str(error))
+    if missed:
+        raise RunError(f"of {len(pods)} pods {len(missed)} have a log that can't be read: {'; '.join(missed)}")
 
 
 class _PodLog:
@@ -104,6 +113,7 @@ class _Follower:
         self._tail = tail
         self._logs: dict[str, _PodLog] = {}
         self._threads: dict[str, threading.Thread] = {}
+        self._missed: dict[str, str] = {}
         self._queue: queue.Queue[tuple[str, str] | CxrflowError] = queue.Queue()
 
     def lines(self) -> Iterator[LogLine]:
@@ -119,7 +129,11 @@ class _Follower:
                     raise
             yield from self._queued_lines(0 if is_over else RETRY_S)
             if is_over and self._queue.empty():
-                return
+                break
+        if self._missed:
+            raise RunError(f"the end of {len(self._missed)} logs can't be read: {'; '.join(self._missed.values())}")
+        if not self._logs:
+            raise RunError(f"no pod of {self._name} has started before its end, or its pods are deleted already")
 
     def _follow_new_pods(self) -> bool:
         """Starts a thread for each pod that has started; returns True if all work has ended and all logs are read."""
@@ -148,9 +162,11 @@ class _Follower:
                     self._queue.put((log.name, text))
             except NotThere:
                 return
-            except (NotStarted, Unreachable):  # try again, until the list of pods says that the pod has ended
+            except (NotStarted, Unreachable) as error:  # try again, until the list of pods says that the pod has ended
                 tries += log.is_final
                 was_final = tries > FINAL_TRIES
+                if was_final and isinstance(error, Unreachable):
+                    self._missed[log.name] = str(error)
             except CxrflowError as error:
                 self._queue.put(error)
                 return

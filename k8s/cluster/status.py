@@ -71,8 +71,14 @@ def find_objects(cluster: Cluster, name: str) -> list[Object]:
     objects = cluster.objects(name)
     if not objects:
         where = "" if _namespace_exists(cluster) else ", which does not exist"
-        raise UsageError(f"--name {name}: found nothing of that name in namespace {cluster.namespace}{where}")
+        hidden = "".join(f"; {note}" for note in unseen_kinds(cluster))
+        raise UsageError(f"--name {name}: found nothing of that name in namespace {cluster.namespace}{where}{hidden}")
     return objects
+
+
+def unseen_kinds(cluster: Cluster) -> list[str]:
+    """Returns a line for each kind of objects that may not be listed, and so was not looked for."""
+    return [f"objects of kind {kind} were not looked for: {denied}" for kind, denied in cluster.unseen.items()]
 
 
 def read_status(cluster: Cluster, name: str) -> Status:
@@ -110,6 +116,8 @@ def state_of(obj: Object) -> State:
         return "failed"
     if "Suspended" in holding:
         return "suspended"
+    if "SuccessCriteriaMet" in holding or "FailureTarget" in holding:  # its last pods are ending
+        return "running"
     jobs = status.get("replicatedJobsStatus") or []
     ready = status.get("ready") or status.get("readyReplicas") or sum(job.get("ready") or 0 for job in jobs)
     return "running" if ready else "pending"
@@ -130,8 +138,10 @@ def overall_state(objects: Iterable[Object]) -> State | None:
 
 
 def pod_state(pod: Object) -> str:
-    """Returns the state of a pod in one word: its phase, or `waiting` or `terminating`."""
+    """Returns the state of a pod in one word: its phase, or `waiting`, `terminating`, or `lost` with its node."""
     phase = (pod.get("status") or {}).get("phase") or "Pending"
+    if _is_on_lost_node(pod):
+        return "lost"
     if pod["metadata"].get("deletionTimestamp") and phase in ("Pending", "Running"):
         return "terminating"
     waits = phase == "Running" and any(_waiting_containers(pod))
@@ -141,10 +151,10 @@ def pod_state(pod: Object) -> str:
 def explain_object(obj: Object, events: Sequence[Object]) -> str:
     """Returns in one line why an object is in its state; empty if its conditions and events give no reason."""
     holding = _conditions(obj)
-    if "Failed" in holding:
-        return _reason(holding["Failed"])
+    if reason := holding.get("Failed") or holding.get("ReplicaFailure"):  # the latter of a Deployment
+        return _reason(reason)
     if state_of(obj) in ("pending", "suspended"):
-        event = _last_event(events, obj, reasons=("FailedCreate",)) or _last_workload_event(events, obj)
+        event = _last_event(events, obj, kind="Warning") or _last_workload_event(events, obj)
         if event:
             return _reason(event)
         queue = labels_of(obj).get(QUEUE_LABEL)
@@ -158,6 +168,9 @@ def explain_pod(pod: Object, events: Sequence[Object]) -> str:
     state = pod_state(pod)
     if state == "failed":
         return _explain_failure(pod)
+    if state == "lost":
+        event = _last_event(events, pod, reasons=("NodeNotReady", "TaintManagerEviction"))
+        return f"node {pod['spec'].get('nodeName')} does not answer; {_reason(event or {})}".strip("; ")
     if state != "waiting":
         return ""
     for condition in (pod.get("status") or {}).get("conditions") or []:
@@ -182,6 +195,17 @@ def _explain_failure(pod: Object) -> str:
         if ended.get("exitCode"):
             return f"{ended.get('reason') or 'Error'}: exit code {ended['exitCode']}"
     return ""
+
+
+def _is_on_lost_node(pod: Object) -> bool:
+    """Returns True if the node of a running pod does not answer.
+
+    Then the cluster says that the pod is not ready, while its containers are, as far as their node told last.
+    """
+    status = pod.get("status") or {}
+    not_ready = any(entry["type"] == "Ready" and entry["status"] != "True" for entry in status.get("conditions") or [])
+    containers = status.get("containerStatuses") or []
+    return status.get("phase") == "Running" and not_ready and all(entry.get("ready") for entry in containers)
 
 
 def _waiting_containers(pod: Object) -> list[Object]:

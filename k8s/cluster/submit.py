@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 
 from beam_prep.console.errors import CxrflowError, UsageError
 from k8s.cluster.client import Cluster
-from k8s.cluster.errors import NameInUse, Unreachable
-from k8s.cluster.kinds import labels_of, title
-from k8s.cluster.status import overall_state
+from k8s.cluster.errors import NameInUse, OverQuota, Unreachable
+from k8s.cluster.kinds import kind_of, labels_of, title
+from k8s.cluster.status import overall_state, work_of
 from k8s.cluster.waiting import wait_until_gone
 from k8s.render.objects import INSTANCE, Object
 
@@ -41,21 +42,27 @@ def submit(
     """
     name = _submission_name(objects)
     old = cluster.objects(name)
+    if refused := next((cluster.unseen[obj["kind"]] for obj in objects if obj["kind"] in cluster.unseen), None):
+        raise refused
     if old and not replace:
         raise NameInUse(
             f"--name {name} is in use in namespace {cluster.namespace}: {', '.join(map(title, old))} "
             f"({overall_state(old) or 'no work'}); take another name, or --replace, which deletes it first"
         )
-    replaced = {title(obj) for obj in old}
     for obj in objects:
         try:
             cluster.create(obj, dry_run=True)
         except NameInUse:  # the server checks the name last: all else is well
-            if title(obj) not in replaced:
+            if not _goes_with(cluster, obj, old):
                 raise
+        except OverQuota:
+            if not any(kept["kind"] == obj["kind"] for kept in old):
+                raise
+            report(f"the quota has no room for {title(obj)} before the old {obj['kind']} is gone")
     if old:
         report(f"replacing {name}: waiting until {', '.join(map(title, old))} and its pods are gone")
         delete(cluster, old, name, timeout_s=GONE_S)
+        _wait_for_names(cluster, objects)
     _create_all(cluster, name, objects, report)
 
 
@@ -89,11 +96,32 @@ def _submission_name(objects: Sequence[Object]) -> str:
     return str(name)
 
 
+def _goes_with(cluster: Cluster, obj: Object, old: Sequence[Object]) -> bool:
+    """Returns True if the object that has the name of `obj` is one of `old`, or belongs to one of them.
+
+    JobSet's controller makes a Service without the labels of the submission.
+    """
+    there = cluster.get(kind_of(obj), obj["metadata"]["name"])
+    if there is None:
+        return True
+    owners = {owner["uid"] for owner in there["metadata"].get("ownerReferences") or []}
+    uids = {kept["metadata"]["uid"] for kept in old}
+    return there["metadata"]["uid"] in uids or bool(owners & uids)
+
+
+def _wait_for_names(cluster: Cluster, objects: Sequence[Object]) -> None:
+    """Waits until no object has the name of one of `objects`: the server deletes what others own a little later."""
+    deadline = time.monotonic() + GONE_S
+    for obj in objects:
+        while cluster.get(kind_of(obj), obj["metadata"]["name"]) is not None and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
 def _create_all(cluster: Cluster, name: str, objects: Sequence[Object], report: Callable[[str], None]) -> None:
     created: list[Object] = []
     for obj in objects:
         try:
-            cluster.create(obj)
+            there = cluster.create(obj)
         except CxrflowError as error:
             # If no answer came, the object may have been created all the same.
             outcome = _undo(cluster, name, [*created, obj] if isinstance(error, Unreachable) else created)
@@ -102,8 +130,22 @@ def _create_all(cluster: Cluster, name: str, objects: Sequence[Object], report: 
             for line in _undo(cluster, name, [*created, obj]):
                 report(line)
             raise
-        created.append(obj)
+        created.append(there)
         report(f"created {title(obj)}")
+    _tie_together(cluster, name, created, report)
+
+
+def _tie_together(cluster: Cluster, name: str, created: Sequence[Object], report: Callable[[str], None]) -> None:
+    """Makes the Jobs or the JobSet own all other objects, so that what ends them at their time to live ends all."""
+    work = work_of(created)
+    for obj in created:
+        if obj in work:
+            continue
+        try:
+            cluster.set_owners(obj, work)
+        except CxrflowError as error:
+            how = f"python -m k8s delete {cluster.flags(name)}"
+            report(f"{title(obj)} stays when the work is gone; delete it then: {how} ({error})")
 
 
 def _undo(cluster: Cluster, name: str, created: Sequence[Object]) -> list[str]:
@@ -117,5 +159,7 @@ def _undo(cluster: Cluster, name: str, created: Sequence[Object]) -> list[str]:
             left.append(obj)
     outcome = [f"deleted again: {', '.join(map(title, deleted))}"] if deleted else []
     if left:
-        outcome.append(f"still there: {', '.join(map(title, left))}; delete it: python -m k8s delete --name {name}")
+        outcome.append(
+            f"still there: {', '.join(map(title, left))}; delete it: python -m k8s delete {cluster.flags(name)}"
+        )
     return outcome

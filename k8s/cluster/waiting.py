@@ -13,7 +13,7 @@ from beam_prep.console.errors import RunError, UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import Unreachable
 from k8s.cluster.kinds import KINDS, POD, Kind, kind_of, title
-from k8s.cluster.status import State, find_objects, overall_state, state_of, work_of
+from k8s.cluster.status import State, find_objects, overall_state, pod_state, state_of, work_of
 from k8s.render.objects import INSTANCE, Object
 
 PATIENCE_S = 300.0
@@ -21,6 +21,9 @@ PATIENCE_S = 300.0
 
 WATCH_S = 30.0
 """The length of one watch, s; a change of a kind that is not watched is noticed only after it."""
+
+REPLAY_S = 1.0
+"""The length of a watch that only repeats past changes, s; the least that the server knows."""
 
 RETRY_S = 2.0
 """The pause before another request to a cluster that did not answer, s."""
@@ -50,18 +53,32 @@ def wait_until_done(
         raise UsageError(f"--name {name}: found no Job and no JobSet of that name, only objects that serve them")
     told: dict[str, State] = {}
 
+    def tell(obj: Object) -> None:
+        state = state_of(obj)
+        if state == "pending" and told.get(title(obj)) == "running" and not _has_waiting_pod(cluster, name):
+            return  # its pods have ended, and its controller has not counted them yet
+        if told.get(title(obj)) != state:
+            told[title(obj)] = state
+            report(f"{title(obj)}: {state}")
+
     def final_state(objects: list[Object]) -> State | None:
         work = work_of(objects)
+        for obj in work:
+            tell(obj)
+        # With a short time to live only a change shows the end, and the next list is empty.
+        if not work and told and all(state in ("complete", "failed") for state in told.values()):
+            return "failed" if "failed" in told.values() else "complete"
         if not work:
             raise RunError(f"{name} was deleted, or its time to live is over, before its end was seen")
-        for obj in work:
-            if told.get(title(obj)) != state_of(obj):
-                told[title(obj)] = state_of(obj)
-                report(f"{title(obj)}: {state_of(obj)}")
         state = overall_state(objects)
         return state if state in ("complete", "failed") else None
 
-    return _poll(cluster, name, final_state, timeout_s, f"{name} is not done")
+    def see_gone(obj: Object) -> None:
+        last = {**obj, "metadata": {**obj["metadata"], "deletionTimestamp": None}}
+        if work_of([last]) and state_of(last) in ("complete", "failed"):
+            tell(last)
+
+    return _poll(cluster, name, final_state, timeout_s, f"{name} is not done", see_gone)
 
 
 def wait_until_gone(cluster: Cluster, name: str, timeout_s: float | None) -> None:
@@ -78,19 +95,30 @@ def wait_until_gone(cluster: Cluster, name: str, timeout_s: float | None) -> Non
 
 
 def _poll(
-    cluster: Cluster, name: str, answer_of: Callable[[list[Object]], Answer | None], timeout_s: float | None, late: str
+    cluster: Cluster,
+    name: str,
+    answer_of: Callable[[list[Object]], Answer | None],
+    timeout_s: float | None,
+    late: str,
+    see_gone: Callable[[Object], None] | None = None,
 ) -> Answer:
     """Calls `answer_of` with all objects of a submission after every change, until it returns an answer.
 
-    If no answer comes in time, it raises a `RunError` whose message begins with `late`.
+    If no answer comes in time, it raises a `RunError` whose message begins with `late`. `see_gone` is called before it
+    with the last states of objects that are gone.
     """
     selector = f"{INSTANCE}={name}"
     kind = KINDS["Job"]
+    version = ""
     started = last_answer = time.monotonic()
     while True:
         try:
+            seen_version = version
             _, version = cluster.find(kind, selector)  # older than the objects below: no change is missed
             objects = cluster.objects(name)
+            if see_gone and seen_version and not work_of(objects):
+                for obj in cluster.changes(kind, selector, seen_version, REPLAY_S):
+                    see_gone(obj)
             if (answer := answer_of(objects)) is not None:
                 return answer
             last_answer = time.monotonic()
@@ -98,7 +126,7 @@ def _poll(
             if left_s <= 0:
                 raise RunError(f"{late} after {timeout_s:g} s: {_states(objects)}")
             if kind != (next_kind := _kind_to_watch(objects)):
-                kind = next_kind
+                kind, version = next_kind, ""
                 continue
             for _ in cluster.changes(kind, selector, version, left_s):
                 break
@@ -112,6 +140,10 @@ def _kind_to_watch(objects: list[Object]) -> Kind:
     """Returns the kind that will change next: that of unfinished work, else of any object left, else pods."""
     unfinished = [obj for obj in work_of(objects) if state_of(obj) not in ("complete", "failed")]
     return next((kind_of(obj) for obj in (*unfinished, *objects)), POD)
+
+
+def _has_waiting_pod(cluster: Cluster, name: str) -> bool:
+    return any(pod_state(pod) == "waiting" for pod in cluster.pods(name))
 
 
 def _states(objects: Iterable[Object]) -> str:

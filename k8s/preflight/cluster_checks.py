@@ -5,15 +5,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
+from beam_prep.console.errors import UsageError
 from k8s.cluster.client import Cluster
-from k8s.cluster.errors import ASK_FOR_ROLE, JOBSET_INSTALL, NotAllowed, no_namespace
-from k8s.cluster.kinds import CLAIM, KINDS, POD, SERVICE_ACCOUNT, Kind, kind_of, labels_of
+from k8s.cluster.errors import ASK_FOR_ROLE, JOBSET_INSTALL, NotAllowed, OverQuota, no_namespace
+from k8s.cluster.kinds import CLAIM, EVENT, KINDS, POD, SERVICE_ACCOUNT, Kind, labels_of
+from k8s.cluster.status import RUNNABLE
 from k8s.preflight.problem import Problem, error, warning
 from k8s.preflight.workload import Workload
 from k8s.render.objects import QUEUE_LABEL, Object
 from k8s.render.pods import GKE_GPU, GPU
 
 KUEUE = "kueue.x-k8s.io"
+DRY_RUN_NAME = "cxrflow-preflight"
+"""The name of the pod that the server only checks."""
 KUEUE_INSTALL = "https://kueue.sigs.k8s.io/docs/installation"
 
 
@@ -36,49 +40,79 @@ def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], clus
             raise
     if not exists:
         yield error(f"{no_namespace(cluster.namespace)}, or name another one by --namespace")
-    groups = cluster.api_groups()
     yield from _check_permissions(objects, cluster)
-    yield from _check_jobset(objects, groups)
+    yield from _check_jobset(objects, cluster)
     yield from _check_nodes(workloads, cluster)
     if exists:
-        yield from _check_queue(objects, groups, cluster)
+        yield from _check_queue(objects, cluster)
         yield from _check_claims(workloads, cluster)
         yield from _check_service_accounts(workloads, cluster)
+        yield from _check_pods(workloads, cluster)
 
 
 def _check_permissions(objects: Sequence[Object], cluster: Cluster) -> Iterator[Problem]:
-    for kind in dict.fromkeys(kind_of(obj) for obj in objects):
-        for verb in ("create", "list"):
+    work = [obj["kind"] for obj in objects if obj["kind"] in RUNNABLE]
+    for kind_name in dict.fromkeys(obj["kind"] for obj in objects):
+        kind = KINDS[kind_name]
+        needed = {"create": "nothing can be sent", "list": "a name in use would not be noticed"}
+        useful = {"delete": "`delete` and --replace can't clean up, others have to"}
+        if kind_name in work:
+            useful["watch"] = "`wait` would not notice the end"
+        else:
+            useful["patch"] = "it stays when the work is gone, until `delete`"
+        for verb, lost in {**needed, **useful}.items():
             if not cluster.may(verb, kind):
-                yield error(f"you may not {verb} {kind.resource} in namespace {cluster.namespace}; {ASK_FOR_ROLE}")
-        if not cluster.may("delete", kind):
-            yield warning(
-                f"you may not delete {kind.resource} in namespace {cluster.namespace}: others have to clean up"
-            )
-    for verb, subresource in (("list", ""), ("get", "log")):
-        if not cluster.may(verb, POD, subresource):
-            what = "pods/log" if subresource else "pods"
-            yield warning(f"you may not {verb} {what} in namespace {cluster.namespace}: status and logs will show less")
+                problem = error if verb in needed else warning
+                yield problem(
+                    f"you may not {verb} {kind.resource} in namespace {cluster.namespace}: {lost}; {ASK_FOR_ROLE}"
+                )
+    for verb, kind, subresource, lost in (
+        ("list", POD, "", "`status`, `logs`, `wait` and `delete` need the pods"),
+        ("get", POD, "log", "`logs` will fail"),
+        ("list", EVENT, "", "`status` will not say why a pod waits"),
+    ):
+        if not cluster.may(verb, kind, subresource):
+            what = f"{kind.resource}/{subresource}" if subresource else kind.resource
+            yield warning(f"you may not {verb} {what} in namespace {cluster.namespace}: {lost}; {ASK_FOR_ROLE}")
 
 
-def _check_jobset(objects: Sequence[Object], groups: dict[str, list[str]]) -> Iterator[Problem]:
+def _check_pods(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+    """Asks the server to check one pod of each template: Pod Security, LimitRange, quotas and other admission checks.
+
+    The server checks the pods of a Job only when its controller creates them, and then nobody sees the answer.
+    """
+    if not cluster.may("create", POD):
+        return  # only the controller may: nothing can be asked
+    for workload in workloads:
+        metadata = {**workload.metadata, "name": DRY_RUN_NAME, "namespace": cluster.namespace}
+        pod = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": workload.pod}
+        try:
+            cluster.create(pod, dry_run=True)
+        except OverQuota as full:
+            yield warning(f"{workload.title}: its pods wait until the quota has room: {full}")
+        except (NotAllowed, UsageError) as refused:
+            yield error(f"{workload.title}: the cluster would refuse its pods: {refused}")
+
+
+def _check_jobset(objects: Sequence[Object], cluster: Cluster) -> Iterator[Problem]:
     kind = KINDS["JobSet"]
     if not any(obj["kind"] == "JobSet" for obj in objects):
         return
-    if kind.version not in groups.get(kind.group, []):
+    if kind.version not in cluster.api_groups(kind.group):
         yield error(
             f"several nodes train as a JobSet, which the cluster does not know ({kind.group}/{kind.version}); "
             f"install it, see {JOBSET_INSTALL}, or give --no_jobset"
         )
 
 
-def _check_queue(objects: Sequence[Object], groups: dict[str, list[str]], cluster: Cluster) -> Iterator[Problem]:
+def _check_queue(objects: Sequence[Object], cluster: Cluster) -> Iterator[Problem]:
+    versions = cluster.api_groups(KUEUE)
     for queue in sorted({queue for obj in objects if (queue := labels_of(obj).get(QUEUE_LABEL))}):
-        if KUEUE not in groups:
+        if not versions:
             yield error(f"--queue {queue}: the cluster has no Kueue; install it, see {KUEUE_INSTALL}, or leave it out")
             continue
         try:
-            if cluster.get(Kind("localqueues", KUEUE, groups[KUEUE][0]), queue) is None:
+            if cluster.get(Kind("localqueues", KUEUE, versions[0]), queue) is None:
                 yield error(
                     f"--queue {queue}: there is no LocalQueue of that name in namespace {cluster.namespace}, and the "
                     "job would wait forever; see: kubectl get localqueues"

@@ -25,12 +25,14 @@ class Workload:
     Attributes:
         title: the kind and name of the object that creates the pods, such as `Job train`.
         pod: the spec in the template.
+        metadata: the metadata in the template.
         num_pods: the number of pods that run at once.
         num_gpus: the number of GPUs of one pod.
     """
 
     title: str
     pod: Object
+    metadata: Object
     num_pods: int
     num_gpus: int
 
@@ -114,6 +116,7 @@ def _workload(obj: Object, template: Object, num_pods: int) -> Workload:
     return Workload(
         title=title(obj),
         pod=template["spec"],
+        metadata=template.get("metadata") or {},
         num_pods=num_pods,
         num_gpus=int(limits.get(GPU, 0)),
     )

@@ -9,7 +9,8 @@ import pytest
 from api_server import ApiServer
 
 from k8s.cluster import logs, waiting
-from k8s.cluster.client import Cluster, connect
+from k8s.cluster.client import Cluster
+from k8s.cluster.kubeconfig import connect
 
 
 @pytest.fixture

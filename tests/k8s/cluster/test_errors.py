@@ -1,14 +1,16 @@
 """Checks that a failed request to the cluster gives one line that says what to do."""
 
+import json
 import socket
 
 import pytest
 from small_objects import job
 
 from beam_prep.console.errors import RunError, UsageError
-from k8s.cluster.client import Cluster, connect
-from k8s.cluster.errors import NotAllowed, NotThere, Unreachable
+from k8s.cluster.client import Cluster
+from k8s.cluster.errors import NotAllowed, NotThere, NotTrusted, Unreachable, translate_errors
 from k8s.cluster.kinds import KINDS
+from k8s.cluster.kubeconfig import connect
 from k8s.cluster.submit import submit
 
 
@@ -43,7 +45,9 @@ def test_contexts_and_their_namespaces(server, cluster):
         "elsewhere",
         "mine",
     )
-    with pytest.raises(UsageError, match="--context prod: expected a context of the kubeconfig: other, test"):
+    with pytest.raises(
+        UsageError, match="--context prod: the kubeconfig has no such context; choose one by --context: other, test"
+    ):
         connect("prod")
 
 
@@ -57,7 +61,7 @@ def test_in_a_pod_its_service_account_and_namespace_are_taken(server, tmp_path, 
         (tmp_path / name).write_text(f"some {name}\n")
     monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
     monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
-    monkeypatch.setattr("k8s.cluster.client.POD_NAMESPACE", tmp_path / "namespace")
+    monkeypatch.setattr("k8s.cluster.kubeconfig.POD_NAMESPACE", tmp_path / "namespace")
     # The certificate is not valid, which the client notices only when it connects.
     monkeypatch.setattr(
         "kubernetes.client.ApiClient", lambda configuration: type("Api", (), {"configuration": configuration})
@@ -123,3 +127,51 @@ def test_every_error_is_a_line_for_a_user(server, cluster: Cluster):
     with pytest.raises(RunError) as caught:
         submit(cluster, [job()])
     assert "\n" not in str(caught.value)
+
+
+def with_user(server, path, **user):
+    """Writes a kubeconfig whose user logs in otherwise than by a token."""
+    content = json.loads(server.kubeconfig(path).read_text())
+    content["users"][0]["user"] = user
+    path.write_text(json.dumps(content))
+    return path
+
+
+def test_a_login_command_that_is_not_installed(server, tmp_path, monkeypatch):
+    login = {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin", "interactiveMode": "Never"}
+    monkeypatch.setenv("KUBECONFIG", str(with_user(server, tmp_path / "config", exec=login)))
+    with pytest.raises(UsageError, match=r"the login command of context test failed: .*no-such-plugin.*; log in, or"):
+        connect()
+
+
+def test_a_request_without_credentials(server, cluster):
+    """The real server takes it for one of a user without any right."""
+    server.forbidden |= {
+        ("list", plural) for plural in ("jobs", "jobsets", "deployments", "services", "networkpolicies")
+    }
+    server.user = "system:anonymous"
+    with pytest.raises(NotAllowed, match=r"the request had no credentials \(401\); log in again"):
+        cluster.objects("train")
+
+
+@pytest.mark.parametrize("current", ["", "stale"])
+def test_a_context_that_is_named_needs_no_current_one(server, tmp_path, monkeypatch, current):
+    path = server.kubeconfig(tmp_path / "config")
+    content = json.loads(path.read_text())
+    path.write_text(json.dumps({**content, "current-context": current}))
+    monkeypatch.setenv("KUBECONFIG", str(path))
+    assert connect("other").namespace == "elsewhere"
+    with pytest.raises(
+        UsageError, match=r"the current context of .* is (not set|stale); choose one by --context: other"
+    ):
+        connect()
+
+
+def test_a_certificate_that_is_not_trusted():
+    from urllib3 import HTTPSConnectionPool
+    from urllib3.exceptions import MaxRetryError, SSLError
+
+    why = SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)")
+    said = "the certificate of https://c is not trusted: self-signed certificate; the kubeconfig is of another"
+    with pytest.raises(NotTrusted, match=said), translate_errors("list jobs", "https://c"):
+        raise MaxRetryError(HTTPSConnectionPool("c"), "/", why)

@@ -6,7 +6,7 @@ import pytest
 from api_http import Refusal
 from small_objects import job, service
 
-from beam_prep.console.errors import UsageError
+from beam_prep.console.errors import RunError, UsageError
 from k8s.cluster.errors import NotAllowed
 from k8s.cluster.logs import _time_key, read_logs
 from k8s.cluster.submit import submit
@@ -152,3 +152,22 @@ def test_a_name_that_is_not_there(cluster):
 def test_times_are_ordered_also_where_zeros_are_left_out():
     stamps = ["2026-11-23T03:00:00.512Z", "2026-11-23T03:00:00.5Z", "2026-11-23T03:00:00Z", "2026-11-23T03:00:01.1Z"]
     assert sorted(stamps, key=_time_key) == [stamps[2], stamps[1], stamps[0], stamps[3]]
+
+
+def test_a_pod_whose_node_does_not_answer_keeps_no_other_log_back(running, server, cluster):
+    running.start_pod("jobs", "train", "train-b")
+    running.write("train-b", "epoch 1")
+    server.silent_nodes.add("train-a")
+    lines = read_logs(cluster, "train")
+    first = next(lines)
+    assert (first.pod, first.text) == ("train-b", "epoch 1")
+    said = r"of 2 pods 1 have a log that can't be read: can't read pods/log train-a .*refused"
+    with pytest.raises(RunError, match=said):
+        next(lines)
+
+
+def test_where_nothing_has_started_there_is_no_log(server, cluster):
+    submit(cluster, [job()])
+    said = "no pod of train has started; see: python -m k8s status --name train --namespace team"
+    with pytest.raises(RunError, match=said):
+        list(read_logs(cluster, "train"))

@@ -150,3 +150,29 @@ def test_a_namespace_that_is_not_there_is_told_apart_from_a_name(server, cluster
     cluster.namespace = "tema"
     with pytest.raises(UsageError, match="in namespace tema, which does not exist"):
         read_status(cluster, "absent")
+
+
+def test_a_pod_on_a_node_that_does_not_answer_is_lost():
+    """The cluster says that the pod is not ready; its containers are as their node told last."""
+    ready = {"type": "Ready", "status": "False"}
+    running = {"name": "c", "ready": True, "state": {"running": {}}}
+    lost = pod(phase="Running", conditions=[ready], containerStatuses=[running])
+    lost["spec"]["nodeName"] = "gpu-1"
+    assert pod_state(lost) == "lost"
+    said = explain_pod(lost, [event("NodeNotReady", "Node is not ready")])
+    assert said == "node gpu-1 does not answer; NodeNotReady: Node is not ready"
+    lost["metadata"]["deletionTimestamp"] = "2026-11-23T03:00:00Z"
+    assert pod_state(lost) == "lost", "its end is not seen before the node answers"
+
+
+def test_what_can_not_create_its_pods_says_why():
+    failure = {"type": "ReplicaFailure", "status": "True", "reason": "FailedCreate", "message": "exceeded quota: few"}
+    board = {"kind": "Deployment", "metadata": {"name": "t"}, "status": {"conditions": [failure]}}
+    assert explain_object(board, []) == "FailedCreate: exceeded quota: few"
+    set_of_jobs = {"kind": "JobSet", "metadata": {"name": "t", "uid": "u"}, "spec": {}}
+    assert explain_object(set_of_jobs, [event("JobCreationFailed", "denied")]) == "JobCreationFailed: denied"
+
+
+def test_work_whose_last_pods_are_ending_is_running():
+    met = {"type": "SuccessCriteriaMet", "status": "True"}
+    assert state_of({"kind": "Job", "metadata": {"name": "t"}, "status": {"conditions": [met]}}) == "running"

@@ -5,7 +5,8 @@ from api_http import Refusal
 from small_objects import job, jobset, service
 
 from beam_prep.console.errors import UsageError
-from k8s.cluster.errors import NameInUse, NotThere, OverQuota, Unreachable
+from k8s.cluster.errors import NameInUse, NotAllowed, NotThere, OverQuota, Unreachable
+from k8s.cluster.kubeconfig import connect
 from k8s.cluster.submit import submit
 
 
@@ -67,7 +68,9 @@ def test_a_failure_in_the_middle_is_cleaned_up(server, cluster, monkeypatch):
         submit(cluster, [service(), job()])
     assert made(server) == []
     server.forbidden.add(("delete", "services"))
-    with pytest.raises(OverQuota, match="still there: Service train; delete it: python -m k8s delete --name train"):
+    with pytest.raises(
+        OverQuota, match="still there: Service train; delete it: python -m k8s delete --name train --namespace team"
+    ):
         submit(cluster, [service(), job()])
     assert made(server) == ["train"]
 
@@ -94,7 +97,7 @@ def test_an_interrupted_submission_leaves_nothing_behind(server, cluster):
     def create_or_interrupt(obj, *, dry_run=False):
         if obj["kind"] == "Job" and not dry_run:
             raise KeyboardInterrupt
-        create(obj, dry_run=dry_run)
+        return create(obj, dry_run=dry_run)
 
     cluster.create = create_or_interrupt
     with pytest.raises(KeyboardInterrupt):
@@ -151,3 +154,67 @@ def test_objects_without_one_name_are_refused(cluster):
         submit(cluster, [job("a"), job("b")])
     with pytest.raises(UsageError, match="expected objects of kind JobSet, Job"):
         submit(cluster, [{**job(), "kind": "CronJob"}])
+
+
+def test_all_other_objects_go_with_the_work(server, cluster):
+    """The time to live of a Job ends only the Job; its Service and all else must go with it."""
+    first, second = job(), job()
+    second["metadata"] = {**second["metadata"], "name": "train-worker"}
+    submit(cluster, [service(), first, second])
+    owners = server.objects.get("services", "train")["metadata"]["ownerReferences"]
+    assert [(owner["kind"], owner["name"]) for owner in owners] == [("Job", "train"), ("Job", "train-worker")]
+    assert owners[0]["uid"] == server.objects.get("jobs", "train")["metadata"]["uid"]
+    assert "ownerReferences" not in server.objects.get("jobs", "train")["metadata"]
+
+
+def test_an_object_that_can_not_be_tied_to_the_work_is_named(server, cluster):
+    server.forbidden.add(("patch", "services"))
+    told = []
+    submit(cluster, [service(), job()], report=told.append)
+    assert told[-1].startswith(
+        "Service train stays when the work is gone; delete it then: python -m k8s delete --name train --namespace team"
+    )
+
+
+def test_a_kind_that_is_not_needed_need_not_be_allowed(server, cluster):
+    """The role `edit` of Kubernetes knows no JobSet; where it is not installed, it is not asked for at all."""
+    server.forbidden |= {(verb, "jobsets") for verb in ("list", "create", "delete", "patch", "watch")}
+    submit(cluster, [service(), job()])
+    assert list(cluster.unseen) == ["JobSet"]
+    with pytest.raises(NotAllowed, match="user ada may not list jobsets"):
+        submit(cluster, [jobset()])
+    del server.groups["jobset.x-k8s.io"]
+    without = connect()
+    submit(without, [job("other")])
+    assert not without.unseen
+
+
+def test_replace_takes_over_a_name_that_belongs_to_the_old_work(server, cluster):
+    """JobSet's controller makes a Service of the same name, without the labels of the submission."""
+    submit(cluster, [jobset()])
+    old = server.objects.get("jobsets", "train")
+    own = {**service(), "metadata": {"name": "train", "ownerReferences": [{"kind": "JobSet", **uid_of(old)}]}}
+    server.objects.add("services", own)
+    submit(cluster, [service(), job()], replace=True)
+    assert server.objects.get("jobsets", "train") is None
+    assert server.objects.get("services", "train")["metadata"]["labels"] == service()["metadata"]["labels"]
+
+
+def test_replace_where_the_old_work_uses_the_quota_up(server, cluster, monkeypatch):
+    submit(cluster, [job()])
+    answer = server.answer
+
+    def answer_by_quota(method, path, query, body):
+        if method == "POST" and path.endswith("/jobs") and server.objects.get("jobs", "train"):
+            raise Refusal(403, 'jobs.batch "train" is forbidden: exceeded quota: one', kind="jobs")
+        return answer(method, path, query, body)
+
+    monkeypatch.setattr(server, "answer", answer_by_quota)
+    told = []
+    submit(cluster, [job()], replace=True, report=told.append)
+    assert told[0] == "the quota has no room for Job train before the old Job is gone"
+    assert told[-1] == "created Job train"
+
+
+def uid_of(obj):
+    return {"name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"]}

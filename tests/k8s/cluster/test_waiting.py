@@ -139,3 +139,27 @@ def test_a_pod_that_does_not_end_in_time_is_told(server, cluster):
     server.objects.start_pod("jobs", "train", "train-a")
     with pytest.raises(RunError, match="train is not gone after 1 s: Job train deleting"):
         delete(cluster, find_objects(cluster, "train"), "train", timeout_s=1)
+
+
+def test_an_end_is_seen_though_the_time_to_live_is_zero(server, cluster, later):
+    submit(cluster, [job()])
+
+    def end_and_go():
+        server.objects.update("jobs", "train", conditions=COMPLETE)
+        server.objects.delete("jobs", "train", "Background")
+
+    later(0.3, end_and_go)
+    told = []
+    assert wait_until_done(cluster, "train", 10, told.append) == "complete"
+    assert told == ["Job train: pending", "Job train: complete"]
+
+
+def test_work_whose_pods_have_ended_is_not_pending_again(server, cluster, later):
+    submit(cluster, [job()])
+    server.objects.start_pod("jobs", "train", "train-a")
+    server.objects.update("jobs", "train", active=1, ready=1)
+    later(0.3, server.objects.update, "jobs", "train", ready=0)
+    later(0.8, server.objects.update, "jobs", "train", active=0, conditions=COMPLETE)
+    told = []
+    assert wait_until_done(cluster, "train", 10, told.append) == "complete"
+    assert told == ["Job train: running", "Job train: complete"]

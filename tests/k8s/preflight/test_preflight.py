@@ -143,7 +143,7 @@ def test_all_that_is_missing_in_the_cluster_is_told_at_once(server, cluster):
             "error: --queue gpus: there is no LocalQueue of that name in namespace team",
             "error: --pvc claim: there is no such claim in namespace team; see: kubectl",
             "error: --service_account trainer: there is no such account in namespace team",
-            "warning: you may not get pods/log in namespace team: status and logs will",
+            "warning: you may not get pods/log in namespace team: `logs` will fail",
             "warning: JobSet t: no node of the cluster has 4 x GPU now (its GPUs are: none)",
         )
     ]
@@ -203,3 +203,21 @@ def test_what_is_looked_at_is_not_changed():
     before = copy.deepcopy(objects)
     find_problems(objects, None)
     assert objects == before
+
+
+@pytest.mark.parametrize(
+    ("refusal", "said"),
+    [
+        ("exceeded quota: pods, requested: pods=1, used: pods=4, limited: pods=4", "warning: Job t: its pods wait"),
+        (
+            'violates PodSecurity "restricted:latest"',
+            "error: Job t: the cluster would refuse its pods: can't create pods",
+        ),
+    ],
+)
+def test_a_pod_is_checked_by_the_server_before_its_job_is_sent(server, cluster, refusal, said):
+    add_node(server, 1)
+    server.quotas["pods"] = refusal
+    (problem,) = told(train(), cluster)
+    assert problem.startswith(said)
+    assert refusal.split(",")[0] in problem
