@@ -16,6 +16,7 @@ from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
 from beam_prep.dataset.manifest import SUSPECT_NAME, Manifest
 from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.pipeline.dataflow_options import SubmittedJob
+from beam_prep.planning.domains import describe_domains
 from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit
 from beam_prep.storage.paths import to_path
@@ -80,14 +81,17 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         folders = " and ".join(f"{count:,} of {split}" for split, count in pooled.items())
         print(f"pooled:    {folders} folders are divided anew, by patient; --keep_splits takes them as they are")
     print(f"patients:  {describe_told_by(manifest.patients)}")
+    for title, said in zip(("domains:", ""), describe_domains(manifest.domains), strict=False):
+        print(f"{title:11}{said}")
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):
         print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
     if manifest.num_near_duplicates:
         print(f"alike:     {manifest.num_near_duplicates} pairs of near duplicates, each pair within one split")
     if telling := _telling(config.output):
         print(f"shortcut:  {', '.join(telling)} alone tells the class; see Shortcuts in the report")
-    if manifest.options["stratify"]:
-        print("note:      with --stratify a patient may change its split when images are added")
+    for option in ("stratify", "stratify_domains"):
+        if manifest.options.get(option):
+            print(f"note:      with --{option} a patient may change its split when images are added")
     if manifest.num_repaired:
         images = "1 image" if manifest.num_repaired == 1 else f"{manifest.num_repaired:,} images"
         print(f"repaired:  {images} from JPEG files that lack their last two bytes but no pixel")

@@ -71,9 +71,17 @@ class PrepConfig:
     (the outermost folder below the folder of the class; folders of one name are one patient)."""
     unknown_patient: Literal["own", "reject"] = "own"
     """The treatment of an image whose patient is not known: it counts as a patient of its own, or is rejected."""
+    stratify_domains: bool = False
+    """True to meet the fractions exactly in each class of each domain; a patient may then change its split as above."""
     metadata_csv: str | None = None
-    """A CSV file (commas, semicolons or tabs) with the columns path, label, group (the patient), split, which go before
-    the path."""
+    """A CSV file (commas, semicolons or tabs) with the columns path, label, group (the patient), split and domain,
+    which go before the path."""
+    domain_column: str = "domain"
+    """The column of --metadata_csv that tells where an image comes from: a hospital, a scanner, a year. Without it, the
+    file names of the Kaggle set tell it. Domains are kept in the records, with --anonymize at most 20 of them."""
+    subgroups: tuple[Literal["age", "sex", "view"], ...] = ()
+    """What the records keep of the patient, to measure results by it: age (in bands), sex, view, from columns of
+    --metadata_csv or DICOM headers. Nothing is kept unless it is named here, with --anonymize or without."""
     max_rejected_fraction: float = 0.05
     """The share of rejected inputs above which the job stops without a dataset."""
     max_blank_fraction: float = 0.99
@@ -102,6 +110,9 @@ class PrepConfig:
             if not 16 <= size <= 4096:
                 raise UsageError(f"--image_sizes {size}: expected 16 to 4096 px")
         object.__setattr__(self, "image_sizes", tuple(sorted(set(self.image_sizes))))
+        object.__setattr__(self, "subgroups", tuple(sorted(set(self.subgroups))))
+        if self.metadata_csv is None and self.domain_column != type(self).domain_column:
+            raise UsageError(f"--domain_column {self.domain_column} names a column of --metadata_csv, which is missing")
         if not 0 < self.val_fraction < 1:
             raise UsageError(f"--val_fraction is {self.val_fraction}; expected between 0 and 1, e.g. 0.2")
         if not 0 <= self.test_fraction < 1:
@@ -137,9 +148,12 @@ class PrepConfig:
             **({"keep_splits": True} if self.keep_splits else {}),  # older datasets keep their fingerprint
         }
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
-        later = ("group_from", "unknown_patient", "max_blank_fraction", "max_seconds_per_image")
+        later = (
+            *("group_from", "unknown_patient", "max_blank_fraction", "max_seconds_per_image"),
+            *("stratify_domains", "subgroups"),
+        )
         changed = {name: getattr(self, name) for name in later if getattr(self, name) != getattr(type(self), name)}
-        return options | changed
+        return options | {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}
 
 
 @dataclass(frozen=True)

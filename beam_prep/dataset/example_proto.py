@@ -29,6 +29,12 @@ class Record:
         source_id: the SHA-256 (hex) of the decoded pixels at full size.
         group: the salted hash of the patient group.
         source_height, source_width: the size of the decoded image, px; 0 in records from before the size was kept.
+        domain: where the image comes from, such as a hospital; empty if it is not known.
+        age: the band of the patient's age, see `traits.age_band`; empty if it is not known or was not asked for.
+        sex: `F` or `M`; empty likewise.
+        view: the view position, such as `PA`; empty likewise.
+        labels: for each class, 1 if it is true of the image, else 0; made from `label` if it is not given.
+        label_mask: for each class, 1 if its label is known, else 0; all are known if it is not given.
     """
 
     encoded: bytes
@@ -41,6 +47,19 @@ class Record:
     group: str
     source_height: int = 0
     source_width: int = 0
+    domain: str = ""
+    age: str = ""
+    sex: str = ""
+    view: str = ""
+    labels: tuple[int, ...] = ()
+    label_mask: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not self.labels:
+            one_hot = tuple(int(label == self.label) for label in range(len(schema.CLASS_NAMES)))
+            object.__setattr__(self, "labels", one_hot)
+        if not self.label_mask:
+            object.__setattr__(self, "label_mask", (1,) * len(self.labels))
 
 
 def to_example(record: Record) -> bytes:
@@ -54,21 +73,24 @@ def to_example(record: Record) -> bytes:
         (schema.FILENAME, record.filename.encode()),
         (schema.SOURCE_ID, record.source_id.encode()),
         (schema.GROUP, record.group.encode()),
+        *((feature, getattr(record, name).encode()) for name, feature in schema.TRAITS.items()),
     ):
         features[name].bytes_list.value.append(value)
-    for name, number in (
-        (schema.HEIGHT, record.height),
-        (schema.WIDTH, record.width),
-        (schema.SOURCE_HEIGHT, record.source_height),
-        (schema.SOURCE_WIDTH, record.source_width),
-        (schema.LABEL, record.label),
+    for name, numbers in (
+        (schema.HEIGHT, (record.height,)),
+        (schema.WIDTH, (record.width,)),
+        (schema.SOURCE_HEIGHT, (record.source_height,)),
+        (schema.SOURCE_WIDTH, (record.source_width,)),
+        (schema.LABEL, (record.label,)),
+        (schema.LABELS, record.labels),
+        (schema.LABEL_MASK, record.label_mask),
     ):
-        features[name].int64_list.value.append(number)
+        features[name].int64_list.value.extend(numbers)
     return example.SerializeToString(deterministic=True)
 
 
 def from_example(data: bytes) -> Record:
-    """Parses a record.
+    """Parses a record of any version.
 
     Raises:
         ValueError: the bytes are no `tf.train.Example`, or a feature is missing.
@@ -82,7 +104,7 @@ def from_example(data: bytes) -> Record:
         raise ValueError(f"not a tf.train.Example: {error}") from None
     features = example.features.feature
 
-    def one(name: str, kind: str, default: int | None = None) -> Any:
+    def one(name: str, kind: str, default: int | bytes | None = None) -> Any:
         if default is not None and name not in features:
             return default
         values = list(getattr(features[name], kind).value) if name in features else []
@@ -101,6 +123,9 @@ def from_example(data: bytes) -> Record:
         group=one(schema.GROUP, "bytes_list").decode(),
         source_height=one(schema.SOURCE_HEIGHT, "int64_list", default=0),
         source_width=one(schema.SOURCE_WIDTH, "int64_list", default=0),
+        **{name: one(feature, "bytes_list", default=b"").decode() for name, feature in schema.TRAITS.items()},
+        labels=tuple(features[schema.LABELS].int64_list.value),
+        label_mask=tuple(features[schema.LABEL_MASK].int64_list.value),
     )
 
 

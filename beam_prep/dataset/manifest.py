@@ -14,7 +14,7 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.input_counts import InputCounts
-from beam_prep.dataset.schema import CLASS_NAMES, SCHEMA_VERSION
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
@@ -27,6 +27,11 @@ LIST_NAMES = (REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, SUSPECT_NAME
 AUDIT_NAME = "audit.json"
 INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts")
 """The entries of the manifest that the fingerprint leaves out."""
+SINCE_VERSION_2 = ("task", "domains")
+"""The entries that a manifest of version 1 does not have."""
+
+DomainCounts = dict[str, dict[str, dict[str, int]]]
+"""The number of images by domain, split and class name."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,9 @@ class Manifest:
         warnings: what the user should know before a training, a text for each.
         num_repaired: the number of images whose file lacked its last bytes but no pixel.
         input_counts: the numbers of input files that are left out, pooled or suspect.
+        task: what the labels of an image say: `binary`, one of two classes.
+        domains: domain (empty for images whose domain is not known) → split → class name → number of images; empty if
+            no domain is known.
     """
 
     num_inputs: int
@@ -100,12 +108,15 @@ class Manifest:
     num_repaired: int = 0
     input_counts: InputCounts = field(default_factory=dict)
     class_names: tuple[str, ...] = CLASS_NAMES
+    task: str = BINARY
+    domains: DomainCounts = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
 
     @property
     def fingerprint(self) -> str:
         """The SHA-256 (hex) of the manifest without what only informs: equal for equal records and options."""
-        content = {key: value for key, value in asdict(self).items() if key not in INFORMATION}
+        left_out = INFORMATION if self.schema_version > 1 else (*INFORMATION, *SINCE_VERSION_2)
+        content = {key: value for key, value in asdict(self).items() if key not in left_out}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -152,8 +163,9 @@ class Manifest:
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: not readable as JSON: {error}") from None
         version = content.get("schema_version") if isinstance(content, dict) else None
-        if version != SCHEMA_VERSION:
-            raise UsageError(f"{path}: schema version {version}, this program reads {SCHEMA_VERSION}; prepare again")
+        if version not in READABLE_VERSIONS:
+            readable = " and ".join(map(str, READABLE_VERSIONS))
+            raise UsageError(f"{path}: schema version {version}, this program reads {readable}; prepare again")
         fingerprint = content.pop("fingerprint", None)
         try:
             splits = {name: Split(**split) for name, split in content.pop("splits").items()}
@@ -164,7 +176,7 @@ class Manifest:
             class_names = tuple(content.pop("class_names"))
             manifest = cls(**content, splits=splits, sizes=sizes, class_names=class_names)
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise UsageError(f"{path}: not a manifest of schema {SCHEMA_VERSION}: {error}; prepare again") from None
+            raise UsageError(f"{path}: not a manifest of schema {version}: {error}; prepare again") from None
         if manifest.fingerprint != fingerprint:
             raise UsageError(f"{path}: its content does not match its fingerprint; it was edited: prepare again")
         return manifest

@@ -3,10 +3,18 @@
 Source: feature names follow the TensorFlow image convention (`image/encoded`, `image/class/label`, ...).
 """
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""The version of records and manifest that this program writes: 2 adds the domain, the age, sex and view of a patient,
+and the label vector with its mask."""
+
+READABLE_VERSIONS = (1, 2)
+"""The versions of records and manifest that this program reads."""
 
 CLASS_NAMES = ("NORMAL", "PNEUMONIA")
 """The names of the classes; the index is the label: 0 is NORMAL, 1 (the positive class) is PNEUMONIA."""
+
+BINARY = "binary"
+"""The task of a dataset with two classes: one of them is true of an image."""
 
 SPLITS = ("train", "val", "test")
 
@@ -18,6 +26,15 @@ SOURCE_HEIGHT = "image/source_height"  # int64, px, of the decoded image
 SOURCE_WIDTH = "image/source_width"  # int64, px
 LABEL = "image/class/label"  # int64: index into CLASS_NAMES
 TEXT = "image/class/text"  # bytes: the class name
+LABELS = "image/class/labels"  # int64 [number of classes]: 1 for each class that is true of the image, else 0
+LABEL_MASK = "image/class/mask"  # int64 [number of classes]: 1 where the label is known, 0 where it is missing
+DOMAIN = "image/domain"  # bytes: where the image comes from, such as a hospital, a scanner or a year; may be empty
+AGE = "image/age"  # bytes: the band of the patient's age in years, see `traits.AGE_BANDS`; empty as below
+SEX = "image/sex"  # bytes: F or M; empty if not known or not asked for
+VIEW = "image/view"  # bytes: the view position, such as PA or AP; empty if not known or not asked for
 FILENAME = "image/filename"  # bytes: path relative to the input folder, "/" between parts
 SOURCE_ID = "image/source_id"  # bytes: SHA-256 (hex) of the decoded pixels at full size
 GROUP = "image/group"  # bytes: salted hash (hex) of the patient group
+
+TRAITS = {"domain": DOMAIN, "age": AGE, "sex": SEX, "view": VIEW}
+"""The traits by which results are measured in subgroups, and their features; a record of version 1 has none."""

@@ -18,8 +18,8 @@ from beam_prep.storage.transfer import file_sha256
 def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], Iterable[Shard]] = iter) -> list[str]:
     """Finds where the shards of a dataset differ from its manifest.
 
-    All shards are read: their digests, record counts and checksums, the size and label of every record, the counts of
-    the classes, and that no patient is in two splits.
+    All shards are read: their digests, record counts and checksums, the size and labels of every record, the counts of
+    the classes and domains, and that no patient is in two splits.
 
     Args:
         dataset: the folder.
@@ -39,7 +39,7 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
         for shard in listed
     ]
     place = {shard.path: (size, split) for size, split, shard in shards}
-    class_counts: dict[tuple[int, str], Counter[str]] = {}
+    class_counts: dict[tuple[int, str], Counter[tuple[str, str]]] = {}  # by domain and class
     groups: dict[str, set[str]] = {}
     differences: list[str] = []
     for shard in progress([shard for _, _, shard in shards]):
@@ -48,9 +48,14 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
         differences += _check_shard(dataset, shard, size, counts, groups.setdefault(split, set()), manifest)
     for (size, split), counts in class_counts.items():
         expected = manifest.splits[split].class_counts
-        found = {name: counts[name] for name in expected}
+        found = {name: sum(count for (_, known), count in counts.items() if known == name) for name in expected}
         if found != expected:
             differences.append(f"size {size}, {split}: expected classes {expected}, found {found}")
+        for domain, by_split in manifest.domains.items():
+            expected = by_split.get(split, {})
+            found = {name: counts[domain, name] for name in expected}
+            if found != expected:
+                differences.append(f"size {size}, {split}, domain {domain}: expected {expected}, found {found}")
     splits = sorted(groups)
     for index, one in enumerate(splits):
         for other in splits[index + 1 :]:
@@ -61,7 +66,7 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
 
 
 def _check_shard(
-    dataset: AnyPath, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
+    dataset: AnyPath, shard: Shard, size: int, counts: Counter[tuple[str, str]], groups: set[str], manifest: Manifest
 ) -> Iterator[str]:
     path = dataset / shard.path
     if not path.is_file():
@@ -72,7 +77,7 @@ def _check_shard(
 
 
 def _check_file(
-    file: Path, shard: Shard, size: int, counts: Counter[str], groups: set[str], manifest: Manifest
+    file: Path, shard: Shard, size: int, counts: Counter[tuple[str, str]], groups: set[str], manifest: Manifest
 ) -> Iterator[str]:
     sha256 = file_sha256(file)
     if sha256 != shard.sha256:
@@ -82,10 +87,13 @@ def _check_file(
         for data in read_frames(file):
             record = from_example(data)
             num_records += 1
-            counts[manifest.class_names[record.label]] += 1
+            counts[record.domain, manifest.class_names[record.label]] += 1
             groups.add(record.group)
             if (record.height, record.width) != (size, size):
                 yield f"{shard.path}: record {num_records - 1} is {record.width} x {record.height} px"
+            one_hot = tuple(int(label == record.label) for label in range(len(manifest.class_names)))
+            if (record.labels, record.label_mask) != (one_hot, (1,) * len(one_hot)):
+                yield f"{shard.path}: record {num_records - 1}: its labels {record.labels} are not those of its class"
     except (ValueError, IndexError) as error:
         yield f"{shard.path}: record {num_records}: {str(error).removeprefix(f'{file}: ')}"
     if num_records != shard.num_records:

@@ -18,6 +18,7 @@ from beam_prep.pipeline.runners import failure_reason, make_pipeline
 from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output, write_lines
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
 from beam_prep.sources.discover import Source, find_sources
+from beam_prep.sources.metadata_csv import MetadataColumns
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path, to_path
@@ -93,6 +94,7 @@ def _list_inputs(
             raw,
             patient_rule=PatientRule(config.group_regex, config.group_from),
             metadata_csv=config.metadata_csv,
+            columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
             keep_splits=config.keep_splits,
         )
         write_lines(work.listing, map(Source.to_json, sources))

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import SCHEMA_VERSION
 from beam_prep.sources.discover import Source
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.paths import AnyPath, file_stamps
@@ -44,6 +45,8 @@ def write_note(dataset: AnyPath, digest: str) -> None:
 def check_options(config: PrepConfig, dataset: AnyPath) -> Manifest:
     """Returns the manifest of a dataset; raises a UsageError if it was made with other options."""
     manifest = Manifest.read(dataset)
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise _holds_another(config, f", of the older schema version {manifest.schema_version}")
     differing = [
         f"--{name} {manifest.options[name]} there, {value} here"
         for name, value in config.shaping_options().items()

@@ -31,6 +31,7 @@ from beam_prep.pipeline.work_folder import (
 )
 from beam_prep.planning.plan import find_split_problem
 from beam_prep.sources.discover import Source, find_sources
+from beam_prep.sources.metadata_csv import MetadataColumns
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import Mirror, kept_mirror_of
@@ -120,6 +121,7 @@ def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[
         raw,
         patient_rule=PatientRule(config.group_regex, config.group_from),
         metadata_csv=config.metadata_csv,
+        columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
         keep_splits=config.keep_splits,
     )
     named = (source.split for source in sources)
@@ -164,6 +166,7 @@ def _job(config: PrepConfig, raw: AnyPath, salt: bytes, software: dict[str, str]
         "encoding": config.encoding,
         "anonymize": config.anonymize,
         "unknown_patient": config.unknown_patient,
+        "subgroups": list(config.subgroups),
         "salt": hashlib.sha256(salt).hexdigest(),
         "software": software,
         "note_format": NOTE_FORMAT,

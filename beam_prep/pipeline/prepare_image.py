@@ -10,7 +10,7 @@ from beam_prep.dataset.patient_groups import BY_HEADER, hash_text, rank
 from beam_prep.dataset.tfrecord import frame
 from beam_prep.images.blank import check_not_blank
 from beam_prep.images.decode import digest, encode, pixel_sums
-from beam_prep.images.dicom.reader import patient_id
+from beam_prep.images.dicom.reader import patient_id, patient_traits
 from beam_prep.images.guarded_decode import decode_guarded
 from beam_prep.images.measure_stats import measure
 from beam_prep.images.pyramid import Pyramid
@@ -29,6 +29,7 @@ def prepare_image(
     salt: bytes,
     max_blank_fraction: float = 1.0,
     max_seconds: float = MAX_SECONDS,
+    traits: Sequence[str] = (),
 ) -> tuple[Prepared, list[bytes]]:
     """Decodes, equalizes, resizes and measures one image; it is decoded once for all sizes.
 
@@ -42,6 +43,8 @@ def prepare_image(
         salt: the salt of the hash of the patient.
         max_blank_fraction: the share of pixels of nearly one grey value above which an image is blank.
         max_seconds: the processor time that the decoding may take, s.
+        traits: the traits of the patient that the records are to hold, of `age`, `sex` and `view`. What a metadata file
+            says goes before the header of a DICOM file.
 
     Returns:
         The prepared image, whose spans are still empty, and its framed records, one for each size.
@@ -60,6 +63,8 @@ def prepare_image(
     hist = Pyramid(image, "hist", raw)
     equalized = hist if equalization == "hist" else Pyramid(image, equalization)
     resized = [equalized.resize(image_px) for image_px in image_sizes]
+    header = patient_traits(data) if traits else {}
+    told: dict[str, str] = {trait: getattr(source, trait) or header.get(trait, "") for trait in traits}
     records = [
         Record(
             encoded=encode(pixels, encoding),
@@ -72,6 +77,10 @@ def prepare_image(
             group=group,
             source_height=image.height,
             source_width=image.width,
+            domain=source.domain,
+            age=told.get("age", ""),
+            sex=told.get("sex", ""),
+            view=told.get("view", ""),
         )
         for image_px, pixels in zip(image_sizes, resized, strict=True)
     ]
@@ -89,6 +98,7 @@ def prepare_image(
         spans=(),
         stats=measure(image, data),
         repaired="repaired" in image.info,
+        domain=source.domain,
     )
     return prepared, [frame(to_example(record)) for record in records]
 

@@ -22,7 +22,7 @@ from beam_prep.storage.atomic import write_text
 from beam_prep.storage.file_info import FileInfo
 from beam_prep.storage.paths import AnyPath, file_info, file_stamps, to_path
 
-NOTE_FORMAT = 3
+NOTE_FORMAT = 4
 """The version of the notes, as a part of the job: a job whose notes have another version is not resumed."""
 
 

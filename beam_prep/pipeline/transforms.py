@@ -98,6 +98,7 @@ class PrepareImage(beam.DoFn):
             salt=self._salt,
             max_blank_fraction=config.max_blank_fraction,
             max_seconds=config.max_seconds_per_image,
+            traits=config.subgroups,
         )
         if config.unknown_patient == "reject" and not is_known(prepared.told_by):
             raise ImageError("unknown_patient", "neither its path nor its header tells its patient")
@@ -165,7 +166,7 @@ class MakePlan(beam.DoFn):
         plan = make_plan(
             outcomes,
             image_sizes=config.image_sizes,
-            fractions=Fractions(config.val_fraction, config.test_fraction, config.stratify),
+            fractions=Fractions(config.val_fraction, config.test_fraction, config.stratify, config.stratify_domains),
             num_shards=config.num_shards,
             max_rejected_fraction=config.max_rejected_fraction,
             options=config.shaping_options(),

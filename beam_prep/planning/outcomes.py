@@ -32,6 +32,7 @@ class Prepared(NamedTuple):
         spans: the place of the record in the spool, for each image size, ascending.
         stats: the numbers that could tell the class without a look at the lung.
         repaired: True if the file lacked its last bytes but no pixel.
+        domain: where the image comes from; empty if it is not known.
     """
 
     filename: str
@@ -47,6 +48,7 @@ class Prepared(NamedTuple):
     spans: tuple[Span, ...]
     stats: ImageStats
     repaired: bool = False
+    domain: str = ""
 
 
 class Rejected(NamedTuple):

@@ -10,10 +10,11 @@ from fractions import Fraction
 from typing import Any
 
 from beam_prep.dataset.input_counts import SUSPECT, InputCount, InputCounts, add_up
-from beam_prep.dataset.manifest import Manifest, Shard, Split
+from beam_prep.dataset.manifest import DomainCounts, Manifest, Shard, Split
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.dataset.sharding import pick_num_shards, shard_bounds, shard_name, size_folder
 from beam_prep.dataset.trainable import find_training_problem
+from beam_prep.planning.domains import count_domains
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span, Suspect
 from beam_prep.planning.patients import count_told_by, warn_of_one_patient, warn_of_unknown_patients
 from beam_prep.planning.shortcut_audit import Audit, make_audit
@@ -49,6 +50,7 @@ class Plan:
         num_repaired: the number of images whose file lacked its last bytes but no pixel.
         options: the options for the manifest.
         input_counts: the numbers of input files that are left out, pooled or suspect.
+        domains: the numbers of images by domain, split and class name.
     """
 
     tasks: list[ShardTask]
@@ -67,6 +69,7 @@ class Plan:
     num_repaired: int
     options: dict[str, Any] = field(default_factory=dict)
     input_counts: InputCounts = field(default_factory=dict)
+    domains: DomainCounts = field(default_factory=dict)
 
     @property
     def problem(self) -> str | None:
@@ -126,6 +129,7 @@ class Plan:
             patients=self.patients,
             warnings=self.warnings,
             input_counts=self.input_counts,
+            domains=self.domains,
         )
 
 
@@ -212,6 +216,7 @@ def make_plan(
             *warn_of_one_patient(prepared),
             *filter(None, [find_training_problem(splits)]),
         ],
+        domains=count_domains(assignment.splits),
         max_rejected_fraction=max_rejected_fraction,
         num_repaired=sum(image.repaired for image in prepared),
         options=options,

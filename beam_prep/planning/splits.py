@@ -24,11 +24,13 @@ class Fractions(NamedTuple):
         val: the validation share of the patients outside the test split, in 0..1.
         test: the test share of all patients, in 0..1.
         stratify: True to meet the shares exactly in each class.
+        by_domain: True to meet the shares exactly in each class of each domain.
     """
 
     val: float
     test: float = 0.0
     stratify: bool = False
+    by_domain: bool = False
 
 
 class Assignment(NamedTuple):
@@ -120,16 +122,18 @@ def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> d
         else:
             free[group] = images
     rank_of = {group: min(image.group_rank for image in images) for group, images in free.items()}
-    if not fractions.stratify:
+    if not (fractions.stratify or fractions.by_domain):
         # Test takes the highest ranks and val the lowest, so that a change of one share hardly changes the other split.
         val_end = fractions.val * (1 - fractions.test) * RANKS
         test_start = (1 - fractions.test) * RANKS
         for group, rank in rank_of.items():
             split_of[group] = "val" if rank < val_end else "test" if rank >= test_start else "train"
         return split_of
-    for label in {image.label for images in free.values() for image in images}:
-        # A patient with images of both classes counts with the class of the first.
-        ranked = sorted((group for group in free if free[group][0].label == label), key=lambda group: rank_of[group])
+    strata: dict[tuple[int, str], list[str]] = defaultdict(list)
+    for group in sorted(free, key=lambda group: rank_of[group]):
+        first = free[group][0]  # a patient with images of both classes, or of two domains, counts with the first image
+        strata[first.label, first.domain if fractions.by_domain else ""].append(group)
+    for ranked in strata.values():
         total = sum(len(free[group]) for group in ranked)
         val_end, test_start = total * fractions.val * (1 - fractions.test), total * (1 - fractions.test)
         done = 0

@@ -10,6 +10,7 @@ from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
 from beam_prep.pages.page import render, write_page
+from beam_prep.planning.domains import UNKNOWN, tell_class, totals_by_domain
 from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit, Shortcut
 from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
@@ -56,6 +57,9 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
         class_totals={
             name: sum(split.class_counts[name] for split in manifest.splits.values()) for name in manifest.class_names
         },
+        domains=totals_by_domain(manifest.domains),
+        domain_splits={domain or UNKNOWN: by_split for domain, by_split in manifest.domains.items()},
+        domain_tells=tell_class(manifest.domains),
         left_out=list(say_left_out(manifest.input_counts)),
         pooled=manifest.input_counts.get(POOLED, {}),
         num_suspect=sum(manifest.input_counts.get(SUSPECT, {}).values()),

@@ -17,7 +17,8 @@ from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.images.formats import RASTER_SUFFIXES
 from beam_prep.images.input_files import find_images
-from beam_prep.sources.metadata_csv import read_metadata
+from beam_prep.sources.layouts.table import find_domain
+from beam_prep.sources.metadata_csv import DEFAULT_COLUMNS, MetadataColumns, read_metadata
 from beam_prep.sources.patients import KNOWN_NAMES, PatientRule
 from beam_prep.sources.split_folders import folder_split
 from beam_prep.storage.paths import AnyPath, to_path
@@ -33,6 +34,10 @@ class Source:
         split: the split that a folder of the path or a metadata file names; None leaves it to the rank of the patient.
         group: the patient in plain text, which never leaves the preparation; the file name where no patient is known.
         told_by: what told the patient, see `patient_groups`.
+        domain: where the image comes from, by the metadata file or the names of a known set; empty if not known.
+        age: the band of the patient's age that a metadata file tells, see `traits`; empty if not known.
+        sex: the patient's sex, `F` or `M`, likewise.
+        view: the view position, such as `PA`, likewise.
     """
 
     filename: str
@@ -40,6 +45,10 @@ class Source:
     split: str | None
     group: str
     told_by: str
+    domain: str = ""
+    age: str = ""
+    sex: str = ""
+    view: str = ""
 
     @property
     def is_dicom(self) -> bool:
@@ -79,6 +88,7 @@ def describe(filename: str, patient_rule: PatientRule = KNOWN_NAMES, *, keep_spl
         split=split if keep_splits or split == "test" else None,
         group=patient or filename,
         told_by=told_by,
+        domain=find_domain(filename),
     )
 
 
@@ -93,6 +103,7 @@ def find_sources(
     *,
     patient_rule: PatientRule = KNOWN_NAMES,
     metadata_csv: str | None = None,
+    columns: MetadataColumns = DEFAULT_COLUMNS,
     keep_splits: bool = False,
 ) -> tuple[list[Source], list[InputCount]]:
     """Finds every image in a folder and its subfolders, see `find_images`.
@@ -101,6 +112,7 @@ def find_sources(
         root: the folder.
         patient_rule: the way to tell the patient of an image from its path.
         metadata_csv: a metadata file, see `read_metadata`, which takes precedence over the path.
+        columns: the columns of the metadata file that are used beside those of every such file.
         keep_splits: see `describe`.
 
     Returns:
@@ -122,7 +134,7 @@ def find_sources(
     if problem := patient_rule.find_problem(source.told_by for source in sources):
         raise UsageError(f"--input {root}: {problem}")
     if metadata_csv:
-        rows = read_metadata(metadata_csv, root, {source.filename for source in sources})
+        rows = read_metadata(metadata_csv, root, {source.filename for source in sources}, columns)
         sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
         covered = f"--metadata_csv {metadata_csv}: has rows for {len(rows)} of {len(sources)} images"
     labels = {source.label for source in sources}

@@ -1,4 +1,7 @@
-"""Reads class, patient and split of images from a CSV file, for any layout of folders. Standard library only."""
+"""Reads class, patient, split, domain and traits of images from a CSV file, for any layout of folders.
+
+Standard library only.
+"""
 
 from __future__ import annotations
 
@@ -7,13 +10,16 @@ import csv
 import io
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Set
+from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.patient_groups import BY_CSV
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
+from beam_prep.dataset.traits import READERS
 from beam_prep.storage.paths import AnyPath, is_local, to_path
 
 COLUMNS = ("path", "label", "group", "split")
@@ -21,41 +27,104 @@ SEPARATORS = ",;\t"
 EMPTY_CELLS = frozenset({"nan", "na", "n/a", "none", "null", "<na>"})
 """The texts, in small letters, by which tools such as pandas and R write an empty cell."""
 
+MAX_DOMAINS, MAX_PUBLIC_DOMAINS = 100, 20
+"""The largest number of domains of a dataset, and of one without the names of its files: more would tell patients."""
+MAX_DOMAIN_LENGTH = 64
+TRAIT_COLUMNS = {
+    "age": ("age", "patient age", "patientage"),
+    "sex": ("sex", "gender", "patient sex", "patient gender", "patientsex"),
+    "view": ("view", "view position", "viewposition", "projection", "ap/pa"),
+}
+"""The titles, in small letters, of the columns of age, sex and view in public sets."""
+
 _LABELS = {name: index for index, name in enumerate(CLASS_NAMES)}
 
 
-def read_metadata(path: str, root: AnyPath, filenames: Set[str]) -> dict[str, dict[str, Any]]:
+@dataclass(frozen=True)
+class MetadataColumns:
+    """The columns of a metadata file that are used beside `path`, `label`, `group` and `split`.
+
+    Attributes:
+        domain: the title of the column of the domain.
+        traits: the traits of the patients that are wanted, of `age`, `sex` and `view`.
+        anonymize: True if the domains must be so few that they tell no patient.
+    """
+
+    domain: str = "domain"
+    traits: tuple[str, ...] = ()
+    anonymize: bool = False
+
+    def fields(self, titles: list[str]) -> dict[int, str]:
+        """Returns the number of each column that is used, and the field of `Source` that it sets."""
+        known = {title: trait for trait in self.traits for title in TRAIT_COLUMNS[trait]}
+        known |= {**dict(zip(COLUMNS, COLUMNS, strict=True)), self.domain.lower(): "domain"}
+        return {place: known[title.lower()] for place, title in enumerate(titles) if title.lower() in known}
+
+
+DEFAULT_COLUMNS = MetadataColumns()
+"""The columns of a user who says nothing: `domain`, and none of the traits of patients."""
+
+
+def read_metadata(
+    path: str, root: AnyPath, filenames: Set[str], columns: MetadataColumns = DEFAULT_COLUMNS
+) -> dict[str, dict[str, Any]]:
     """Reads the metadata file.
 
     Args:
         path: the path of the CSV file, whose cells are separated by commas, semicolons or tabs. Its columns are `path`
             (relative to the input folder, or a path that lies in it; required), `label` (class name or number),
-            `group` (the patient) and `split` (train, val or test), in any order and in capital or small letters. An
-            empty cell sets nothing. Other columns are not used, which a warning says.
+            `group` (the patient), `split` (train, val or test) and `domain`, in any order and in capital or small
+            letters. An empty cell sets nothing. Other columns are not used, which a warning says.
         root: the input folder.
         filenames: the images of the input folder, to recognize a path that names none.
+        columns: the title of the column of the domain, and the traits that are read too.
 
     Returns:
         File name → the fields of `Source` that the file sets.
 
     Raises:
         UsageError: the file can't be read, the column `path` is missing, a row has more cells than the header, a value
-            is unknown, a path names no image, or two rows disagree about an image.
+            is unknown, a path names no image, or two rows disagree about an image; there are too many domains.
     """
     place = f"--metadata_csv {path}"
     described: dict[str, dict[str, Any]] = {}
     first_lines: dict[str, int] = {}
-    for line, row in _rows(place, _read_text(path)):
+    not_understood: dict[str, list[int]] = {}  # trait → lines
+    for line, row in _rows(place, _read_text(path), columns):
         where = f"{place}, line {line}"
         filename = _find_image(row["path"], root, filenames)
         if filename is None:
             expected = f"a path relative to the input folder, such as {min(filenames)}" if filenames else "an image"
             raise UsageError(f"{where}: no image {row['path']} in --input {root}; expected {expected}")
         fields = _fields(row, where)
+        for trait, read in READERS.items():
+            if text := row.get(trait, ""):
+                fields[trait] = read(text)
+                if not fields[trait]:
+                    not_understood.setdefault(trait, []).append(line)
         if described.setdefault(filename, fields) != fields:
-            raise UsageError(f"{where}: {filename} has another label, group or split in line {first_lines[filename]}")
+            raise UsageError(
+                f"{where}: {filename} has another label, group, split or domain in line {first_lines[filename]}"
+            )
         first_lines.setdefault(filename, line)
+    for trait, lines in not_understood.items():
+        logging.warning(
+            "%s: %d values of %s count as not known, the first in line %d", place, len(lines), trait, lines[0]
+        )
+    _check_domains(described, columns, place)
     return described
+
+
+def _check_domains(described: dict[str, dict[str, Any]], columns: MetadataColumns, place: str) -> None:
+    """Raises a `UsageError` if there are too many domains, as of a column that tells patients or days."""
+    count = len({fields["domain"] for fields in described.values() if "domain" in fields})
+    most = MAX_PUBLIC_DOMAINS if columns.anonymize else MAX_DOMAINS
+    if count > most:
+        raise UsageError(
+            f"{place}: {count} domains in the column {columns.domain}, expected at most {most}"
+            f"{' with --anonymize' if columns.anonymize else ''}: a domain is a hospital, a scanner or a year, and is "
+            "kept in the records; write fewer, or name another column by --domain_column"
+        )
 
 
 def _read_text(path: str) -> str:
@@ -70,28 +139,31 @@ def _read_text(path: str) -> str:
         raise UsageError(f"--metadata_csv {path}: not CSV in UTF-8: {error}") from None
 
 
-def _rows(place: str, text: str) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yields the number of the last line of a row, and the cells of the known columns by name; skips empty rows."""
+def _rows(place: str, text: str, wanted: MetadataColumns) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yields the number of the last line of a row, and the cells of the used columns by field; skips empty rows."""
     header_line = text.partition("\n")[0]
     separator = max(SEPARATORS, key=header_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     try:
         titles = [title.strip() for title in next(reader, [])]
-        columns = [title.lower() for title in titles]
-        if columns.count("path") != 1 or any(columns.count(name) > 1 for name in COLUMNS):
-            found = ", ".join(titles) or "an empty file"
-            raise UsageError(f"{place}: expected the columns {', '.join(COLUMNS)}, each once at most; found {found}")
-        if unused := [title for title in titles if title and title.lower() not in COLUMNS]:
-            used = [name for name in COLUMNS if name in columns]
-            logging.warning("%s: uses %s; columns not used: %s", place, ", ".join(used), ", ".join(unused))
+        fields = wanted.fields(titles)
+        repeated = [name for name, times in Counter(fields.values()).items() if times > 1]
+        if "path" not in fields.values() or repeated:
+            found, names = ", ".join(titles) or "an empty file", ", ".join((*COLUMNS, wanted.domain))
+            raise UsageError(f"{place}: expected the columns {names}, each once at most; found {found}")
+        if wanted.domain != MetadataColumns.domain and "domain" not in fields.values():
+            raise UsageError(f"{place}: --domain_column {wanted.domain} is not among its columns: {', '.join(titles)}")
+        if unused := [title for place_, title in enumerate(titles) if title and place_ not in fields]:
+            used = ", ".join(titles[place_] for place_ in fields)
+            logging.warning("%s: uses %s; columns not used: %s", place, used, ", ".join(unused))
         for cells in reader:
-            if len(cells) > len(columns):
+            if len(cells) > len(titles):
                 raise UsageError(
-                    f"{place}, line {reader.line_num}: {len(cells)} cells below a header of {len(columns)} columns; "
+                    f"{place}, line {reader.line_num}: {len(cells)} cells below a header of {len(titles)} columns; "
                     "put a cell that holds the separator in double quotes"
                 )
             row = dict.fromkeys(COLUMNS, "")
-            row |= {name: _stripped(cell) for name, cell in zip(columns, cells, strict=False) if name in row}
+            row |= {name: _stripped(cells[index]) for index, name in fields.items() if index < len(cells)}
             if any(map(str.strip, cells)):
                 yield reader.line_num, row
     except csv.Error as error:
@@ -134,6 +206,10 @@ def _fields(row: dict[str, str], place: str) -> dict[str, Any]:
         if split.lower() not in SPLITS:
             raise UsageError(f"{place}: split {split}; expected one of {', '.join(SPLITS)}")
         fields["split"] = split.lower()
+    if domain := row.get("domain"):
+        if len(domain) > MAX_DOMAIN_LENGTH or not domain.isprintable():
+            raise UsageError(f"{place}: domain {domain!r}; expected at most {MAX_DOMAIN_LENGTH} letters in one line")
+        fields["domain"] = domain
     return fields
 
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from beam_prep.dataset import traits
 from beam_prep.dataset.image_limits import MAX_FILE_BYTES, ImageError, check_size
 from beam_prep.images.dicom.file_start import guess_syntax, is_dicom, start_of_tags
 from beam_prep.images.dicom.header_limits import LimitedFile
@@ -31,7 +32,7 @@ from beam_prep.images.dicom.stored_values import (
 from beam_prep.images.dicom.tags import check_value, name_of, text, whole_number
 from beam_prep.images.dicom.voi_lut import grey_table
 
-PATIENT_ID = 0x00100020
+PATIENT_ID, VIEW_POSITION = 0x00100020, 0x00185101
 SEQUENCE_END = b"\xfe\xff\xdd\xe0\0\0\0\0"  # the delimiter behind the frames, PS3.5 A.4
 GREY = ("MONOCHROME1", "MONOCHROME2")
 PIXEL_REPRESENTATIONS = (None, "OB", "OW", "OB or OW", "UN")
@@ -104,6 +105,20 @@ def has_plain_pixels(data: bytes) -> bool:
     """
     with _discreet("its tags"):
         return _read_meta(data)[0].TransferSyntaxUID in PLAIN_SYNTAXES
+
+
+def patient_traits(data: bytes) -> dict[str, str]:
+    """Returns the age, sex and view position in the header of a DICOM file, see `traits`; empty for other files.
+
+    Raises:
+        ImageError: the header is broken.
+    """
+    if not is_dicom(data):
+        return {}
+    with _discreet("its tags"):
+        dataset = _read(data, stop_when=lambda tag, vr, length: tag > VIEW_POSITION)
+        written = {"age": "PatientAge", "sex": "PatientSex", "view": "ViewPosition"}
+        return {name: traits.READERS[name](text(dataset, keyword)) for name, keyword in written.items()}
 
 
 @contextmanager

@@ -19,6 +19,8 @@ class Layout(NamedTuple):
             patient; it has no group where the names of the set do not tell the patient.
         source: the page of the set, or of the paper that describes it.
         advice: a sentence on what else tells the patients, for a set whose names do not.
+        domain: the regular expression whose first group that matches is the domain of an image in a path: the source
+            within the set; None where the names tell none.
     """
 
     title: str
@@ -26,6 +28,7 @@ class Layout(NamedTuple):
     pattern: re.Pattern[str]
     source: str
     advice: str = ""
+    domain: re.Pattern[str] | None = None
 
     @property
     def tells_patient(self) -> bool:
@@ -78,6 +81,7 @@ LAYOUTS = {
         "file names",
         _pattern(rf"{_FILE}(?:normal|bacteria|virus)-(\d+)-\d"),
         "https://data.mendeley.com/datasets/rscbjbr9sj",
+        domain=_pattern(rf"{_FILE}(normal|bacteria|virus)-\d"),
     ),
     # There, one person number stands for two patients, one for each pathogen: person1_virus is in the test folder,
     # person1_bacteria in the train folder.
@@ -86,6 +90,8 @@ LAYOUTS = {
         "file names",
         _pattern(rf"{_FILE}(person\d+_(?:bacteria|virus)(?=_)|(?:normal\d*-)?IM-\d+(?=-))[^/]*$"),
         "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia",
+        # The two numberings of the normal images and the two pathogens: each is of one class.
+        domain=_pattern(rf"{_FILE}(?:person\d+_(bacteria|virus)_|((?:normal\d*-)?IM)-\d)"),
     ),
     "nih": Layout(
         "NIH ChestX-ray14",
@@ -98,6 +104,7 @@ LAYOUTS = {
         "file names",
         _pattern(rf"{_FILE}((?:MCU|CHN)CXR_\d+)_\d"),
         "https://doi.org/10.3978/j.issn.2223-4292.2014.11.20",
+        domain=_pattern(rf"{_FILE}(MCU|CHN)CXR_\d"),
     ),
     "jsrt": Layout(
         "JSRT",
@@ -151,3 +158,15 @@ def find_layout(path: str) -> tuple[str, str | None] | None:
         if match := layout.pattern.search(path):
             return name, match[1] if layout.tells_patient else None
     return None
+
+
+def find_domain(path: str) -> str:
+    """Returns the domain that the names of a known set tell, such as `NORMAL2-IM`; empty where they tell none.
+
+    Args:
+        path: the path relative to the input folder.
+    """
+    found = find_layout(path)
+    pattern = LAYOUTS[found[0]].domain if found else None
+    match = pattern.search(path) if pattern else None
+    return next(filter(None, match.groups()), "") if match else ""

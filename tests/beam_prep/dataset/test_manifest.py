@@ -38,6 +38,16 @@ def test_round_trip(manifest, tmp_path):
     assert content["class_names"] == ["NORMAL", "PNEUMONIA"]
 
 
+def test_a_manifest_of_version_1_keeps_its_fingerprint(manifest, tmp_path):
+    replace(manifest, schema_version=1).write(tmp_path)
+    content = json.loads((tmp_path / "manifest.json").read_text())
+    for name in ("task", "domains"):
+        del content[name]
+    (tmp_path / "manifest.json").write_text(json.dumps(content))
+    assert Manifest.read(tmp_path) == replace(manifest, schema_version=1)
+    assert manifest.fingerprint != replace(manifest, domains={"a": {}}).fingerprint
+
+
 def test_class_weights_are_those_of_the_study(manifest):
     weights = manifest.splits["train"].class_weights
     assert round(weights["NORMAL"], 4) == 1.9448

@@ -1,10 +1,14 @@
 """Differences between a dataset and its manifest are found."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from beam_prep.dataset.example_proto import from_example, to_example
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.tfrecord import frame, read_frames, write_shard
 from beam_prep.dataset.verify import find_differences
 
 
@@ -43,3 +47,15 @@ def test_a_cut_shard_is_found(copy):
 def test_a_foreign_shard_is_found(copy):
     (copy / "size-32" / "train-00009-of-00010.tfrecord").write_bytes(b"")
     assert find_differences(copy) == ["size-32/train-00009-of-00010.tfrecord: not in the manifest"]
+
+
+def test_records_of_other_domains_or_labels_than_the_manifest_counts_are_found(copy):
+    manifest = Manifest.read(copy)
+    domain = next(iter(manifest.domains))
+    other = {**manifest.domains, domain: {split: {"NORMAL": 7} for split in manifest.splits}}
+    replace(manifest, domains=other).write(copy)
+    assert any(f"train, domain {domain}: expected {{'NORMAL': 7}}" in line for line in find_differences(copy))
+    shard = copy / manifest.shards(32, "val")[0].path
+    records = [replace(from_example(data), labels=(1, 1)) for data in read_frames(shard)]
+    write_shard(copy, manifest.shards(32, "val")[0].path, [frame(to_example(record)) for record in records])
+    assert any("its labels (1, 1) are not those of its class" in line for line in find_differences(copy))

@@ -1,7 +1,10 @@
 """The work on one image, without Beam."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from dicom_files import file as dicom
 from image_files import encoded
 from PIL import Image
 
@@ -49,6 +52,16 @@ def test_what_the_plan_needs_does_not_depend_on_the_options(image):
 def test_a_broken_file_is_an_image_error(image):
     with pytest.raises(ImageError):
         prepare_image(encoded(image)[:200], SOURCE, "n", **OPTIONS)
+
+
+def test_the_header_of_a_dicom_file_tells_age_sex_and_view_where_a_table_does_not(image):
+    data = dicom(np.asarray(image, np.uint16), PatientAge="058Y", PatientSex="F", ViewPosition="PA")
+    table = replace(SOURCE, sex="M", domain="Bonn")
+    for traits, expected in (((), ("", "", "")), (("age", "sex", "view"), ("40-59", "M", "PA"))):
+        _, frames = prepare_image(data, table, "n", **OPTIONS, traits=traits)
+        record = from_example(frames[0][12:-4])
+        assert (record.age, record.sex, record.view) == expected
+        assert record.domain == "Bonn"
 
 
 def test_a_public_name_is_valid_utf_8_or_a_hash():

@@ -7,15 +7,15 @@ import pytest
 
 from beam_prep.console.errors import UsageError
 from beam_prep.sources.discover import find_sources
-from beam_prep.sources.metadata_csv import read_metadata
+from beam_prep.sources.metadata_csv import MetadataColumns, read_metadata
 
 NAMES = {"NORMAL/a.png", "PNEUMONIA/b.png", "loose/c d.png"}
 
 
-def read(folder: Path, content: str | bytes) -> dict[str, dict]:
+def read(folder: Path, content: str | bytes, names: set[str] = NAMES, **columns) -> dict[str, dict]:
     """Reads a metadata file of some content."""
     (folder / "m.csv").write_bytes(content.encode() if isinstance(content, str) else content)
-    return read_metadata(str(folder / "m.csv"), folder / "in", NAMES)
+    return read_metadata(str(folder / "m.csv"), folder / "in", names, MetadataColumns(**columns))
 
 
 @pytest.mark.parametrize(
@@ -60,6 +60,9 @@ def test_a_path_may_be_absolute_or_start_where_the_command_runs(tmp_path, monkey
         ("path,label\nNORMAL/a.png,0.5\n", "line 2: label 0.5; expected one of NORMAL, PNEUMONIA, 0, 1"),
         ("path,label\n,1\n", "line 2: no image  in"),
         ("path,group\nNORMAL/a.png,p1\n\nNORMAL/a.png,p2\n", "line 4: NORMAL/a.png has another .* in line 2"),
+        ("path,domain\nNORMAL/a.png,a\nNORMAL/a.png,b\n", "line 3: NORMAL/a.png has another .* or domain in line 2"),
+        (f"path,domain\nNORMAL/a.png,{'x' * 65}\n", "line 2: domain .*; expected at most 64 letters"),
+        ('path,domain\nNORMAL/a.png,"a\nb"\n', "line 3: domain .*; expected at most 64 letters in one line"),
         (b"path\nNORMAL/\xe4.png\n", "not CSV in UTF-8"),
     ],
 )
@@ -72,6 +75,33 @@ def test_columns_that_are_not_used_are_named(tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         read(tmp_path, ",path,patient\n0,NORMAL/a.png,p1\n")
     assert "uses path; columns not used: patient" in caplog.text
+
+
+def test_a_table_tells_the_domain_by_a_column_of_any_name(tmp_path):
+    table = "path,Hospital,domain\nNORMAL/a.png,Köln,x\nPNEUMONIA/b.png,,y\n"
+    assert read(tmp_path, table)["NORMAL/a.png"] == {"domain": "x"}
+    found = read(tmp_path, table.replace("domain", "other"), domain="hospital")
+    assert found == {"NORMAL/a.png": {"domain": "Köln"}, "PNEUMONIA/b.png": {}}
+    with pytest.raises(UsageError, match="--domain_column scanner is not among its columns: path, Hospital, domain"):
+        read(tmp_path, table, domain="scanner")
+
+
+def test_age_sex_and_view_are_read_only_if_asked_for(tmp_path, caplog):
+    table = "path,Patient Age,Patient Gender,View Position\nNORMAL/a.png,058Y,female,pa\nloose/c d.png,414,X,AP\n"
+    assert read(tmp_path, table) == {"NORMAL/a.png": {}, "loose/c d.png": {}}
+    found = read(tmp_path, table, traits=("age", "sex", "view"))
+    assert found["NORMAL/a.png"] == {"age": "40-59", "sex": "F", "view": "PA"}
+    assert found["loose/c d.png"] == {"age": "", "sex": "", "view": "AP"}
+    assert "1 values of age count as not known, the first in line 3" in caplog.text
+
+
+@pytest.mark.parametrize(("anonymize", "most"), [(False, 100), (True, 20)])
+def test_too_many_domains_are_refused_since_they_may_tell_patients(tmp_path, anonymize, most):
+    names = {f"{number}.png" for number in range(most + 1)}
+    rows = [f"{name},scanner {name}\n" for name in sorted(names)]
+    assert len(read(tmp_path, "path,domain\n" + "".join(rows[:most]), names, anonymize=anonymize)) == most
+    with pytest.raises(UsageError, match=f"{most + 1} domains in the column domain, expected at most {most}"):
+        read(tmp_path, "path,domain\n" + "".join(rows), names, anonymize=anonymize)
 
 
 def test_a_table_of_some_images_is_said_to_be_one(tmp_path, caplog):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from beam_prep.sources.layouts.table import LAYOUTS, find_layout
+from beam_prep.sources.layouts.table import LAYOUTS, find_domain, find_layout
 
 # Layout → paths and the patients that they tell; None where the set does not tell them.
 PATHS = {
@@ -82,3 +82,20 @@ def test_a_set_tells_its_patients_or_says_what_does():
         assert layout.pattern.groups <= 1
         assert layout.tells_patient != bool(layout.advice)
         assert layout.source.startswith("http")
+
+
+@pytest.mark.parametrize(
+    ("path", "domain"),
+    [
+        ("chest_xray/train/PNEUMONIA/person1_bacteria_2.jpeg", "bacteria"),
+        ("chest_xray/train/PNEUMONIA/person1637_virus_2835_1.jpeg", "virus"),
+        ("flat/train_NORMAL_IM-0115-0001.png", "IM"),
+        ("chest_xray/train/NORMAL/NORMAL2-IM-0383-0001.jpeg", "NORMAL2-IM"),
+        ("test/PNEUMONIA/VIRUS-11419-0001.jpeg", "VIRUS"),
+        ("CXR_png/CHNCXR_0001_0.png", "CHN"),
+        ("images_001/images/00000061_012.png", ""),
+        ("NORMAL/scan.png", ""),
+    ],
+)
+def test_the_domain_is_told_by_the_file_names_of_some_sets(path, domain):
+    assert find_domain(path) == domain
