@@ -122,7 +122,10 @@ class TestMetadata:
             ("path\nNORMAL/zz.png\n", "line 2: no image NORMAL/zz.png"),
             ("path,label\nNORMAL/a.png,2\n", "line 2: label 2"),
             ("path,split\nNORMAL/a.png,dev\n", "split dev"),
-            ("path,split\nNORMAL/a.png,val\nNORMAL/a.png,test\n", "line 3: .* another label, group, split or domain in line 2"),
+            (
+                "path,split\nNORMAL/a.png,val\nNORMAL/a.png,test\n",
+                "line 3: .* another label, group, split or domain in line 2",
+            ),
             (None, "No such file"),
         ],
     )
