@@ -80,7 +80,7 @@ class PrepConfig:
     """The column of --metadata_csv that tells where an image comes from: a hospital, a scanner, a year. Without it, the
     file names of the Kaggle set tell it. Domains are kept in the records, with --anonymize at most 20 of them."""
     subgroups: tuple[Literal["age", "sex", "view"], ...] = ()
-    """What the records keep of the patient, to measure results by it: age (in bands), sex, view, from columns of
+    """The traits of the patient that records keep, to measure results by: age (in bands), sex, view, from columns of
     --metadata_csv or DICOM headers. Nothing is kept unless it is named here, with --anonymize or without."""
     max_rejected_fraction: float = 0.05
     """The share of rejected inputs above which the job stops without a dataset."""
