@@ -5,6 +5,9 @@ Source: `gcloud` 528, `kubectl` 1.32.
 
 import re
 import shlex
+import shutil
+import subprocess
+from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
@@ -14,26 +17,32 @@ from documents import shell_lines
 GUIDE = Path(__file__).parent.parent / "docs" / "gke.md"
 GCLOUD = {
     "artifacts docker images describe": {"--format"},
+    "artifacts repositories add-iam-policy-binding": {"--location", "--member", "--role"},
     "artifacts repositories create": {"--repository-format", "--location"},
     "artifacts repositories delete": {"--location"},
-    "builds submit": {"--config", "--substitutions"},
+    "builds submit": {"--config", "--gcs-source-staging-dir", "--region", "--service-account", "--substitutions"},
     "config set": set(),
     "container clusters create": {
-        *("--addons", "--enable-dataplane-v2", "--location", "--machine-type", "--num-nodes", "--release-channel"),
-        "--workload-pool",
+        *("--enable-dataplane-v2", "--location", "--machine-type", "--num-nodes", "--release-channel"),
+        *("--service-account", "--workload-pool"),
     },
     "container clusters delete": {"--location"},
     "container clusters get-credentials": {"--location"},
     "container clusters update": {"--location", "--update-addons"},
     "container node-pools create": {
         *("--accelerator", "--cluster", "--disk-size", "--enable-autoscaling", "--location", "--machine-type"),
-        *("--max-nodes", "--min-nodes", "--num-nodes", "--spot"),
+        *("--disk-type", "--max-nodes", "--min-nodes", "--num-nodes", "--service-account", "--spot"),
     },
+    "iam service-accounts add-iam-policy-binding": {"--member", "--role"},
+    "iam service-accounts create": set(),
+    "iam service-accounts delete": set(),
     "projects add-iam-policy-binding": {"--condition", "--member", "--role"},
     "projects describe": {"--format"},
     "services enable": set(),
     "storage buckets add-iam-policy-binding": {"--member", "--role"},
-    "storage buckets create": {"--location", "--public-access-prevention", "--uniform-bucket-level-access"},
+    "storage buckets create": {
+        *("--location", "--public-access-prevention", "--soft-delete-duration", "--uniform-bucket-level-access"),
+    },
     "storage rm": {"--recursive"},
     "storage rsync": {"--recursive"},
 }
@@ -44,6 +53,7 @@ KUBECTL = {
     "create serviceaccount": {"--namespace"},
     "delete": {"--filename"},
     "port-forward": set(),
+    "wait": {"--for", "--timeout"},
 }
 KNOWN = {"gcloud": GCLOUD, "kubectl": KUBECTL}
 LINES = [line for line in shell_lines(GUIDE) if line.strip()]
@@ -53,6 +63,12 @@ def commands(program):
     """The commands of a program, also those whose output goes into a variable."""
     found = [re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", line) for line in LINES]
     return [shlex.split(line)[1:] for line in found if line.startswith(f"{program} ")]
+
+
+def account_name(word):
+    """Returns the name of a service account that is written out or in a variable."""
+    values = dict(line.split("=", 1) for line in LINES if re.match(r"[A-Z_]+=[^$(]*@", line))
+    return values.get(word.removeprefix("$"), word).partition("@")[0]
 
 
 @pytest.mark.parametrize("line", LINES)
@@ -77,6 +93,11 @@ def test_what_is_made_is_deleted_at_the_end():
     gone = [words[3] for words in commands("gcloud") if words[:3] == ["container", "clusters", "delete"]]
     assert made == gone == ["xray"]
     ours = [shlex.split(line)[3:] for line in LINES if line.startswith("python -m k8s")]
+    accounts = {
+        verb: {account_name(words[3]) for words in commands("gcloud") if words[:3] == ["iam", "service-accounts", verb]}
+        for verb in ("create", "delete")
+    }
+    assert accounts == {verb: {"xray-node", "cxrflow-build", "cxrflow-worker"} for verb in ("create", "delete")}
     names = {
         verb: {words[words.index("--name") + 1] for words in ours if words[0] == verb} for verb in ("submit", "delete")
     }
@@ -101,6 +122,50 @@ def test_the_costs_add_up():
     *parts, total = [(row[0].strip(), float(row[-1].strip(" *$"))) for row in rows]
     assert total[0].startswith("**one day")
     assert sum(cost for name, cost in parts if "not spot" not in name) == pytest.approx(total[1], abs=0.005)
+
+
+def test_every_role_that_is_given_is_in_the_table():
+    text = GUIDE.read_text()
+    table = " ".join(line for line in text.splitlines() if line.startswith("| ") and "`" in line)
+    given = set(re.findall(r"--role roles/(\S+)", text))
+    assert given
+    assert given == {role for role in given if f"`{role}`" in table}
+
+
+def uploaded(folder):
+    """Lists the files of a folder that .gcloudignore lets pass; gcloud reads it as git reads its .gitignore.
+
+    Source: https://cloud.google.com/sdk/gcloud/reference/topic/gcloudignore
+    """
+    subprocess.run(["git", "init", "--quiet", folder], check=True)
+    command = ["git", "ls-files", "--others", f"--exclude-from={GUIDE.parent.parent / '.gcloudignore'}"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_build_uploads_the_project_and_nothing_that_lies_beside_it(tmp_path):
+    kept = [".ci/run", "Makefile", "beam_prep/images/_kernels.c", "tests/fixtures/data/x.py", "docs/gke.md"]
+    beside = [
+        "chest_xray/train/NORMAL/a.jpeg",
+        "dataset/train-0.tfrecord",
+        "runs/a/model.keras",
+        "kubeconfig",
+        "key.json",
+    ]
+    for name in (*kept, *beside, "trainer/__pycache__/a.pyc", "build/demo/report.html", ".venv/bin/python"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    assert sorted(uploaded(tmp_path)) == sorted(kept)
+
+
+def test_all_that_the_repository_holds_is_named_for_the_upload():
+    root = GUIDE.parent.parent
+    if shutil.which("git") is None or not (root / ".git").exists():
+        pytest.skip("not a git repository")
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=True).stdout.split()
+    allowed = {line[2:] for line in (root / ".gcloudignore").read_text().splitlines() if line.startswith("!/")}
+    tops = {name.partition("/")[0] for name in listed}
+    assert {top for top in tops if not any(fnmatch(top, pattern) for pattern in allowed)} == set()
 
 
 def test_it_says_that_it_was_not_run():

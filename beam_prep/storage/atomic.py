@@ -6,6 +6,7 @@ its upload is finished.
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from typing import IO
 
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import AnyPath
+
+NO_FOLDER_RENAME = (errno.EMFILE, errno.ENOSYS, errno.EOPNOTSUPP, errno.EPERM, errno.EXDEV)
+"""The errors by which a file system says that it can't rename a folder with files; gcsfuse answers EMFILE.
+
+Source: https://cloud.google.com/storage/docs/cloud-storage-fuse/file-system (flat buckets have no folders)
+"""
 
 
 @contextmanager
@@ -57,13 +64,39 @@ def replacing(target: Path) -> Iterator[Path]:
 
 
 def move_into_place(temporary: Path, target: Path) -> None:
-    """Renames a file or folder once its content is on the disk, so that a power cut leaves the old or the new one."""
+    """Renames a file or folder once its content is on the disk, so that a power cut leaves the old or the new one.
+
+    Where folders can't be renamed (a bucket that FUSE shows as a folder), the files of a folder are moved one by one.
+    """
     for path in temporary.rglob("*") if temporary.is_dir() else (temporary,):
         if path.is_file():
             _sync(path)
-    os.replace(temporary, target)
+    try:
+        os.replace(temporary, target)
+    except OSError as error:
+        if not temporary.is_dir() or error.errno not in NO_FOLDER_RENAME:
+            raise
+        _move_files(temporary, target)
     with suppress(OSError):  # a file system that can't flush a folder
         _sync(target.parent)
+
+
+def _move_files(folder: Path, target: Path) -> None:
+    """Moves a folder file by file, those at the top last, in the reverse order of their names: `model.json` ends it."""
+    files = [path.relative_to(folder) for path in folder.rglob("*") if not path.is_dir()]
+    for name in sorted(files, key=lambda name: (len(name.parts), name.as_posix()), reverse=True):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        os.replace(folder / name, target / name)
+    shutil.rmtree(folder)
+
+
+def link_or_copy(source: Path, target: Path) -> None:
+    """Gives a file that never changes a second name, or copies it where the file system has no hard links."""
+    with replacing(target) as temporary:
+        try:
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
 
 
 def _sync(path: Path) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.atomic import replacing
+from beam_prep.storage.atomic import link_or_copy
 from trainer.config.train import TrainConfig
 from trainer.run.folder import RunFolder
 from trainer.run.identity import differences, job_of
@@ -55,11 +53,7 @@ def link_checkpoint(config: TrainConfig) -> None:
     last = RunFolder.at(config.continue_from).last
     # Arrays first: a checkpoint is there when its JSON is.
     for path in (*last.glob("xla_*"), *sorted(last.glob("0*.npz")), *sorted(last.glob("0*.json"))):
-        with replacing(target / path.name) as temporary:
-            try:
-                os.link(path, temporary)  # a checkpoint never changes, so it may have two names
-            except OSError:
-                shutil.copyfile(path, temporary)
+        link_or_copy(path, target / path.name)
 
 
 def job_of_run(run: str) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.storage.atomic import replacing
+from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.mirror import mirror_of
 
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
@@ -132,12 +132,22 @@ class RunFolder:
         return self.path / "last"
 
     def finish(self, *, keep_checkpoint: bool = False) -> None:
-        """Finishes the run: removes the checkpoints, or moves them to `last`."""
-        done = self.last if keep_checkpoint else self.path / ".checkpoints"
-        shutil.rmtree(done, ignore_errors=True)
-        os.replace(self.checkpoints, done)  # in one step: half of the checkpoints would look like an unfinished run
-        if not keep_checkpoint:
-            shutil.rmtree(done)
+        """Finishes the run: removes the checkpoints, or moves them to `last`.
+
+        A run is unfinished as long as `checkpoints/job.json` is there, so that this file goes in one step. The folder
+        is not renamed as a whole, which a bucket that FUSE shows as a folder refuses.
+        """
+        job = self.checkpoints / "job.json"
+        shutil.rmtree(self.last, ignore_errors=True)
+        if keep_checkpoint:
+            self.last.mkdir()
+            for path in self.checkpoints.iterdir():
+                if path != job and path.is_file():
+                    link_or_copy(path, self.last / path.name)
+            os.replace(job, self.last / job.name)
+        else:
+            job.unlink()
+        shutil.rmtree(self.checkpoints)
 
     def _write(self, name: str, text: str) -> None:
         path = self.path / name
