@@ -1,13 +1,13 @@
-"""The page of the recipe says what was measured, and `--preset best` is the best recipe of it."""
+"""The page of the recipe says what was measured, and the presets are recipes of it."""
 
 import csv
-import importlib.util
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import pytest
+from run_experiments import Result, Spoilt, flags_of, robustness_table, table
+from run_transfer import Transfer, transfer_table
 
 from beam_prep.console.command_line import parse
 from trainer.cli import COMMANDS
@@ -15,18 +15,12 @@ from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 
 DOCS = Path(__file__).parent.parent / "docs"
-PLAN = json.loads((DOCS / "recipe" / "experiments.json").read_text())
-TRAINED = [name for name, setting in PLAN["settings"].items() if "of" not in setting]
-
-
-@pytest.fixture(scope="module")
-def script():
-    spec = importlib.util.spec_from_file_location("run_experiments", DOCS / "recipe" / "run_experiments.py")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # where dataclasses look their annotations up
-    spec.loader.exec_module(module)
-    yield module
-    del sys.modules[spec.name]
+PLAN, TRANSFER = (json.loads((DOCS / "recipe" / name).read_text()) for name in ("experiments.json", "transfer.json"))
+TRAINED = [
+    (plan, name) for plan in (PLAN, TRANSFER) for name, setting in plan["settings"].items() if "of" not in setting
+]
+PRESETS = {"best": "intensity"}
+"""The setting of transfer.json that each preset is."""
 
 
 def rows_of(name):
@@ -35,9 +29,9 @@ def rows_of(name):
 
 
 @pytest.fixture(scope="module")
-def results(script):
+def results():
     return [
-        script.Result(row.pop("setting"), int(row.pop("fold")), *map(float, row.values()))
+        Result(row.pop("setting"), int(row.pop("fold")), *map(float, row.values()))
         for row in rows_of("results.csv")
     ]
 
@@ -47,25 +41,40 @@ def config_of(*flags: str) -> TrainConfig:
     return parse(COMMANDS["train"], "python -m trainer train", arguments)[0]
 
 
-def test_the_tables_of_the_page_are_those_of_its_numbers(script, results):
+def test_the_tables_of_the_page_are_those_of_its_numbers(results):
     page = (DOCS / "recipe.md").read_text()
-    assert f"\n\n{script.table(results, PLAN['settings'])}\n" in page
+    assert f"\n\n{table(results, PLAN['settings'])}\n" in page
     spoilt = [
-        script.Spoilt(**{**row, "fold": int(row["fold"]), "auroc": float(row["auroc"])})
-        for row in rows_of("robustness.csv")
+        Spoilt(**{**row, "fold": int(row["fold"]), "auroc": float(row["auroc"])}) for row in rows_of("robustness.csv")
     ]
-    assert f"\n\n{script.robustness_table(spoilt)}\n" in page
+    assert f"\n\n{robustness_table(spoilt)}\n" in page
+    assert f"\n\n{transfer_table(transfers(), TRANSFER['settings'])}\n" in page
 
 
-@pytest.mark.parametrize("name", TRAINED)
-def test_every_setting_is_one_that_a_training_takes(script, name):
-    common, flags = PLAN["common"], script.flags_of(name, PLAN["settings"])
+def transfers() -> list[Transfer]:
+    return [
+        Transfer(row.pop("setting"), int(row.pop("seed")), row.pop("set"), *map(float, row.values()))
+        for row in rows_of("transfer.csv")
+    ]
+
+
+@pytest.mark.parametrize(("plan", "name"), TRAINED)
+def test_every_setting_is_one_that_a_training_takes(plan, name):
+    common, flags = plan["common"], flags_of(name, plan["settings"])
     study = config_of(*common)
-    assert (config_of(*common, *flags) == study) == (name == "study"), "each changes something"
+    assert (config_of(*common, *flags) == study) == (plan is PLAN and name == "study"), "each changes something"
 
 
-def test_the_preset_best_is_the_setting_that_gained_most(script, results):
-    gains = script.gains_of(results, "study")
-    flags = script.flags_of(max(TRAINED, key=lambda name: statistics.mean(gains[name])), PLAN["settings"])
-    taken, measured = config_of("--preset", "best"), config_of(*PLAN["common"], *flags)
+@pytest.mark.parametrize(("preset", "name"), PRESETS.items())
+def test_a_preset_is_a_setting_that_was_measured(preset, name):
+    flags = flags_of(name, TRANSFER["settings"])
+    taken, measured = config_of("--preset", preset), config_of(*TRANSFER["common"], *flags)
     assert {**vars(taken), "preset": None} == {**vars(measured), "preset": None}
+    assert any(row.setting == name and row.set == "development" for row in transfers())
+
+
+def test_no_setting_transferred_better_than_the_preset_best():
+    of_set = [row for row in transfers() if row.set == "development"]
+    means = {name: statistics.mean(row.auroc for row in of_set if row.setting == name) for name in
+             {row.setting for row in of_set}}
+    assert max(means, key=lambda name: means[name]) == PRESETS["best"]

@@ -84,7 +84,7 @@ def _probe(config: ProbeConfig) -> None:
 
 def _presets(config: PresetsConfig) -> None:
     """Prints all presets, with a line for each setting."""
-    from trainer.config.presets import preset_names, read_preset
+    from trainer.config.presets import preparation, preset_names, read_preset
 
     for name in preset_names():
         preset = read_preset(name)
@@ -93,6 +93,7 @@ def _presets(config: PresetsConfig) -> None:
             print(
                 f"  {f'--{flag}':26}{'not set' if setting.value is None else setting.value!s:14}{setting.description}"
             )
+        print(f"  images: {preparation(preset.values['image_size'], preset.equalization)}")
 
 
 def _evaluate(config: EvaluateConfig) -> None:

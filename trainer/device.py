@@ -31,7 +31,7 @@ COMPILE_ERRORS = (
 COMPILE_WORDS = ("xla", "compil", "ptxas", "libdevice", "nvlink")
 """The words of which XLA's own errors have one."""
 
-COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "vgg19": 40, "inception_resnet_v2": 120}
+COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "se_resnet_small": 40, "vgg19": 40, "inception_resnet_v2": 120}
 """The time that XLA takes to compile the step of each network, s, as a user is told it."""
 
 AUTOTUNED = "xla_autotune.pbtxt"

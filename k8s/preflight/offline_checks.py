@@ -18,6 +18,7 @@ SPOT_GRACE_S = 15
 CHECKPOINT_BYTES = {
     "baseline_cnn": 3 * 4 * 45_053_281,
     "se_resnet": 4 * 4 * 2_838_425,
+    "se_resnet_small": 4 * 4 * 710_989,
     "vgg19": 4 * 4 * 20_090_177,
     "inception_resnet_v2": 4 * 4 * 54_533_601,
 }

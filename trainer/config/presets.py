@@ -33,11 +33,13 @@ class Preset:
         name: value of `--preset`.
         description: one line that says what the recipe is for.
         settings: settings by flag; all other flags keep their defaults.
+        equalization: the equalization of the images that the recipe was measured on.
     """
 
     name: str
     description: str
     settings: dict[str, Setting]
+    equalization: str
 
     @property
     def values(self) -> dict[str, Any]:
@@ -60,4 +62,12 @@ def read_preset(name: str) -> Preset:
         raise UsageError(f"--preset {name} is unknown; expected one of: {', '.join(preset_names())}")
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     settings = {flag: Setting(**setting) for flag, setting in content["settings"].items()}
-    return Preset(name, content["description"], settings)
+    return Preset(name, content["description"], settings, content["equalization"])
+
+
+def preparation(image_size: int, equalization: str) -> str:
+    """Returns the command that prepares images for a recipe."""
+    return (
+        "python -m beam_prep prepare --input IMAGES --output DATASET "
+        f"--image_sizes {image_size} --equalization {equalization}"
+    )

@@ -14,10 +14,16 @@ from trainer.config.fold import Fold
 from trainer.config.threshold_rule import parse_rule
 from trainer.config.train_flags import DEFAULT_BATCH_SIZE, TrainFlags
 
-MIN_IMAGE_SIZE: dict[str, int] = {"baseline_cnn": 16, "se_resnet": 32, "vgg19": 32, "inception_resnet_v2": 75}
+MIN_IMAGE_SIZE: dict[str, int] = {
+    "baseline_cnn": 16,
+    "se_resnet": 32,
+    "se_resnet_small": 32,
+    "vgg19": 32,
+    "inception_resnet_v2": 75,
+}
 """The smallest image size of each network, px; the strides leave nothing of a smaller image."""
 
-FROM_SCRATCH = ("baseline_cnn", "se_resnet")
+FROM_SCRATCH = ("baseline_cnn", "se_resnet", "se_resnet_small")
 """The networks without pretrained weights, which train in one phase."""
 
 

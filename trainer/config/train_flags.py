@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Arch = Literal["baseline_cnn", "se_resnet", "vgg19", "inception_resnet_v2"]
+Arch = Literal["baseline_cnn", "se_resnet", "se_resnet_small", "vgg19", "inception_resnet_v2"]
 """The name of a network."""
 
 DEFAULT_BATCH_SIZE = 18
@@ -43,11 +43,12 @@ class TrainFlags:
     weights: str = "imagenet"
     """Weights of vgg19 and inception_resnet_v2: imagenet (downloaded by Keras), none, or the path of a .h5 file."""
     learning_rate: float | None = None
-    """Learning rate of the first phase; if not given, 1e-3 (baseline_cnn, se_resnet) or 5e-5."""
+    """Learning rate of the first phase; if not given, 1e-3 (networks without pretrained weights) or 5e-5."""
     fine_tune_learning_rate: float = 2e-6
     """Learning rate of fine-tuning."""
     dropout: float | None = None
-    """Rate of all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet) or 0.1."""
+    """Rate of all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet
+    and se_resnet_small) or 0.1."""
     early_stopping_patience: int = 0
     """Epochs without a lower validation loss after which a phase ends; 0: all epochs are run."""
     optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"

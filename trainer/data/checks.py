@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.trainable import advise_on_images, find_training_problem
+from trainer.config.presets import preparation, read_preset
 from trainer.config.threshold_rule import parse_rule
+from trainer.config.train import TrainConfig
 from trainer.data.folds import FoldSplits
+
+logger = logging.getLogger(__name__)
 
 
 def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: str = "a larger --val_fraction") -> None:
@@ -74,6 +79,31 @@ def check_same_preprocessing(class_names: Sequence[str], equalization: str, mani
         raise UsageError(
             f"the run was trained on images with equalization {equalization}, {data} was prepared with {prepared}; "
             f"prepare it with --equalization {equalization}"
+        )
+
+
+def check_preparation(config: TrainConfig, manifest: Manifest) -> None:
+    """Checks that a dataset was prepared as the preset of a training needs it, if the training has one.
+
+    Another equalization is only said: flags may change whatever else a preset sets, and the results may still be good.
+
+    Raises:
+        UsageError: the dataset lacks the image size; the message tells the command that prepares it.
+    """
+    if config.preset is None:
+        return
+    wanted, prepared = read_preset(config.preset).equalization, manifest.options["equalization"]
+    command = preparation(config.image_size, wanted)
+    if config.image_size not in manifest.image_sizes:
+        held = ", ".join(map(str, manifest.image_sizes))
+        raise UsageError(
+            f"--preset {config.preset} needs images of {config.image_size} px, {config.data} holds {held} px; "
+            f"prepare them: {command}"
+        )
+    if prepared != wanted:
+        logger.warning(
+            "--preset %s was measured on images with equalization %s, %s was prepared with %s; to prepare it so: %s",
+            *(config.preset, wanted, config.data, prepared, command),
         )
 
 

@@ -11,7 +11,7 @@ from beam_prep.storage.locks import exclusive
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_threshold_rule, check_trainable
+from trainer.data.checks import check_preparation, check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.jobs.batch_size import batch_fits, keep_batch_size, settle_batch_size
@@ -44,6 +44,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     config.check_workers(num_workers)
     config.check_replicas(num_workers)
     manifest = read_manifest(config.data)
+    check_preparation(config, manifest)
     sources = {
         split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
         for split in manifest.splits

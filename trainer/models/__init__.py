@@ -22,6 +22,7 @@ from trainer.models.xla_form import xla_form
 BUILDERS = {
     "baseline_cnn": baseline_cnn.build,
     "se_resnet": se_resnet.build,
+    "se_resnet_small": se_resnet.build_small,
     "vgg19": vgg19.build,
     "inception_resnet_v2": inception_resnet_v2.build,
 }

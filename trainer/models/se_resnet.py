@@ -6,7 +6,10 @@ import keras
 from keras import layers
 
 WIDTHS = (32, 64, 128, 256)
-"""The number of channels of every stage; a stage halves the sides of the one before."""
+"""The number of channels of every stage of `build`; a stage halves the sides of the one before."""
+
+SMALL_WIDTHS = (16, 32, 64, 128)
+"""The number of channels of every stage of `build_small`."""
 
 NUM_BLOCKS = 2
 """The number of residual blocks in a stage."""
@@ -18,7 +21,9 @@ SQUEEZE = 8
 """The factor by which the excitation reduces the number of channels."""
 
 
-def build(*, image_size: int, weights: str = "none") -> keras.Model:
+def build(
+    *, image_size: int, weights: str = "none", widths: tuple[int, ...] = WIDTHS, name: str = "se_resnet"
+) -> keras.Model:
     """Builds a stem, four stages of residual blocks, global average pooling and a dense layer: 2.8 million parameters.
 
     The network normalizes groups of channels instead of batches: results do not depend on how a batch is spread over
@@ -27,14 +32,16 @@ def build(*, image_size: int, weights: str = "none") -> keras.Model:
     Args:
         image_size: the side of the images, px.
         weights: not used; this network starts from random weights.
+        widths: the number of channels of every stage.
+        name: the name of the network.
 
     Source: He et al., Identity Mappings in Deep Residual Networks, 2016 (normalization and ReLU before each
         convolution); Hu et al., Squeeze-and-Excitation Networks, 2018; Wu and He, Group Normalization, 2018.
     """
     inputs = keras.Input((image_size, image_size, 1), name="image")
     x = layers.Rescaling(1 / 127.5, offset=-1, name="scaling")(inputs)
-    x = _convolution(WIDTHS[0], strides=2)(x)
-    for stage, width in enumerate(WIDTHS):
+    x = _convolution(widths[0], strides=2)(x)
+    for stage, width in enumerate(widths):
         for block in range(NUM_BLOCKS):
             x = _block(x, width, strides=2 if stage and not block else 1)
     x = _normalized(x)
@@ -43,7 +50,12 @@ def build(*, image_size: int, weights: str = "none") -> keras.Model:
     x = layers.Dropout(0.2)(x)
     logits = layers.Dense(1, dtype="float32", name="logits")(x)
     probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
-    return keras.Model(inputs, probability, name="se_resnet")
+    return keras.Model(inputs, probability, name=name)
+
+
+def build_small(*, image_size: int, weights: str = "none") -> keras.Model:
+    """Builds the network of `build` with half of the channels: 0.7 million parameters, a third of the time."""
+    return build(image_size=image_size, weights=weights, widths=SMALL_WIDTHS, name="se_resnet_small")
 
 
 def _block(x: keras.KerasTensor, width: int, strides: int) -> keras.KerasTensor:

@@ -110,3 +110,4 @@ def test_presets_are_shown(capsys):
     shown = capsys.readouterr().out
     assert "study: What the study trained with" in shown
     assert any(line.split()[:2] == ["--schedule", "cosine"] for line in shown.splitlines())
+    assert "prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist" in shown, "what it needs"

@@ -52,6 +52,7 @@ def test_phases_have_the_optimizers_and_rates_of_the_study():
     [
         ("baseline_cnn", lambda images: images / 255),
         ("se_resnet", lambda images: images / 127.5 - 1),
+        ("se_resnet_small", lambda images: images / 127.5 - 1),
         ("vgg19", keras.applications.vgg19.preprocess_input),
         ("inception_resnet_v2", keras.applications.inception_resnet_v2.preprocess_input),
     ],
@@ -64,13 +65,14 @@ def test_scaling_inside_the_model_is_what_the_network_expects(arch, preprocess):
     np.testing.assert_allclose(scaled(grey).numpy(), expected, atol=1e-4)
 
 
-def test_the_compact_network_has_less_than_three_million_parameters_and_trains_all():
-    settings = config("se_resnet", image_size=224)
+@pytest.mark.parametrize(("arch", "most"), [("se_resnet", 3_000_000), ("se_resnet_small", 750_000)])
+def test_the_compact_networks_have_few_parameters_and_train_all(arch, most):
+    settings = config(arch, image_size=224)
     model = models.build(settings)
     (phase,) = phases_of(settings)
     freeze(model, phase)
     counts = count_parameters(model)
-    assert counts["num_trainable"] == counts["num_parameters"] < 3_000_000
+    assert counts["num_trainable"] == counts["num_parameters"] < most
     assert (phase.optimizer, phase.learning_rate) == ("adam", 1e-3)
 
 
