@@ -31,8 +31,7 @@ def rows_of(name):
 @pytest.fixture(scope="module")
 def results():
     return [
-        Result(row.pop("setting"), int(row.pop("fold")), *map(float, row.values()))
-        for row in rows_of("results.csv")
+        Result(row.pop("setting"), int(row.pop("fold")), *map(float, row.values())) for row in rows_of("results.csv")
     ]
 
 
@@ -75,6 +74,8 @@ def test_a_preset_is_a_setting_that_was_measured(preset, name):
 
 def test_no_setting_transferred_better_than_the_preset_best():
     of_set = [row for row in transfers() if row.set == "development"]
-    means = {name: statistics.mean(row.auroc for row in of_set if row.setting == name) for name in
-             {row.setting for row in of_set}}
+    means = {
+        name: statistics.mean(row.auroc for row in of_set if row.setting == name)
+        for name in {row.setting for row in of_set}
+    }
     assert max(means, key=lambda name: means[name]) == PRESETS["best"]
