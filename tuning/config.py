@@ -139,8 +139,9 @@ class SearchConfig:
         return [self.max_trials, self.max_hours]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the flags as `sweep.json` keeps them."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        """Returns the flags as `sweep.json` keeps them, which is without `overwrite`."""
+        flags = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return {name: value for name, value in flags.items() if name != "overwrite"}
 
 
 @dataclass(frozen=True)

@@ -13,12 +13,10 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.schema import SCHEMA_VERSION
+from beam_prep.pipeline.work_folder import NOTE_NAME
 from beam_prep.sources.discover import Source
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.paths import AnyPath, file_stamps
-
-NOTE_NAME = ".inputs"
-"""The name of the file in a dataset that holds the digest of its inputs: hidden, as it is no part of the dataset."""
 
 
 def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Sequence[Source]) -> str:

@@ -22,6 +22,7 @@ from beam_prep.pipeline.finished import check_inputs, check_options, inputs_dige
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
 from beam_prep.pipeline.work_folder import (
+    DATASET_FILES,
     JOB_NAME,
     WORK_NAME,
     WorkFolder,
@@ -35,6 +36,7 @@ from beam_prep.sources.metadata_csv import MetadataColumns
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import Mirror, kept_mirror_of
+from beam_prep.storage.output_folder import check_only_written
 from beam_prep.storage.paths import AnyPath, is_inside, to_path
 
 if TYPE_CHECKING:
@@ -77,6 +79,8 @@ def prepare(
     mirror = kept_mirror_of(config.output)  # workers of this machine share a folder on it, also of a bucket
     with exclusive(mirror.local):
         is_finished = holds_dataset(output) and not config.overwrite
+        if not is_finished:
+            check_only_written(output, DATASET_FILES)
         manifest = check_options(config, output) if is_finished else None
         sources, counts = _find_sources(config, raw)
         digest = inputs_digest(config, salt, raw, sources)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +15,29 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME
 from beam_prep.storage.atomic import open_atomic, write_text
-from beam_prep.storage.output_folder import check_output, translate_errors
+from beam_prep.storage.output_folder import (
+    check_only_written,
+    check_output,
+    clear_written,
+    translate_errors,
+)
 from beam_prep.storage.paths import AnyPath, is_local, list_files, remove_files, remove_folder, remove_if_empty, to_path
 
 WORK_NAME = "_work"
 JOB_NAME = "job.json"
 LISTING_NAME = "sources.jsonl"
+NOTE_NAME = ".inputs"
+"""The name of the file in a dataset that holds the digest of its inputs: hidden, as it is no part of the dataset."""
+DATASET_FILES = (
+    MANIFEST_NAME,
+    *LIST_NAMES,
+    AUDIT_NAME,
+    "report.html",
+    NOTE_NAME,
+    "size-*/*.tfrecord",
+    f"{WORK_NAME}/",
+)
+"""The files that a preparation writes into its output folder: it deletes these and no others."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,7 @@ def check_dataset_output(folder: AnyPath, *, overwrite: bool) -> None:
     """
     if holds_dataset(folder) and not overwrite:
         raise UsageError(f"--output {folder}: holds a dataset already; name another folder, or add --overwrite")
+    check_only_written(folder, DATASET_FILES)
 
 
 def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: Mapping[str, Any]) -> WorkFolder:
@@ -119,9 +136,7 @@ def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: M
         for name in (MANIFEST_NAME, *LIST_NAMES, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
         if overwrite or _read_job(work) != dict(job):
-            for path in (*folder.glob("size-*"), folder / WORK_NAME):
-                if path.exists():
-                    shutil.rmtree(path)
+            clear_written(folder, DATASET_FILES)
         for subfolder in (work.spool, work.receipts):
             os.makedirs(subfolder, exist_ok=True)
         for name in ("problem.txt", "progress"):

@@ -12,9 +12,8 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from fnmatch import fnmatch
 from itertools import groupby
 from pathlib import Path
 
@@ -22,6 +21,7 @@ from beam_prep.console.errors import RunError
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.file_info import FileInfo
 from beam_prep.storage.gcs import ObjectPath
+from beam_prep.storage.output_folder import clear_written, matches
 from beam_prep.storage.paths import AnyPath, list_files, to_path
 from beam_prep.storage.transfer import crc32c, download, upload
 
@@ -85,10 +85,9 @@ class Mirror:
             mark: the name of an object that marks the folder as incomplete until all is uploaded.
         """
 
-    def clear(self, rank: Rank = _no_rank) -> None:
-        """Empties the folder, here and in the bucket, in the reverse order of an upload."""
-        for entry in self.local.iterdir() if self.local.exists() else ():  # the folder itself stays: it may be locked
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    def clear(self, patterns: Collection[str], rank: Rank = _no_rank) -> None:
+        """Deletes the files that match some patterns, here and in the bucket, in the reverse order of an upload."""
+        clear_written(self.local, patterns)  # the folder itself stays: it may be locked
 
     def forget(self, name: str = "") -> None:
         """Removes the local copy of a folder in a bucket, or one file of the copy."""
@@ -111,7 +110,7 @@ class BucketMirror(Mirror):
         wanted = [
             file
             for file in self._folder.files()
-            if not patterns or any(_matches(file.name, pattern) for pattern in patterns)
+            if not patterns or any(matches(file.name, pattern) for pattern in patterns)
         ]
         with _writable(self.local):
             self.local.mkdir(parents=True, exist_ok=True)
@@ -134,7 +133,7 @@ class BucketMirror(Mirror):
         folder = Path(tempfile.mkdtemp(dir=_temporary()))
         for name in _names(self.local):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            grows = any(_matches(name, pattern) for pattern in growing)
+            grows = any(matches(name, pattern) for pattern in growing)
             with suppress(FileNotFoundError):  # removed by another process since it was listed
                 (shutil.copyfile if grows else os.link)(self.local / name, folder / name)
         return folder
@@ -146,11 +145,12 @@ class BucketMirror(Mirror):
         order = {last: 1, mark: 2}
         self.push(lambda name: order.get(name, 0))
 
-    def clear(self, rank: Rank = _no_rank) -> None:
+    def clear(self, patterns: Collection[str], rank: Rank = _no_rank) -> None:
         for name in sorted((file.name for file in self._folder.files()), key=rank, reverse=True):
-            (self._folder / name).unlink(missing_ok=True)
+            if any(matches(name, pattern) for pattern in patterns):
+                (self._folder / name).unlink(missing_ok=True)
         self._known = {}
-        super().clear(rank)
+        super().clear(patterns, rank)
 
     def forget(self, name: str = "") -> None:
         if name:
@@ -208,12 +208,6 @@ def local_copy(place: str | AnyPath) -> Iterator[Path]:
 def default_cache_dir() -> str:
     """Returns `cxrflow` in the user's folder for caches."""
     return str(Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "cxrflow"))
-
-
-def _matches(name: str, pattern: str) -> bool:
-    if pattern.endswith("/"):
-        return name.startswith(pattern)
-    return name.count("/") == pattern.count("/") and fnmatch(name, pattern)
 
 
 def _names(folder: Path) -> list[str]:

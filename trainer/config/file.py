@@ -81,7 +81,8 @@ def flags_from_file(path: str) -> list[str]:
         raise UsageError(f"--config {path}: not JSON: {error}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
-    known = {field.name for field in fields(TrainFlags)} - {"config", "preset"}
+    content.pop("overwrite", None)  # older runs saved it; only a person may ask for it, on the command line
+    known = {field.name for field in fields(TrainFlags)} - {"config", "preset", "overwrite"}
     for name in content:
         if name not in known:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")

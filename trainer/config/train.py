@@ -180,8 +180,8 @@ class TrainConfig(TrainFlags):
             )
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the flags for `config.json`, without the file and the preset that they came from."""
-        flags = {name: value for name, value in asdict(self).items() if name not in ("config", "preset")}
+        """Returns the flags for `config.json`, without the file and the preset that they came from, and `overwrite`."""
+        flags = {name: value for name, value in asdict(self).items() if name not in ("config", "preset", "overwrite")}
         return {**flags, "batch_size": self.global_batch_size}
 
 

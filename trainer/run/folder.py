@@ -29,6 +29,22 @@ HISTORY_COLUMNS = ("phase", "epoch", *METRIC_COLUMNS)
 MODEL_FILES = ("model.keras", "model.json")
 """The files that are needed to use a run."""
 
+_CHECKPOINT_FILES = ("job.json", "[0-9]*.json", "[0-9]*.npz", "xla_*")
+_EVENT_FILES = ("events.out.tfevents.*", "*/events.out.tfevents.*", "plugins/profile/", "*/plugins/profile/")
+_PAGE_FILES = ("config.json", "model.json", "metrics.json", "history.csv", "predictions-*.csv", "report.html")
+WRITTEN_FILES = (
+    *_PAGE_FILES,
+    *(f"evaluations/*/{name}" for name in _PAGE_FILES),
+    *(f"{folder}/{name}" for folder in ("checkpoints", ".checkpoints", "last") for name in _CHECKPOINT_FILES),
+    *(f"tensorboard/{name}" for name in _EVENT_FILES),
+    "model.keras",
+    "flags.json",
+    "trainer.log",
+    "trial.json",
+    ".lock",
+)
+"""The files that this project writes into the folder of a run or trial: `--overwrite` deletes these and no others."""
+
 RESULT_FILES = ("*.json", "*.csv", "report.html", "evaluations/")
 """The files that hold the results of a run."""
 

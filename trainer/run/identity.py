@@ -47,8 +47,9 @@ OWN_OF_A_WORKER = (
 
 
 def job_of(flags: Mapping[str, Any], dataset_fingerprint: str) -> dict[str, Any]:
-    """Returns the job of a run, the content of `job.json`."""
-    return {"flags": dict(flags), "dataset_fingerprint": dataset_fingerprint}
+    """Returns the job of a run, the content of `job.json`; `overwrite` is never saved."""
+    saved = {name: value for name, value in flags.items() if name != "overwrite"}
+    return {"flags": saved, "dataset_fingerprint": dataset_fingerprint}
 
 
 def differences(started: Mapping[str, Any], job: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:

@@ -11,9 +11,9 @@ from typing import Any, Literal
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.mirror import mirror_of
-from beam_prep.storage.output_folder import check_output, translate_errors
+from beam_prep.storage.output_folder import check_only_written, check_output, translate_errors
 from beam_prep.storage.paths import to_path
-from trainer.run.folder import RunFolder, upload_rank
+from trainer.run.folder import WRITTEN_FILES, RunFolder, upload_rank
 from trainer.run.identity import differences
 
 
@@ -40,7 +40,7 @@ class RunOutput:
         folder = RunFolder.at(self.path)
         with translate_errors(self.path):
             if self.state == "run to replace":
-                mirror_of(self.path).clear(upload_rank)
+                mirror_of(self.path).clear(WRITTEN_FILES, upload_rank)
             folder.fetch("config.json", "history.csv", "checkpoints/", "tensorboard/")
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
             if not os.access(folder.path, os.W_OK):
@@ -60,9 +60,11 @@ def check_run_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> R
 
     Raises:
         UsageError: the folder holds a finished run or an unfinished run of another job, and `overwrite` is off; or it
-            holds something else, or can't be read.
+            holds something else (with `overwrite` even one file beside a run), or can't be read.
     """
     names = check_output(path, "run", ("config.json", "checkpoints"))
+    if names and overwrite:
+        check_only_written(path, WRITTEN_FILES)
     if not names or overwrite:
         return RunOutput(path, job, "run to replace" if names else "nothing")
     if (started := started_job(path)) is not None:

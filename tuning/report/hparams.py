@@ -6,11 +6,12 @@ hyperparameters and metrics. Every file is written anew, by rename, so that a tr
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from beam_prep.storage.output_folder import clear_written
+from beam_prep.storage.paths import remove_if_empty
 from trainer.run.folder import written
 from tuning.report.format import setting
 from tuning.report.results import Sweep
@@ -113,5 +114,6 @@ def _write_events(folder: Path, time_s: float, summaries: Sequence[Any]) -> None
 def _remove_others(folder: Path, trial_ids: set[str]) -> None:
     """Removes the runs of trials that no longer exist."""
     for run in folder.iterdir():
-        if run.is_dir() and run.name not in trial_ids:
-            shutil.rmtree(run, ignore_errors=True)
+        if run.is_dir() and not run.is_symlink() and run.name not in trial_ids:
+            clear_written(run, ("events.out.tfevents.*",))
+            remove_if_empty(run)

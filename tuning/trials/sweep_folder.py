@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, fields
@@ -12,12 +11,28 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.locks import locked
-from beam_prep.storage.output_folder import check_output, translate_errors
+from beam_prep.storage.output_folder import (
+    check_only_written,
+    check_output,
+    clear_written,
+    translate_errors,
+)
 from trainer.config.train_flags import TrainFlags
-from trainer.run.folder import RunFolder
+from trainer.run.folder import WRITTEN_FILES, RunFolder
 from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
 from tuning.config import MAY_CHANGE
 from tuning.trials.trial import Trial, read_trial
+
+SWEEP_FILES = (
+    "sweep.json",
+    "trials.csv",
+    "best_config.json",
+    "report.html",
+    *(f"oracle/{name}" for name in ("oracle.json", "over.json", "token", ".lock", "trial_*/trial.json", "workers/*")),
+    *(f"tensorboard/{name}" for name in ("events.out.tfevents.*", "*/events.out.tfevents.*")),
+    *(f"{folder}/*/{name}" for folder in ("trials", "final") for name in WRITTEN_FILES),
+)
+"""The files that a search writes into its folder: `--overwrite` deletes these and no others."""
 
 
 class SweepFolder:
@@ -88,13 +103,15 @@ class SweepFolder:
                 written.
         """
         names = check_output(self.path, "sweep", ("sweep.json", "oracle"))
+        if names and overwrite:
+            check_only_written(self.path, SWEEP_FILES)
         with translate_errors(self.path):
             if self.is_started and not overwrite:
                 self.check_same_sweep(described)
             elif names:
                 self.oracle.mkdir(exist_ok=True)
                 with self.lock():  # so that no other search still writes to what is removed
-                    shutil.rmtree(self.path)
+                    clear_written(self.path, SWEEP_FILES)
             self.oracle.mkdir(parents=True, exist_ok=True)
             self.heartbeats.mkdir(exist_ok=True)
         RunFolder(self.path).write_json("sweep", described)

@@ -73,6 +73,9 @@ def read_trial(path: Path) -> Trial:
     content = read_object(path, _TYPES)
     if content["state"] not in get_args(State):
         raise damaged(path, f"a state of {', '.join(get_args(State))}, found {content['state']!r}")
+    # Reports are written under the id: one from the file alone could lead out of the sweep.
+    if content["trial_id"] != path.parent.name:
+        raise damaged(path, f"trial_id {path.parent.name}, the name of its folder, found {content['trial_id']!r}")
     return Trial(**{name: content[name] for name in _TYPES}, images_per_s=content.get("images_per_s"))
 
 

@@ -14,8 +14,8 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.verify import find_differences
-from beam_prep.pipeline.finished import NOTE_NAME
 from beam_prep.pipeline.local_job import prepare
+from beam_prep.pipeline.work_folder import NOTE_NAME
 from beam_prep.storage import mirror
 from beam_prep.storage.paths import to_path
 
