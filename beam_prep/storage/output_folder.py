@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 
 from beam_prep.console.errors import CxrflowError, UsageError
-from beam_prep.storage.paths import AnyPath, is_local, to_path
+from beam_prep.storage.paths import AnyPath, to_path
 
 _TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}-.+")
 """The names of files that `atomic.replacing` had not yet renamed when a job was killed."""
@@ -101,7 +101,7 @@ def _is_written(name: str, patterns: Collection[str]) -> bool:
 
 def _entries(folder: AnyPath) -> Iterator[str]:
     """Lists all files below a folder, hidden ones too, and on this machine folders as `name/` and links as `name@`."""
-    if not is_local(folder):
+    if not isinstance(folder, Path):
         yield from (file.name for file in folder.files())
         return
     for parent, folders, names in os.walk(folder, onerror=_raise):
