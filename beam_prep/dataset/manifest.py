@@ -15,7 +15,9 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.input_counts import InputCounts
 from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
+from beam_prep.dataset.manifest_schema import check_manifest
 from beam_prep.storage.atomic import write_text
+from beam_prep.storage.json_schema import anything, load_json
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
 MANIFEST_NAME = "manifest.json"
@@ -153,7 +155,7 @@ class Manifest:
         folder = to_readable(dataset)
         path = folder / MANIFEST_NAME
         try:
-            content = json.loads(path.read_text(encoding="utf-8"))
+            content = load_json(path.read_bytes(), anything)
         except (FileNotFoundError, NotADirectoryError):
             found = "a folder without it" if folder.is_dir() else "no such folder"
             raise UsageError(
@@ -161,13 +163,14 @@ class Manifest:
                 f"make one with: python -m beam_prep prepare --input IMAGES --output {quote(str(dataset))}"
             ) from None
         except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: not readable as JSON: {error}") from None
+            raise UsageError(f"{path}: not readable: {error}") from None
         version = content.get("schema_version") if isinstance(content, dict) else None
         if version not in READABLE_VERSIONS:
             readable = " and ".join(map(str, READABLE_VERSIONS))
             raise UsageError(f"{path}: schema version {version}, this program reads {readable}; prepare again")
-        fingerprint = content.pop("fingerprint", None)
         try:
+            check_manifest(content)
+            fingerprint = content.pop("fingerprint")
             splits = {name: Split(**split) for name, split in content.pop("splits").items()}
             sizes = {
                 size: {split: [Shard(**shard) for shard in shards] for split, shards in by_split.items()}

@@ -16,6 +16,12 @@ CLASS_NAMES = ("NORMAL", "PNEUMONIA")
 BINARY = "binary"
 """The task of a dataset with two classes: one of them is true of an image."""
 
+EQUALIZATIONS = ("hist", "clahe", "none")
+"""The equalizations of an image before the resize."""
+
+ENCODINGS = ("raw", "png")
+"""The encodings of the pixels in a record."""
+
 SPLITS = ("train", "val", "test")
 
 ENCODED = "image/encoded"  # bytes: raw pixels, row by row, or PNG

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from beam_prep.dataset.example_proto import from_example
 from beam_prep.dataset.manifest import Manifest, Shard
+from beam_prep.dataset.record_checks import find_problems
 from beam_prep.dataset.tfrecord import read_frames
 from beam_prep.storage.mirror import local_copy
 from beam_prep.storage.paths import AnyPath, list_files
@@ -87,14 +88,12 @@ def _check_file(
         for data in read_frames(file):
             record = from_example(data)
             num_records += 1
-            counts[record.domain, manifest.class_names[record.label]] += 1
             groups.add(record.group)
-            if (record.height, record.width) != (size, size):
-                yield f"{shard.path}: record {num_records - 1} is {record.width} x {record.height} px"
-            one_hot = tuple(int(label == record.label) for label in range(len(manifest.class_names)))
-            if (record.labels, record.label_mask) != (one_hot, (1,) * len(one_hot)):
-                yield f"{shard.path}: record {num_records - 1}: its labels {record.labels} are not those of its class"
-    except (ValueError, IndexError) as error:
+            if 0 <= record.label < len(manifest.class_names):
+                counts[record.domain, manifest.class_names[record.label]] += 1
+            for problem in find_problems(record, size, manifest):
+                yield f"{shard.path}: record {num_records - 1}{problem}"
+    except ValueError as error:
         yield f"{shard.path}: record {num_records}: {str(error).removeprefix(f'{file}: ')}"
     if num_records != shard.num_records:
         yield f"{shard.path}: expected {shard.num_records} records, found {num_records}"

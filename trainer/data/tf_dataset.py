@@ -11,9 +11,10 @@ import tensorflow as tf
 
 from beam_prep.console.background import usable_cores
 from beam_prep.dataset import schema
+from beam_prep.dataset.record_checks import png_start
 from trainer.data.folds import RecordIndex
 from trainer.data.held_images import DeviceRows, HeldImages, positions_in_order, ragged, shuffle_by_tensor
-from trainer.data.read_errors import readable_records
+from trainer.data.read_errors import checked_paths, readable_records
 from trainer.data.splits import SplitSource
 
 READERS = 4  # number of shards that are read in turns
@@ -201,7 +202,7 @@ def started_early(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 def _records(source: SplitSource) -> tf.data.Dataset:
     """Returns the records of a source in the order of the manifest, string []."""
-    records, counts = tf.data.TFRecordDataset(list(source.paths)), _counts(source)
+    records, counts = tf.data.TFRecordDataset(checked_paths(source)), _counts(source)
     return records if counts is None else _repeated(records, np.concatenate(counts))
 
 
@@ -210,7 +211,8 @@ def _read(
 ) -> tf.data.Dataset:
     """Returns the records of some shards, string []."""
     counts = _counts(source, draws)
-    columns: tuple = ([source.paths[shard] for shard in shards],)
+    paths = checked_paths(source)
+    columns: tuple = ([paths[shard] for shard in shards],)
     if counts is not None:
         columns += (ragged([counts[shard] for shard in shards]),)
 
@@ -268,7 +270,11 @@ def _parse(
             **wanted,
         },
     )
-    return _decode(features[schema.ENCODED], source), features[schema.LABEL], features
+    labels = features[schema.LABEL]
+    known = tf.debugging.assert_less(labels, np.int64(len(schema.CLASS_NAMES)), "a label is no class")
+    with tf.control_dependencies([tf.debugging.assert_non_negative(labels, "a label is negative"), known]):
+        labels = tf.identity(labels)
+    return _decode(features[schema.ENCODED], source), labels, features
 
 
 def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:
@@ -277,6 +283,10 @@ def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:
     if source.encoding == "raw":
         num_images = encoded.shape[0] or -1  # the shape is known if incomplete batches are dropped
         return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [num_images, size, size, 1])
+    start = png_start(size)  # checked first: a small PNG may unpack to gigabytes
+    fits = tf.reduce_all(tf.equal(tf.strings.substr(encoded, 0, len(start)), start))
+    with tf.control_dependencies([tf.debugging.Assert(fits, [f"an image is no PNG of {size} x {size} px"])]):
+        encoded = tf.identity(encoded)
     return tf.map_fn(
         lambda image: tf.io.decode_png(image, channels=1),
         encoded,

@@ -1,11 +1,19 @@
 """TFRecord files that TensorFlow reads."""
 
 import hashlib
+import struct
 
+import google_crc32c
 import pytest
 import tensorflow as tf
 
-from beam_prep.dataset.tfrecord import frame, read_frames, write_shard
+from beam_prep.dataset.tfrecord import find_bad_length, frame, read_frames, write_shard
+
+
+def masked_crc(data: bytes) -> bytes:
+    """Returns the checksum of a length as TFRecord files hold it."""
+    crc = google_crc32c.value(data)
+    return struct.pack("<I", (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF)
 
 
 def test_tensorflow_reads_what_is_written(tmp_path):
@@ -54,3 +62,20 @@ def test_a_cut_file_is_found(tmp_path):
         (tmp_path / "a").write_bytes(whole[:end])
         with pytest.raises(ValueError, match="record 0"):
             list(read_frames(tmp_path / "a"))
+
+
+@pytest.mark.parametrize("length", [2**62, 2**64 - 1, 2**31, 10**9, 21])
+def test_a_length_beyond_the_end_is_found_though_its_checksum_matches(tmp_path, length):
+    header = struct.pack("<Q", length)
+    evil = header + masked_crc(header) + b"some record or other"
+    (tmp_path / "a").write_bytes(frame(b"good") + evil)
+    broken = find_bad_length(tmp_path / "a")
+    assert (broken.index, f"broken length: {length} bytes" in str(broken)) == (1, True)
+    with pytest.raises(ValueError, match=r"record 1: (broken length|cut short)"):
+        list(read_frames(tmp_path / "a"))
+
+
+def test_sound_files_have_no_bad_length(tmp_path):
+    for frames in ([], [b"one", b"", bytes(100_000)]):
+        (tmp_path / "a").write_bytes(b"".join(map(frame, frames)))
+        assert find_bad_length(tmp_path / "a") is None
