@@ -35,6 +35,9 @@ MAY_CHANGE = (
     "role",
     "worker_index",
     "oracle",
+    "oracle_cert",
+    "oracle_key",
+    "oracle_ca",
     "lease_s",
     "worker_timeout_s",
     "overwrite",
@@ -97,6 +100,12 @@ class SearchConfig:
     """Number of this worker, from 0; a worker that restarts under the same number resumes its trial."""
     oracle: str | None = None
     """Address of the chief, HOST:PORT, for the chief itself and every worker."""
+    oracle_cert: str | None = None
+    """PEM file of the certificate of the chief for its --oracle address; calls are then encrypted (TLS)."""
+    oracle_key: str | None = None
+    """PEM file of the private key of --oracle_cert."""
+    oracle_ca: str | None = None
+    """PEM file of the authority that signed --oracle_cert, or that certificate itself, by which workers know the chief."""
     lease_s: float = 120.0
     """Seconds without a heartbeat after which a worker counts as dead and another one resumes its trial."""
     worker_timeout_s: float = 1800.0
@@ -115,6 +124,8 @@ class SearchConfig:
             parse_address(self.oracle)
         if self.role in ("chief", "worker") and self.oracle is None:
             raise UsageError(f"--role {self.role} needs --oracle HOST:PORT, the address of the chief")
+        if (self.oracle_cert is None) != (self.oracle_key is None):
+            raise UsageError("--oracle_cert and --oracle_key belong together; give both, or none")
 
     def check_shared(self) -> None:
         """Checks that chief and workers can write the output together.

@@ -34,7 +34,7 @@ def run_chief(job: SweepJob, oracle: SweepOracle, address: str, on_trial_end: Ca
         return
     folder.mark_running()
     monitor, reported = HeartbeatMonitor(folder.heartbeats), set(oracle.end_order)
-    server = start_server(oracle, address)
+    server = start_server(oracle, address, job.config, folder.make_token())
     try:
         while not oracle.is_exhausted:
             time.sleep(POLL_S)

@@ -14,7 +14,6 @@ KerasTuner 1.4.8 behaves as follows, and this oracle differs:
 from __future__ import annotations
 
 import hashlib
-import json
 import math
 import threading
 import time
@@ -26,12 +25,21 @@ from typing import Any
 import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
+from beam_prep.console.errors import RunError
+from beam_prep.storage.json_schema import anything, entries, list_of, load_json, mapping_of, number, text
 from trainer.run.folder import RunFolder
 from tuning.config import DEFAULT_TRIALS, SearchConfig
 from tuning.trials.sweep_job import SweepJob
+from tuning.trials.trial import check_trial_id
 
 REDRAWS = 20
 """The number of repeated draws, for each combination of the space, after which the space counts as used up."""
+
+_STATE = entries(
+    {"start_order": list_of(text(r"\d{4,9}", example="0007")), "seconds": number(0)},
+    {"end_order": list_of(text(r"\d{4,9}", example="0007")), "ongoing_trials": mapping_of(text(r"\d{4,9}"))},
+    others=True,
+)
 
 
 class SweepOracle(keras_tuner.Oracle):
@@ -152,12 +160,25 @@ class SweepOracle(keras_tuner.Oracle):
         path = Path(self._project_dir, "oracle.json")
         if not path.exists():
             return
-        state = json.loads(path.read_bytes())
-        self.trials = {name: Trial.load(str(self._trial_file(name))) for name in state["start_order"]}
-        self.set_state(state)
+        try:
+            state = load_json(path.read_bytes(), _STATE)
+            self.trials = {name: self._load_trial(name) for name in state["start_order"]}
+            self.set_state(state)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise RunError(f"{path}: damaged: {error}; restore it, or search anew into another folder") from None
         for worker, trial in self.ongoing_trials.items():
             trial.status = TrialStatus.RUNNING  # its file may say that it ended, which the oracle never recorded
             self._renewed_at[worker] = -math.inf if self._expire_leases else time.monotonic()
+
+    def _load_trial(self, trial_id: str) -> Trial:
+        """Reads a trial that this oracle saved, and checks that it can be one of this search."""
+        check_trial_id(trial_id)
+        content = load_json(self._trial_file(trial_id).read_bytes(), anything)
+        if content["trial_id"] != trial_id:
+            raise ValueError(f"{self._trial_file(trial_id)}: expected trial_id {trial_id}")
+        trial = Trial.from_state(content)
+        self._job.checked_proposal(trial_id, trial.hyperparameters.values)
+        return trial
 
     def get_state(self) -> dict[str, Any]:
         """Returns KerasTuner's state and the time that the search has run."""

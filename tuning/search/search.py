@@ -83,7 +83,7 @@ def _wait_for_chief(job: SweepJob) -> None:
         RunError: no chief started the sweep within `worker_timeout_s`.
     """
     give_up = time.monotonic() + job.config.worker_timeout_s
-    while not job.folder.is_started:
+    while not (job.folder.is_started and (job.folder.has_token or job.folder.has_ended(job.config.limits))):
         if time.monotonic() > give_up:
             raise RunError(
                 f"{job.folder.path}: no chief started a sweep here in {job.config.worker_timeout_s:.0f} s; chief and "
@@ -97,10 +97,12 @@ def _work_for_chief(
     job: SweepJob, role: Role, environ: Mapping[str, str], on_trial_end: Callable[[Trial], object]
 ) -> None:
     """Runs the trials that the chief hands out."""
+    if not job.folder.has_token:
+        return  # a sweep of an older version that has ended
     with quiet_start():
         from tuning.search.rpc import connect
         from tuning.search.worker import Worker
-    Worker(job, connect(role), role, environ, on_trial_end).run()
+    Worker(job, connect(role, job.config, job.folder.read_token), role, environ, on_trial_end).run()
 
 
 def _hand_out_trials(

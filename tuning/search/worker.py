@@ -7,13 +7,13 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext, suppress
 from functools import partial
 
-import keras_tuner
 from keras_tuner.engine.trial import Trial as Proposal
 from keras_tuner.engine.trial import TrialStatus
 
 from tuning.search.heartbeats import POLL_S, heartbeat
+from tuning.search.oracle import SweepOracle
 from tuning.search.roles import Role
-from tuning.search.rpc import SearchEndedError, call
+from tuning.search.rpc import OracleClient, SearchEndedError, call
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
 from tuning.trials.trial_runner import LeaseLostError, TrialRunner
@@ -33,7 +33,7 @@ class Worker:
     def __init__(
         self,
         job: SweepJob,
-        oracle: keras_tuner.Oracle,
+        oracle: SweepOracle | OracleClient,
         role: Role,
         environ: Mapping[str, str],
         on_trial_end: Callable[[Trial], object],
@@ -63,7 +63,8 @@ class Worker:
                     self._run_and_report(proposal)
 
     def _run_and_report(self, proposal: Proposal) -> None:
-        trial, is_new = self._runner.run(proposal.trial_id, proposal.hyperparameters.values)
+        values = self._job.checked_proposal(proposal.trial_id, proposal.hyperparameters.values)
+        trial, is_new = self._runner.run(proposal.trial_id, values)
         if is_new:
             self._on_trial_end(trial)
         if trial.objective is None:

@@ -51,6 +51,8 @@ SEARCHABLE_FLAGS = (
     SearchableFlag("fine_tune_learning_rate", float, scale="log", archs=TRANSFER),
     SearchableFlag("dropout", float, scale="linear"),
 )
+ROUNDING = 0.005
+"""The largest share by which rounding to three digits changes a value."""
 EQUALIZATION = "equalization"
 """The hyperparameter that is searched by choosing among several datasets."""
 
@@ -116,6 +118,33 @@ class SearchSpace:
         for values in itertools.product(*columns):
             yield {parameter.name: value for parameter, value in zip(varied, values, strict=True)}
 
+    def declared(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Returns values that came over the network as the space declares them.
+
+        Args:
+            values: hyperparameter → value; a number may have lost digits on its way.
+
+        Raises:
+            ValueError: a hyperparameter is missing or unknown, or a value lies outside the space.
+        """
+        if set(values) != {parameter.name for parameter in self.varied}:
+            raise ValueError(f"expected values of {', '.join(parameter.name for parameter in self.varied)}")
+        exact: dict[str, Any] = {}
+        for parameter in self.varied:
+            value = values[parameter.name]
+            if isinstance(parameter, Range):
+                if type(value) not in (int, float) or not (
+                    parameter.low * (1 - ROUNDING) <= value <= parameter.high * (1 + ROUNDING)
+                ):
+                    raise ValueError(f"{parameter.name}: expected {parameter.low:g} to {parameter.high:g}")
+                exact[parameter.name] = value
+            else:
+                equal = [known for known in parameter.values if _is_same(known, value)]
+                if not equal:
+                    raise ValueError(f"{parameter.name}: expected one of {', '.join(map(str, parameter.values))}")
+                exact[parameter.name] = equal[0]
+        return exact
+
     def rounded(self, values: Mapping[str, Any]) -> dict[str, Any]:
         """Rounds the values of ranges to three digits, which a reader takes in; all other values stay as they are."""
         names = {parameter.name for parameter in self.ranges}
@@ -136,6 +165,12 @@ class SearchSpace:
     def to_json(self) -> dict[str, Any]:
         """Returns the hyperparameters that vary as `sweep.json` keeps them: name → values or range."""
         return {parameter.name: parameter.to_json() for parameter in self.varied}
+
+
+def _is_same(known: Any, value: Any) -> bool:
+    if type(known) is float and type(value) in (int, float):
+        return math.isclose(known, value, rel_tol=1e-6)
+    return type(known) is type(value) and bool(known == value)
 
 
 def resolve_space(

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import secrets
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-from beam_prep.console.errors import UsageError
+from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.locks import locked
 from beam_prep.storage.output_folder import (
     check_only_written,
@@ -22,6 +25,9 @@ from trainer.run.folder import WRITTEN_FILES, RunFolder
 from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
 from tuning.config import MAY_CHANGE
 from tuning.trials.trial import Trial, read_trial
+
+TOKEN_VARIABLE = "CXRFLOW_SWEEP_TOKEN"
+"""The environment variable that may hold the token of a sweep, such as from a Secret of Kubernetes."""
 
 SWEEP_FILES = (
     "sweep.json",
@@ -45,11 +51,46 @@ class SweepFolder:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._limits_reached = self.oracle / "over.json"
+        self._token = self.oracle / "token"
 
     @property
     def oracle(self) -> Path:
         """The folder of the oracle's state, KerasTuner's project directory."""
         return self.path / "oracle"
+
+    def make_token(self) -> str:
+        """Returns the token by which the chief knows the workers of this sweep, which is made if there is none yet.
+
+        The file can be read by the user of the search alone. The variable `CXRFLOW_SWEEP_TOKEN` goes before it.
+        """
+        if (given := os.environ.get(TOKEN_VARIABLE)) is not None:
+            return _checked_token(given, TOKEN_VARIABLE)
+        with suppress(FileExistsError):  # made by an earlier chief
+            descriptor = os.open(self._token, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with open(descriptor, "w", encoding="ascii") as file:
+                file.write(secrets.token_urlsafe(32))
+        return self.read_token()
+
+    def read_token(self) -> str:
+        """Reads the token of this sweep.
+
+        Raises:
+            RunError: there is no token, or it can't be read.
+        """
+        if (given := os.environ.get(TOKEN_VARIABLE)) is not None:
+            return _checked_token(given, TOKEN_VARIABLE)
+        try:
+            return _checked_token(self._token.read_text(encoding="ascii"), str(self._token))
+        except (OSError, UnicodeDecodeError) as error:
+            raise RunError(
+                f"{self._token}: the token of the sweep can't be read ({error}); run workers as the user of the chief, "
+                f"or give all of them one token in the variable {TOKEN_VARIABLE}"
+            ) from None
+
+    @property
+    def has_token(self) -> bool:
+        """True once the chief has made the token of this sweep, or if the environment holds one."""
+        return TOKEN_VARIABLE in os.environ or (self._token.is_file() and self._token.stat().st_size > 0)
 
     @property
     def heartbeats(self) -> Path:
@@ -146,6 +187,12 @@ class SweepFolder:
         """Reads the `trial.json` of a trial; returns None if there is none yet."""
         path = self.trial(trial_id) / "trial.json"
         return read_trial(path) if path.is_file() else None
+
+
+def _checked_token(token: str, place: str) -> str:
+    if not re.fullmatch(r"[\x21-\x7e]{16,200}", token.strip()):
+        raise RunError(f"{place}: expected a token of 16 to 200 printable characters; make one: openssl rand -hex 32")
+    return token.strip()
 
 
 def _compared(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from beam_prep.console.errors import UsageError
+from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.trainable import advise_on_images
 from trainer.config.file import preset_in, shared_flags
@@ -18,12 +18,16 @@ from trainer.data.splits import open_split, read_manifest
 from tuning.config import SearchConfig
 from tuning.trials.search_space import EQUALIZATION, SearchSpace, resolve_space
 from tuning.trials.sweep_folder import SweepFolder
+from tuning.trials.trial import check_trial_id
 
 RESERVED_FLAGS = ("config", "evaluate_test", "train_on_val", "keep_checkpoint", "continue_from")
 """The flags of `trainer train` that a search sets itself, or that make no sense for a trial."""
 
 BOTH_CLASSES = ("val_auroc", "val_auprc", "val_sensitivity", "val_specificity")
 """The objectives that are undefined on validation images of a single class."""
+
+HYPERBAND_NUMBERS = ("tuner/epochs", "tuner/initial_epoch", "tuner/bracket", "tuner/round")
+"""The whole numbers that Hyperband adds to the values of a trial, none of them larger than its epochs."""
 
 Values = Mapping[str, Any]
 """Hyperparameter → value. Hyperband adds `tuner/epochs`, the epochs to train in all, and `tuner/trial_id`, the shorter
@@ -129,6 +133,29 @@ class SweepJob:
         more = max(values["tuner/epochs"] - config.epochs, 0)
         fine_tune_epochs = min(more, config.fine_tune_epochs)
         return TrainConfig(**{**asdict(config), "epochs": epochs, "fine_tune_epochs": fine_tune_epochs})
+
+    def checked_proposal(self, trial_id: str, values: Values) -> Values:
+        """Returns the values of a trial as the space declares them, once they are checked.
+
+        The values name the folder that is written and the flags of its training, and may come from a stranger: over the
+        network, or from the files of the sweep.
+
+        Raises:
+            RunError: the id is not that of a trial, or a value is not one that this search can have chosen.
+        """
+        try:
+            check_trial_id(trial_id)
+            own = {name: value for name, value in values.items() if name.startswith("tuner/")}
+            if own and self.config.algorithm != "hyperband":
+                raise ValueError(f"found {min(own)}, which only Hyperband sets")
+            for name, value in own.items():
+                if name == "tuner/trial_id":
+                    check_trial_id(value)
+                elif name not in HYPERBAND_NUMBERS or type(value) is not int or not 0 <= value <= self.max_epochs:
+                    raise ValueError(f"found {name[:40]!r} as {str(value)[:40]!r}")
+            return {**self.space.declared(searched_values(values)), **own}
+        except ValueError as error:
+            raise RunError(f"the chief proposed a trial that is none of this search: {error}") from None
 
     def why_untrainable(self, values: Values) -> str | None:
         """Returns why a combination can't be trained, in one line; None if no reason is known."""

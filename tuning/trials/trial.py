@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -62,6 +63,12 @@ class Trial:
     epochs: int | None
     worker: str
     images_per_s: float | None = None
+
+
+def check_trial_id(trial_id: object) -> None:
+    """Raises a ValueError unless a value is the id of a trial, which is the name of its folder."""
+    if not isinstance(trial_id, str) or not re.fullmatch(r"\d{4,9}", trial_id, re.ASCII):
+        raise ValueError(f"expected the id of a trial such as 0007, found {str(trial_id)[:40]!r}")
 
 
 def read_trial(path: Path) -> Trial:

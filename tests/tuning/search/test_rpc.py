@@ -11,21 +11,22 @@ import tuning
 from beam_prep.console.errors import RunError, UsageError
 from tuning.search import rpc
 from tuning.search.algorithms import make_oracle
-from tuning.search.roles import HOST, PORT, TUNER_ID, Role
+from tuning.search.roles import Role
+
+TOKEN = "a token of the sweep that nobody guesses".replace(" ", "-")
 
 
 @pytest.fixture
-def worker(monkeypatch) -> Role:
-    for name in (TUNER_ID, HOST, PORT):
-        monkeypatch.setenv(name, "")  # so that the variables of the client end with the test
+def worker() -> Role:
     return Role("worker", "worker-0", f"127.0.0.1:{free_port()}")
 
 
 def test_a_worker_takes_and_reports_a_trial_over_grpc(tmp_path, worker):
-    oracle = make_oracle(make_job(output=str(tmp_path)))
-    server = rpc.start_server(oracle, worker.address)
+    job = make_job(output=str(tmp_path))
+    oracle = make_oracle(job)
+    server = rpc.start_server(oracle, worker.address, job.config, TOKEN)
     try:
-        client = rpc.connect(worker)
+        client = rpc.connect(worker, job.config, lambda: TOKEN)
         trial = client.create_trial(worker.name)
         assert (trial.trial_id, trial.status) == ("0000", TrialStatus.RUNNING)
         assert trial.hyperparameters.values == oracle.trials["0000"].hyperparameters.values
@@ -34,14 +35,14 @@ def test_a_worker_takes_and_reports_a_trial_over_grpc(tmp_path, worker):
         client.end_trial(trial)
         assert (oracle.end_order, oracle.trials["0000"].score) == (["0000"], 0.5)
         with pytest.raises(UsageError, match="can't listen there; name a free port"):
-            rpc.start_server(oracle, worker.address)
+            rpc.start_server(oracle, worker.address, job.config, TOKEN)
     finally:
         server.stop(None)
 
 
 def test_a_call_to_a_chief_that_is_gone_ends_in_time(monkeypatch, worker):
     monkeypatch.setattr(rpc, "RPC_TIMEOUT_S", 0.1)
-    client = rpc.connect(worker)
+    client = rpc.connect(worker, make_job().config, lambda: TOKEN)
     with pytest.raises(RunError, match="the chief did not answer for 0 s"):
         rpc.call(client.create_trial, worker.name, timeout_s=0, has_ended=lambda: False)
     with pytest.raises(rpc.SearchEndedError):
