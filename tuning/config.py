@@ -105,7 +105,7 @@ class SearchConfig:
     oracle_key: str | None = None
     """PEM file of the private key of --oracle_cert."""
     oracle_ca: str | None = None
-    """PEM file of the authority that signed --oracle_cert, or that certificate itself, by which workers know the chief."""
+    """PEM file of the authority that signed --oracle_cert, or that certificate itself; workers know the chief by it."""
     lease_s: float = 120.0
     """Seconds without a heartbeat after which a worker counts as dead and another one resumes its trial."""
     worker_timeout_s: float = 1800.0

@@ -210,7 +210,7 @@ def test_with_a_certificate_the_calls_are_encrypted(job, oracle, address, tmp_pa
         assert code_of(plain.CreateTrial, MESSAGES.CreateTrialRequest(), "x" * 20) is CODES.UNAVAILABLE
     finally:
         server.stop(None)
-    with pytest.raises(UsageError, match="--oracle_ca absent.pem: can't be read"):
+    with pytest.raises(UsageError, match=r"--oracle_ca absent\.pem: can't be read"):
         rpc.connect(role, SearchConfig(**flags, oracle_ca="absent.pem"), job.folder.read_token)
     with pytest.raises(UsageError, match="--oracle_cert and --oracle_key belong together"):
         SearchConfig(**flags, oracle_cert=certificate)
