@@ -179,12 +179,17 @@ class SweepSpec(GpuSpec):
     tuner: SearchConfig
     num_workers: int = 2
     """The number of workers, which is the number of trials that run at once."""
+    token_secret: str | None = None
+    """The Secret whose key `token` holds the token that workers show to the chief; by default the chief makes a token in
+    the folder of the sweep, which only its user can read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, num_workers=1)
         if (self.tuner.role, self.tuner.worker_index, self.tuner.oracle) != ("auto", 0, None):
             raise UsageError("--role, --worker_index and --oracle are set in every pod; leave them out")
+        if self.token_secret is not None and not NAME.fullmatch(self.token_secret):
+            raise UsageError(f"--token_secret {self.token_secret}: expected the name of a Secret, such as sweep-token")
         self.tuner.check_shared()
         space = self.tuner.space
         places = tuple(f"{mount.path}/" for mount in (*self.claims, *self.buckets))

@@ -25,6 +25,9 @@ MINIMIZED = ("val_loss", "val_brier", "val_ece")
 DEFAULT_TRIALS = 20
 """The number of trials of random and Bayesian search, unless --max_trials is given."""
 
+TOKEN_VARIABLE = "CXRFLOW_SWEEP_TOKEN"
+"""The environment variable that may hold the token of a sweep, such as from a Secret of Kubernetes."""
+
 MAY_CHANGE = (
     "output",
     "max_trials",

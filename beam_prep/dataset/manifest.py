@@ -14,8 +14,8 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.input_counts import InputCounts
-from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
 from beam_prep.dataset.manifest_schema import check_manifest
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.json_schema import anything, load_json
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable

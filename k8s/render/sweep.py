@@ -15,10 +15,11 @@ from k8s.render.objects import Object, headless_service, only_from
 from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
 from k8s.spec import SweepSpec
 from trainer.config.file import shared_flags
+from tuning.config import TOKEN_VARIABLE
 
 COMMAND = ("python", "-m", "tuning", "search")
 PORT = 8000
-"""The port on which the chief listens; it does not authenticate those who connect."""
+"""The port on which the chief listens; calls need the token of the sweep."""
 CHIEF = ("1", "4Gi", "5Gi")
 """The CPU, memory and disk of a chief that trains nothing."""
 
@@ -51,7 +52,7 @@ def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
         "chief",
         COMMAND,
         literal([*changed_flags(tuner), *train_flags]),
-        env=_identity("chief", "0.0.0.0"),
+        env=[*_identity("chief", "0.0.0.0"), *_token(spec)],
         # With these flags the chief itself trains the best configuration at the end.
         resources=None if tuner.retrain_best or tuner.retrain_seeds else resources(*CHIEF),
     )
@@ -65,7 +66,7 @@ def _workers(spec: SweepSpec, chief: str, train_flags: Sequence[str]) -> Object:
         COMMAND,
         literal([*changed_flags(spec.tuner), *train_flags]),
         # A worker that is restarted gets the same index, and by it the same trial.
-        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief)],
+        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief), *_token(spec)],
     )
     return job(spec, f"{spec.name}-worker", "worker", template, num_pods=spec.num_workers)
 
@@ -78,6 +79,13 @@ def _identity(tuner_id: str, host: str) -> list[Object]:
         "KERASTUNER_ORACLE_PORT": str(PORT),
     }
     return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def _token(spec: SweepSpec) -> list[Object]:
+    """Returns the variable with the token of the sweep; none if the pods read the token from the folder of the sweep."""
+    if spec.token_secret is None:
+        return []
+    return [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": spec.token_secret, "key": "token"}}}]
 
 
 def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:

@@ -23,11 +23,8 @@ from beam_prep.storage.output_folder import (
 from trainer.config.train_flags import TrainFlags
 from trainer.run.folder import WRITTEN_FILES, RunFolder
 from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
-from tuning.config import MAY_CHANGE
+from tuning.config import MAY_CHANGE, TOKEN_VARIABLE
 from tuning.trials.trial import Trial, read_trial
-
-TOKEN_VARIABLE = "CXRFLOW_SWEEP_TOKEN"
-"""The environment variable that may hold the token of a sweep, such as from a Secret of Kubernetes."""
 
 SWEEP_FILES = (
     "sweep.json",

@@ -160,6 +160,18 @@ def test_only_the_workers_of_a_sweep_reach_its_chief():
     ]
 
 
+def test_chief_and_workers_may_take_the_token_of_the_sweep_from_a_secret():
+    assert not any(_token_of(rendered("sweep", *SWEEP), component) for component in ("chief", "worker"))
+    objects = rendered("sweep", *SWEEP, "--token_secret", "lungs-token")
+    reference = {"secretKeyRef": {"name": "lungs-token", "key": "token"}}
+    assert [_token_of(objects, component) for component in ("chief", "worker")] == [[{"valueFrom": reference}]] * 2
+
+
+def _token_of(objects, component):
+    variables = container_of(objects, component)["env"]
+    return [{"valueFrom": each["valueFrom"]} for each in variables if each["name"] == "CXRFLOW_SWEEP_TOKEN"]
+
+
 def test_a_chief_takes_a_gpu_only_to_train_the_best_at_the_end():
     chief = container_of(rendered("sweep", *SWEEP, "--spot"), "chief")
     assert "nvidia.com/gpu" not in chief["resources"]["limits"]

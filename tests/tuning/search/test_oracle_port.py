@@ -12,11 +12,10 @@ from ports import free_port
 from searches import make_job
 
 from beam_prep.console.errors import RunError, UsageError
-from tuning.config import SearchConfig
+from tuning.config import TOKEN_VARIABLE, SearchConfig
 from tuning.search import rpc
 from tuning.search.algorithms import make_oracle
 from tuning.search.roles import Role
-from tuning.trials.sweep_folder import TOKEN_VARIABLE
 
 STUB, MESSAGES, STATES = protos.get_service_grpc().OracleStub, protos.get_service(), protos.get_proto().TrialStatus
 CODES = grpc.StatusCode
