@@ -180,8 +180,8 @@ class SweepSpec(GpuSpec):
     num_workers: int = 2
     """The number of workers, which is the number of trials that run at once."""
     token_secret: str | None = None
-    """The Secret whose key `token` holds the token that workers show to the chief; by default the chief makes a token in
-    the folder of the sweep, which only its user can read."""
+    """The Secret whose key `token` holds the token that workers show to the chief; by default the chief makes a token
+    in the folder of the sweep, which only its user can read."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

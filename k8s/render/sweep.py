@@ -82,7 +82,7 @@ def _identity(tuner_id: str, host: str) -> list[Object]:
 
 
 def _token(spec: SweepSpec) -> list[Object]:
-    """Returns the variable with the token of the sweep; none if the pods read the token from the folder of the sweep."""
+    """Returns the variable with the token of the sweep; none if the pods read the token from their shared folder."""
     if spec.token_secret is None:
         return []
     return [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": spec.token_secret, "key": "token"}}}]
