@@ -63,6 +63,21 @@ def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
         yield
 
 
+def is_abandoned(path: Path) -> bool:
+    """Returns True if the file of a lock is there and no process holds the lock; False also where that is unknown."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:  # the lock is held, or the file system has no locks
+        return False
+    finally:
+        os.close(descriptor)
+    return True
+
+
 def _take(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

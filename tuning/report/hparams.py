@@ -62,8 +62,8 @@ def _status(trial: Trial) -> Any:
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     states = {"done": api_pb2.STATUS_SUCCESS, "failed": api_pb2.STATUS_FAILURE, "running": api_pb2.STATUS_RUNNING}
-    ended = None if trial.state == "running" else trial.started + (trial.seconds or 0.0)
-    end = plugin_data_pb2.SessionEndInfo(status=states[trial.state], end_time_secs=ended)
+    ended = trial.started + (trial.seconds or 0.0) if trial.has_ended else None
+    end = plugin_data_pb2.SessionEndInfo(status=states.get(trial.state, api_pb2.STATUS_UNKNOWN), end_time_secs=ended)
     content = metadata.create_summary_metadata(plugin_data_pb2.HParamsPluginData(session_end_info=end))
     value = Summary.Value(tag=metadata.SESSION_END_INFO_TAG, metadata=content, tensor=metadata.NULL_TENSOR)
     return Summary(value=[value])

@@ -70,7 +70,7 @@ def overview(sweep: Sweep, num_trials: int | None, console: Console, now: float)
     from rich.text import Text
 
     line = Text(summary(sweep, num_trials, now), style="bold")
-    shown = list(sweep.in_state("running")), list(sweep.ranked), list(reversed(sweep.in_state("failed")))
+    shown = [*sweep.in_state("running"), *sweep.in_state("stopped")], list(sweep.ranked), list(reversed(sweep.in_state("failed")))
     # A trial takes at least a line; the rest of the excess shows when the table is rendered.
     excess = sum(map(len, shown)) - console.height
     while True:
@@ -116,7 +116,7 @@ def _as_lines(
 
     def update(sweep: Sweep) -> None:
         for trial in sweep.trials:
-            if trial.state != "running" and trial.trial_id not in reported:
+            if trial.has_ended and trial.trial_id not in reported:
                 reported.add(trial.trial_id)
                 line = f"{finished_line(sweep, trial)} · {summary(sweep, num_trials, clock())}"
                 console.print(line, markup=False, soft_wrap=True)

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 import shlex
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, get_args
 
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.locks import is_abandoned
 from trainer.run.folder import RunFolder
 from tuning.config import Direction
 from tuning.trials.sweep_folder import SweepFolder
+from tuning.trials.trainer_process import LOCK_NAME
 from tuning.trials.trial import State, Trial, damaged, read_object, read_trial
 
 FLAGS_OF_TRIALS = ("output", "overwrite", "evaluate_test", "keep_checkpoint", "continue_from")
@@ -90,9 +92,18 @@ def read_sweep(path: Path, location: str | None = None) -> Sweep:
     if described["direction"] not in get_args(Direction):
         raise damaged(path / "sweep.json", f"a direction of max or min, found {described['direction']!r}")
     # The folder of a trial is made before its file, so folders without a file are skipped.
-    trials = [read_trial(file) for file in (path / "trials").glob("*/trial.json")]
+    trials = [_read_current(file) for file in (path / "trials").glob("*/trial.json")]
     trials.sort(key=lambda trial: (len(trial.trial_id), trial.trial_id))
     return Sweep(path, location, described["objective"], described["direction"], described["space"], tuple(trials))
+
+
+def _read_current(file: Path) -> Trial:
+    """Reads a trial; one that is running by its file is stopped if no process holds the lock of its folder."""
+    trial = read_trial(file)
+    if trial.state == "running" and is_abandoned(file.with_name(LOCK_NAME)):
+        trial = read_trial(file)  # it may have ended in between: its file is written while the lock is held
+        return replace(trial, state="stopped") if trial.state == "running" else trial
+    return trial
 
 
 def objective_interval(sweep: Sweep, trial: Trial) -> tuple[float, float] | None:

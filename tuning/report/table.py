@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 
-STYLES: dict[State, str] = {"done": "", "failed": "red", "running": "cyan"}
+STYLES: dict[State, str] = {"done": "", "failed": "red", "running": "cyan", "stopped": "yellow"}
 PIPE_WIDTH = 10_000
 """The width of a line in characters where the output is no terminal: a trial stays on one line, for grep."""
 NOTE_WIDTH = 16
@@ -28,7 +28,7 @@ def print_sweep(sweep: Sweep) -> None:
 
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
     undefined = [trial for trial in sweep.in_state("done") if trial not in sweep.ranked]
-    trials = (*sweep.in_state("running"), *sweep.ranked, *undefined, *sweep.in_state("failed"))
+    trials = (*sweep.in_state("running"), *sweep.in_state("stopped"), *sweep.ranked, *undefined, *sweep.in_state("failed"))
     if trials:
         console.print(trials_table(sweep, trials, console))
     console.print(summary(sweep), soft_wrap=True)
@@ -53,7 +53,7 @@ def summary(sweep: Sweep, num_trials: int | None = None, now: float | None = Non
     parts = [", ".join(counts) + ("" if num_trials is None else f" of {num_trials} trials")]
     if best := sweep.best:
         parts.append(f"best {sweep.objective} {number(best.objective)} (trial {best.trial_id})")
-    num_ended = sum(trial.state != "running" for trial in sweep.trials)
+    num_ended = sum(trial.has_ended for trial in sweep.trials)
     if num_trials is not None and now is not None and num_ended < num_trials:
         left = time_left(sweep, num_trials, now)
         minutes = None if left is None else max(round(left / 60), 1)  # whole minutes, since seconds would flicker
@@ -72,12 +72,12 @@ def time_left(sweep: Sweep, num_trials: int, now: float) -> float | None:
     Returns:
         The time left; None before a trial has ended.
     """
-    ended = [trial.seconds for trial in sweep.trials if trial.state != "running" and trial.seconds is not None]
+    ended = [trial.seconds for trial in sweep.trials if trial.has_ended and trial.seconds is not None]
     if not ended:
         return None
     mean_s, running = mean(ended), sweep.in_state("running")
     left_s = [max(mean_s - (now - trial.started), 0.0) for trial in running]
-    num_to_come = max(num_trials - len(sweep.trials), 0)
+    num_to_come = max(num_trials - len(sweep.trials), 0) + len(sweep.in_state("stopped"))
     num_workers = max(len(running), 1)
     return max((sum(left_s) + num_to_come * mean_s) / num_workers, max(left_s, default=0.0))
 
@@ -155,4 +155,5 @@ def _time(trial: Trial, now: float | None) -> str:
 
 
 def _note(trial: Trial) -> str:
-    return {"running": trial.worker, "done": "", "failed": trial.reason or ""}[trial.state]
+    notes = {"running": trial.worker, "failed": trial.reason or "", "stopped": "the same search resumes it"}
+    return notes.get(trial.state, "")

@@ -32,6 +32,8 @@ os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
 """The program that becomes the child: its arguments are the parent's process id and the arguments of Python."""
 STOPPED = (143, -signal.SIGTERM)
 """The exit codes of a training that SIGTERM stopped and that has saved its state."""
+LOCK_NAME = ".lock"
+"""The file in a run folder that is locked for as long as a search or its trainer works on the trial."""
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
@@ -72,7 +74,7 @@ def lock_run(run: Path, *, timeout_s: float = 0.0) -> AbstractContextManager[int
     Raises:
         UsageError: another trainer still works on the run.
     """
-    path = run / ".lock"
+    path = run / LOCK_NAME
     said = f"a trainer still works on {run} (it holds {path}); wait for it, or end it"
     return locked(path, UsageError(said), timeout_s=timeout_s)
 

@@ -10,8 +10,10 @@ from typing import Any, Literal, get_args
 
 from beam_prep.console.errors import RunError
 
-State = Literal["running", "done", "failed"]
-"""The state of a trial when its file was last written: a dead worker's trial stays "running" until its lease ends."""
+Written = Literal["running", "done", "failed"]
+"""The states in `trial.json`: the trial of a worker that died stays "running" there until it is resumed."""
+State = Literal[Written, "stopped"]
+"""The state of a trial; a stopped one is running by its file, but no process works on it."""
 
 _NUMBER, _NULL = (int, float), type(None)
 _TYPES: dict[str, Any] = {
@@ -38,7 +40,7 @@ class Trial:
         trial_id: the number of the trial such as "0007", in the order in which the oracle handed the trials out.
         flags: every flag of `trainer train` that the trial sets: the whole content of its `config.json`.
         values: hyperparameter → value of all that the search space varies, such as {"image_size": 90}.
-        state: running, done or failed; see `State`.
+        state: running, done, failed or stopped; see `State`.
         reason: why the trial failed, in one line; None if it did not fail.
         objective: the objective of a trial that is done, such as its AUROC on validation.
         metrics: the metrics of the validation split in `metrics.json`; empty unless the trial is done.
@@ -64,6 +66,11 @@ class Trial:
     worker: str
     images_per_s: float | None = None
 
+    @property
+    def has_ended(self) -> bool:
+        """True if the trial is done or has failed; one that is stopped is resumed by the next search."""
+        return self.state in ("done", "failed")
+
 
 def check_trial_id(trial_id: object) -> None:
     """Raises a ValueError unless a value is the id of a trial, which is the name of its folder."""
@@ -78,8 +85,8 @@ def read_trial(path: Path) -> Trial:
         RunError: the file is damaged or can't be read.
     """
     content = read_object(path, _TYPES)
-    if content["state"] not in get_args(State):
-        raise damaged(path, f"a state of {', '.join(get_args(State))}, found {content['state']!r}")
+    if content["state"] not in get_args(Written):
+        raise damaged(path, f"a state of {', '.join(get_args(Written))}, found {content['state']!r}")
     # Reports are written under the id: one from the file alone could lead out of the sweep.
     if content["trial_id"] != path.parent.name:
         raise damaged(path, f"trial_id {path.parent.name}, the name of its folder, found {content['trial_id']!r}")

@@ -1,6 +1,7 @@
 import csv
 import json
 import math
+import re
 import shlex
 import threading
 from dataclasses import replace
@@ -14,6 +15,9 @@ from beam_prep.console.errors import RunError, UsageError
 from trainer.config.train import TrainConfig
 from trainer.run.folder import RunFolder
 from tuning.report.results import objective_interval, read_sweep, train_command, write_best_config, write_trials_csv
+from tuning.report.sweep_page import write_results
+from tuning.report.table import print_sweep, summary, time_left
+from tuning.trials.trainer_process import lock_run
 
 
 def test_trials_are_read_in_the_order_in_which_they_were_handed_out_and_ranked(tmp_path):
@@ -120,6 +124,25 @@ def test_a_sweep_can_be_read_while_others_write_to_it(tmp_path):
         writer.join()
     assert all(len(sweep.trials) == 5 for sweep in seen)
     assert seen[-1].best is not None
+
+
+def test_a_trial_on_whose_folder_no_process_works_is_stopped(tmp_path, capsys):
+    names = ("0000", "0001", "0002")
+    folders = [write_sweep(tmp_path, running(name)) / "trials" / name for name in names]
+    write_sweep(tmp_path, done("0003", 0.9))
+    with lock_run(folders[0]), lock_run(folders[1]):
+        pass  # the worker of these trials is gone; the locks of a sweep from a bucket are not known
+    with lock_run(folders[0]):
+        sweep = read_sweep(tmp_path)
+    assert [trial.state for trial in sweep.trials] == ["running", "stopped", "running", "done"]
+
+    assert summary(sweep, 5, now=0.0).startswith("1 done, 2 running, 1 stopped of 5 trials")
+    assert time_left(sweep, 4, now=sweep.trials[0].started + 1e6) == 25.0, "the stopped trial is to come, for two workers"
+    print_sweep(sweep)
+    assert re.search(r"^0001 +stopped .* the same search resumes it", capsys.readouterr().out, re.MULTILINE)
+    page = write_results(sweep).read_text()
+    assert "1 stopped: the same search resumes it" in page
+    assert "0001,stopped,," in (tmp_path / "trials.csv").read_text()
 
 
 def test_the_csv_has_a_row_for_each_trial_with_all_known_values(tmp_path):
