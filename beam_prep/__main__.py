@@ -1,5 +1,9 @@
-"""`python -m beam_prep COMMAND`."""
+"""Runs `python -m beam_prep COMMAND`."""
 
-from beam_prep.cli import main
+from beam_prep.console.signals import end_silently_on_interrupt
 
-main()
+if __name__ == "__main__":
+    end_silently_on_interrupt()
+    from beam_prep.cli import main
+
+    main()

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from beam_prep.config import PrepConfig
+from beam_prep.console.signals import child_command
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.sources.synthetic import synthesize
-from tuning.trials.trainer_process import child_command
 
 ROUNDS = 5
 FLAGS = ("--image_size", "32", "--batch_size", "16", "--epochs", "2")

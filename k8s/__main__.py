@@ -1,5 +1,9 @@
 """Runs `python -m k8s COMMAND`."""
 
-from k8s.cli import main
+from beam_prep.console.signals import end_silently_on_interrupt
 
-main()
+if __name__ == "__main__":
+    end_silently_on_interrupt()
+    from k8s.cli import main
+
+    main()

@@ -11,6 +11,7 @@ import io
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, make_dataclass
@@ -18,6 +19,7 @@ from itertools import pairwise
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
+from beam_prep.console.signals import INTERRUPTED, raise_on_interrupt
 from beam_prep.console.standard_output import discard_output, keep_lines_whole
 
 EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
@@ -65,6 +67,7 @@ def main(
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     keep_lines_whole()
     try:
+        raise_on_interrupt()
         arguments = _with_home(expand(_with_home(sys.argv[1:])))
         sys.exit(_dispatch(package, summary, commands, arguments))
     except CxrflowError as error:
@@ -81,9 +84,10 @@ def main(
         logging.debug("failed", exc_info=True)
         sys.exit(_say_os_error(error))
     except KeyboardInterrupt:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C has nothing to add
         print(f"error: interrupted; {_advice(commands, sys.argv[1:])}", file=sys.stderr, flush=True)
         atexit._run_exitfuncs()
-        os._exit(130)  # threads of a library that still work would complain of the files that are closed by now
+        os._exit(INTERRUPTED)  # threads of a library that still work would complain of the files that are closed by now
 
 
 def _with_home(arguments: Sequence[str]) -> list[str]:

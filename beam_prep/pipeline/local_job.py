@@ -7,6 +7,7 @@ import hashlib
 import logging
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -46,7 +47,10 @@ MIN_SALT_BYTES = 16
 
 
 def prepare(
-    config: PrepConfig, beam_args: Sequence[str] = (), on_submit: Callable[[SubmittedJob], None] = lambda job: None
+    config: PrepConfig,
+    beam_args: Sequence[str] = (),
+    on_submit: Callable[[SubmittedJob], None] = lambda job: None,
+    run_within: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> Manifest | None:
     """Prepares a dataset, on this machine or on Dataflow.
 
@@ -55,6 +59,7 @@ def prepare(
         beam_args: Beam's own options, as on its command line. Without `--runner` the job runs on this machine, on
             Beam's FnApiRunner, in threads on all cores.
         on_submit: called with a job that was submitted to Dataflow.
+        run_within: makes the context in which the pipeline runs on this machine.
 
     Returns:
         The manifest of the dataset, which may be there already; None for a job on Dataflow that is not waited for.
@@ -95,7 +100,8 @@ def prepare(
         num_images, num_done = len(sources), _write_inputs(work, raw, sources)
         del sources  # a large set takes no memory while it is prepared
         build(pipeline, config, work, salt=salt, software=software, counts=counts)
-        _run(pipeline, work, config.output, num_images, num_done)
+        with run_within():
+            _run(pipeline, work, config.output, num_images, num_done)
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
         manifest = Manifest.read(mirror.local)
@@ -127,6 +133,7 @@ def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[
         metadata_csv=config.metadata_csv,
         columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
         keep_splits=config.keep_splits,
+        anonymize=config.anonymize,
     )
     named = (source.split for source in sources)
     if problem := find_split_problem(config.test_fraction, config.keep_splits, named):

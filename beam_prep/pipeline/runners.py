@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 import logging
+import shlex
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.background import usable_cores
 from beam_prep.console.errors import UsageError
+from beam_prep.console.signals import child_command
 
 if TYPE_CHECKING:
     import apache_beam as beam
@@ -69,6 +72,7 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner:
     """Sets the FnApiRunner up as Beam's DirectRunner does, which would first try to download the Prism runner."""
     from apache_beam.options.pipeline_options import DirectOptions, WorkerOptions
     from apache_beam.portability.api import beam_provision_api_pb2
+    from apache_beam.portability.python_urns import SUBPROCESS_SDK
     from apache_beam.runners.portability.fn_api_runner.fn_runner import ExtendedProvisionInfo, FnApiRunner
     from apache_beam.runners.portability.portable_runner import JobServiceHandle
 
@@ -80,7 +84,18 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner:
     worker = options.view_as(WorkerOptions)
     worker.default_sdk_harness_log_level = worker.default_sdk_harness_log_level or "ERROR"
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
-    return FnApiRunner(
+
+    class LocalRunner(FnApiRunner):
+        """A runner whose worker processes, if there are any, end with it and leave Ctrl-C to it."""
+
+        def run_via_runner_api(self, pipeline_proto: Any, options: PipelineOptions) -> Any:
+            for environment in pipeline_proto.components.environments.values():
+                if environment.urn == SUBPROCESS_SDK:
+                    worker = child_command("-m", "apache_beam.runners.worker.sdk_worker_main", end_by=signal.SIGKILL)
+                    environment.payload = f"trap '' INT TERM; exec {shlex.join(worker)}".encode()
+            return super().run_via_runner_api(pipeline_proto, options)
+
+    return LocalRunner(
         provision_info=ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
     )
 

@@ -28,7 +28,13 @@ def print_sweep(sweep: Sweep) -> None:
 
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
     undefined = [trial for trial in sweep.in_state("done") if trial not in sweep.ranked]
-    trials = (*sweep.in_state("running"), *sweep.in_state("stopped"), *sweep.ranked, *undefined, *sweep.in_state("failed"))
+    trials = (
+        *sweep.in_state("running"),
+        *sweep.in_state("stopped"),
+        *sweep.ranked,
+        *undefined,
+        *sweep.in_state("failed"),
+    )
     if trials:
         console.print(trials_table(sweep, trials, console))
     console.print(summary(sweep), soft_wrap=True)

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from beam_prep.console.signals import child_command
 from trainer.config.train import TrainConfig
 from trainer.jobs.time_steps import StepTimes
 from tuning.trials.search_space import Choice, Range
 from tuning.trials.sweep_job import SweepJob
-from tuning.trials.trainer_process import child_command
 from tuning.trials.trial import Trial
 
 PAGE_BYTES = 2_000_000

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from beam_prep.console.errors import RunError
+from beam_prep.console.signals import stop_on_sigterm
 from trainer.config.quiet_start import quiet_start
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep, write_best_config, write_trials_csv
@@ -18,7 +19,6 @@ from tuning.search.heartbeats import POLL_S
 from tuning.search.retrain import retrain
 from tuning.search.roles import Role
 from tuning.trials.sweep_job import SweepJob
-from tuning.trials.trainer_process import stop_on_sigterm
 from tuning.trials.trial import Trial
 
 
@@ -54,7 +54,7 @@ def search(
         _wait_for_chief(job)
     else:
         job.folder.start(job.to_json(), overwrite=config.overwrite)
-    stop_on_sigterm()
+    stop_on_sigterm("all progress is saved: run the same command again to resume")
     with tempfile.TemporaryDirectory(prefix="cxrflow-xla-") as programs:
         environ = sharing_programs(os.environ, programs)
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs are for the trainers

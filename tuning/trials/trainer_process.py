@@ -16,20 +16,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from beam_prep.console.errors import Terminated, UsageError
+from beam_prep.console.errors import UsageError
+from beam_prep.console.signals import child_command
 from beam_prep.storage.locks import locked
 from trainer.run.folder import RunFolder
 
-_LAUNCHER = """
-import os, signal, sys
-if sys.platform == "linux":
-    import ctypes
-    ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG: end with the parent, however that ends
-if os.getppid() != int(sys.argv[1]):
-    sys.exit(143)
-os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
-"""
-"""The program that becomes the child: its arguments are the parent's process id and the arguments of Python."""
 STOPPED = (143, -signal.SIGTERM)
 """The exit codes of a training that SIGTERM stopped and that has saved its state."""
 LOCK_NAME = ".lock"
@@ -57,11 +48,6 @@ class Attempt:
     def was_stopped(self) -> bool:
         """True if the training was asked to stop: it is neither done nor failed, and can be resumed."""
         return self.exit_code in STOPPED
-
-
-def child_command(*arguments: str) -> list[str]:
-    """Returns the command that runs Python with these arguments as a child that ends when this process ends."""
-    return [sys.executable, "-S", "-c", _LAUNCHER, str(os.getpid()), *arguments]
 
 
 def lock_run(run: Path, *, timeout_s: float = 0.0) -> AbstractContextManager[int]:
@@ -155,13 +141,3 @@ def _failure_reason(exit_code: int, log: Path, log_start: int) -> str | None:
 def is_finished(run: Path) -> bool:
     """Returns whether a run folder holds a training that has ended well."""
     return (run / "metrics.json").exists() and not RunFolder(run).checkpoints.exists()
-
-
-def stop_on_sigterm() -> None:
-    """Makes the first SIGTERM raise `Terminated`; a second one ends the process at once."""
-
-    def stop(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        raise Terminated("stopped by SIGTERM; all progress is saved: run the same command again to resume")
-
-    signal.signal(signal.SIGTERM, stop)

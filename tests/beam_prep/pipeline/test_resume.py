@@ -58,21 +58,66 @@ def fresh(config: PrepConfig, folder: Path) -> dict[str, bytes]:
     return files_of(folder)
 
 
-def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(phantoms, dataset, tmp_path):
-    output = tmp_path / "out"
-    arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2"]
+def start(phantoms: Path, output: Path, *flags: str) -> subprocess.Popen:
+    """Starts the preparation of the dataset `dataset` in processes of their own, as in a terminal."""
+    arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2", *flags]
     command = [sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
-    job = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True)
+    pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
+    return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
+
+
+def interrupt(job: subprocess.Popen, output: Path, number: signal.Signals, num_images: int) -> str:
+    """Sends a signal to a job and its workers, as Ctrl-C does, once many images are done; returns what it says."""
     progress = output / "_work" / "progress"
-    deadline = time.monotonic() + 60
-    while not (progress.exists() and progress.stat().st_size > 35) and job.poll() is None:
+    deadline = time.monotonic() + 120
+    while not (progress.exists() and progress.stat().st_size >= num_images) and job.poll() is None:
         assert time.monotonic() < deadline
-    os.killpg(job.pid, signal.SIGKILL)
-    killed = job.wait() == -signal.SIGKILL
-    assert killed
-    assert verify_problem(str(output))
-    again = subprocess.run(command, check=True, capture_output=True, text=True)
-    assert 8 <= int(re.search(r"interrupted job: (\d+) of 80 images are done", again.stderr)[1]) <= 80
+    os.killpg(job.pid, number)
+    return job.communicate(timeout=60)[1]
+
+
+def lines_of(errors: str) -> list[str]:
+    """Returns the lines of a job on stderr but those of its progress bar and of Beam's workers as they start."""
+    noise = re.compile(r"prepare: |.*images/s\]|WARNING:root:apitools|INFO:__main__:Logging handler|WARNING: resuming")
+    return [line for line in errors.splitlines() if line and not noise.match(line)]
+
+
+def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(phantoms, dataset, tmp_path):
+    job = start(phantoms, tmp_path / "out")
+    interrupt(job, tmp_path / "out", signal.SIGKILL, num_images=36)
+    assert job.returncode == -signal.SIGKILL
+    assert verify_problem(str(tmp_path / "out"))
+    again = start(phantoms, tmp_path / "out")
+    _, errors = again.communicate()
+    assert again.returncode == 0
+    assert 8 <= int(re.search(r"interrupted job: (\d+) of 80 images are done", errors)[1]) <= 80
+    assert files_of(tmp_path / "out") == files_of(dataset)
+
+
+PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
+
+
+@pytest.mark.parametrize(
+    ("number", "flags", "moments"),
+    [
+        (signal.SIGINT, (), (36,)),
+        pytest.param(signal.SIGINT, (), (1, 20, 60, 79), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, (), (1, 60), marks=pytest.mark.slow),
+        pytest.param(signal.SIGINT, PROCESSES, (0, 1, 60), marks=pytest.mark.slow),
+        pytest.param(signal.SIGTERM, PROCESSES, (0, 60), marks=pytest.mark.slow),
+    ],
+)
+def test_an_interrupted_job_says_one_line_and_the_same_command_resumes_it(
+    phantoms, dataset, tmp_path, number, flags, moments
+):
+    code, said = {signal.SIGINT: (130, "interrupted"), signal.SIGTERM: (143, "stopped by SIGTERM")}[number]
+    for num_images in moments:
+        output = tmp_path / f"after-{num_images}"
+        job = start(phantoms, output, *flags)
+        errors = interrupt(job, output, number, num_images)
+        assert (job.returncode, lines_of(errors)) == (code, [f"error: {said}; the same command resumes it"])
+    last = start(phantoms, output, *flags)
+    assert lines_of(last.communicate()[1]) == []
     assert files_of(output) == files_of(dataset)
 
 
