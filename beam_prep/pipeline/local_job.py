@@ -133,7 +133,6 @@ def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[
         metadata_csv=config.metadata_csv,
         columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
         keep_splits=config.keep_splits,
-        anonymize=config.anonymize,
     )
     named = (source.split for source in sources)
     if problem := find_split_problem(config.test_fraction, config.keep_splits, named):

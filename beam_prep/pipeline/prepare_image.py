@@ -15,6 +15,7 @@ from beam_prep.images.guarded_decode import decode_guarded
 from beam_prep.images.measure_stats import measure
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.planning.outcomes import Prepared
+from beam_prep.planning.patients import is_known
 from beam_prep.sources.discover import Source
 
 
@@ -56,7 +57,7 @@ def prepare_image(
     image = decode_guarded(data, max_seconds)
     check_not_blank(image, max_blank_fraction)
     patient, told_by = _patient(source, data)
-    group = hash_text(patient, salt)
+    group, folded = hash_text(patient, salt), patient.casefold()
     raw = image.tobytes()  # one copy for everything that reads every pixel
     source_id = digest(raw)
     # Near duplicates are recognized on the histogram-equalized image, whatever equalization the records have.
@@ -99,6 +100,7 @@ def prepare_image(
         stats=measure(image, data),
         repaired="repaired" in image.info,
         domain=source.domain,
+        folded_group=hash_text(folded, salt) if is_known(told_by) and folded != patient else "",
     )
     return prepared, [frame(to_example(record)) for record in records]
 

@@ -33,6 +33,7 @@ class Prepared(NamedTuple):
         stats: the numbers that could tell the class without a look at the lung.
         repaired: True if the file lacked its last bytes but no pixel.
         domain: where the image comes from; empty if it is not known.
+        folded_group: the salted hash of the patient in small letters; empty for a patient written so, or not known.
     """
 
     filename: str
@@ -49,6 +50,7 @@ class Prepared(NamedTuple):
     stats: ImageStats
     repaired: bool = False
     domain: str = ""
+    folded_group: str = ""
 
 
 class Rejected(NamedTuple):

@@ -76,6 +76,23 @@ def warn_of_one_patient(images: Sequence[Prepared]) -> Iterator[str]:
             return
 
 
+def warn_of_cases(images: Sequence[Prepared]) -> Iterator[str]:
+    """Yields a warning where patients differ only in capital and small letters: their number and two names."""
+    first: dict[str, Prepared] = {}
+    others: dict[str, Prepared] = {}  # the first image of each patient whose spelling is another
+    for image in sorted(images, key=lambda image: image.filename):
+        patient = image.folded_group or image.group
+        if first.setdefault(patient, image).group != image.group:
+            others.setdefault(patient, image)
+    for patient, other in list(others.items())[:1]:
+        number = "1 patient is" if len(others) == 1 else f"{len(others):,} patients are"
+        yield (
+            f"{number} written in capital and in small letters, such as the one of {first[patient].filename} "
+            f"and {other.filename}. All images of such a patient are in one split, but folds of a training are made by "
+            "the spelling. Write each patient in one way."
+        )
+
+
 def _warn_of_one_patient(images: Sequence[Prepared], of_class: str) -> str | None:
     if len(images) < 2:
         return None

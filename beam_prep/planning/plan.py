@@ -16,7 +16,7 @@ from beam_prep.dataset.sharding import pick_num_shards, shard_bounds, shard_name
 from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.planning.domains import count_domains
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span, Suspect
-from beam_prep.planning.patients import count_told_by, warn_of_one_patient, warn_of_unknown_patients
+from beam_prep.planning.patients import count_told_by, warn_of_cases, warn_of_one_patient, warn_of_unknown_patients
 from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.planning.splits import Fractions, assign
 
@@ -214,6 +214,7 @@ def make_plan(
         warnings=[
             *warn_of_unknown_patients(prepared),
             *warn_of_one_patient(prepared),
+            *warn_of_cases(prepared),
             *filter(None, [find_training_problem(splits)]),
         ],
         domains=count_domains(assignment.splits),

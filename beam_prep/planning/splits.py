@@ -54,16 +54,19 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
 
     Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. Images
     with the same pixels but different classes are all rejected. Patients that share an image, or have images that are
-    near duplicates, are one group. A group with images of the test set belongs to the test set: its other images would
-    leak and are rejected. The split of any other group depends on its rank (the smallest rank of its patients), so that
-    it does not change when images are added.
+    near duplicates, or differ only in capital and small letters, are one group. A group with images of the test set
+    belongs to the test set: its other images would leak and are rejected. The split of any other group depends on its
+    rank (the smallest rank of its patients), so that it does not change when images are added.
 
     Args:
         images: all decodable images, in any order.
         fractions: the shares of the splits; `test` must be 0 where images name the test set.
     """
     kept, duplicates, rejected = _exact_duplicates(images)
-    linked = LinkedGroups({image.group for image in [*kept, *(image for image, _ in duplicates)]})
+    placed = [*kept, *(image for image, _ in duplicates)]
+    linked = LinkedGroups({group for image in placed for group in (image.group, image.folded_group)})
+    for image in placed:
+        linked.link(image.folded_group or image.group, image.group)
     for image, original in duplicates:
         linked.link(original.group, image.group)
     pairs = near_pairs([image.perceptual_hash for image in kept])

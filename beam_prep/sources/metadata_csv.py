@@ -47,7 +47,7 @@ class MetadataColumns:
     Attributes:
         domain: the title of the column of the domain.
         traits: the traits of the patients that are wanted, of `age`, `sex` and `view`.
-        anonymize: True if the domains must be so few that they tell no patient.
+        anonymize: True if the domains must be so few that they tell no patient, and errors name no image.
     """
 
     domain: str = "domain"
@@ -94,8 +94,11 @@ def read_metadata(
         where = f"{place}, line {line}"
         filename = _find_image(row["path"], root, filenames)
         if filename is None:
-            expected = f"a path relative to the input folder, such as {min(filenames)}" if filenames else "an image"
-            raise UsageError(f"{where}: no image {row['path']} in --input {root}; expected {expected}")
+            named = " of this path" if columns.anonymize else f" {row['path']}"
+            example = f", such as {min(filenames)}" if filenames and not columns.anonymize else ""
+            raise UsageError(
+                f"{where}: no image{named} in --input {root}; expected a path relative to the input folder{example}"
+            )
         fields = _fields(row, where)
         for trait, read in READERS.items():
             if text := row.get(trait, ""):
@@ -103,8 +106,9 @@ def read_metadata(
                 if not fields[trait]:
                     not_understood.setdefault(trait, []).append(line)
         if described.setdefault(filename, fields) != fields:
+            named = "the image" if columns.anonymize else filename
             raise UsageError(
-                f"{where}: {filename} has another label, group, split or domain in line {first_lines[filename]}"
+                f"{where}: {named} has another label, group, split or domain in line {first_lines[filename]}"
             )
         first_lines.setdefault(filename, line)
     for trait, lines in not_understood.items():

@@ -46,7 +46,7 @@ def locked(path: Path, busy: CxrflowError | None = None, *, timeout_s: float = 0
 def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other jobs out of an output folder, which is made if need be, for as long as the block runs.
 
-    A folder that was made here and got no content is removed again.
+    A folder that was made here and got no content is removed again, and the folders above it likewise.
 
     Raises:
         UsageError: the folder can't be made.
@@ -55,8 +55,8 @@ def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
     folder = Path(output)
     busy = RunError(f"--output {folder}: another job is writing to it; wait for it, or name another")
     with ExitStack() as stack:
-        if not folder.exists():
-            stack.callback(remove_if_empty, folder)
+        for made in [above for above in (folder, *folder.parents) if not above.exists()][::-1]:
+            stack.callback(remove_if_empty, made)
         with translate_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder, busy))

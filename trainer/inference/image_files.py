@@ -51,12 +51,15 @@ def find_files(paths: Iterable[str]) -> list[str]:
 
 
 def decode_file(path: str, max_seconds: float = MAX_SECONDS) -> Image.Image:
-    """Reads and decodes one file, see `beam_prep.images.guarded_decode.decode_guarded`.
+    """Reads and decodes one file, see `decode_guarded`; a warning says where it had to be repaired.
 
     Raises:
         ImageError: the file can't be read or decoded.
     """
-    return decode_guarded(read_image_file(to_path(path))[1], max_seconds)
+    image = decode_guarded(read_image_file(to_path(path))[1], max_seconds)
+    if "repaired" in image.info:
+        logging.warning("%s: the JPEG file lacks its last two bytes but no pixel; it is repaired", path)
+    return image
 
 
 def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:

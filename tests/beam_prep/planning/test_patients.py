@@ -8,6 +8,7 @@ from beam_prep.planning.patients import (
     count_told_by,
     describe_told_by,
     is_known,
+    warn_of_cases,
     warn_of_one_patient,
     warn_of_unknown_patients,
 )
@@ -71,3 +72,11 @@ def test_one_patient_with_most_images_is_a_warning(outcomes, said):
         assert part in warning
         assert "same" not in warning.replace("the same patient", "").replace("the same PatientID", ""), "no identifier"
         assert "--group_from folder" in warning
+
+
+def test_patients_that_differ_in_capital_letters_only_are_a_warning():
+    same = [image("p1", 0), image("P1", 1, folded_group="p1"), image("P2", 0, folded_group="p2")]
+    (warning,) = warn_of_cases(same)
+    assert "1 patient is written in capital and in small letters" in warning
+    assert "such as the one of train/P1-001.jpeg and train/p1-000.jpeg. All" in warning
+    assert not list(warn_of_cases(same[1:]))

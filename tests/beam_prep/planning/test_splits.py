@@ -52,6 +52,19 @@ def test_test_folder_stays_test_and_its_patients_leave_train():
     assert "train/b-000.jpeg" in split_of(assignment)
 
 
+def test_patients_that_differ_in_capital_letters_only_are_in_one_split():
+    images = [image(f"p{n}", 0) for n in range(100)]
+    images += [image(f"P{n}", 1, folded_group=f"p{n}") for n in range(200)]
+    splits = split_of(assign(images, Fractions(0.3)))
+    assert all(splits[f"train/p{n}-000.jpeg"] == splits[f"train/P{n}-001.jpeg"] for n in range(100))
+    alone = [each for each in images if each.group.startswith("P1")]
+    assert split_of(assign(alone, Fractions(0.3))) == {
+        each.filename: split
+        for split, members in assign([each._replace(folded_group="") for each in alone], Fractions(0.3)).splits.items()
+        for each in members
+    }, "capital letters alone change nothing"
+
+
 def test_one_of_the_same_pixels_is_kept():
     assignment = assign([image("a", 2, pixels="x"), image("a", 1, pixels="x"), image("a", 3)], Fractions(0.5))
     assert assignment.duplicates == [("train/a-002.jpeg", "train/a-001.jpeg")]

@@ -49,6 +49,14 @@ def test_a_path_may_be_absolute_or_start_where_the_command_runs(tmp_path, monkey
         read(tmp_path, "path\n/elsewhere/NORMAL/a.png\n")
 
 
+@pytest.mark.parametrize("content", ["path,label\nNORMAL/a.png,0\nNORMAL/a.png,1\n", "path,label\na.png,0\n"])
+def test_an_error_names_lines_only_where_names_are_hidden(tmp_path, content):
+    (tmp_path / "table.csv").write_text(content)
+    with pytest.raises(UsageError, match=r"line [23]: ") as raised:
+        read_metadata(str(tmp_path / "table.csv"), tmp_path / "in", {"NORMAL/a.png"}, MetadataColumns(anonymize=True))
+    assert ".png" not in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

@@ -167,6 +167,15 @@ def test_images_are_found_by_content_and_what_is_left_out_is_said(phantoms, tmp_
         decode_file(str(tmp_path / "pipe.png"))
 
 
+def test_a_repaired_file_is_said(phantoms, tmp_path, caplog):
+    whole = next(phantoms.rglob("*.jpeg"))
+    (tmp_path / "cut.jpeg").write_bytes(whole.read_bytes()[:-2])
+    assert decode_file(str(tmp_path / "cut.jpeg")).tobytes() == decode_file(str(whole)).tobytes()
+    assert caplog.messages == [
+        f"{tmp_path}/cut.jpeg: the JPEG file lacks its last two bytes but no pixel; it is repaired"
+    ]
+
+
 def test_reading_runs_ahead_but_not_away():
     read: list[str] = []
 

@@ -137,7 +137,9 @@ def test_a_trial_on_whose_folder_no_process_works_is_stopped(tmp_path, capsys):
     assert [trial.state for trial in sweep.trials] == ["running", "stopped", "running", "done"]
 
     assert summary(sweep, 5, now=0.0).startswith("1 done, 2 running, 1 stopped of 5 trials")
-    assert time_left(sweep, 4, now=sweep.trials[0].started + 1e6) == 25.0, "the stopped trial is to come, for two workers"
+    assert time_left(sweep, 4, now=sweep.trials[0].started + 1e6) == 25.0, (
+        "the stopped trial is to come, for two workers"
+    )
     print_sweep(sweep)
     assert re.search(r"^0001 +stopped .* the same search resumes it", capsys.readouterr().out, re.MULTILINE)
     page = write_results(sweep).read_text()
