@@ -10,6 +10,7 @@ from PIL import Image
 
 START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = b"\xff\xd8", b"\xff\xd9", b"\xff\xda"
 NUM_COEFFICIENTS = 64
+FILLED = bytes(16)  # as many zeros as pixels hardly end with, but files whose copy or download was cut short do
 # A marker in compressed data: 0xFF that neither stuffing (0x00), a restart (0xD0 to 0xD7) nor another 0xFF follows.
 _MARKER = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 # Data that gives other pixels than no data does. A decoder looks for one of eight restart markers; each is first once.
@@ -27,13 +28,14 @@ def lacks_end(data: bytes) -> bool:
 def with_end(data: bytes) -> bytes | None:
     """Returns a JPEG file with the end-of-image marker that it lacks; None where it lacks data, too.
 
-    No data is missing if all pixels are the same whatever data follows.
+    No data is missing if all pixels are the same whatever data follows. Zeros at the end stand for the rest of a file
+    that was only partly copied: a decoder would make pixels of them.
 
     Raises:
         Exception: Pillow can't decode the file; it may raise anything.
     """
     body = data.removesuffix(b"\xff")
-    if not _has_all_scans(body):
+    if body.endswith(FILLED) or not _has_all_scans(body):
         return None
     whole = body + END_OF_IMAGE
     pixels = _luma(whole)

@@ -16,6 +16,17 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.gcs import ObjectPath, is_file_name
 from beam_prep.storage.paths import NUM_TRANSFERS, AnyPath
 
+# The folders of macOS in archives, of thumbnails on network drives, and of deleted files.
+_SYSTEM_FOLDERS = {
+    "__MACOSX",
+    "@eaDir",
+    "#recycle",
+    "@Recycle",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+}
+
 
 class EntryKind(Enum):
     """The kind of an entry of a folder."""
@@ -24,7 +35,7 @@ class EntryKind(Enum):
     SPECIAL = "special"
     """An entry that is neither a regular file nor a folder: a pipe, device or socket, or a link that leads nowhere."""
     HIDDEN = "hidden"
-    """A file or folder whose name begins with a dot, or a `__MACOSX` folder of an archive that macOS made."""
+    """A file or folder whose name begins with a dot, or a folder that a system keeps for itself, such as `@eaDir`."""
     REPEATED = "repeated"
     """A link to a folder that is listed already."""
     MISNAMED = "misnamed"
@@ -105,8 +116,8 @@ def _read_head(file: AnyPath, num_bytes: int) -> bytes | None:
 
 
 def _is_hidden(name: str) -> bool:
-    """Returns True for a file or folder that is hidden or that macOS adds to archives."""
-    return name.startswith(".") or name == "__MACOSX"
+    """Returns True for a file or folder that is hidden or that a system adds, often with copies of the images."""
+    return name.startswith(".") or name in _SYSTEM_FOLDERS
 
 
 def _scan(folder: Path) -> tuple[tuple[int, int], list[os.DirEntry[str]]]:

@@ -39,6 +39,14 @@ def test_a_file_that_lacks_pixels_is_rejected_wherever_it_ends(grey8, options):
             decode(data[:end])
 
 
+@pytest.mark.parametrize("options", OPTIONS, ids=str)
+def test_a_file_whose_rest_is_zeros_is_rejected(grey8, options):
+    data = encoded(grey8, "JPEG", **options)
+    for end in range(data.index(b"\xff\xda") + 20, len(data) - 40, 97):
+        with pytest.raises(ImageError):
+            decode(data[:end].ljust(len(data), b"\0"))
+
+
 def test_a_progressive_file_that_lacks_a_whole_scan_is_rejected(grey8):
     data = encoded(grey8, "JPEG", progressive=True)
     last = data.rindex(b"\xff\xda")

@@ -68,9 +68,15 @@ def test_what_is_no_regular_file_is_told_apart_without_being_opened(tmp_path, mo
 
 
 def test_hidden_files_and_folders_are_one_entry_each(tmp_path):
-    write(tmp_path / ".git" / "a", tmp_path / ".git" / "b", tmp_path / "c" / "._d", tmp_path / "__MACOSX" / "e")
+    write(
+        tmp_path / ".git" / "a",
+        tmp_path / ".git" / "b",
+        tmp_path / "c" / "._d",
+        tmp_path / "__MACOSX" / "e",
+        tmp_path / "@eaDir" / "f",
+    )
     assert list(walk(tmp_path / "c")) == [Entry("._d", EntryKind.HIDDEN)]
-    assert names(tmp_path, EntryKind.HIDDEN) == [".git", "__MACOSX", "c/._d"]
+    assert names(tmp_path, EntryKind.HIDDEN) == [".git", "@eaDir", "__MACOSX", "c/._d"]
 
 
 def test_a_folder_that_cannot_be_read_is_an_error_that_names_it(unprivileged):
