@@ -15,11 +15,13 @@ from collections.abc import Iterator, Set
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
+from unicodedata import normalize
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.patient_groups import BY_CSV
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
 from beam_prep.dataset.traits import READERS
+from beam_prep.sources.split_folders import named_split
 from beam_prep.storage.paths import AnyPath, is_local, to_path
 
 COLUMNS = ("path", "label", "group", "split")
@@ -136,11 +138,16 @@ def _read_text(path: str) -> str:
     try:
         data = to_path(path).read_bytes()
         is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        return data.decode("utf-16" if is_utf16 else "utf-8-sig")
+        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except OSError as error:
         raise UsageError(f"--metadata_csv {path}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise UsageError(f"--metadata_csv {path}: not CSV in UTF-8: {error}") from None
+    if "\0" in text:
+        raise UsageError(
+            f"--metadata_csv {path}: not CSV in UTF-8, but binary or in another encoding; save it as CSV UTF-8"
+        )
+    return text
 
 
 def _rows(place: str, text: str, wanted: MetadataColumns) -> Iterator[tuple[int, dict[str, str]]]:
@@ -181,8 +188,12 @@ def _stripped(cell: str) -> str:
 
 
 def _find_image(path: str, root: AnyPath, filenames: Set[str]) -> str | None:
-    """Returns the image that a path names: below the input folder, from anywhere, or with Windows' separators."""
-    for text in dict.fromkeys((path, path.replace("\\", "/"))):
+    """Returns the image that a path names: below the input folder, from anywhere, or with Windows' separators.
+
+    Accents may be characters of their own or parts of letters: macOS and Windows write the same name in two ways.
+    """
+    alike = (normalize(form, text) for text in (path, path.replace("\\", "/")) for form in ("NFC", "NFD"))
+    for text in dict.fromkeys((path, path.replace("\\", "/"), *alike)):
         for name in _names_below(root, text):
             if name in filenames:
                 return name
@@ -207,9 +218,9 @@ def _fields(row: dict[str, str], place: str) -> dict[str, Any]:
     if group := row["group"]:
         fields |= {"group": group, "told_by": BY_CSV}
     if split := row["split"]:
-        if split.lower() not in SPLITS:
+        fields["split"] = named_split(split)
+        if fields["split"] is None:
             raise UsageError(f"{place}: split {split}; expected one of {', '.join(SPLITS)}")
-        fields["split"] = split.lower()
     if domain := row.get("domain"):
         if len(domain) > MAX_DOMAIN_LENGTH or not domain.isprintable():
             raise UsageError(f"{place}: domain {domain!r}; expected at most {MAX_DOMAIN_LENGTH} letters in one line")

@@ -1,4 +1,4 @@
-"""Reads the split of an image from the names of its folders. Standard library only."""
+"""Reads the split of an image from names in use, mostly those of its folders. Standard library only."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ def folder_split(filename: str) -> str | None:
 
     The names are those in use, in any case: `valid`, `Testing`, `test_set`, `stage_2_train_images`.
     """
-    splits = [split for folder in filename.split("/")[:-1] if (split := _named_split(folder))]
+    splits = [split for folder in filename.split("/")[:-1] if (split := named_split(folder))]
     return "test" if "test" in splits else splits[-1] if splits else None
 
 
 @lru_cache(maxsize=4096)
-def _named_split(folder: str) -> str | None:
+def named_split(folder: str) -> str | None:
+    """Returns the split that a name means, such as `valid` or `test_set`; None for any other name."""
     words = re.findall(r"[^\W\d_]+", re.sub(r"(?<=[a-z])(?=[A-Z])", " ", folder).lower())
     splits = [_SPLIT_WORDS[word] for word in words if word in _SPLIT_WORDS]
     known = all(word in _SPLIT_WORDS or word in _OTHER_WORDS for word in words)

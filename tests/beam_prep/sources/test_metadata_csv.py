@@ -39,6 +39,13 @@ def test_the_same_table_as_other_tools_write_it(tmp_path, content):
     }
 
 
+def test_splits_are_named_as_folders_are_and_accents_are_written_in_two_ways(tmp_path):
+    images = {"NORMAL/Ro\u0308.png", "NORMAL/\u00e9.png"}
+    (tmp_path / "table.csv").write_text("path,split\nNORMAL/R\u00f6.png,Testing\nNORMAL/e\u0301.png,valid\n")
+    rows = read_metadata(str(tmp_path / "table.csv"), tmp_path / "in", images)
+    assert rows == {"NORMAL/Ro\u0308.png": {"split": "test"}, "NORMAL/\u00e9.png": {"split": "val"}}
+
+
 def test_a_path_may_be_absolute_or_start_where_the_command_runs(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "in")
@@ -72,6 +79,9 @@ def test_an_error_names_lines_only_where_names_are_hidden(tmp_path, content):
         (f"path,domain\nNORMAL/a.png,{'x' * 65}\n", "line 2: domain .*; expected at most 64 letters"),
         ('path,domain\nNORMAL/a.png,"a\nb"\n', "line 3: domain .*; expected at most 64 letters in one line"),
         (b"path\nNORMAL/\xe4.png\n", "not CSV in UTF-8"),
+        ("path\nNORMAL/a.png\n".encode("utf-16-le"), "binary or in another encoding"),
+        (b"PK\3\4\0\0 a workbook", "binary or in another encoding"),
+        ("path,split\nNORMAL/a.png,fold1\n", "line 2: split fold1; expected one of train, val, test"),
     ],
 )
 def test_a_doubtful_table_is_refused(tmp_path, content, said):
