@@ -128,6 +128,7 @@ def test_evaluate_gives_the_numbers_of_the_training_run_again(command, run, prep
     assert after["val"]["loss"] == pytest.approx(before["val"]["loss"], abs=1e-5)
 
 
+@pytest.mark.slow
 def test_a_threshold_is_chosen_on_validation_and_used_on_test(command, run, prepared):
     flags = ("--threshold_rule", "sensitivity=0.9", "--prevalence", 0.05)
     result = command("trainer", "evaluate", "--run", run, "--data", prepared, *flags)
@@ -189,15 +190,8 @@ def test_a_dataset_of_another_equalization_is_refused(command, run, images, tmp_
     assert "prepare it with --equalization hist" in result.stderr
 
 
-@pytest.mark.parametrize(
-    "flags",
-    [
-        ("--steps_per_call", 1, "--cache", "ram"),
-        pytest.param((), marks=pytest.mark.slow),
-        pytest.param(("--cache", "disk"), marks=pytest.mark.slow),
-    ],
-    ids=str,
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [("--steps_per_call", 1, "--cache", "ram"), (), ("--cache", "disk")], ids=str)
 def test_the_config_of_a_run_repeats_it_bit_for_bit_however_it_is_read_and_called(command, run, tmp_path, flags):
     if "disk" in flags:
         flags = (*flags, "--cache_dir", tmp_path / "cache")

@@ -116,7 +116,8 @@ def test_two_workers_find_each_other_and_train_as_one(dataset, tmp_path, flags):
 
 
 @pytest.mark.skipif(not can_restrict(), reason="this machine gives a test no read-only root file system of its own")
-@pytest.mark.parametrize("kind", [pytest.param("train", marks=pytest.mark.slow), "prep"])
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["train", "prep"])
 def test_a_read_only_root_without_capabilities_is_enough(dataset, phantoms, tmp_path, kind):
     (tmp_path / "out").mkdir()
     flags = {

@@ -82,9 +82,13 @@ def lines_of(errors: str) -> list[str]:
     return [line for line in errors.splitlines() if line and not noise.match(line)]
 
 
-def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(phantoms, dataset, tmp_path):
+def test_ctrl_c_and_kill_9_leave_no_dataset_and_the_same_command_goes_on(phantoms, dataset, tmp_path):
     job = start(phantoms, tmp_path / "out")
-    interrupt(job, tmp_path / "out", signal.SIGKILL, num_images=36)
+    errors = interrupt(job, tmp_path / "out", signal.SIGINT, num_images=16)
+    assert (job.returncode, lines_of(errors)) == (130, ["error: interrupted; the same command resumes it"])
+    assert verify_problem(str(tmp_path / "out"))
+    job = start(phantoms, tmp_path / "out")
+    interrupt(job, tmp_path / "out", signal.SIGKILL, num_images=24)
     assert job.returncode == -signal.SIGKILL
     assert verify_problem(str(tmp_path / "out"))
     again = start(phantoms, tmp_path / "out")
@@ -97,14 +101,14 @@ def test_kill_9_leaves_no_dataset_and_the_same_command_goes_on(phantoms, dataset
 PROCESSES = ("--direct_running_mode", "multi_processing", "--direct_num_workers", "2")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("number", "flags", "moments"),
     [
-        (signal.SIGINT, (), (36,)),
-        pytest.param(signal.SIGINT, (), (1, 20, 60, 79), marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, (), (1, 60), marks=pytest.mark.slow),
-        pytest.param(signal.SIGINT, PROCESSES, (0, 1, 60), marks=pytest.mark.slow),
-        pytest.param(signal.SIGTERM, PROCESSES, (0, 60), marks=pytest.mark.slow),
+        (signal.SIGINT, (), (1, 20, 60, 79)),
+        (signal.SIGTERM, (), (1, 60)),
+        (signal.SIGINT, PROCESSES, (0, 1, 60)),
+        (signal.SIGTERM, PROCESSES, (0, 60)),
     ],
 )
 def test_an_interrupted_job_says_one_line_and_the_same_command_resumes_it(

@@ -64,7 +64,8 @@ def test_a_read_that_stalls_is_given_up_and_tried_again(bucket, place):
         (503, RunError, r"can't be reached \(HTTP 503\).*check the network, and run the same command again"),
     ],
 )
-def test_what_does_not_pass_is_one_line_that_names_the_object(bucket, place, tmp_path, status, kind, said):
+def test_what_does_not_pass_is_one_line_that_names_the_object(bucket, place, tmp_path, monkeypatch, status, kind, said):
+    monkeypatch.setattr(gcs, "RETRY_S", 1.0)
     bucket.write("folder/x", b"x")
     fault = bucket.fail("/o[/?]", status=status)
     (tmp_path / "up").write_bytes(b"x")
