@@ -11,7 +11,7 @@ from beam_prep.console import command_line
 from beam_prep.console.command_line import BEGUN, RESUMES, Command
 from beam_prep.console.errors import UsageError
 from beam_prep.console.progress import track
-from beam_prep.console.signals import ending_at_once, stop_on_sigterm
+from beam_prep.console.signals import ending_at_once
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
 from beam_prep.dataset.manifest import SUSPECT_NAME, Manifest
@@ -63,9 +63,9 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     """Prepares a dataset and prints what became of the inputs."""
     from beam_prep.pipeline import local_job
 
-    stop_on_sigterm(RESUMES)
     output = to_path(config.output)
-    manifest = local_job.prepare(config, beam_args, _print_job, lambda: ending_at_once(RESUMES))
+    with ending_at_once(RESUMES):
+        manifest = local_job.prepare(config, beam_args, _print_job)
     if manifest is None:
         places = f"{quote(config.output)} --input {quote(config.input)}"
         print(f"next:      python -m beam_prep report {places} (when the job is done)")

@@ -67,7 +67,6 @@ def main(
     logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
     keep_lines_whole()
     try:
-        raise_on_interrupt()
         arguments = _with_home(expand(_with_home(sys.argv[1:])))
         sys.exit(_dispatch(package, summary, commands, arguments))
     except CxrflowError as error:
@@ -132,6 +131,7 @@ def _dispatch(package: str, summary: str, commands: Mapping[str, Command], argum
     name, flags = split_command(commands, arguments)
     command = commands[name]
     config, more = parse(command, f"python -m {package} {name}", flags)
+    raise_on_interrupt()
     return (command.run(config, more) if command.takes_more else command.run(config)) or 0
 
 

@@ -57,6 +57,7 @@ def ending_at_once(advice: str) -> Iterator[None]:
     """Makes Ctrl-C and SIGTERM end the process in the block at once, with one line on stderr, and nothing tidied up.
 
     This suits work that is safe from `kill -9`, done by a library whose threads complain about files closed under them.
+    An exception would not do: one that is raised while the library is imported may be dropped there.
 
     Args:
         advice: what the user can do next.

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import platform
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -47,10 +46,7 @@ MIN_SALT_BYTES = 16
 
 
 def prepare(
-    config: PrepConfig,
-    beam_args: Sequence[str] = (),
-    on_submit: Callable[[SubmittedJob], None] = lambda job: None,
-    run_within: Callable[[], AbstractContextManager[None]] = nullcontext,
+    config: PrepConfig, beam_args: Sequence[str] = (), on_submit: Callable[[SubmittedJob], None] = lambda job: None
 ) -> Manifest | None:
     """Prepares a dataset, on this machine or on Dataflow.
 
@@ -59,7 +55,6 @@ def prepare(
         beam_args: Beam's own options, as on its command line. Without `--runner` the job runs on this machine, on
             Beam's FnApiRunner, in threads on all cores.
         on_submit: called with a job that was submitted to Dataflow.
-        run_within: makes the context in which the pipeline runs on this machine.
 
     Returns:
         The manifest of the dataset, which may be there already; None for a job on Dataflow that is not waited for.
@@ -100,8 +95,7 @@ def prepare(
         num_images, num_done = len(sources), _write_inputs(work, raw, sources)
         del sources  # a large set takes no memory while it is prepared
         build(pipeline, config, work, salt=salt, software=software, counts=counts)
-        with run_within():
-            _run(pipeline, work, config.output, num_images, num_done)
+        _run(pipeline, work, config.output, num_images, num_done)
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
         manifest = Manifest.read(mirror.local)
