@@ -30,6 +30,7 @@ from beam_prep.pipeline.work_folder import (
     open_work_folder,
     write_lines,
 )
+from beam_prep.pipeline.worker_errors import advise, errors_kept_in
 from beam_prep.planning.plan import find_split_problem
 from beam_prep.sources.discover import Source, find_sources
 from beam_prep.sources.metadata_csv import MetadataColumns
@@ -88,7 +89,7 @@ def prepare(
             check_inputs(config, output, digest)
             _complete(output, raw, mirror)
             return manifest
-        pipeline = make_pipeline(options)
+        pipeline = make_pipeline(options, WorkFolder(str(mirror.local)).errors)
         mirror.forget(MANIFEST_NAME)  # left by a job that was killed while it uploaded its dataset
         work = open_work_folder(mirror.local, overwrite=config.overwrite, job=_job(config, raw, salt, software))
         write_note(mirror.local, digest)
@@ -152,11 +153,13 @@ def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source]) -> 
 def _run(pipeline: beam.Pipeline, work: WorkFolder, output: str, num_images: int, num_done: int) -> None:
     """Runs a pipeline with a progress bar; raises a RunError if it fails or finds a problem."""
     try:
-        with watch(work.progress, "prepare", num_images, unit="images", done=num_done):
+        bar = watch(work.progress, "prepare", num_images, unit="images", done=num_done)
+        with bar, errors_kept_in(work.errors):
             pipeline.run().wait_until_finish()
     except Exception as error:  # a worker hands back its traceback as text, in an exception of the runner's choice
         logging.debug("pipeline failed", exc_info=True)
-        raise RunError(f"the pipeline failed, {output} holds no dataset: {failure_reason(error)}") from error
+        reason = f"{failure_reason(error)}{advise(error, work.errors)}"
+        raise RunError(f"the pipeline failed, {output} holds no dataset: {reason}") from error
     if work.problem:
         raise RunError(f"{output} holds no dataset: {work.problem}")
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import logging
+import os
 import shlex
 import signal
 from collections.abc import Iterator, Sequence
@@ -51,8 +52,12 @@ def parse_options(beam_args: Sequence[str]) -> PipelineOptions:
     return options
 
 
-def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
+def make_pipeline(options: PipelineOptions, errors: str = os.devnull) -> beam.Pipeline:
     """Makes an empty pipeline on the runner that the options name, by default on all cores of this machine.
+
+    Args:
+        options: the options of Beam.
+        errors: the file to which worker processes of this machine append what they print on stderr.
 
     Raises:
         UsageError: the runner is unknown or does not take these options.
@@ -63,12 +68,12 @@ def make_pipeline(options: PipelineOptions) -> beam.Pipeline:
     _flush_by_size_only()
     named = options.view_as(StandardOptions).runner
     try:
-        return beam.Pipeline(runner=None if named else _local_runner(options), options=options)
+        return beam.Pipeline(runner=None if named else _local_runner(options, errors), options=options)
     except (ValueError, ImportError, AttributeError) as error:
         raise UsageError(f"--runner {named}: {' '.join(str(error).split())}") from None
 
 
-def _local_runner(options: PipelineOptions) -> PipelineRunner:
+def _local_runner(options: PipelineOptions, errors: str) -> PipelineRunner:
     """Sets the FnApiRunner up as Beam's DirectRunner does, which would first try to download the Prism runner."""
     from apache_beam.options.pipeline_options import DirectOptions, WorkerOptions
     from apache_beam.portability.api import beam_provision_api_pb2
@@ -92,7 +97,9 @@ def _local_runner(options: PipelineOptions) -> PipelineRunner:
             for environment in pipeline_proto.components.environments.values():
                 if environment.urn == SUBPROCESS_SDK:
                     worker = child_command("-m", "apache_beam.runners.worker.sdk_worker_main", end_by=signal.SIGKILL)
-                    environment.payload = f"trap '' INT TERM; exec {shlex.join(worker)}".encode()
+                    log = shlex.quote(errors)  # absent where the disk is full
+                    script = f"trap '' INT TERM; test -w {log} && exec 2>> {log}; exec {shlex.join(worker)}"
+                    environment.payload = script.encode()
             return super().run_via_runner_api(pipeline_proto, options)
 
     return LocalRunner(

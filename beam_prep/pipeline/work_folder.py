@@ -84,6 +84,11 @@ class WorkFolder:
         file = to_path(self.path) / "progress"
         return file if is_local(file) else None
 
+    @property
+    def errors(self) -> str:
+        """The file that keeps what Beam's workers print."""
+        return os.path.join(self.path, "errors.log")
+
     def report_problem(self, problem: str) -> None:
         """Writes down why the job can give no dataset."""
         write_text(to_path(self.path) / "problem.txt", problem)
@@ -139,7 +144,7 @@ def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: M
             clear_written(folder, DATASET_FILES)
         for subfolder in (work.spool, work.receipts):
             os.makedirs(subfolder, exist_ok=True)
-        for name in ("problem.txt", "progress"):
+        for name in ("problem.txt", "progress", "errors.log"):
             Path(work.path, name).unlink(missing_ok=True)
         write_text(Path(work.path, JOB_NAME), json.dumps(job))
     return work

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,10 +59,17 @@ def fresh(config: PrepConfig, folder: Path) -> dict[str, bytes]:
     return files_of(folder)
 
 
-def start(phantoms: Path, output: Path, *flags: str) -> subprocess.Popen:
-    """Starts the preparation of the dataset `dataset` in processes of their own, as in a terminal."""
+def start(phantoms: Path, output: Path, *flags: str, before: Sequence[str] = ()) -> subprocess.Popen:
+    """Starts the preparation of the dataset `dataset` in processes of their own, as in a terminal.
+
+    Args:
+        phantoms: the images.
+        output: the folder of the dataset.
+        flags: more flags of the command.
+        before: a command that starts the one of its arguments.
+    """
     arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2", *flags]
-    command = [sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
+    command = [*before, sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
 
@@ -123,6 +131,23 @@ def test_an_interrupted_job_says_one_line_and_the_same_command_resumes_it(
     last = start(phantoms, output, *flags)
     assert lines_of(last.communicate()[1]) == []
     assert files_of(output) == files_of(dataset)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [(), PROCESSES], ids=["threads", "processes"])
+def test_a_full_disk_is_one_line_and_the_same_command_resumes(phantoms, dataset, tmp_path, flags):
+    limited = ["bash", "-c", 'ulimit -f 200; exec "$@"', "-"]  # no file of more than 200 KiB, as on a full disk
+    job = start(phantoms, tmp_path / "out", *flags, before=limited)
+    errors = job.communicate()[1]
+    (line,) = lines_of(errors)
+    assert job.returncode == 1
+    assert re.match(
+        rf"error: the pipeline failed, {tmp_path}/out holds no dataset: .*File too large.*; free some", line
+    )
+    assert verify_problem(str(tmp_path / "out"))
+    again = start(phantoms, tmp_path / "out", *flags)
+    assert lines_of(again.communicate()[1]) == []
+    assert files_of(tmp_path / "out") == files_of(dataset)
 
 
 def test_finished_shards_are_not_written_again(cut_short, caplog, tmp_path):
