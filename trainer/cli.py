@@ -152,7 +152,7 @@ def _export(config: ExportConfig) -> None:
 
     export(config)
     output = to_path(config.output)
-    print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out)")
+    print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out; JPEG in CMYK is refused)")
     print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
     print(f"look:      saved_model_cli show --dir {quote(str(output / 'saved_model'))} --all")
 

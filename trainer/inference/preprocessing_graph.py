@@ -1,7 +1,7 @@
 """Defines the preprocessing of `beam_prep` as a TensorFlow graph: from an encoded JPEG or PNG to the input of a model.
 
 The result is within 1/255 of `decode`, `equalize` and `Pyramid.resize` in `beam_prep.images`, from the same formulas.
-The graph has no other formats, no CLAHE, and ignores the orientation that a camera notes in a file.
+The graph has no other formats and no CLAHE, refuses a JPEG in CMYK, and ignores the orientation that a camera notes.
 """
 
 from __future__ import annotations
@@ -56,13 +56,20 @@ def _is_grey_png(encoded: tf.Tensor, bits: int) -> tf.Tensor:
 
 
 def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    """Returns the luma of a JPEG in grey or RGB; the assertion fails for CMYK, which TensorFlow does not convert."""
+    expected = "expected a JPEG in grey or RGB, found one in CMYK; convert it, or use trainer predict"
+    num_channels = tf.io.extract_jpeg_shape(encoded)[2]
+    with tf.control_dependencies([tf.debugging.Assert(num_channels < 4, [expected])]):
+        encoded = tf.identity(encoded)
     # One channel is the luma of the file, as in Pillow. TensorFlow's default is a fast cosine transform that is less
     # exact than Pillow's.
     return tf.cast(tf.io.decode_jpeg(encoded, channels=1, dct_method="INTEGER_ACCURATE"), tf.int32)[..., 0]
 
 
 def _decode_deep_png(encoded: tf.Tensor) -> tf.Tensor:
-    return tf.cast(tf.io.decode_png(encoded, channels=1, dtype=tf.uint16), tf.int32)[..., 0]
+    """Returns the values of a grey PNG of 16 bit; those that the file calls transparent are 0."""
+    grey, alpha = tf.unstack(tf.cast(tf.io.decode_png(encoded, channels=2, dtype=tf.uint16), tf.int32), axis=-1)
+    return tf.where(alpha > 0, grey, 0)
 
 
 def _decode_png(encoded: tf.Tensor) -> tf.Tensor:

@@ -50,6 +50,7 @@ def scans(tmp_path_factory) -> list[Path]:
     for name, picture in pictures.items():
         picture.save(folder / name, quality=92)
     large.save(folder / "progressive.jpeg", progressive=True)
+    deep.save(folder / "transparent.png", transparency=int(np.asarray(deep)[550, 700]))
     return sorted(folder.iterdir())
 
 
@@ -62,6 +63,13 @@ def test_the_graph_prepares_images_as_the_preparation_does(scans, equalization, 
         difference = np.abs(served.numpy()[..., 0] - expected.astype(np.float32))
         assert difference.max() <= 1, path.name
         assert np.mean(difference) < 0.2, path.name
+
+
+def test_a_jpeg_in_cmyk_is_refused_in_words(scans, tmp_path):
+    Image.open(scans[0]).convert("CMYK").save(tmp_path / "cmyk.jpeg")
+    assert decode_file(str(tmp_path / "cmyk.jpeg")).mode == "L", "predict takes it"
+    with pytest.raises(tf.errors.InvalidArgumentError, match="found one in CMYK; convert it, or use trainer predict"):
+        model_input(tf.constant((tmp_path / "cmyk.jpeg").read_bytes()), image_size=32, equalization="hist")
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +95,7 @@ def test_plain_tensorflow_answers_as_predict_does(exported, tuned, scans, tmp_pa
     assert not {"trainer", "beam_prep"} & {name.split(".")[0] for name in served["modules"]}
     answers = served["answers"]
     predictions = list(predict(PredictConfig(files=tuple(map(str, scans)), run=str(tuned)))[1])
-    assert len(answers["probability"]) == len(predictions) == 13
+    assert len(answers["probability"]) == len(predictions) == len(scans)
     for index, prediction in enumerate(predictions):
         assert answers["probability"][index] == pytest.approx(prediction.probability, abs=0.01)
         assert answers["calibrated_probability"][index] == pytest.approx(prediction.calibrated_probability, abs=0.01)
