@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any, get_args
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.locks import is_abandoned
 from trainer.run.folder import RunFolder
 from tuning.config import Direction
 from tuning.trials.sweep_folder import SweepFolder
-from tuning.trials.trainer_process import LOCK_NAME
+from tuning.trials.trainer_process import is_left_alone
 from tuning.trials.trial import State, Trial, damaged, read_object, read_trial
 
 FLAGS_OF_TRIALS = ("output", "overwrite", "evaluate_test", "keep_checkpoint", "continue_from")
@@ -100,7 +99,7 @@ def read_sweep(path: Path, location: str | None = None) -> Sweep:
 def _read_current(file: Path) -> Trial:
     """Reads a trial; one that is running by its file is stopped if no process holds the lock of its folder."""
     trial = read_trial(file)
-    if trial.state == "running" and is_abandoned(file.with_name(LOCK_NAME)):
+    if trial.state == "running" and is_left_alone(file.parent):
         trial = read_trial(file)  # it may have ended in between: its file is written while the lock is held
         return replace(trial, state="stopped") if trial.state == "running" else trial
     return trial

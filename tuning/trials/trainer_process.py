@@ -18,13 +18,11 @@ from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.console.signals import child_command
-from beam_prep.storage.locks import locked
+from beam_prep.storage.locks import is_abandoned, locked
 from trainer.run.folder import RunFolder
 
 STOPPED = (143, -signal.SIGTERM)
 """The exit codes of a training that SIGTERM stopped and that has saved its state."""
-LOCK_NAME = ".lock"
-"""The file in a run folder that is locked for as long as a search or its trainer works on the trial."""
 MAXRSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes
 
 
@@ -60,9 +58,14 @@ def lock_run(run: Path, *, timeout_s: float = 0.0) -> AbstractContextManager[int
     Raises:
         UsageError: another trainer still works on the run.
     """
-    path = run / LOCK_NAME
+    path = run / ".lock"
     said = f"a trainer still works on {run} (it holds {path}); wait for it, or end it"
     return locked(path, UsageError(said), timeout_s=timeout_s)
+
+
+def is_left_alone(run: Path) -> bool:
+    """Returns True if a run folder has the file of its lock, but no search and no trainer holds the lock."""
+    return is_abandoned(run / ".lock")
 
 
 def run_trainer(
