@@ -1,4 +1,4 @@
-"""What Beam and its workers print is kept off the console, in a file."""
+"""Tests that the console is spared what Beam and its workers print, which is kept in a file."""
 
 import logging
 import sys
