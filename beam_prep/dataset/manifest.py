@@ -17,6 +17,7 @@ from beam_prep.dataset.input_counts import InputCounts
 from beam_prep.dataset.manifest_schema import check_manifest
 from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
 from beam_prep.storage.atomic import write_text
+from beam_prep.storage.contained import check_contained
 from beam_prep.storage.json_schema import anything, load_json
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
@@ -150,9 +151,10 @@ class Manifest:
         """Reads and checks `manifest.json`.
 
         Raises:
-            UsageError: the manifest is missing, of another schema, or its fingerprint does not match its content.
+            UsageError: a link leads out of the folder (see `check_contained`), the manifest is missing, of another schema, or its fingerprint does not match its content.
         """
         folder = to_readable(dataset)
+        check_contained(folder)
         path = folder / MANIFEST_NAME
         try:
             content = load_json(path.read_bytes(), anything)

@@ -12,7 +12,7 @@ from beam_prep.dataset.input_counts import HIDDEN, MASKS, MISNAMED, NO_IMAGE, RE
 from beam_prep.images.dicom.file_start import HEAD_BYTES
 from beam_prep.images.formats import has_image_suffix, is_image
 from beam_prep.storage.file_info import FileInfo
-from beam_prep.storage.paths import AnyPath, file_info
+from beam_prep.storage.paths import AnyPath, file_info, is_local
 from beam_prep.storage.walk import EntryKind, read_heads, walk
 
 # Pictures that belong to X-rays: folders such as `masks`, `lung masks` and `leftMask`, files such as `1_mask.png`.
@@ -75,7 +75,10 @@ def read_image_file(path: AnyPath) -> tuple[FileInfo, bytes]:
         info = file_info(path)
         if info.size_bytes > MAX_FILE_BYTES:
             raise ImageError("file_too_large", f"at most {MAX_FILE_BYTES} bytes are read")
-        return info, path.read_bytes()
+        if not is_local(path):
+            return info, path.read_bytes()
+        with open(path, "rb") as file:
+            return info, file.read(info.size_bytes)  # no more: some files of /proc have no end
     except OSError as error:
         raise ImageError("unreadable", f"{type(error).__name__}: {error.strerror}") from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import combinations
 
 # Of the 5,190 different training X-rays of the Kaggle set, the closest pair differs in 11 bits and the next in 12. When
@@ -11,10 +11,12 @@ from itertools import combinations
 # (at quality 60), the others by 8 at most.
 MAX_DISTANCE = 8
 HASH_BITS = 256
+MAX_LISTED = 20
+"""The largest group of images that look the same of which all pairs are listed."""
 
 
 def near_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[tuple[int, int, int]]:
-    """Finds all pairs of hashes that differ in few bits, in about linear time up to millions of hashes.
+    """Finds pairs of hashes that differ in few bits, in about linear time up to millions of hashes.
 
     The bits are divided into d + 2 parts. Two hashes that differ in at most d bits agree completely in at least two
     parts, so only hashes that share two parts are compared. A part takes every (d + 2)th bit, so that it spans the
@@ -27,29 +29,89 @@ def near_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[
 
     Returns:
         (index, index, distance) of each pair, the smaller index first, sorted. Equal hashes are paired with the first
-        of them only.
+        of them only. Of a group of more than `MAX_LISTED` different hashes, which pairs link together, only as many
+        pairs are listed as link them all: a series of thousands of almost equal images has millions of pairs.
 
     Source: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, 2012.
     """
     equal: dict[int, list[int]] = defaultdict(list)
     for index, value in enumerate(hashes):
         equal[value].append(index)
-    pairs = {(same[0], other, 0) for same in equal.values() for other in same[1:]}
+    pairs = [(same[0], other, 0) for same in equal.values() for other in same[1:]]
+    for links in _linked(equal, max_distance):
+        members = {value for link in links for value in link}
+        for one, other in combinations(members, 2) if len(members) <= MAX_LISTED else links:
+            distance = (one ^ other).bit_count()
+            if distance <= max_distance:
+                first, second = sorted((equal[one][0], equal[other][0]))
+                pairs.append((first, second, distance))
+    return sorted(pairs)
+
+
+def _linked(values: dict[int, list[int]], max_distance: int) -> Iterator[list[tuple[int, int]]]:
+    """Yields the links that hold each group of near hashes together, one fewer than the group has hashes.
+
+    Args:
+        values: different hashes, as keys.
+        max_distance: the largest number of bits in which two linked hashes differ.
+    """
     num_parts = max_distance + 2
     parts = [sum(1 << bit for bit in range(part, HASH_BITS, num_parts)) for part in range(num_parts)]
+    group_of: dict[int, int] = {}  # hash → the number of its group; a hash without a near one has none
+    links: dict[int, list[tuple[int, int]]] = {}  # the number of a group → its links
     for mask in (one | other for one, other in combinations(parts, 2)):
         # Nearly all hashes share their two parts with no other. No list is made for those: a million lists would keep
         # the garbage collector busy.
         seen: dict[int, int] = {}
         sharing: dict[int, list[int]] = {}
-        for value in equal:
+        for value in values:
             other = seen.setdefault(value & mask, value)
             if other != value:
                 sharing.setdefault(value & mask, [other]).append(value)
-        for values in sharing.values():
-            for one, other in combinations(values, 2):
-                distance = (one ^ other).bit_count()
-                if distance <= max_distance:
-                    first, second = sorted((equal[one][0], equal[other][0]))
-                    pairs.add((first, second, distance))
-    return sorted(pairs)
+        for shared in sharing.values():
+            clusters: list[list[int]] = []  # the hashes that share the parts, those of a group together
+            for value in shared:
+                apart, joined = [], [value]
+                for cluster in clusters:
+                    if _link(value, cluster, group_of, links, max_distance):
+                        cluster += joined
+                        joined = cluster
+                    else:
+                        apart.append(cluster)
+                clusters = [*apart, joined]
+    yield from links.values()
+
+
+def _link(
+    value: int,
+    cluster: Sequence[int],
+    group_of: dict[int, int],
+    links: dict[int, list[tuple[int, int]]],
+    max_distance: int,
+) -> bool:
+    """Links a hash to the first near one of a cluster of one group, unless it belongs to that group already.
+
+    Args:
+        value: the hash.
+        cluster: hashes of one group.
+        group_of: see `_linked`; both groups become one.
+        links: see `_linked`.
+        max_distance: the largest number of bits in which two linked hashes differ.
+
+    Returns:
+        True if the hash belongs to the group of the cluster now.
+    """
+    own, theirs = group_of.get(value), group_of.get(cluster[0])
+    if own is not None and own == theirs:
+        return True
+    near = next((other for other in cluster if (value ^ other).bit_count() <= max_distance), None)
+    if near is None:
+        return False
+    kept = own if own is not None else theirs if theirs is not None else len(group_of)
+    links.setdefault(kept, []).append((near, value))
+    group_of[value] = group_of[near] = kept
+    if own is not None and theirs is not None:
+        merged = links.pop(theirs)
+        links[kept] += merged
+        group_of.update(dict.fromkeys((hash_ for link in merged for hash_ in link), kept))
+    return True

@@ -22,7 +22,7 @@ from beam_prep.dataset.patient_groups import BY_CSV
 from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
 from beam_prep.dataset.traits import READERS
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.paths import AnyPath, is_local, to_path
+from beam_prep.storage.paths import AnyPath, file_info, is_local, to_path
 
 COLUMNS = ("path", "label", "group", "split")
 SEPARATORS = ",;\t"
@@ -136,7 +136,9 @@ def _check_domains(described: dict[str, dict[str, Any]], columns: MetadataColumn
 def _read_text(path: str) -> str:
     """Reads the text of a file in UTF-8, or in UTF-16 where its first bytes say so, as of Excel's Unicode text."""
     try:
-        data = to_path(path).read_bytes()
+        place = to_path(path)
+        file_info(place)  # raises an error for a pipe or device, which is not opened
+        data = place.read_bytes()
         is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except OSError as error:

@@ -110,7 +110,7 @@ def _read_head(file: AnyPath, num_bytes: int) -> bytes | None:
         if isinstance(file, ObjectPath):
             return file.read_range(0, num_bytes) if file.info().size_bytes else b""
         with open(file, "rb", buffering=0) as opened:
-            return opened.read(num_bytes)
+            return opened.read(min(num_bytes, os.fstat(opened.fileno()).st_size))  # files of /proc may never end
     except (OSError, RunError):
         return None
 

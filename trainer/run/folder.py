@@ -20,6 +20,7 @@ from typing import Any
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.atomic import link_or_copy, replacing
+from beam_prep.storage.contained import check_contained
 from beam_prep.storage.mirror import mirror_of
 
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
@@ -70,7 +71,13 @@ class RunFolder:
         return self.place or str(self.path)
 
     def fetch(self, *patterns: str) -> RunFolder:
-        """Downloads the files that match some patterns, if the run is in a bucket; see `Mirror.fetch`."""
+        """Downloads the files that match some patterns, if the run is in a bucket; see `Mirror.fetch`.
+
+        Raises:
+            UsageError: the folder is on this machine and holds a pipe, a device, or a link that leads out of it.
+        """
+        if self.place:
+            check_contained(self.path)
         mirror_of(str(self)).fetch(*patterns)
         return self
 

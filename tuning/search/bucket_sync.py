@@ -11,6 +11,7 @@ from pathlib import Path
 
 from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import RunError
+from beam_prep.storage.contained import check_contained
 from beam_prep.storage.mirror import Mirror, mirror_of
 from trainer.run.folder import upload_rank
 from trainer.run.uploads import Uploads
@@ -82,8 +83,14 @@ def synced_locally(config: SearchConfig, role: Role) -> Iterator[SearchConfig]:
 
 
 def fetch_shown(place: str) -> Path:
-    """Fetches the files that `tuning show` reads and returns the local folder."""
-    return mirror_of(place).fetch(*SHOWN)
+    """Fetches the files that `tuning show` reads and returns the local folder.
+
+    Raises:
+        UsageError: the folder is on this machine and holds a pipe, a device, or a link that leads out of it.
+    """
+    folder = mirror_of(place).fetch(*SHOWN)
+    check_contained(folder)
+    return folder
 
 
 @contextmanager
