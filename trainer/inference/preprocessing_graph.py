@@ -111,13 +111,23 @@ def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
         [level, extent],
         shape_invariants=[tf.TensorShape([1, None, None, 1]), tf.TensorShape([2])],
     )
-    # `tf.image.resize` would stretch the last pixel of a level, which may stand for less than two of the one before.
-    resized = tf.raw_ops.ScaleAndTranslate(
-        images=level,
-        size=tf.constant([image_size, image_size]),
-        scale=image_size / extent,
-        translation=tf.zeros([2]),
-        kernel_type="triangle",
-        antialias=True,
-    )
-    return tf.clip_by_value(tf.round(resized[0]), 0, 255)
+    rows, columns = (_shares(tf.shape(level)[1 + axis], extent[axis], image_size) for axis in range(2))
+    resized = tf.matmul(tf.matmul(rows, level[0, ..., 0]), columns, transpose_b=True)
+    return tf.clip_by_value(tf.round(resized), 0, 255)[..., None]
+
+
+def _shares(length: tf.Tensor, covered: tf.Tensor, num_out: int) -> tf.Tensor:
+    """Returns the share of each pixel of a side in each of the result, float32 [num_out, length]: a triangle's.
+
+    Args:
+        length: int32 [], the pixels of the side.
+        covered: float32 [], the pixels that belong to the image; of the last one this may be a part.
+        num_out: the pixels of the result.
+    """
+    starts = tf.range(tf.cast(length, tf.float32))
+    ends = tf.minimum(starts + 1, covered)
+    scale = covered / num_out
+    centers = (tf.range(num_out, dtype=tf.float32)[:, None] + 0.5) * scale
+    distances = tf.abs((starts + ends) / 2 - centers) / tf.maximum(scale, 1)
+    shares = (ends - starts) * tf.nn.relu(1 - distances)
+    return shares / tf.reduce_sum(shares, axis=1, keepdims=True)

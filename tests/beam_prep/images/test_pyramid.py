@@ -36,6 +36,22 @@ def test_a_size_is_what_resizing_in_one_go_gives(large, image_px):
     assert difference(Pyramid(large).resize(image_px), direct) <= 5
 
 
+def test_results_are_close_to_a_direct_resize_at_many_sizes_and_as_close_at_the_edges():
+    rng = np.random.default_rng(0)
+    pictures = [equalize(radiograph(seed, 512), "hist") for seed in range(4)]
+    edges, inside = [], []
+    for trial in range(40):
+        image_px = (24, 32, 64, 90)[trial % 4]
+        size = (int(rng.integers(4 * image_px, 900)), int(rng.integers(4 * image_px, 900)))
+        picture = pictures[trial // 4 % 4].resize(size, Image.Resampling.BICUBIC)
+        direct = picture.resize((image_px, image_px), Image.Resampling.BILINEAR)
+        gap = np.abs(np.asarray(Pyramid(picture).resize(image_px), float) - np.asarray(direct, float))
+        edges += [gap[0], gap[-1], gap[:, 0], gap[:, -1]]
+        inside.append(gap[1:-1, 1:-1].max())
+    assert max(inside) <= 8
+    assert max(edge.max() for edge in edges) <= 8
+
+
 def test_an_image_of_less_than_four_times_the_size_is_resized_in_one_go():
     image = radiograph(0, 224)
     direct = image.resize((90, 90), Image.Resampling.BILINEAR)
