@@ -53,8 +53,9 @@ class PrepConfig:
     """The folder for the dataset; it must be empty or absent, see --overwrite."""
     image_sizes: tuple[int, ...] = (90, 224)
     """The image sizes of the dataset, px; each image is decoded and equalized once for all sizes."""
-    equalization: Literal["hist", "clahe", "none"] = "hist"
-    """The equalization before the resize: by histogram, by region with limited contrast (CLAHE), or none."""
+    equalization: Literal["hist", "hist_full", "clahe", "none"] = "hist"
+    """The equalization before the resize: by histogram as scikit-image does it (the darkest grey tells the share of
+    black background), by histogram from 0 on, by region with limited contrast (CLAHE), or none."""
     val_fraction: float = 0.2
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0

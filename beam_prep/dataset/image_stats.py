@@ -13,7 +13,9 @@ STEPS = 10_000
 
 
 class ImageStats(NamedTuple):
-    """The statistics of one file and its decoded image, before equalization; `images.measure_stats` measures them.
+    """The statistics of one file, its decoded image before equalization, and one number of the image after it.
+
+    `images.measure_stats` measures all but the last.
 
     Attributes:
         width: the width of the image, px.
@@ -24,6 +26,8 @@ class ImageStats(NamedTuple):
         file_bytes: the size of the file.
         extremes: the share of the pixels that are as dark as the darkest one or as bright as the brightest one, within
             a twentieth of the range between them; from 0 to `STEPS`, and 0 for an image of one value.
+        darkest: the darkest grey of the equalized image at the smallest size of the dataset, 0..255; None where it was
+            not measured.
     """
 
     width: int
@@ -33,6 +37,7 @@ class ImageStats(NamedTuple):
     border_brightness: int
     file_bytes: int
     extremes: int = 0
+    darkest: int | None = None
 
     @property
     def has_two_values(self) -> bool:
@@ -76,4 +81,5 @@ FEATURES: dict[str, Feature] = {
         STEPS,
         lambda stats: STEPS * stats.file_bytes // (stats.width * stats.height),
     ),
+    "darkest": Feature("Darkest grey, equalized", "darkest grey of the record, 0 to 255", 1, lambda stats: stats.darkest),
 }

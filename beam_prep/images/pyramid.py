@@ -22,7 +22,7 @@ class Pyramid:
 
     Args:
         image: `L` or `I;16`, of any size.
-        equalization: `hist`, `clahe` or `none`, see `equalize`; `none` keeps an `L` image as it is.
+        equalization: `hist`, `hist_full`, `clahe` or `none`, see `equalize`; `none` keeps an `L` image as it is.
         pixels: `image.tobytes()`, to spare a copy where the caller has it already.
 
     Source: Williams, Pyramidal Parametrics, 1983.
@@ -31,9 +31,10 @@ class Pyramid:
     def __init__(self, image: Image.Image, equalization: str = "none", pixels: bytes | None = None) -> None:
         self._image = image
         self._levels: dict[int, Image.Image] = {}
-        if equalization == "hist" and image.mode == "L":
+        if equalization in ("hist", "hist_full") and image.mode == "L":
             self._pixels = image.tobytes() if pixels is None else pixels
-            self._table = hist_table(self._pixels, padding=bool(image.info.get("padding")))
+            padding, full = bool(image.info.get("padding")), equalization == "hist_full"
+            self._table = hist_table(self._pixels, padding=padding, full=full)
         else:
             self._levels[0] = equalize(image, equalization)
 

@@ -39,7 +39,7 @@ def prepare_image(
         source: the path, class, split and patient of the image; its class is known.
         name: the file name for the records, see `public_name`.
         image_sizes: the sizes of the records, px.
-        equalization: `hist`, `clahe` or `none`, see `equalize`.
+        equalization: `hist`, `hist_full`, `clahe` or `none`, see `equalize`.
         encoding: the encoding of the pixels in a record, `raw` or `png`.
         salt: the salt of the hash of the patient.
         max_blank_fraction: the share of pixels of nearly one grey value above which an image is blank.
@@ -97,7 +97,7 @@ def prepare_image(
         perceptual_hash=hist.perceptual_hash(),
         sums=tuple(map(pixel_sums, resized)),
         spans=(),
-        stats=measure(image, data),
+        stats=measure(image, data)._replace(darkest=resized[0].getextrema()[0]),
         repaired="repaired" in image.info,
         domain=source.domain,
         folded_group=hash_text(folded, salt) if is_known(told_by) and folded != patient else "",

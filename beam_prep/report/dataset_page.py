@@ -14,6 +14,7 @@ from beam_prep.planning.domains import UNKNOWN, tell_class, totals_by_domain
 from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit, Shortcut
 from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
+from beam_prep.report.linear_audit import LINEAR_PX, linear_auroc
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
 from beam_prep.storage.paths import AnyPath
 
@@ -82,6 +83,8 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
         near_copies=side_by_side(near_rows, input_dir) if input_dir is not None else [],
         max_listed=MAX_LISTED,
         shards=list(_shard_rows(manifest)),
+        linear_auroc=linear_auroc(dataset, manifest),
+        linear_px=LINEAR_PX,
         **_audit_values(Audit.read(dataset)),
     )
     path = dataset / REPORT_NAME

@@ -27,8 +27,8 @@ def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf
         float32 [image_size, image_size, 1], whole numbers in 0..255.
     """
     pixels, is_deep = _decode(encoded)
-    if equalization == "hist":
-        pixels = tf.gather(_cumulative(pixels), pixels)
+    if equalization in ("hist", "hist_full"):
+        pixels = tf.gather(_cumulative(pixels, full=equalization == "hist_full"), pixels)
     else:
         pixels = tf.where(is_deep, _scaled(pixels), pixels)
     return _resize(tf.cast(pixels, tf.float32), image_size)
@@ -82,11 +82,17 @@ def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
     return (shaded // 256 + shaded) // 256
 
 
-def _cumulative(pixels: tf.Tensor) -> tf.Tensor:
-    """Returns the table of a histogram equalization, int32 [_VALUES]: the share of pixels up to a value, in 0..255."""
+def _cumulative(pixels: tf.Tensor, *, full: bool) -> tf.Tensor:
+    """Returns the table of a histogram equalization, int32 [_VALUES]: the share of pixels up to a value, in 0..255.
+
+    With `full`, the darkest value becomes 0, as in `beam_prep.images.equalize`.
+    """
     counts = tf.math.bincount(tf.reshape(pixels, [-1]), minlength=_VALUES, maxlength=_VALUES, dtype=tf.int32)
-    total = tf.cast(tf.size(pixels), tf.float64)
-    return tf.cast(tf.round(tf.cast(tf.cumsum(counts), tf.float64) * (255 / total)), tf.int32)
+    cumulative, total = tf.cumsum(counts), tf.size(pixels)
+    if full:
+        num_darkest = cumulative[tf.reduce_min(pixels)]
+        cumulative, total = tf.maximum(cumulative - num_darkest, 0), tf.maximum(total - num_darkest, 1)
+    return tf.cast(tf.round(tf.cast(cumulative, tf.float64) * (255 / tf.cast(total, tf.float64))), tf.int32)
 
 
 def _scaled(pixels: tf.Tensor) -> tf.Tensor:

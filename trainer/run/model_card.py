@@ -10,7 +10,7 @@ from beam_prep.console.errors import UsageError
 from trainer.config.fold import Fold
 from trainer.run.folder import RunFolder
 
-SERVABLE_EQUALIZATIONS = ("hist", "none")
+SERVABLE_EQUALIZATIONS = ("hist", "hist_full", "none")
 """The equalizations that `inference/preprocessing_graph.py` has as a TensorFlow graph."""
 
 NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerprint")

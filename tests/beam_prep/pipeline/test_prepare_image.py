@@ -45,8 +45,9 @@ def test_what_the_plan_needs_does_not_depend_on_the_options(image):
     other, _ = prepare_image(
         encoded(image), SOURCE, "n", image_sizes=(20,), equalization="none", encoding="png", salt=b"x"
     )
-    assert one._replace(group="", sums=()) == other._replace(group="", sums=())
     assert one.group != other.group
+    one, other = (each._replace(group="", sums=(), stats=each.stats._replace(darkest=None)) for each in (one, other))
+    assert one == other
 
 
 def test_a_broken_file_is_an_image_error(image):

@@ -79,7 +79,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
         software={"numpy": "9.9.9"},
     ).write(dataset)
     stats = {  # PNEUMONIA is half as wide, in half of the files
-        label: [ImageStats(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(20)]
+        label: [ImageStats(800 - 400 * label * (i % 2), 600, 75, 5000 + i, 0, 90_000) for i in range(40)]
         for label in (0, 1)
     }
     audited = [
@@ -120,7 +120,7 @@ def test_page_tells_counts_classes_weights_and_origin(tmp_path):
     assert "Width, Aspect, Number of pixels, File size per pixel: each of these alone tells much" in text
     assert "Height 0.50 – nothing: all the same" in text
     assert "Brightness 0.50 – nothing beyond chance" in text
-    assert "20 NORMAL and 20 PNEUMONIA patients" in text
+    assert "40 NORMAL and 40 PNEUMONIA patients" in text
     assert 'aria-label="Histogram by class of width (width, px): most NORMAL images around' in html
     assert Manifest.read(dataset).fingerprint in text
     assert html.count("before equalization") == 2 * 4  # two of each class: the image and its histogram

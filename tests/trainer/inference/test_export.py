@@ -54,7 +54,7 @@ def scans(tmp_path_factory) -> list[Path]:
     return sorted(folder.iterdir())
 
 
-@pytest.mark.parametrize("equalization", ["hist", "none"])
+@pytest.mark.parametrize("equalization", ["hist", "hist_full", "none"])
 @pytest.mark.parametrize("image_size", [32, 90])
 def test_the_graph_prepares_images_as_the_preparation_does(scans, equalization, image_size):
     for path in scans:
@@ -145,6 +145,6 @@ def test_what_can_not_be_exported_is_refused(command, exported, tuned, tmp_path)
     (tmp_path / "run/model.json").write_text(json.dumps({**described, "equalization": "clahe"}))
     result = command("trainer", "export", "--run", tmp_path / "run", "--output", tmp_path / "out")
     assert result.returncode == 2
-    assert "a run with equalization clahe can't be exported; expected one of: hist, none" in result.stderr
+    assert "a run with equalization clahe can't be exported; expected one of: hist, hist_full, none" in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()

@@ -1,0 +1,49 @@
+"""The linear model on small records."""
+
+import numpy as np
+import pytest
+
+from beam_prep.dataset.example_proto import Record, to_example
+from beam_prep.dataset.manifest import Manifest, Split
+from beam_prep.dataset.tfrecord import frame, write_shard
+from beam_prep.report.linear_audit import linear_auroc
+
+
+def dataset_of(folder, images: list[tuple[int, np.ndarray]]) -> Manifest:
+    frames = [
+        frame(to_example(Record(pixels.tobytes(), "raw", 40, 40, label, f"{i}", f"{i}", f"g{i}")))
+        for i, (label, pixels) in enumerate(images)
+    ]
+    shard = write_shard(folder, "size-40/train-00000-of-00001.tfrecord", frames)
+    counts = {"NORMAL": 1, "PNEUMONIA": 1}
+    return Manifest(
+        num_inputs=len(frames),
+        num_records=len(frames),
+        num_duplicates=0,
+        num_rejected=0,
+        num_near_duplicates=0,
+        rejected_by_reason={},
+        options={},
+        splits={"train": Split.from_counts(counts, 1)},
+        pixels={},
+        sizes={"40": {"train": [shard]}},
+    )
+
+
+@pytest.mark.parametrize(("step", "low", "high"), [(0, 0.35, 0.65), (25, 0.95, 1.0)])
+def test_a_linear_model_finds_a_brighter_corner_and_nothing_in_noise(tmp_path, step, low, high):
+    rng = np.random.default_rng(0)
+    images = []
+    for index in range(160):
+        pixels = rng.normal(120, 20, (40, 40))
+        pixels[:8, :8] += step * (index % 2)
+        images.append((index % 2, pixels.clip(0, 255).astype(np.uint8)))
+    manifest = dataset_of(tmp_path, images)
+    assert low <= linear_auroc(tmp_path, manifest) <= high
+
+
+def test_too_few_images_or_unreadable_shards_give_none(tmp_path):
+    manifest = dataset_of(tmp_path, [(index % 2, np.zeros((40, 40), np.uint8)) for index in range(30)])
+    assert linear_auroc(tmp_path, manifest) is None
+    (tmp_path / "size-40/train-00000-of-00001.tfrecord").write_bytes(b"broken")
+    assert linear_auroc(tmp_path, manifest) is None
