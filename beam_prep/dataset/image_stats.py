@@ -81,5 +81,7 @@ FEATURES: dict[str, Feature] = {
         STEPS,
         lambda stats: STEPS * stats.file_bytes // (stats.width * stats.height),
     ),
-    "darkest": Feature("Darkest grey, equalized", "darkest grey of the record, 0 to 255", 1, lambda stats: stats.darkest),
+    "darkest": Feature(
+        "Darkest grey, equalized", "darkest grey of the record, 0 to 255", 1, lambda stats: stats.darkest
+    ),
 }

@@ -151,7 +151,8 @@ class Manifest:
         """Reads and checks `manifest.json`.
 
         Raises:
-            UsageError: a link leads out of the folder (see `check_contained`), the manifest is missing, of another schema, or its fingerprint does not match its content.
+            UsageError: a link leads out of the folder (see `check_contained`), the manifest is missing, of another
+                schema, or its fingerprint does not match its content.
         """
         folder = to_readable(dataset)
         check_contained(folder)

@@ -17,8 +17,8 @@ class Pyramid:
     """An equalized image at full, half, quarter … size; a pixel of a level is the mean of 2 x 2 of the level before.
 
     A result that is shrunk from a level that is a good deal larger is within 8/255 of one that is shrunk from the image
-    itself, at a fraction of the cost; on real X-rays the difference is 7 at most, at sharp edges. The level depends on the size of the image and that of the result alone: a result
-    has the same pixels whatever other sizes are made.
+    itself, at a fraction of the cost; on real X-rays the difference is 7 at most, at sharp edges. The level depends on
+    the size of the image and that of the result alone: a result has the same pixels whatever other sizes are made.
 
     Args:
         image: `L` or `I;16`, of any size.

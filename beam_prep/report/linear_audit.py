@@ -62,9 +62,7 @@ def _rows(dataset: AnyPath, manifest: Manifest) -> Iterator[tuple[int, int, np.n
     shards = manifest.shards(sizes[0], "train") if sizes else []
     for data in itertools.chain.from_iterable(read_frames(dataset / shard.path) for shard in shards):
         record = from_example(data)
-        pixels = decode_record(
-            record.encoded, encoding=record.encoding, height=record.height, width=record.width
-        )
+        pixels = decode_record(record.encoded, encoding=record.encoding, height=record.height, width=record.width)
         small = Image.fromarray(pixels).resize((LINEAR_PX, LINEAR_PX), Image.Resampling.BILINEAR)
         yield zlib.crc32(record.group.encode()) % 2, record.label, np.asarray(small).ravel()
 
