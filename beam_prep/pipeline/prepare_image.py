@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.image_limits import MAX_SECONDS
 from beam_prep.dataset.patient_groups import BY_HEADER, hash_text, rank
@@ -97,7 +99,7 @@ def prepare_image(
         perceptual_hash=hist.perceptual_hash(),
         sums=tuple(map(pixel_sums, resized)),
         spans=(),
-        stats=measure(image, data)._replace(darkest=resized[0].getextrema()[0]),
+        stats=measure(image, data)._replace(darkest=int(np.asarray(resized[0]).min())),
         repaired="repaired" in image.info,
         domain=source.domain,
         folded_group=hash_text(folded, salt) if is_known(told_by) and folded != patient else "",
