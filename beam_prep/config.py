@@ -56,6 +56,8 @@ class PrepConfig:
     equalization: Literal["hist", "hist_full", "clahe", "none"] = "hist"
     """The equalization before the resize: by histogram as scikit-image does it (the darkest grey tells the share of
     black background), by histogram from 0 on, by region with limited contrast (CLAHE), or none."""
+    fit: Literal["squash", "pad", "crop"] = "squash"
+    """The way an image becomes a square: squashed, whatever its aspect ratio; padded with black; or its middle, cropped."""
     val_fraction: float = 0.2
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0
@@ -151,7 +153,7 @@ class PrepConfig:
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
         later = (
             *("group_from", "unknown_patient", "max_blank_fraction", "max_seconds_per_image"),
-            *("stratify_domains", "subgroups"),
+            *("stratify_domains", "subgroups", "fit"),
         )
         changed = {name: getattr(self, name) for name in later if getattr(self, name) != getattr(type(self), name)}
         return options | {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

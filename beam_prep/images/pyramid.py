@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.images.equalize import equalize, hist_table
+from beam_prep.images.fit import fitted_size, offset_of
 from beam_prep.images.kernels import halve, shrink
 
 HASH_SIDE = 16  # cells a side of the perceptual hash
@@ -38,15 +39,29 @@ class Pyramid:
         else:
             self._levels[0] = equalize(image, equalization)
 
-    def resize(self, image_px: int) -> Image.Image:
+    def resize(self, image_px: int, fit: str = "squash") -> Image.Image:
         """Resizes the image to a square of `image_px`, bilinear with anti-aliasing.
 
-        The aspect ratio is not kept, as in the study. An image below four times `image_px` is resized in one step.
+        An image below four times `image_px` is resized in one step.
+
+        Args:
+            image_px: the side of the square, px.
+            fit: `squash`, as in the study, `pad` or `crop`, see `fitted_size`.
+
+        Raises:
+            ImageError: the image is too long to be cropped.
         """
-        level, covered = self._at_least(RESIZE_GAP, image_px, image_px)
+        size = fitted_size(self._image.size, image_px, fit)
+        level, covered = self._at_least(RESIZE_GAP, *size)
         if level.size == self._image.size:
-            return level.resize((image_px, image_px), Image.Resampling.BILINEAR)
-        return shrink(level, (image_px, image_px), covered)
+            resized = level.resize(size, Image.Resampling.BILINEAR)
+        else:
+            resized = shrink(level, size, covered)
+        if size == (image_px, image_px):
+            return resized
+        square = Image.new("L", (image_px, image_px))
+        square.paste(resized, (offset_of(size[0], image_px), offset_of(size[1], image_px)))
+        return square
 
     def perceptual_hash(self) -> int:
         """Returns a difference hash of 256 bits, which differs in few bits between near duplicates.

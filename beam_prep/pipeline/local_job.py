@@ -170,6 +170,7 @@ def _job(config: PrepConfig, raw: AnyPath, salt: bytes, software: dict[str, str]
         "input": str(raw.absolute()),
         "image_sizes": list(config.image_sizes),
         "equalization": config.equalization,
+        "fit": config.fit,
         "encoding": config.encoding,
         "anonymize": config.anonymize,
         "unknown_patient": config.unknown_patient,

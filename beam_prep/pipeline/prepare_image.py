@@ -28,6 +28,7 @@ def prepare_image(
     *,
     image_sizes: Sequence[int],
     equalization: str,
+    fit: str = "squash",
     encoding: str,
     salt: bytes,
     max_blank_fraction: float = 1.0,
@@ -42,6 +43,7 @@ def prepare_image(
         name: the file name for the records, see `public_name`.
         image_sizes: the sizes of the records, px.
         equalization: `hist`, `hist_full`, `clahe` or `none`, see `equalize`.
+        fit: the way an image becomes a square: `squash`, `pad` or `crop`, see `fitted_size`.
         encoding: the encoding of the pixels in a record, `raw` or `png`.
         salt: the salt of the hash of the patient.
         max_blank_fraction: the share of pixels of nearly one grey value above which an image is blank.
@@ -65,7 +67,7 @@ def prepare_image(
     # Near duplicates are recognized on the histogram-equalized image, whatever equalization the records have.
     hist = Pyramid(image, "hist", raw)
     equalized = hist if equalization == "hist" else Pyramid(image, equalization)
-    resized = [equalized.resize(image_px) for image_px in image_sizes]
+    resized = [equalized.resize(image_px, fit) for image_px in image_sizes]
     header = patient_traits(data) if traits else {}
     told: dict[str, str] = {trait: getattr(source, trait) or header.get(trait, "") for trait in traits}
     records = [

@@ -94,6 +94,7 @@ class PrepareImage(beam.DoFn):
             name,
             image_sizes=config.image_sizes,
             equalization=config.equalization,
+            fit=config.fit,
             encoding=config.encoding,
             salt=self._salt,
             max_blank_fraction=config.max_blank_fraction,

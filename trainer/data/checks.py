@@ -63,23 +63,27 @@ def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
         )
 
 
-def check_same_preprocessing(class_names: Sequence[str], equalization: str, manifest: Manifest, data: str) -> None:
-    """Raises a `UsageError` unless a dataset has the classes and the equalization that a run was trained on.
+def check_same_preprocessing(
+    class_names: Sequence[str], equalization: str, manifest: Manifest, data: str, fit: str | None = None
+) -> None:
+    """Raises a `UsageError` unless a dataset has the classes and the preprocessing that a run was trained on.
 
     Args:
         class_names: class names of the run, by label.
         equalization: equalization of the images that the run was trained on.
         manifest: manifest of the dataset.
         data: the dataset folder, for the message.
+        fit: the way those images became squares; None for `squash`.
     """
     if tuple(class_names) != tuple(manifest.class_names):
         raise UsageError(f"the run knows the classes {list(class_names)}, {data} holds {list(manifest.class_names)}")
-    prepared = manifest.options["equalization"]
-    if equalization != prepared:
-        raise UsageError(
-            f"the run was trained on images with equalization {equalization}, {data} was prepared with {prepared}; "
-            f"prepare it with --equalization {equalization}"
-        )
+    prepared = {"equalization": manifest.options["equalization"], "fit": manifest.options.get("fit", "squash")}
+    for name, wanted in (("equalization", equalization), ("fit", fit or "squash")):
+        if wanted != prepared[name]:
+            raise UsageError(
+                f"the run was trained on images with {name} {wanted}, {data} was prepared with {prepared[name]}; "
+                f"prepare it with --{name} {wanted}"
+            )
 
 
 def check_preparation(config: TrainConfig, manifest: Manifest) -> None:

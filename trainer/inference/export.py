@@ -46,9 +46,9 @@ class ServedModel(tf.Module):
         Returns:
             `probability` of PNEUMONIA, `calibrated_probability`, and `decision`: the class, 0 or 1, at the threshold.
         """
-        size, equalization, point = self._card.image_size, self._card.equalization, self._card.operating_point
+        card, size, point = self._card, self._card.image_size, self._card.operating_point
         images = tf.map_fn(
-            lambda encoded: model_input(encoded, image_size=size, equalization=equalization),
+            lambda encoded: model_input(encoded, image_size=size, equalization=card.equalization, fit=card.fit),
             image_bytes,
             fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
         )

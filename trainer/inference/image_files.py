@@ -62,9 +62,13 @@ def decode_file(path: str, max_seconds: float = MAX_SECONDS) -> Image.Image:
     return image
 
 
-def as_input(image: Image.Image, *, image_size: int, equalization: str) -> np.ndarray:
-    """Prepares a decoded image as the preparation does for a record: uint8 [image_size, image_size]."""
-    return np.asarray(Pyramid(image, equalization).resize(image_size))
+def as_input(image: Image.Image, *, image_size: int, equalization: str, fit: str | None = None) -> np.ndarray:
+    """Prepares a decoded image as the preparation does for a record: uint8 [image_size, image_size].
+
+    Raises:
+        ImageError: the image is too long to be cropped.
+    """
+    return np.asarray(Pyramid(image, equalization).resize(image_size, fit or "squash"))
 
 
 def read_all(paths: Iterable[str], read: Callable[[str], T], num_ahead: int) -> Iterator[tuple[str, T | ImageError]]:

@@ -78,7 +78,9 @@ def read_input(path: str, card: ModelCard, max_seconds: float = MAX_SECONDS) -> 
     Raises:
         ImageError: the file can't be used.
     """
-    return as_input(decode_file(path, max_seconds), image_size=card.image_size, equalization=card.equalization)
+    return as_input(
+        decode_file(path, max_seconds), image_size=card.image_size, equalization=card.equalization, fit=card.fit
+    )
 
 
 def start_logits(predictor: Predictor, images: Sequence[np.ndarray], *, tta: bool = False) -> Callable[[], np.ndarray]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from beam_prep.images.fit import MAX_ASPECT
 from beam_prep.images.pyramid import RESIZE_GAP
 
 _VALUES = 65536
@@ -15,13 +16,14 @@ _VALUES = 65536
 _PNG = b"\x89PNG\r\n\x1a\n"
 
 
-def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf.Tensor:
+def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str, fit: str | None = None) -> tf.Tensor:
     """Decodes and prepares one image as input of a model.
 
     Args:
         encoded: string [], a JPEG or PNG file.
         image_size: side of the result, px.
         equalization: one of `model_card.SERVABLE_EQUALIZATIONS`.
+        fit: the way the image becomes a square, see `beam_prep.images.fit`; None for `squash`.
 
     Returns:
         float32 [image_size, image_size, 1], whole numbers in 0..255.
@@ -31,7 +33,7 @@ def model_input(encoded: tf.Tensor, *, image_size: int, equalization: str) -> tf
         pixels = tf.gather(_cumulative(pixels, full=equalization == "hist_full"), pixels)
     else:
         pixels = tf.where(is_deep, _scaled(pixels), pixels)
-    return _resize(tf.cast(pixels, tf.float32), image_size)
+    return _resize(tf.cast(pixels, tf.float32), image_size, fit or "squash")
 
 
 def _decode(encoded: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -102,38 +104,51 @@ def _scaled(pixels: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(tf.cast(pixels - low, tf.float64) * factor), tf.int32)
 
 
-def _resize(pixels: tf.Tensor, image_size: int) -> tf.Tensor:
+def _fitted_size(size: tf.Tensor, image_size: int, fit: str) -> tf.Tensor:
+    """Returns the height and width, int32 [2], to which an image is resized before it is padded or cropped."""
+    if fit == "squash":
+        return tf.constant([image_size, image_size])
+    size = tf.cast(size, tf.int64)
+    side = tf.reduce_max(size) if fit == "pad" else tf.reduce_min(size)
+    with tf.control_dependencies([tf.debugging.Assert(fit == "pad" or tf.reduce_max(size) <= MAX_ASPECT * side, [size])]):
+        return tf.cast(tf.maximum((2 * size * image_size + side) // (2 * side), 1), tf.int32)
+
+
+def _resize(pixels: tf.Tensor, image_size: int, fit: str) -> tf.Tensor:
     """Resizes [H, W] to [image_size, image_size, 1] as `Pyramid` does: halves first, then bilinear, anti-aliased."""
     level = pixels[None, ..., None]  # [1, H, W, 1]
     extent = tf.cast(tf.shape(pixels), tf.float32)  # size of the image in pixels of the level
-    gap = 2 * RESIZE_GAP * image_size
+    size = _fitted_size(tf.shape(pixels), image_size, fit)
+    gap = 2 * RESIZE_GAP * tf.cast(size, tf.float32)
 
     def halve(level: tf.Tensor, extent: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return tf.floor(tf.nn.avg_pool2d(level, 2, 2, "SAME") + 0.5), extent / 2
 
     level, extent = tf.while_loop(
-        lambda level, extent: tf.reduce_min(extent) >= gap,
+        lambda level, extent: tf.reduce_all(extent >= gap),
         halve,
         [level, extent],
         shape_invariants=[tf.TensorShape([1, None, None, 1]), tf.TensorShape([2])],
     )
-    rows, columns = (_shares(tf.shape(level)[1 + axis], extent[axis], image_size) for axis in range(2))
+    rows, columns = (_shares(tf.shape(level)[1 + axis], extent[axis], size[axis]) for axis in range(2))
     resized = tf.matmul(tf.matmul(rows, level[0, ..., 0]), columns, transpose_b=True)
-    return tf.clip_by_value(tf.round(resized), 0, 255)[..., None]
+    square = tf.image.resize_with_crop_or_pad(resized[..., None], image_size, image_size)
+    return tf.ensure_shape(tf.clip_by_value(tf.round(square), 0, 255), [image_size, image_size, 1])
 
 
-def _shares(length: tf.Tensor, covered: tf.Tensor, num_out: int) -> tf.Tensor:
+def _shares(length: tf.Tensor, covered: tf.Tensor, num_out: tf.Tensor) -> tf.Tensor:
     """Returns the share of each pixel of a side in each of the result, float32 [num_out, length]: a triangle's.
 
     Args:
         length: int32 [], the pixels of the side.
         covered: float32 [], the pixels that belong to the image; of the last one this may be a part.
-        num_out: the pixels of the result.
+        num_out: int32 [], the pixels of the result.
     """
+    num_out = tf.cast(num_out, tf.float32)
     starts = tf.range(tf.cast(length, tf.float32))
     ends = tf.minimum(starts + 1, covered)
     scale = covered / num_out
-    centers = (tf.range(num_out, dtype=tf.float32)[:, None] + 0.5) * scale
+    centers = (tf.range(num_out)[:, None] + 0.5) * scale
     distances = tf.abs((starts + ends) / 2 - centers) / tf.maximum(scale, 1)
     shares = (ends - starts) * tf.nn.relu(1 - distances)
     return shares / tf.reduce_sum(shares, axis=1, keepdims=True)

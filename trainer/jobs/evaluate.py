@@ -90,6 +90,7 @@ def describe_ensemble(config: EvaluateConfig, cards: list[ModelCard], point: Ope
         equalization=first.equalization,
         class_names=first.class_names,
         dataset_fingerprint=first.dataset_fingerprint,
+        fit=first.fit,
         fold=first.fold,
         operating_point=point,
         summary="\n\n".join(card.summary for card in cards),
@@ -110,7 +111,7 @@ def _members(config: EvaluateConfig, cards: list[ModelCard]) -> list[dict[str, A
 
 def _check_split(config: EvaluateConfig, manifest: Manifest, run: str, card: ModelCard) -> None:
     """Checks that a run can be evaluated on the split: prepared alike, not empty, and not trained on."""
-    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data)
+    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data, card.fit)
     fold = card.fold_in(manifest.fingerprint)
     if fold and config.split in POOLED:
         return  # the run is evaluated on the images of its own fold

@@ -94,7 +94,7 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
     if config.run is None:
         return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
     card = ModelCard.read(RunFolder.at(config.run).fetch(*MODEL_FILES))
-    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data)
+    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data, card.fit)
     fold = card.fold_in(manifest.fingerprint)
     if card.dataset_fingerprint == manifest.fingerprint:
         if fold is None:
@@ -188,6 +188,7 @@ def _describe(
         "equalization": manifest.options["equalization"],
         "class_names": list(manifest.class_names),
         "dataset_fingerprint": manifest.fingerprint,
+        "fit": manifest.options.get("fit"),
         "num_corrupt": {},
         "trained_on": ["train"],
         "phases": [{**phase, "seconds": seconds}],

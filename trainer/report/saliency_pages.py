@@ -16,6 +16,7 @@ from PIL import Image
 from beam_prep.console.errors import RunError
 from beam_prep.console.progress import progress_bar
 from beam_prep.images.equalize import equalize
+from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri, render, write_page
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.output_folder import translate_errors
@@ -114,8 +115,10 @@ def picture_names(paths: Sequence[str]) -> list[str]:
 
 def _read(path: str, card: ModelCard) -> DecodedFile:
     image = decode_file(path)
-    model_input = as_input(image, image_size=card.image_size, equalization=card.equalization)
+    model_input = as_input(image, image_size=card.image_size, equalization=card.equalization, fit=card.fit)
     shrunk = equalize(image, "none")
+    if card.fit:  # the heat map is of the padded or cropped square
+        shrunk = Pyramid(shrunk).resize(min(MAX_SIDE_PX, max(image.size)), card.fit)
     shrunk.thumbnail((MAX_SIDE_PX, MAX_SIDE_PX))
     return DecodedFile(np.asarray(shrunk), model_input)
 

@@ -16,7 +16,7 @@ SERVABLE_EQUALIZATIONS = ("hist", "hist_full", "none")
 NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerprint")
 """The entries without which a model can't be used."""
 
-WRITTEN_IF_SET = ("num_corrupt", "trained_on", "precision", "jit_compile", "probe", "members", "tta")
+WRITTEN_IF_SET = ("fit", "num_corrupt", "trained_on", "precision", "jit_compile", "probe", "members", "tta")
 """The entries that only some kinds of runs have."""
 
 
@@ -54,6 +54,7 @@ class ModelCard:
         equalization: equalization of the images before the resize, see `beam_prep.images.equalize`.
         class_names: names of the classes, by label.
         dataset_fingerprint: fingerprint of the dataset that the model was trained on.
+        fit: the way an image becomes a square, see `beam_prep.images.fit`; None for `squash`.
         num_corrupt: number of corrupt records that were left out, by split.
         trained_on: splits whose images the model was trained on; of a run in a fold, both that the fold divides.
         fold: entries of `FoldSplits.to_json`; None without cross-validation.
@@ -77,6 +78,7 @@ class ModelCard:
     equalization: str
     class_names: Sequence[str]
     dataset_fingerprint: str
+    fit: str | None = None
     num_corrupt: Mapping[str, int] | None = None
     trained_on: Sequence[str] | None = None
     fold: Mapping[str, Any] | None = None
@@ -132,4 +134,5 @@ class ModelCard:
         """Returns the entries that go beside a model that leaves its run."""
         point = self.operating_point
         entries = {name: getattr(self, name) for name in NEEDED}
-        return {**entries, "threshold": point.threshold, "temperature": point.temperature}
+        fit = {"fit": self.fit} if self.fit else {}
+        return {**entries, **fit, "threshold": point.threshold, "temperature": point.temperature}

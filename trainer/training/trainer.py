@@ -289,6 +289,7 @@ class Trainer:
             equalization=self.manifest.options["equalization"],
             class_names=self.manifest.class_names,
             dataset_fingerprint=self.manifest.fingerprint,
+            fit=self.manifest.options.get("fit"),
             **self._data.describe(),
             phases=self.state.phases,
             best=self.state.best,

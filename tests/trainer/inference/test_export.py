@@ -72,6 +72,14 @@ def test_a_jpeg_in_cmyk_is_refused_in_words(scans, tmp_path):
         model_input(tf.constant((tmp_path / "cmyk.jpeg").read_bytes()), image_size=32, equalization="hist")
 
 
+@pytest.mark.parametrize("fit", ["pad", "crop"])
+def test_the_graph_fits_images_into_squares_as_the_preparation_does(scans, fit):
+    for path in (path for path in scans if path.stem in ("large", "odd", "tiny")):
+        served = model_input(tf.constant(path.read_bytes()), image_size=40, equalization="none", fit=fit)
+        expected = as_input(decode_file(str(path)), image_size=40, equalization="none", fit=fit)
+        assert np.abs(served.numpy()[..., 0] - expected.astype(np.float32)).max() <= 1, path.name
+
+
 @pytest.fixture(scope="module")
 def tuned(run, tmp_path_factory) -> Path:
     """Copies the run and gives it a threshold and a temperature of its own."""
