@@ -1,0 +1,77 @@
+"""Prints how many copies of real X-rays are recognized as near duplicates, by what was done to the copy.
+
+Run as `python benchmarks/near_duplicates.py IMAGES`, a folder of X-rays; every 17th of them, sorted by name, is copied.
+"""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image, ImageOps
+
+from beam_prep.images.decode import decode
+from beam_prep.images.input_files import find_images
+from beam_prep.images.pyramid import Pyramid
+from beam_prep.planning.duplicates import MAX_DISTANCE
+
+STEP = 17
+
+
+def _saved(quality: int) -> Callable[[Image.Image], Image.Image]:
+    def save(image: Image.Image) -> Image.Image:
+        buffer = io.BytesIO()
+        image.save(buffer, "JPEG", quality=quality)
+        return Image.open(buffer)
+
+    return save
+
+
+def _cropped(percent: float) -> Callable[[Image.Image], Image.Image]:
+    """Cuts off so much of the width and of the height, half at each side, and keeps the size."""
+
+    def crop(image: Image.Image) -> Image.Image:
+        dx, dy = image.width * percent / 200, image.height * percent / 200
+        return image.resize(
+            image.size, Image.Resampling.BICUBIC, box=(dx, dy, image.width - dx, image.height - dy)
+        )
+
+    return crop
+
+
+def _bordered(percent: float) -> Callable[[Image.Image], Image.Image]:
+    return lambda image: ImageOps.expand(image, round(image.width * percent / 100), fill=0)
+
+
+COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
+    "saved at JPEG quality 90": _saved(90),
+    "saved at JPEG quality 60": _saved(60),
+    "resized to half": lambda image: image.resize((image.width // 2, image.height // 2)),
+    "brightness x 0.8": lambda image: image.point(lambda value: value * 0.8),
+    "cropped by 1 %": _cropped(1),
+    "cropped by 2 %": _cropped(2),
+    "cropped by 4 %": _cropped(4),
+    "with a black border of 1 %": _bordered(1),
+    "with a black border of 4 %": _bordered(4),
+    "rotated by 1 degree": lambda image: image.rotate(1, Image.Resampling.BICUBIC),
+    "mirrored": ImageOps.mirror,
+}
+
+
+def main() -> None:
+    """Prints a line for each kind of copy: the share that is found."""
+    root = Path(sys.argv[1])
+    images = [decode((root / name).read_bytes()) for name in sorted(find_images(root).images)[::STEP]]
+    hashes = [Pyramid(image, "hist").perceptual_hash() for image in images]
+    print(f"{len(images)} images, found at a distance of up to {MAX_DISTANCE} of 256 bits")
+    for name, change in COPIES.items():
+        copies = (Pyramid(change(image).convert("L"), "hist").perceptual_hash() for image in images)
+        distances = [(one ^ other).bit_count() for one, other in zip(hashes, copies, strict=True)]
+        found = sum(distance <= MAX_DISTANCE for distance in distances) / len(images)
+        print(f"{name:30} {found:6.1%}  median distance {sorted(distances)[len(distances) // 2]}")
+
+
+if __name__ == "__main__":
+    main()
