@@ -57,7 +57,7 @@ class PrepConfig:
     """The equalization before the resize: by histogram as scikit-image does it (the darkest grey tells the share of
     black background), by histogram from 0 on, by region with limited contrast (CLAHE), or none."""
     fit: Literal["squash", "pad", "crop"] = "squash"
-    """The way an image becomes a square: squashed, whatever its aspect ratio; padded with black; or its middle, cropped."""
+    """The way an image becomes a square: squashed, padded with black, or its middle, cropped."""
     val_fraction: float = 0.2
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0

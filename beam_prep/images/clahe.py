@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from beam_prep.images.dicom.stored_values import look_up
+
 NUM_BINS = 256
 LEVELS = 2**14  # grey levels of the mappings
 BIN_LEVELS = 1 + LEVELS // NUM_BINS
@@ -34,7 +36,7 @@ def clahe(pixels: np.ndarray, outside: np.ndarray | None = None) -> np.ndarray:
         return np.full(pixels.shape, 255, np.uint8)
     tile_h, tile_w = height // TILES_PER_SIDE, width // TILES_PER_SIDE
     num_rows, num_columns = -(-height // tile_h), -(-width // tile_w)
-    bins = _bins_of_values(low, high, np.iinfo(pixels.dtype).max)[pixels]
+    bins = look_up(_bins_of_values(low, high, np.iinfo(pixels.dtype).max), pixels)
     # Half a tile is added before the image and at least as much after it; only the nearest mapping applies there.
     before_h, before_w = tile_h // 2, tile_w // 2
     after_h = num_rows * tile_h - height + tile_h - before_h
@@ -158,4 +160,4 @@ def _stretch(levels: np.ndarray) -> np.ndarray:
     if low == high:
         return np.full(levels.shape, 255, np.uint8)
     table = ((np.arange(high + 1) - low) * (255.0 / (high - low))).clip(0, 255).round().astype(np.uint8)
-    return table[levels]
+    return look_up(table, levels)

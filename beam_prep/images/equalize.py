@@ -6,6 +6,7 @@ import numpy as np
 from PIL import Image
 
 from beam_prep.images.clahe import clahe
+from beam_prep.images.dicom.stored_values import look_up, row_blocks
 from beam_prep.images.kernels import histogram
 
 
@@ -39,9 +40,11 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
         low, high = int(picture.min()), int(picture.max())
         table = np.clip((np.arange(65536) - low) * (255.0 / max(high - low, 1)), 0, 255).round().astype(np.uint8)
     else:
-        counts = np.bincount(pixels.ravel(), minlength=65536)
+        counts = np.zeros(65536, np.int64)
+        for rows in row_blocks(pixels.shape):
+            counts += np.bincount(pixels[rows].ravel(), minlength=65536)
         table = _cumulative(counts, padding=padding, full=equalization == "hist_full")
-    return Image.fromarray(table[pixels])
+    return Image.fromarray(look_up(table, pixels))
 
 
 def hist_table(pixels: bytes, *, padding: bool = False, full: bool = False) -> bytes:

@@ -26,7 +26,9 @@ from beam_prep.images.dicom.stored_values import (
     DEFLATED,
     PLAIN_SYNTAXES,
     decode_cells,
+    look_up,
     padding_mask,
+    row_blocks,
     stored_values,
 )
 from beam_prep.images.dicom.tags import check_value, name_of, text, whole_number
@@ -73,7 +75,7 @@ def decode_dicom(data: bytes) -> Image.Image:
             _check_palette(dataset)
             coloured = apply_color_lut(stored_values(dataset, cells), dataset)[..., :3]
             return _luma(coloured, coloured.dtype.itemsize * 8)
-        pixels = grey_table(dataset)[stored_values(dataset, cells)]
+        pixels = look_up(grey_table(dataset), stored_values(dataset, cells))
         outside = padding_mask(dataset, cells)
         if outside is not None:
             pixels[outside] = 0
@@ -252,5 +254,7 @@ def _luma(rgb: np.ndarray, bits: int) -> Image.Image:
     """Converts RGB [H, W, 3] to ITU-R 601 luma, at 8 bit as Pillow does it."""
     if rgb.dtype == np.uint8:
         return Image.fromarray(rgb).convert("L")
-    grey = (rgb @ np.array([0.299, 0.587, 0.114], np.float32)).round()
-    return Image.fromarray(grey.clip(0, 2**bits - 1).astype(np.uint8 if bits <= 8 else np.uint16))
+    grey = np.empty(rgb.shape[:2], np.uint8 if bits <= 8 else np.uint16)
+    for rows in row_blocks(rgb.shape):
+        grey[rows] = (rgb[rows] @ np.array([0.299, 0.587, 0.114], np.float32)).round().clip(0, 2**bits - 1)
+    return Image.fromarray(grey)
