@@ -34,9 +34,7 @@ def _cropped(percent: float) -> Callable[[Image.Image], Image.Image]:
 
     def crop(image: Image.Image) -> Image.Image:
         dx, dy = image.width * percent / 200, image.height * percent / 200
-        return image.resize(
-            image.size, Image.Resampling.BICUBIC, box=(dx, dy, image.width - dx, image.height - dy)
-        )
+        return image.resize(image.size, Image.Resampling.BICUBIC, box=(dx, dy, image.width - dx, image.height - dy))
 
     return crop
 

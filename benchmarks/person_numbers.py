@@ -1,6 +1,6 @@
 """Prints whether equal person numbers of the Kaggle set's train and test folders are the same people.
 
-Run as `python benchmarks/person_numbers.py TRAIN TEST`, the folders `train` and `test`. `person12_bacteria_46.jpeg` is of
+Run as `python benchmarks/person_numbers.py TRAIN TEST`, two folders. `person12_bacteria_46.jpeg` is of
 person 12; the test folder has a `person12_virus_…`, too. Images of one patient look more alike than those of two: the
 correlation of equalized thumbnails tells which the equal numbers are.
 """
@@ -51,11 +51,15 @@ def main() -> None:
     ]
     within = [float(one @ two) for images in train.values() for one, two in combinations(images, 2)]
     rng = np.random.default_rng(0)
-    all_test, all_train = (np.stack([image for images in people.values() for image in images]) for people in (test, train))
+    all_test, all_train = (
+        np.stack([image for images in people.values() for image in images]) for people in (test, train)
+    )
     picked = rng.integers(0, [len(all_test), len(all_train)], (NUM_RANDOM, 2))
     random = (all_test[picked[:, 0]] * all_train[picked[:, 1]]).sum(axis=1)
     for name, values in (("equal numbers", equal), ("random pairs", random), ("within a patient", within)):
-        print(f"correlation of {name:16} {np.mean(values):.3f} (standard error {np.std(values) / len(values) ** 0.5:.3f})")
+        print(
+            f"correlation of {name:16} {np.mean(values):.3f} (standard error {np.std(values) / len(values) ** 0.5:.3f})"
+        )
 
 
 if __name__ == "__main__":

@@ -110,7 +110,9 @@ def _fitted_size(size: tf.Tensor, image_size: int, fit: str) -> tf.Tensor:
         return tf.constant([image_size, image_size])
     size = tf.cast(size, tf.int64)
     side = tf.reduce_max(size) if fit == "pad" else tf.reduce_min(size)
-    with tf.control_dependencies([tf.debugging.Assert(fit == "pad" or tf.reduce_max(size) <= MAX_ASPECT * side, [size])]):
+    with tf.control_dependencies(
+        [tf.debugging.Assert(fit == "pad" or tf.reduce_max(size) <= MAX_ASPECT * side, [size])]
+    ):
         return tf.cast(tf.maximum((2 * size * image_size + side) // (2 * side), 1), tf.int32)
 
 
