@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from beam_prep.dataset.schema import ENCODINGS, EQUALIZATIONS, SPLITS
+from beam_prep.dataset.schema import ENCODINGS, EQUALIZATIONS, FITS, SPLITS
 from beam_prep.storage.json_schema import (
     Mismatch,
     entries,
@@ -40,7 +40,8 @@ def _option(value: Any, place: str) -> None:
 
 def _options(value: Any, place: str) -> None:
     """Checks the options of `prepare`, of which readers need two."""
-    entries({"equalization": one_of(*EQUALIZATIONS), "encoding": one_of(*ENCODINGS)}, others=True)(value, place)
+    needed = {"equalization": one_of(*EQUALIZATIONS), "encoding": one_of(*ENCODINGS)}
+    entries(needed, {"fit": one_of(*FITS)}, others=True)(value, place)
     mapping_of(_option, most=100)(value, place)
 
 

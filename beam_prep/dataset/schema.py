@@ -16,8 +16,11 @@ CLASS_NAMES = ("NORMAL", "PNEUMONIA")
 BINARY = "binary"
 """The task of a dataset with two classes: one of them is true of an image."""
 
-EQUALIZATIONS = ("hist", "clahe", "none")
+EQUALIZATIONS = ("hist", "hist_full", "clahe", "none")
 """The equalizations of an image before the resize."""
+
+FITS = ("squash", "pad", "crop")
+"""The ways in which an image becomes a square."""
 
 ENCODINGS = ("raw", "png")
 """The encodings of the pixels in a record."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from beam_prep.dataset.image_limits import ImageError
 
-FITS = ("squash", "pad", "crop")
 MAX_ASPECT = 16
 """The largest ratio of the sides of an image that is cropped: its length would be enlarged by as much."""
 

@@ -6,6 +6,8 @@ numbers, but slower.
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from PIL import Image
 
@@ -59,13 +61,14 @@ def shrink(image: Image.Image, size: tuple[int, int], covered: tuple[float, floa
     """
     low = (image.width, size[1])
     if _kernels:
-        rows = _image(_kernels.shrink_height(image.tobytes(), *image.size, covered[1], size[1]), low)
+        shorter = _kernels.shrink_height(image.tobytes(), *image.size, covered[1], size[1])
     else:
-        rows = image.resize(low, Image.Resampling.BILINEAR, box=(0, 0, image.width, covered[1]))
+        shorter = image.resize(low, Image.Resampling.BILINEAR, box=(0, 0, image.width, covered[1])).tobytes()
     if covered[1] < image.height:
         first, weights = _last_weights(image.height, covered[1], size[1])
         last = _weigh(np.asarray(image.crop((0, first, image.width, image.height))), weights)
-        rows.paste(Image.fromarray(last[None]), (0, size[1] - 1))
+        shorter = shorter[: -image.width] + last.tobytes()
+    rows = _image(shorter, low)
     shrunk = rows.resize(size, Image.Resampling.BILINEAR, box=(0, 0, covered[0], size[1]))
     if covered[0] < image.width:
         first, weights = _last_weights(image.width, covered[0], size[0])
@@ -74,6 +77,7 @@ def shrink(image: Image.Image, size: tuple[int, int], covered: tuple[float, floa
     return shrunk
 
 
+@lru_cache(1024)
 def _last_weights(length: int, covered: float, num_out: int) -> tuple[int, np.ndarray]:
     """Returns the weights that give the last row of a result, as only a part of the last pixel belongs to the image.
 

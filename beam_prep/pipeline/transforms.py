@@ -80,6 +80,9 @@ class PrepareImage(beam.DoFn):
         except ImageError as error:
             outcome = Rejected(name, error.reason, error.detail)
             self._num_unreadable.inc()
+        except MemoryError:
+            outcome = Rejected(name, "too_much_memory", "there is not enough memory to prepare it")
+            self._num_unreadable.inc()
         self._progress.tick()
         yield outcome
 

@@ -113,3 +113,5 @@ def _attempt(read: Callable[[str], T], path: str) -> T | ImageError:
         return read(path)
     except ImageError as error:
         return error
+    except MemoryError:
+        return ImageError("too_much_memory", "there is not enough memory to read it")

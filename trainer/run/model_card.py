@@ -109,6 +109,8 @@ class ModelCard:
             raise UsageError(
                 f"--run {run.path}: its model.json lacks {', '.join(missing)}; expected that of a finished run"
             )
+        if content.get("fit") not in (None, "pad", "crop"):
+            raise UsageError(f"--run {run.path}: its model.json has the fit {content['fit']!r}, expected pad or crop")
         point = OperatingPoint.of(content)
         known = {name: content[name] for name in {each.name for each in fields(cls)} & content.keys()}
         unknown = {name: content[name] for name in content if name not in {**known, **point.to_json()}}

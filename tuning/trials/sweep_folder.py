@@ -12,12 +12,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
-<<<<<<< HEAD
 from beam_prep.console.errors import RunError, UsageError
-=======
-from beam_prep.console.errors import UsageError
 from beam_prep.storage.contained import check_contained
->>>>>>> 1af74df (Pipes, devices and links out of datasets, runs and sweeps are refused unopened; near duplicates of a large group are linked, not paired)
 from beam_prep.storage.locks import locked
 from beam_prep.storage.output_folder import (
     check_only_written,
@@ -146,12 +142,9 @@ class SweepFolder:
                 out of it, or it can't be written.
         """
         names = check_output(self.path, "sweep", ("sweep.json", "oracle"))
-<<<<<<< HEAD
+        check_contained(self.path)
         if names and overwrite:
             check_only_written(self.path, SWEEP_FILES)
-=======
-        check_contained(self.path)
->>>>>>> 1af74df (Pipes, devices and links out of datasets, runs and sweeps are refused unopened; near duplicates of a large group are linked, not paired)
         with translate_errors(self.path):
             if self.is_started and not overwrite:
                 self.check_same_sweep(described)

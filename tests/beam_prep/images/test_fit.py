@@ -6,8 +6,9 @@ from image_files import encoded
 from PIL import Image
 
 from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.schema import FITS
 from beam_prep.images.decode import decode_record
-from beam_prep.images.fit import FITS, fitted_size
+from beam_prep.images.fit import fitted_size
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pipeline.prepare_image import prepare_image
 from beam_prep.sources.discover import describe
