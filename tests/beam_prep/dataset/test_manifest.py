@@ -108,7 +108,11 @@ SHARD, HUGE = "sizes/90/train/0", 123454321
     ("place", "value", "said"),
     [
         ("options", {}, "options: expected an entry equalization, found none"),
-        ("options/equalization", "evil", 'options.equalization: expected one of hist, hist_full, clahe, none, found "evil"'),
+        (
+            "options/equalization",
+            "evil",
+            'options.equalization: expected one of hist, hist_full, clahe, none, found "evil"',
+        ),
         ("options/encoding", "jpeg", "options.encoding: expected one of raw, png"),
         ("options/deep", [[[]]], "options.deep: expected a finite number, a text, true, false or null"),
         ("options/rate", float("nan"), "options.rate: expected a finite number"),
