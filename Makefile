@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-tfio lint check bench architecture constraints clean
+.PHONY: help setup demo test test-browser test-slow test-tfio lint check bench architecture constraints locks sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -90,6 +90,21 @@ constraints: ## resolve constraints.txt and constraints-tfio.txt again, for all 
 	{ sed -n '/^#/p' constraints-tfio.txt; sed '/^ *#/d' build-constraints.txt; } > build-constraints-tfio.txt
 	mv build-constraints-tfio.txt constraints-tfio.txt
 	rm build-constraints.txt
+	$(MAKE) locks
+
+# The packages of each image, and of the step of cloudbuild.yaml that submits, with the hashes of their files.
+LOCK_trainer := train tune gpu
+LOCK_prep := prep
+LOCK_submit := k8s
+
+locks: .venv/ready ## write the lock files in docker, which have the hash of every package
+	for name in trainer prep submit; do echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header \
+		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --constraint constraints.txt \
+		$$(case $$name in trainer) echo $(LOCK_trainer:%=--extra %);; prep) echo $(LOCK_prep:%=--extra %);; *) echo $(LOCK_submit:%=--extra %);; esac) \
+		--output-file docker/$$name.lock setup.py - > /dev/null; done
+
+sbom: ## write build/sbom-*.json, the packages of each image in CycloneDX
+	python3 docker/sbom.py
 
 clean: ## delete .venv, build and caches
 	rm -rf .venv .venv-tfio build *.egg-info beam_prep/images/*.so .pytest_cache .ruff_cache .mypy_cache

@@ -8,12 +8,13 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /build
-COPY constraints.txt setup.py pyproject.toml ./
-RUN pip install --constraint constraints.txt '.[prep]' && pip uninstall --yes cxrflow
+# The lock file has the hash of every package; pip refuses a package that is another one. `make locks` writes it.
+COPY docker/prep.lock ./
+RUN pip install --require-hashes --requirement prep.lock
 
-COPY LICENSE ./
+COPY LICENSE setup.py pyproject.toml ./
 COPY beam_prep beam_prep
-RUN pip install --no-deps .
+RUN pip install --no-deps --no-build-isolation .
 
 # There is no USER: Dataflow's workers start as the user of the base image (/opt/apache/beam/boot), pods as user 10001.
 WORKDIR /

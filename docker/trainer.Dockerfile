@@ -12,14 +12,15 @@ RUN useradd --uid 10001 --user-group --create-home cxrflow
 
 # The dependencies are gigabytes that change only with the pinned versions: they have a layer below that of the code.
 WORKDIR /build
-COPY constraints.txt setup.py pyproject.toml ./
-RUN pip install --constraint constraints.txt '.[train,tune,gpu]' && pip uninstall --yes cxrflow
+# The lock file has the hash of every package; pip refuses a package that is another one. `make locks` writes it.
+COPY docker/trainer.lock ./
+RUN pip install --require-hashes --requirement trainer.lock
 
-COPY LICENSE ./
+COPY LICENSE setup.py pyproject.toml ./
 COPY beam_prep beam_prep
 COPY trainer trainer
 COPY tuning tuning
-RUN pip install --no-deps .
+RUN pip install --no-deps --no-build-isolation .
 
 USER 10001:10001
 WORKDIR /home/cxrflow

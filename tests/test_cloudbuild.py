@@ -160,10 +160,7 @@ def run_script(name, tmp_path, programs, **env):
     )
 
 
-PYTHON = f'exec {sys.executable} "$@"'
-
-
-@pytest.mark.parametrize("name", ["launch-prep", "get-credentials", "submit-train"])
+@pytest.mark.parametrize("name", ["launch-prep", "install-submit", "get-credentials", "submit-train"])
 def test_without_flags_nothing_is_launched(name, tmp_path):
     nothing = dict.fromkeys(("python", "pip", "gcloud"), "exit 1")
     result = run_script(name, tmp_path, nothing, PREP_FLAGS="", TRAIN_FLAGS="", CLUSTER="", LOCATION="r", PROJECT="p")
@@ -203,10 +200,27 @@ def test_a_training_is_submitted_to_the_cluster_with_the_image_that_was_built(tm
 
     image = "r/trainer@sha256:" + "a" * 64
     (tmp_path / "trainer.image").write_text(image + "\n")
-    result = run_script("submit-train", tmp_path, {"python": PYTHON, "pip": "true"}, TRAIN_FLAGS=flags)
+    (tmp_path / "submit" / "bin").mkdir(parents=True)
+    python = tmp_path / "submit" / "bin" / "python"
+    python.write_text(f'#!/usr/bin/env bash\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    result = run_script("submit-train", tmp_path, {"pip": "exit 1"}, TRAIN_FLAGS=flags)
     assert result.returncode == 0, result.stderr
     (job,) = yaml.safe_load_all(result.stdout)
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == image
+
+
+def test_nothing_is_installed_beside_the_token():
+    holders = ("get-credentials", "submit-train")
+    assert "install-submit" in STEPS["get-credentials"]["waitFor"]
+    for name, script in SCRIPTS.items():
+        assert name == "install-submit" or not re.search(r"\bpip\b", script)
+        assert name in holders or "kubeconfig" not in script
+    installs = [line for line in SCRIPTS["install-submit"].splitlines() if " install " in line]
+    assert installs == [
+        "pip install --require-hashes --requirement docker/submit.lock",
+        "pip install --no-deps --no-build-isolation .",
+    ]
 
 
 def test_a_training_without_a_cluster_is_refused(tmp_path):

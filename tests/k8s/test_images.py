@@ -1,5 +1,6 @@
 """Checks that the Dockerfiles pass the linter, and that the code that they install runs by itself."""
 
+import json
 import re
 import shlex
 import shutil
@@ -34,12 +35,14 @@ def context(folder: Path) -> Path:
     """Copies the files of the repository that .dockerignore does not exclude into a folder."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
     assert lines[0] == "*"
-    for line in lines[1:]:
+    for line in (line for line in lines if line[0] == "!"):
         source = ROOT / line.removeprefix("!")
         if source.is_dir():
             shutil.copytree(source, folder / source.name, ignore=shutil.ignore_patterns("__pycache__"))
-        elif source.exists():
-            shutil.copy(source, folder / source.name)
+        else:
+            for file in ROOT.glob(line.removeprefix("!")):
+                (folder / file.relative_to(ROOT)).parent.mkdir(exist_ok=True)
+                shutil.copy(file, folder / file.relative_to(ROOT))
     return folder
 
 
@@ -51,24 +54,32 @@ def test_the_linter_has_nothing_to_say(dockerfile):
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
-def test_what_is_installed_is_pinned_and_an_extra_of_the_project(dockerfile):
-    setup = (ROOT / "setup.py").read_text()
-    constraints = {re.split("[= ;]", line)[0] for line in (ROOT / "constraints.txt").read_text().splitlines()}
-    installs = [shlex.split(line) for line in values(dockerfile, "RUN") if "pip install" in line]
-    first, last = installs
-    assert first[first.index("--constraint") + 1] == "constraints.txt"
-    (extras,) = (re.fullmatch(r"\.\[(.+)\]", word)[1].split(",") for word in first if word.startswith(".["))
-    for extra in extras:
-        assert f'"{extra}": ' in setup
-    assert "--no-deps" in last, "the code brings nothing that is not pinned"
-    if "gpu" in extras:
-        assert {"tensorflow", "nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= constraints
+def test_what_is_installed_has_its_hash_in_the_lock_file(dockerfile):
+    first, last = (shlex.split(line) for line in values(dockerfile, "RUN") if "pip install" in line)
+    assert first == ["pip", "install", "--require-hashes", "--requirement", f"{dockerfile.stem}.lock"]
+    assert last == ["pip", "install", "--no-deps", "--no-build-isolation", "."], "nothing else comes over the network"
+
+
+@pytest.mark.parametrize("lock", sorted((ROOT / "docker").glob("*.lock")), ids=lambda path: path.name)
+def test_lock_files_have_the_versions_of_the_constraints_and_hashes_for_all(lock):
+    pinned = set(re.findall(r"^(\S+==\S+)", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
+    entries = re.sub(r"\\\n\s+", "", lock.read_text()).splitlines()
+    locked = set()
+    for entry in entries:
+        package, *hashes = entry.split()
+        assert package in pinned
+        assert hashes, entry
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), entry
+        locked.add(package.partition("==")[0])
+    assert "setuptools" in locked, "the code is built without the network"
+    if lock.stem == "trainer":
+        assert {"tensorflow", "nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= locked
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 def test_code_comes_after_what_takes_long_to_install(dockerfile):
     order = [(name, value) for name, value in instructions(dockerfile) if name in ("COPY", "RUN")]
-    slow = next(place for place, (_, value) in enumerate(order) if "--constraint" in value)
+    slow = next(place for place, (_, value) in enumerate(order) if "--require-hashes" in value)
     code = [place for place, (name, value) in enumerate(order) if name == "COPY" and (ROOT / value.split()[0]).is_dir()]
     assert code
     assert min(code) > slow
@@ -103,6 +114,18 @@ def test_the_code_that_is_copied_runs_by_itself(dockerfile, tmp_path):
             check=False,
         )
         assert helped.returncode == 0, helped.stderr
+
+
+def test_the_bill_of_materials_lists_every_package_of_a_lock_file(tmp_path):
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    subprocess.run([sys.executable, tmp_path / "docker" / "sbom.py"], check=True)
+    for lock in (ROOT / "docker").glob("*.lock"):
+        bill = json.loads((tmp_path / "build" / f"sbom-{lock.stem}.json").read_text())
+        assert (bill["bomFormat"], bill["specVersion"]) == ("CycloneDX", "1.5")
+        assert [f"{each['name']}=={each['version']}" for each in bill["components"]] == re.findall(
+            r"^(\S+==\S+)", lock.read_text(), flags=re.MULTILINE
+        )
+        assert all(each["hashes"] for each in bill["components"])
 
 
 def test_the_trainer_runs_as_the_user_of_its_pods():
