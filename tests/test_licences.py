@@ -7,7 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 
 EXTRAS = ("prep", "worker", "dataflow", "train", "gcs", "tune", "k8s", "kaggle")
-"""What users install. `gpu` brings NVIDIA's libraries under NVIDIA's own licence, and is not installed here."""
+"""The extras that users install; `gpu` is left out, as it brings NVIDIA's libraries under NVIDIA's own licence."""
 PERMISSIVE = re.compile(
     r"Apache|BSD|MIT|ISC|Zlib|CC0|HPND|PSF|Python Software Foundation|MPL|Mozilla Public License", re.IGNORECASE
 )
