@@ -10,6 +10,7 @@ from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, Synthesiz
 from beam_prep.console import command_line
 from beam_prep.console.command_line import BEGUN, RESUMES, Command
 from beam_prep.console.errors import UsageError
+from beam_prep.console.escapes import printable
 from beam_prep.console.progress import track
 from beam_prep.console.signals import ending_at_once
 from beam_prep.dataset.image_stats import FEATURES
@@ -107,7 +108,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
     print(f"report:    {output / 'report.html'}")
     for warning in manifest.warnings:
-        print(f"warning:   {warning}")
+        print(f"warning:   {printable(warning)}")
     if find_training_problem(manifest.splits):
         print("next:      do what the last warning says, then prepare again with --overwrite")
     else:
@@ -143,7 +144,7 @@ def verify(config: VerifyConfig) -> int:
     dataset = to_path(config.dataset)
     differences = find_differences(dataset, progress=lambda shards: track(shards, "verify", "shards"))
     for difference in differences:
-        print(f"differs: {difference}", file=sys.stderr)
+        print(printable(f"differs: {difference}"), file=sys.stderr)
     if differences:
         print(f"{dataset}: {len(differences)} differences from its manifest", file=sys.stderr)
         return 1
@@ -157,12 +158,12 @@ def report(config: ReportConfig) -> None:
     from beam_prep.report.dataset_page import write_report
 
     raw = to_path(config.input) if config.input else None
-    print(f"report: {write_report(to_path(config.dataset), raw)}")
+    print(f"report: {write_report(to_path(config.dataset), raw, config.pictures)}")
 
 
 COMMANDS = {
-    "synthesize": Command(SynthesizeConfig, synthesize, after_interrupt=BEGUN),
-    "download": Command(DownloadConfig, download, after_interrupt=BEGUN),
+    "synthesize": Command(SynthesizeConfig, synthesize, after_interrupt=BEGUN, is_private=False),
+    "download": Command(DownloadConfig, download, after_interrupt=BEGUN, is_private=False),
     "prepare": Command(PrepConfig, prepare, takes_more=True, after_interrupt=RESUMES),
     "verify": Command(VerifyConfig, verify, positional=True),
     "report": Command(ReportConfig, report, positional=True),

@@ -9,6 +9,9 @@ from typing import Any, Literal
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import to_path
 
+SALT_FLAGS = "--salt_file FILE names a secret one, --public_salt takes the one that everybody knows"
+"""The advice where a job must name the salt of its hashes."""
+
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
@@ -92,9 +95,17 @@ class PrepConfig:
     max_seconds_per_image: float = 60.0
     """The processor time, in seconds, that decoding an image may take; a slower one is rejected as too_slow."""
     salt_file: str | None = None
-    """The file whose content salts the hashes of patients and file names; without it, the salt is a fixed one."""
+    """The file whose content salts the hashes of patients and file names. By default the salt is the public one where
+    the names of a known public set tell all patients, and else the secret one of this site (`cxrflow/salt` in the
+    user's configuration folder, made on first use). A pod and Dataflow need this flag or --public_salt."""
+    public_salt: bool = False
+    """True to hash with the salt that everybody knows: who can list the possible patients can then find each of them.
+    """
     anonymize: bool = False
-    """True to write hashes instead of file names into records and lists."""
+    """True to write hashes instead of file names into records and lists; text in the pixels stays."""
+    pictures: Literal["auto", "on", "off"] = "auto"
+    """The pictures of images on the pages of the dataset and of runs: auto shows them unless --anonymize is given, as
+    text may be burnt into them; --pictures shows them, --no_pictures does not."""
     num_shards: int = 0
     """The number of shards of a split (at most one a record); 0 picks it by size."""
     encoding: Literal["raw", "png"] = "raw"
@@ -133,6 +144,8 @@ class PrepConfig:
                 raise UsageError(f"--group_regex {self.group_regex}: {error}") from None
             if self.group_from != "names":
                 raise UsageError(f"--group_from {self.group_from} and --group_regex both tell patients; leave one out")
+        if self.public_salt and self.salt_file is not None:
+            raise UsageError(f"--public_salt and --salt_file {self.salt_file}: two salts; leave one out")
         if self.num_shards < 0:
             raise UsageError(f"--num_shards is {self.num_shards}; expected 0 (pick by size) or more")
 
@@ -175,3 +188,6 @@ class ReportConfig:
     """The dataset folder that `prepare` wrote."""
     input: str | None = None
     """The folder with the raw images, to show them before equalization, and rejected files and duplicates."""
+    pictures: Literal["auto", "on", "off"] = "auto"
+    """The pictures of images on the page of the dataset: auto does as the preparation was told, and by default shows
+    none of an anonymous dataset; --pictures shows them, --no_pictures does not."""

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 
 from beam_prep.dataset.image_stats import STEPS, ImageStats
-from beam_prep.dataset.patient_groups import DEFAULT_SALT, hash_text, rank
+from beam_prep.dataset.patient_groups import PUBLIC_SALT, rank
 from beam_prep.planning.duplicates import HASH_BITS
 from beam_prep.planning.outcomes import Prepared, Span
 from beam_prep.planning.plan import make_plan
@@ -44,7 +44,7 @@ def listed(num_images: int) -> Iterator[Prepared]:
             filename=source.filename,
             label=source.label or 0,
             split=source.split,
-            group=hash_text(source.group, DEFAULT_SALT),
+            group=PUBLIC_SALT.hash(source.group),
             group_rank=rank(source.group),
             told_by=source.told_by,
             order=rank(source.filename),

@@ -20,7 +20,7 @@ from skimage.exposure import equalize_hist
 from skimage.transform import resize
 
 from beam_prep.config import PrepConfig
-from beam_prep.dataset.patient_groups import DEFAULT_SALT
+from beam_prep.dataset.patient_groups import PUBLIC_SALT
 from beam_prep.images.decode import decode
 from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
@@ -52,7 +52,7 @@ def main() -> None:
         root = Path(folder, "images")
         paths = write_radiographs(root, NUM_IMAGES)
         config = PrepConfig(input=str(root), output=str(Path(folder, "dataset")), image_sizes=SIZES)
-        prepare_image = PrepareImage(config, open_work_folder(config.output, overwrite=False, job={}), DEFAULT_SALT)
+        prepare_image = PrepareImage(config, open_work_folder(config.output, overwrite=False, job={}), PUBLIC_SALT)
         prepare_image.setup()
         sources = {str(root / source.filename): source for source in find_sources(root)[0]}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from beam_prep.config import PrepConfig
+from beam_prep.config import SALT_FLAGS, PrepConfig
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
@@ -209,6 +209,20 @@ class PrepSpec(CommonSpec):
     """
 
     prep: PrepConfig
+    salt_secret: str | None = None
+    """The Secret whose key `salt` holds the salt of the hashes of patients, in place of --salt_file; a pod would forget
+    a salt that it made, so that one of --salt_secret, --salt_file and --public_salt is needed."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.salt_secret is not None and not SOURCE.fullmatch(self.salt_secret):
+            raise UsageError(f"--salt_secret {self.salt_secret}: expected lower-case letters, digits and dashes")
+        num_salts = [self.salt_secret is not None, self.prep.salt_file is not None, self.prep.public_salt].count(True)
+        if num_salts != 1:
+            raise UsageError(
+                f"expected one salt for the hashes of patients, found {num_salts or 'none'}: --salt_secret NAME takes "
+                f"it from a Secret, {SALT_FLAGS}"
+            )
 
 
 def _check_quantity(flag: str, text: str) -> None:

@@ -26,6 +26,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Keeps the tests, and all processes that they start, out of the user's configuration, which holds a salt."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)  # the tests may run in a pod
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def logical_devices() -> None:
     """Configures four logical CPU devices, so that replicas are real, if a module has imported TensorFlow."""
     if "tensorflow" in sys.modules:

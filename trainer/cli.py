@@ -13,6 +13,7 @@ from typing import Any
 
 from beam_prep.console import command_line
 from beam_prep.console.command_line import BEGUN, RESUMES, Command
+from beam_prep.console.escapes import csv_cell, printable
 from beam_prep.console.progress import progress_bar
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import (
@@ -140,7 +141,7 @@ def _explain(config: ExplainConfig) -> int:
     explained = explain(config)
     unusable = [prediction for prediction, picture in explained if picture is None]
     for prediction in unusable:
-        print(f"error: {prediction.filename}: {prediction.error}", file=sys.stderr)
+        print(printable(f"error: {prediction.filename}: {prediction.error}"), file=sys.stderr)
     print(f"pictures:  {len(explained) - len(unusable)} in {config.output}")
     print(f"page:      {to_path(config.output) / 'index.html'}")
     return 1 if unusable else 0
@@ -164,7 +165,7 @@ def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
 
     writer = csv.DictWriter(sys.stdout, Prediction._fields, lineterminator="\n")
     writer.writeheader()
-    return writer.writerow
+    return lambda row: writer.writerow({name: csv_cell(value) for name, value in row.items()})
 
 
 def _compare(config: CompareConfig) -> None:
@@ -173,14 +174,14 @@ def _compare(config: CompareConfig) -> None:
     from trainer.report.comparison_page import write_comparison
 
     compared = compare(config.runs, config.split, allow_different=config.allow_different)
-    width = max(len(each.name) for each in compared) + 2
+    width = max(len(printable(each.name)) for each in compared) + 2
     names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
     print(f"{config.split:{width}}" + "".join(f"{name:>21}" for name in (*names, "auroc difference")) + f"{'p':>8}")
     for each in compared:
         cells = [_with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
         found = each.difference
         cells.append(_with_interval(found.value, found.ci95) if found else "–" if each.same_images else "other images")
-        print(f"{each.name:{width}}" + "".join(f"{cell:>21}" for cell in cells), end="")
+        print(f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells), end="")
         print(f"{found.p_value:8.3f}" if found else "")
     print("intervals: 95 %, over patients; p: paired bootstrap over patients against the first run, two-sided")
     if config.output:
@@ -239,7 +240,7 @@ COMMANDS = {
     "evaluate": Command(EvaluateConfig, _evaluate, repeats=True),
     "predict": Command(PredictConfig, _predict, positional=("files",)),
     "explain": Command(ExplainConfig, _explain, positional=("files",), after_interrupt=BEGUN),
-    "export": Command(ExportConfig, _export, after_interrupt=BEGUN),
+    "export": Command(ExportConfig, _export, after_interrupt=BEGUN, is_private=False),
     "compare": Command(CompareConfig, _compare, positional=True),
 }
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from beam_prep.console import command_line
 from beam_prep.console.command_line import RESUMES, Command
+from beam_prep.console.escapes import printable
 from tuning.config import SearchConfig, ShowConfig
 from tuning.search.roles import Role, find_role
 from tuning.trials.trial import Trial
@@ -57,7 +58,7 @@ def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, An
         print(f"test:      {test} ({location}/final/{name})")
     print(f"table:     {location}/trials.csv")
     print(f"report:    {location}/{page.name}")
-    print(f"train it:  {train_command(sweep)}")
+    print(printable(f"train it:  {train_command(sweep)}"))
     return 0
 
 
@@ -81,7 +82,7 @@ def show(config: ShowConfig) -> None:
 def _print_trial(trial: Trial) -> None:
     """Prints a trial that ended in a worker of a chief; any other process has its live table."""
     result = trial.reason if trial.objective is None else f"objective {trial.objective:.4f}"
-    _print(f"trial {trial.trial_id} {trial.state}: {result}")
+    _print(printable(f"trial {trial.trial_id} {trial.state}: {result}"))
 
 
 def _formatted(value: Any) -> str:

@@ -19,6 +19,8 @@ from itertools import pairwise
 from typing import Annotated, Any, cast, get_args, get_type_hints
 
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
+from beam_prep.console.escapes import PrintableFormatter, printable
+from beam_prep.console.file_modes import restrict_outputs
 from beam_prep.console.signals import INTERRUPTED, raise_on_interrupt
 from beam_prep.console.standard_output import discard_output, keep_lines_whole
 
@@ -43,6 +45,7 @@ class Command:
         takes_more: True if unknown flags are handed to `run` (for Beam) instead of being refused.
         repeats: True if a flag of several values is repeated, with one value each time.
         after_interrupt: the advice to a user who has interrupted the command.
+        is_private: True if the output may tell of patients, so that only its owner may read it, see `restrict_outputs`.
     """
 
     config: type
@@ -51,6 +54,7 @@ class Command:
     takes_more: bool = False
     repeats: bool = False
     after_interrupt: str = "the same command starts it anew"
+    is_private: bool = True
 
 
 def main(
@@ -64,13 +68,15 @@ def main(
         commands: name of the command, of one word or two → command.
         expand: changes the command line before it is parsed.
     """
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    handler = logging.StreamHandler()
+    handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     keep_lines_whole()
     try:
         arguments = _with_home(expand(_with_home(sys.argv[1:])))
         sys.exit(_dispatch(package, summary, commands, arguments))
     except CxrflowError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -108,7 +114,7 @@ def _say_os_error(error: OSError) -> int:
         print(f"error: the output can't be written: {error.strerror}; the lines so far are whole", file=sys.stderr)
     else:
         place = f"{error.filename}: " if error.filename else ""
-        print(f"error: {place}{error.strerror or error}", file=sys.stderr)
+        print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
     return RunError.exit_code
 
 
@@ -132,6 +138,8 @@ def _dispatch(package: str, summary: str, commands: Mapping[str, Command], argum
     command = commands[name]
     config, more = parse(command, f"python -m {package} {name}", flags)
     raise_on_interrupt()
+    if command.is_private:
+        restrict_outputs()
     return (command.run(config, more) if command.takes_more else command.run(config)) or 0
 
 

@@ -28,7 +28,7 @@ NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
 SUSPECT_NAME = "suspect.jsonl"
 LIST_NAMES = (REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, SUSPECT_NAME)
 AUDIT_NAME = "audit.json"
-INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts")
+INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts", "pictures")
 """The entries of the manifest that the fingerprint leaves out."""
 SINCE_VERSION_2 = ("task", "domains")
 """The entries that a manifest of version 1 does not have."""
@@ -90,6 +90,7 @@ class Manifest:
         warnings: what the user should know before a training, a text for each.
         num_repaired: the number of images whose file lacked its last bytes but no pixel.
         input_counts: the numbers of input files that are left out, pooled or suspect.
+        pictures: `on` or `off` if the user said so; `auto` to show pictures on pages unless the dataset is anonymous.
         task: what the labels of an image say: `binary`, one of two classes.
         domains: domain (empty for images whose domain is not known) → split → class name → number of images; empty if
             no domain is known.
@@ -110,6 +111,7 @@ class Manifest:
     warnings: list[str] = field(default_factory=list)
     num_repaired: int = 0
     input_counts: InputCounts = field(default_factory=dict)
+    pictures: str = "auto"
     class_names: tuple[str, ...] = CLASS_NAMES
     task: str = BINARY
     domains: DomainCounts = field(default_factory=dict)
@@ -126,6 +128,11 @@ class Manifest:
     def image_sizes(self) -> tuple[int, ...]:
         """The sizes in the dataset, px, ascending."""
         return tuple(sorted(int(size) for size in self.sizes))
+
+    @property
+    def shows_pictures(self) -> bool:
+        """True if the pages of the dataset, and of runs that are evaluated on it, show its images."""
+        return self.pictures == "on" or (self.pictures == "auto" and not self.options.get("anonymize"))
 
     def shards(self, image_px: int, split: str) -> list[Shard]:
         """Returns the shards of one split at one size, in order; empty for a split without records.

@@ -92,6 +92,7 @@ _CHECK = entries(
         "warnings": list_of(_WORDS),
         "num_repaired": _COUNT,
         "input_counts": mapping_of(mapping_of(_COUNT)),
+        "pictures": one_of("auto", "on", "off"),
         "task": _NAME,
         "domains": mapping_of(mapping_of(mapping_of(_COUNT, _NAME), _SPLIT)),
     },

@@ -8,23 +8,51 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 
 # What told the patient of an image, as the manifest counts it; any other word is a layout of `sources/layouts`.
 BY_CSV, BY_REGEX, BY_FOLDER, BY_HEADER, UNKNOWN = "metadata_csv", "group_regex", "folder", "dicom_header", "unknown"
 
-DEFAULT_SALT = b"cxrflow patient group 1"
-"""The salt without --salt_file: it keeps rebuilds identical, but hides nothing from somebody who can guess a name."""
+
+@dataclass(frozen=True)
+class Salt:
+    """The salt of all hashes of a dataset: of patients and file names, and of the ranks that decide splits and order.
+
+    Attributes:
+        value: the bytes of the salt, which no text form of this object shows.
+    """
+
+    value: bytes = field(repr=False)
+
+    @property
+    def is_public(self) -> bool:
+        """True for the salt that everybody knows, whose hashes hide nothing from somebody who can guess a name."""
+        return self == PUBLIC_SALT
+
+    def hash(self, text: str) -> str:
+        """Returns the salted hash of a patient or a file name: 16 hex digits, as records hold it."""
+        # A key is limited to 64 bytes; a salt file may hold more.
+        key = hashlib.blake2b(self.value).digest()
+        return hashlib.blake2b(_bytes(text), key=key, digest_size=8).hexdigest()
+
+    def rank(self, text: str) -> int:
+        """Returns the place of a text among all texts: uniform in [0, 2**64), the same on every machine.
+
+        The ranks of a secret salt are secret too: an unsalted one in a leftover file, or the split that it decides,
+        would tell whether a guess of the patient is right. Those of the public salt are unsalted, as they always were.
+        """
+        if self.is_public:
+            return rank(text)
+        key = hashlib.blake2b(self.value).digest()
+        return int.from_bytes(hashlib.blake2b(_bytes(text), key=key, person=b"rank", digest_size=8).digest(), "big")
 
 
-def hash_text(text: str, salt: bytes) -> str:
-    """Returns the salted hash of a patient group or a file name: 16 hex digits, as records hold it."""
-    # A key is limited to 64 bytes; a salt file may hold more.
-    key = hashlib.blake2b(salt).digest()
-    return hashlib.blake2b(_bytes(text), key=key, digest_size=8).hexdigest()
+PUBLIC_SALT = Salt(b"cxrflow patient group 1")
+"""The salt of sets whose file names are public anyway: it keeps their rebuilds identical everywhere."""
 
 
 def rank(text: str) -> int:
-    """Returns the place of a text among all texts: uniform in [0, 2**64), the same on every machine."""
+    """Returns the rank of a text by the public salt: uniform in [0, 2**64), the same on every machine."""
     return int.from_bytes(hashlib.blake2b(_bytes(text), digest_size=8).digest(), "big")
 
 

@@ -79,6 +79,11 @@ def image_uri(pixels: np.ndarray, max_px: int | None = None) -> str:
     return f"data:image/png;base64,{base64.b64encode(buffer.getvalue()).decode()}"
 
 
+def literal(text: str) -> str:
+    """Returns a text for a matplotlib figure that is drawn as it is: not as a formula, nor left out of the legend."""
+    return (" " if text.startswith("_") else "") + text.replace("$", r"\$")
+
+
 def figure_svg(figure: Figure, label: str) -> Markup:
     """Returns a matplotlib figure as inline SVG in the colours and font of the page; equal figures give equal text.
 

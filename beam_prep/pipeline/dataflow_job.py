@@ -13,11 +13,13 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
+from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.runners import failure_reason, make_pipeline
-from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output, write_lines
+from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
-from beam_prep.sources.discover import Source, find_sources
+from beam_prep.sources.discover import find_sources
 from beam_prep.sources.metadata_csv import MetadataColumns
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
@@ -34,8 +36,8 @@ SHOWN = ("images_prepared", "images_unreadable", "inputs", "records", "duplicate
 def submit(
     options: PipelineOptions,
     config: PrepConfig,
+    salt: Salt | None,
     *,
-    salt: bytes,
     software: dict[str, str],
     on_submit: Callable[[SubmittedJob], None],
 ) -> Manifest | None:
@@ -44,7 +46,7 @@ def submit(
     Args:
         options: Beam's options, which name the Dataflow runner.
         config: the options of the preparation.
-        salt: the salt of the hashes of patients and file names.
+        salt: the salt that the options name; without one the job is refused.
         software: versions for the manifest.
         on_submit: called with the job once the service has it.
 
@@ -59,13 +61,14 @@ def submit(
     from beam_prep.report.dataset_page import write_report
 
     complete_options(options, config)
+    assert salt is not None  # else the options were refused
     raw, output = to_bucket_path(config.input), to_path(config.output)
     check_dataset_output(output, overwrite=config.overwrite)
     pipeline = make_pipeline(options)
     work = WorkFolder(str(output))
-    ranges, counts = _list_inputs(config, raw, work)
+    inputs, counts = _list_inputs(config, raw, work)
     hints = is_prime(options.get_all_options())
-    build_in_bucket(pipeline, config, work, salt=salt, software=software, ranges=ranges, counts=counts, hints=hints)
+    build_in_bucket(pipeline, config, work, salt=salt, software=software, inputs=inputs, counts=counts, hints=hints)
     with _failures_translated(config.output):
         result = pipeline.run()
     job = submitted_job(options, result)
@@ -83,11 +86,11 @@ def submit(
 
 def _list_inputs(
     config: PrepConfig, raw: ObjectPath, work: WorkFolder
-) -> tuple[Sequence[KeyRange], Sequence[InputCount]]:
+) -> tuple[Sequence[KeyRange] | Listing, Sequence[InputCount]]:
     """Splits the input into key ranges for the workers to list.
 
-    With a metadata file, which has to be compared with all images, the images are listed here: the listing is written
-    to the work folder, there are no ranges, and the counts of input files are returned.
+    With a metadata file, which has to be compared with all images, the images are listed here, into a file of the work
+    folder, and the counts of input files are returned, too.
     """
     if config.metadata_csv:
         sources, counts = find_sources(
@@ -97,8 +100,7 @@ def _list_inputs(
             columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
             keep_splits=config.keep_splits,
         )
-        write_lines(work.listing, map(Source.to_json, sources))
-        return [], counts
+        return Listing.write(work.listing, sources), counts
     if not raw.is_dir():
         raise UsageError(f"--input {raw}: expected a folder with images, found nothing; check the path")
     return split_into_ranges(raw), []

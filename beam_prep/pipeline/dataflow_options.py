@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from beam_prep.config import PrepConfig
+from beam_prep.config import SALT_FLAGS, PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import is_bucket, is_inside, to_path
 
@@ -133,6 +133,8 @@ def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     for flag, place in (("input", config.input), ("output", config.output)):
         if not is_bucket(place):
             yield f"--{flag} {place}: workers see no disk of this machine; expected gs://BUCKET/NAME"
+    if config.salt_file is None and not config.public_salt:
+        yield f"no salt for the hashes of patients: {SALT_FLAGS}"
     for flag in ("project", "region", "temp_location"):
         if not given[flag]:
             yield f"--{flag} is missing"

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.patient_groups import Salt
 from beam_prep.dataset.schema import SCHEMA_VERSION
 from beam_prep.pipeline.work_folder import NOTE_NAME
 from beam_prep.sources.discover import Source
@@ -19,7 +20,7 @@ from beam_prep.storage.atomic import write_text
 from beam_prep.storage.paths import AnyPath, file_stamps
 
 
-def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Sequence[Source]) -> str:
+def inputs_digest(config: PrepConfig, salt: Salt, raw: AnyPath, sources: Sequence[Source]) -> str:
     """Returns a SHA-256 (hex) that is equal for equal options, salts and images; images are told by size and time.
 
     Args:
@@ -29,7 +30,7 @@ def inputs_digest(config: PrepConfig, salt: bytes, raw: AnyPath, sources: Sequen
         sources: the inputs with their classes, splits and patients.
     """
     stamps = file_stamps(raw, (source.filename for source in sources))
-    digest = hashlib.sha256(json.dumps(config.shaping_options()).encode() + hashlib.sha256(salt).digest())
+    digest = hashlib.sha256(json.dumps(config.shaping_options()).encode() + hashlib.sha256(salt.value).digest())
     for source in sources:
         digest.update(json.dumps([source.to_json(), stamps.get(source.filename)]).encode())
     return digest.hexdigest()

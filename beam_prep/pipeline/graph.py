@@ -8,6 +8,8 @@ import apache_beam as beam
 
 from beam_prep.config import PrepConfig
 from beam_prep.dataset.input_counts import InputCount
+from beam_prep.dataset.patient_groups import Salt
+from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.resume import read_done
 from beam_prep.pipeline.transforms import (
     GatherAll,
@@ -32,8 +34,9 @@ def build(
     pipeline: beam.Pipeline,
     config: PrepConfig,
     work: WorkFolder,
+    listing: Listing,
     *,
-    salt: bytes,
+    salt: Salt,
     software: dict[str, str],
     counts: Sequence[InputCount] = (),
 ) -> beam.PCollection:
@@ -45,7 +48,8 @@ def build(
     Args:
         pipeline: a pipeline on any runner.
         config: the options of the preparation.
-        work: the work folder, with the listing of the inputs to prepare and the notes of those that are done.
+        work: the work folder, with the notes of the inputs that are done.
+        listing: the listing of the inputs to prepare.
         salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
         counts: the counts of input files that the listing gives.
@@ -54,8 +58,7 @@ def build(
         The fingerprint of the dataset; empty where the work folder holds a problem.
     """
     # Not by Beam's ReadFromText, which takes brackets in the name of a folder for a pattern.
-    listing = pipeline | "Listing" >> beam.Create([work.listing])
-    sources = listing | "ReadListing" >> beam.FlatMap(read_listing)
+    sources = pipeline | "Listing" >> beam.Create([listing]) | "ReadListing" >> beam.FlatMap(read_listing)
     fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
     done = pipeline | "Done" >> beam.Create([work.done]) | "ReadDone" >> beam.FlatMap(read_done)
     counted = pipeline | "InputCounts" >> beam.Create(counts)
@@ -67,9 +70,9 @@ def build_in_bucket(
     config: PrepConfig,
     work: WorkFolder,
     *,
-    salt: bytes,
+    salt: Salt,
     software: dict[str, str],
-    ranges: Sequence[KeyRange],
+    inputs: Sequence[KeyRange] | Listing,
     counts: Sequence[InputCount] = (),
     hints: bool,
 ) -> beam.PCollection:
@@ -81,29 +84,30 @@ def build_in_bucket(
     Args:
         pipeline: a pipeline on any runner.
         config: the options of the preparation.
-        work: the work folder in the output folder; without ranges, its listing is read.
+        work: the work folder in the output folder.
         salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
-        ranges: the key ranges of the input, for the workers to list.
-        counts: the counts of input files that the listing in the work folder gives.
+        inputs: the key ranges of the input, for the workers to list, or the listing of the inputs.
+        counts: the counts of input files that go with a listing.
         hints: True if steps state the memory that they need. Where all workers are the same machine, a hint would only
             start one more process for each kind of step.
 
     Returns:
         The fingerprint of the dataset; empty where the work folder holds a problem.
     """
-    start = pipeline | "Start" >> beam.Create([tuple(ranges) or (work.listing,)])
-    inputs = start | "ClearOutput" >> beam.FlatMap(clear_output, config=config)
-    if ranges:
+    parts = (inputs,) if isinstance(inputs, Listing) else tuple(inputs)
+    start = pipeline | "Start" >> beam.Create([parts])
+    cleared = start | "ClearOutput" >> beam.FlatMap(clear_output, config=config)
+    if not isinstance(inputs, Listing):
         list_images = beam.FlatMap(
             list_range,
             root=config.input,
             patient_rule=PatientRule(config.group_regex, config.group_from),
             keep_splits=config.keep_splits,
         )
-        sources = inputs | "SpreadRanges" >> beam.Reshuffle() | "ListRange" >> list_images
+        sources = cleared | "SpreadRanges" >> beam.Reshuffle() | "ListRange" >> list_images
     else:
-        sources = inputs | "ReadListing" >> beam.FlatMap(read_listing, counts=counts)
+        sources = cleared | "ReadListing" >> beam.FlatMap(read_listing, counts=counts)
     prepare = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(**(IMAGE_RAM if hints else {}))
     outcomes = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> prepare
     fingerprint = _plan_and_write(outcomes, config, work, software, PLAN_RAM if hints else {})
@@ -125,4 +129,6 @@ def _plan_and_write(
         | "GatherShards" >> GatherAll()
     )
     plan = beam.pvalue.AsSingleton(planned["plan"])
-    return shards | "WriteManifest" >> beam.Map(write_manifest, plan=plan, dataset=work.dataset, software=software)
+    return shards | "WriteManifest" >> beam.Map(
+        write_manifest, plan=plan, dataset=work.dataset, software=software, pictures=config.pictures
+    )

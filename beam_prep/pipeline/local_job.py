@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-import hashlib
 import logging
 import platform
 from collections.abc import Callable, Sequence
@@ -15,12 +14,14 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import watch
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
-from beam_prep.dataset.patient_groups import DEFAULT_SALT
+from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
 from beam_prep.pipeline.finished import check_inputs, check_options, inputs_digest, write_note
+from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
+from beam_prep.pipeline.salt import default_salt, given_salt
 from beam_prep.pipeline.work_folder import (
     DATASET_FILES,
     JOB_NAME,
@@ -28,6 +29,7 @@ from beam_prep.pipeline.work_folder import (
     WorkFolder,
     holds_dataset,
     open_work_folder,
+    remove_leftovers,
     write_lines,
 )
 from beam_prep.pipeline.worker_errors import advise, errors_kept_in
@@ -42,8 +44,6 @@ from beam_prep.storage.paths import AnyPath, is_inside, to_path
 
 if TYPE_CHECKING:
     import apache_beam as beam
-
-MIN_SALT_BYTES = 16
 
 
 def prepare(
@@ -68,9 +68,9 @@ def prepare(
     if is_inside(output, raw):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
     options = parse_options(beam_args)
-    salt, software = _read_salt(config.salt_file), _software_versions()
+    salt, software = given_salt(config), _software_versions()
     if is_dataflow(options):
-        return submit(options, config, salt=salt, software=software, on_submit=on_submit)
+        return submit(options, config, salt, software=software, on_submit=on_submit)
     if not config.wait:
         raise UsageError("--no_wait: only a job on Dataflow goes on by itself; add --runner DataflowRunner")
 
@@ -80,22 +80,25 @@ def prepare(
     mirror = kept_mirror_of(config.output)  # workers of this machine share a folder on it, also of a bucket
     with exclusive(mirror.local):
         is_finished = holds_dataset(output) and not config.overwrite
-        if not is_finished:
+        if is_finished:
+            remove_leftovers(output)
+        else:
             check_only_written(output, DATASET_FILES)
         manifest = check_options(config, output) if is_finished else None
         sources, counts = _find_sources(config, raw)
+        salt = salt or default_salt(sources)
         digest = inputs_digest(config, salt, raw, sources)
         if manifest:
             check_inputs(config, output, digest)
-            _complete(output, raw, mirror)
+            _complete(config, mirror)
             return manifest
         pipeline = make_pipeline(options, WorkFolder(str(mirror.local)).errors)
         mirror.forget(MANIFEST_NAME)  # left by a job that was killed while it uploaded its dataset
         work = open_work_folder(mirror.local, overwrite=config.overwrite, job=_job(config, raw, salt, software))
         write_note(mirror.local, digest)
-        num_images, num_done = len(sources), _write_inputs(work, raw, sources)
+        num_images, (listing, num_done) = len(sources), _write_inputs(work, raw, sources, salt)
         del sources  # a large set takes no memory while it is prepared
-        build(pipeline, config, work, salt=salt, software=software, counts=counts)
+        build(pipeline, config, work, listing, salt=salt, software=software, counts=counts)
         _run(pipeline, work, config.output, num_images, num_done)
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
@@ -108,20 +111,19 @@ def prepare(
     return manifest
 
 
-def _complete(output: AnyPath, raw: AnyPath, mirror: Mirror) -> None:
+def _complete(config: PrepConfig, mirror: Mirror) -> None:
     """Does what is left of a job that was interrupted after it wrote the manifest, and tells the user."""
-    from beam_prep.report.dataset_page import write_report
+    from beam_prep.report.dataset_page import REPORT_NAME, write_report
 
-    work = WorkFolder(str(output))
-    if to_path(work.path).is_dir():
+    raw, output = to_path(config.input), to_path(config.output)
+    if not (output / REPORT_NAME).exists():
         write_report(output, raw)
-        work.remove()
     mirror.forget()
     logging.warning("complete, nothing to do: %s holds the dataset of these inputs and options", output)
 
 
 def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[InputCount]]:
-    """Lists the inputs and checks the splits that they name; warns where patients are badly hidden."""
+    """Lists the inputs and checks the splits that they name."""
     sources, counts = find_sources(
         raw,
         patient_rule=PatientRule(config.group_regex, config.group_from),
@@ -132,22 +134,17 @@ def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[
     named = (source.split for source in sources)
     if problem := find_split_problem(config.test_fraction, config.keep_splits, named):
         raise UsageError(problem)
-    if config.salt_file is None and any(source.is_dicom and not source.is_told_by_user for source in sources):
-        logging.warning(
-            "patients of DICOM files are told apart by PatientID, whose hash can be guessed back without a secret "
-            "salt: give one with --salt_file"
-        )
     return sources, counts
 
 
-def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source]) -> int:
-    """Writes the inputs to prepare and the notes of those that are done; returns the number of the latter."""
-    fresh, done = split_done(work, raw, sources)
-    write_lines(work.listing, map(Source.to_json, fresh))
+def _write_inputs(work: WorkFolder, raw: AnyPath, sources: Sequence[Source], salt: Salt) -> tuple[Listing, int]:
+    """Writes the inputs to prepare and the notes of those that are done; returns the listing and the count of notes."""
+    fresh, done = split_done(work, raw, sources, salt)
+    listing = Listing.write(work.listing, fresh)
     write_lines(work.done, done)
     if done:
         logging.warning("resuming an interrupted job: %d of %d images are done", len(done), len(sources))
-    return len(done)
+    return listing, len(done)
 
 
 def _run(pipeline: beam.Pipeline, work: WorkFolder, output: str, num_images: int, num_done: int) -> None:
@@ -164,10 +161,10 @@ def _run(pipeline: beam.Pipeline, work: WorkFolder, output: str, num_images: int
         raise RunError(f"{output} holds no dataset: {work.problem}")
 
 
-def _job(config: PrepConfig, raw: AnyPath, salt: bytes, software: dict[str, str]) -> dict[str, Any]:
+def _job(config: PrepConfig, raw: AnyPath, salt: Salt, software: dict[str, str]) -> dict[str, Any]:
     """Returns all that decides, beside the image itself, what an image becomes; an equal job can be resumed."""
     return {
-        "input": str(raw.absolute()),
+        "input": salt.hash(str(raw.absolute())),
         "image_sizes": list(config.image_sizes),
         "equalization": config.equalization,
         "fit": config.fit,
@@ -175,23 +172,10 @@ def _job(config: PrepConfig, raw: AnyPath, salt: bytes, software: dict[str, str]
         "anonymize": config.anonymize,
         "unknown_patient": config.unknown_patient,
         "subgroups": list(config.subgroups),
-        "salt": hashlib.sha256(salt).hexdigest(),
+        "salt": salt.hash("the salt of this job"),
         "software": software,
         "note_format": NOTE_FORMAT,
     }
-
-
-def _read_salt(path: str | None) -> bytes:
-    """Reads the salt file; without one, returns the fixed salt."""
-    if path is None:
-        return DEFAULT_SALT
-    try:
-        salt = to_path(path).read_bytes()
-    except OSError as error:
-        raise UsageError(f"--salt_file {path}: {error.strerror}") from None
-    if len(salt) < MIN_SALT_BYTES:
-        raise UsageError(f"--salt_file {path}: holds {len(salt)} bytes, at least {MIN_SALT_BYTES} make a secret")
-    return salt
 
 
 def _software_versions() -> dict[str, str]:

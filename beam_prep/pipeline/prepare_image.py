@@ -8,7 +8,7 @@ import numpy as np
 
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.image_limits import MAX_SECONDS
-from beam_prep.dataset.patient_groups import BY_HEADER, hash_text, rank
+from beam_prep.dataset.patient_groups import BY_HEADER, Salt
 from beam_prep.dataset.tfrecord import frame
 from beam_prep.images.blank import check_not_blank
 from beam_prep.images.decode import digest, encode, pixel_sums
@@ -30,7 +30,7 @@ def prepare_image(
     equalization: str,
     fit: str = "squash",
     encoding: str,
-    salt: bytes,
+    salt: Salt,
     max_blank_fraction: float = 1.0,
     max_seconds: float = MAX_SECONDS,
     traits: Sequence[str] = (),
@@ -45,7 +45,7 @@ def prepare_image(
         equalization: `hist`, `hist_full`, `clahe` or `none`, see `equalize`.
         fit: the way an image becomes a square: `squash`, `pad` or `crop`, see `fitted_size`.
         encoding: the encoding of the pixels in a record, `raw` or `png`.
-        salt: the salt of the hash of the patient.
+        salt: the salt of the hashes and ranks.
         max_blank_fraction: the share of pixels of nearly one grey value above which an image is blank.
         max_seconds: the processor time that the decoding may take, s.
         traits: the traits of the patient that the records are to hold, of `age`, `sex` and `view`. What a metadata file
@@ -61,7 +61,7 @@ def prepare_image(
     image = decode_guarded(data, max_seconds)
     check_not_blank(image, max_blank_fraction)
     patient, told_by = _patient(source, data)
-    group, folded = hash_text(patient, salt), patient.casefold()
+    group, folded = salt.hash(patient), patient.casefold()
     raw = image.tobytes()  # one copy for everything that reads every pixel
     source_id = digest(raw)
     # Near duplicates are recognized on the histogram-equalized image, whatever equalization the records have.
@@ -94,9 +94,9 @@ def prepare_image(
         label=source.label,
         split=source.split,
         group=group,
-        group_rank=rank(patient),
+        group_rank=salt.rank(patient),
         told_by=told_by,
-        order=rank(source.filename),
+        order=salt.rank(source.filename),
         pixels=f"{image.width}x{image.height}:{source_id}",
         perceptual_hash=hist.perceptual_hash(),
         sums=tuple(map(pixel_sums, resized)),
@@ -104,14 +104,14 @@ def prepare_image(
         stats=measure(image, data)._replace(darkest=int(np.asarray(resized[0]).min())),
         repaired="repaired" in image.info,
         domain=source.domain,
-        folded_group=hash_text(folded, salt) if is_known(told_by) and folded != patient else "",
+        folded_group=salt.hash(folded) if is_known(told_by) and folded != patient else "",
     )
     return prepared, [frame(to_example(record)) for record in records]
 
 
-def public_name(filename: str, *, anonymize: bool, salt: bytes) -> str:
+def public_name(filename: str, *, anonymize: bool, salt: Salt) -> str:
     """Returns the file name for records and lists: its salted hash, or the name with bytes outside UTF-8 escaped."""
-    return hash_text(filename, salt) if anonymize else filename.encode("utf-8", "backslashreplace").decode()
+    return salt.hash(filename) if anonymize else filename.encode("utf-8", "backslashreplace").decode()
 
 
 def _patient(source: Source, data: bytes) -> tuple[str, str]:

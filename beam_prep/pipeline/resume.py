@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 from beam_prep.dataset.image_stats import ImageStats
 from beam_prep.dataset.manifest import Shard
+from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.spool import read_notes
 from beam_prep.pipeline.work_folder import WorkFolder
 from beam_prep.planning.outcomes import Prepared, Span
@@ -26,9 +27,9 @@ NOTE_FORMAT = 4
 """The version of the notes, as a part of the job: a job whose notes have another version is not resumed."""
 
 
-def to_note(source: Source, info: FileInfo, prepared: Prepared) -> str:
-    """Returns the line of JSON that notes in the spool that an image is prepared."""
-    return json.dumps({"source": source.to_json(), "stamp": info.stamp, "prepared": prepared._asdict()})
+def to_note(source_hash: str, info: FileInfo, prepared: Prepared) -> str:
+    """Returns the line of JSON that notes in the spool that an image is prepared; it names neither file nor patient."""
+    return json.dumps({"source": source_hash, "stamp": info.stamp, "prepared": prepared._asdict()})
 
 
 def from_note(note: str) -> Prepared:
@@ -46,7 +47,9 @@ def read_done(path: str) -> Iterator[Prepared]:
         yield from map(from_note, map(bytes.decode, lines))
 
 
-def split_done(work: WorkFolder, root: AnyPath, sources: Iterable[Source]) -> tuple[list[Source], list[str]]:
+def split_done(
+    work: WorkFolder, root: AnyPath, sources: Sequence[Source], salt: Salt
+) -> tuple[list[Source], list[str]]:
     """Splits the inputs into those that are still to be prepared and those that an interrupted job has prepared.
 
     An image counts as prepared if its file, class, split and patient are the same as then, and its records are whole
@@ -56,20 +59,25 @@ def split_done(work: WorkFolder, root: AnyPath, sources: Iterable[Source]) -> tu
         work: the work folder.
         root: the input folder.
         sources: the inputs.
+        salt: the salt of the hashes by which the notes tell the inputs.
 
     Returns:
         The inputs to prepare, and the notes of the others.
     """
-    notes: dict[str, tuple[list[int], str]] = {}  # source → stamp and note
+    notes: dict[str, tuple[list[int], str]] = {}  # hash of a source → stamp and note
     lengths = {path.name: path.stat().st_size for path in Path(work.spool).glob("*.spool")}
     for note in read_notes(work.spool):
         content = json.loads(note)
         if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
             notes[content["source"]] = content["stamp"], note
-    stamps = file_stamps(root, (Source.from_json(line).filename for line in notes)) if notes else {}
+    if not notes:
+        return list(sources), []
+    hashes = [salt.hash(source.to_json()) for source in sources]
+    noted = (source.filename for source, digest in zip(sources, hashes, strict=True) if digest in notes)
+    stamps = file_stamps(root, noted)
     fresh, done = [], []
-    for source in sources:
-        stamp, note = notes.get(source.to_json(), (None, ""))
+    for source, digest in zip(sources, hashes, strict=True):
+        stamp, note = notes.get(digest, (None, ""))
         if stamp is not None and tuple(stamp) == stamps.get(source.filename):
             done.append(note)
         else:

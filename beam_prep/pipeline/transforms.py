@@ -15,8 +15,10 @@ from beam_prep.console.progress import ProgressFile
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, SUSPECT_NAME, Shard
+from beam_prep.dataset.patient_groups import BY_HEADER, Salt
 from beam_prep.dataset.tfrecord import is_whole, write_shard
 from beam_prep.images.input_files import read_image_file
+from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.prepare_image import prepare_image, public_name
 from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
@@ -38,10 +40,9 @@ def clear_output(inputs: Sequence[Any], *, config: PrepConfig) -> Sequence[Any]:
     return inputs
 
 
-def read_listing(path: str, *, counts: Sequence[InputCount] = ()) -> Iterator[Source | InputCount]:
-    """Reads the listing of the images, one JSON line each, and adds counts that go with it."""
-    with to_path(path).open("rb") as lines:
-        yield from map(Source.from_json, map(bytes.decode, lines))
+def read_listing(listing: Listing, *, counts: Sequence[InputCount] = ()) -> Iterator[Source | InputCount]:
+    """Reads the listing of the images, and adds counts that go with it."""
+    yield from listing.read()
     yield from counts
 
 
@@ -57,7 +58,7 @@ class PrepareImage(beam.DoFn):
     _spool: SpoolWriter | BucketSpoolWriter  # opened by `setup`, since a DoFn travels to its workers without open files
     _progress: ProgressFile
 
-    def __init__(self, config: PrepConfig, work: WorkFolder, salt: bytes):
+    def __init__(self, config: PrepConfig, work: WorkFolder, salt: Salt):
         self._config = config
         self._root = to_path(config.input)
         self._work = work
@@ -106,8 +107,11 @@ class PrepareImage(beam.DoFn):
         )
         if config.unknown_patient == "reject" and not is_known(prepared.told_by):
             raise ImageError("unknown_patient", "neither its path nor its header tells its patient")
+        if prepared.told_by == BY_HEADER and self._salt.is_public and not config.public_salt:
+            # The salt was chosen before this file was opened, whose name is not that of a DICOM file.
+            raise ImageError("header_needs_salt", "a DICOM file by its content only: add --salt_file or --public_salt")
         prepared = prepared._replace(spans=tuple(map(self._spool.append, frames)))
-        self._spool.note(to_note(source, info, prepared))
+        self._spool.note(to_note(self._salt.hash(source.to_json()), info, prepared))
         return prepared
 
     def finish_bundle(self) -> None:
@@ -203,7 +207,9 @@ def _checked(frames: Iterable[bytes], shard: str) -> Iterator[bytes]:
         yield framed
 
 
-def write_manifest(shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str, str]) -> str:
+def write_manifest(
+    shards: list[Shard], plan: Plan, *, dataset: str, software: dict[str, str], pictures: str = "auto"
+) -> str:
     """Writes the lists of single files, the audit and, last, the manifest; returns its fingerprint."""
     for name, rows in (
         (REJECTED_NAME, plan.rejected),
@@ -213,7 +219,7 @@ def write_manifest(shards: list[Shard], plan: Plan, *, dataset: str, software: d
     ):
         write_lines(to_path(dataset) / name, (json.dumps(row._asdict()) for row in rows))
     plan.audit.write(dataset)
-    manifest = plan.manifest(shards, software)
+    manifest = replace(plan.manifest(shards, software), pictures=pictures)
     remove_other_shards(dataset, {shard.path for shard in shards})
     manifest.write(dataset)
     return manifest.fingerprint

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from beam_prep.storage.output_folder import (
     check_only_written,
     check_output,
     clear_written,
+    remove_temporaries,
     translate_errors,
 )
 from beam_prep.storage.paths import AnyPath, is_local, list_files, remove_files, remove_folder, remove_if_empty, to_path
@@ -44,8 +46,9 @@ DATASET_FILES = (
 class WorkFolder:
     """The folder that holds the listing, spool, progress and problem of a job until the dataset is complete.
 
-    A work folder that a killed job left behind marks the dataset folder as unfinished. The next job resumes it if its
-    own options are the same, else clears it.
+    Only its owner may read it, and it names no patient: the listing is sealed, notes tell inputs by hashes. A work
+    folder that a killed job left behind marks the dataset folder as unfinished. The next job resumes it if its own
+    options are the same, else clears it.
 
     Attributes:
         dataset: the dataset folder; the work folder is `_work` in it.
@@ -70,7 +73,7 @@ class WorkFolder:
 
     @property
     def listing(self) -> str:
-        """The file with the inputs to prepare, one JSON line each."""
+        """The file with the inputs to prepare, see `Listing`."""
         return os.path.join(self.path, LISTING_NAME)
 
     @property
@@ -110,7 +113,7 @@ def holds_dataset(folder: AnyPath) -> bool:
     Raises:
         UsageError: the folder holds anything other than a dataset.
     """
-    return MANIFEST_NAME in check_output(folder, "dataset", (MANIFEST_NAME, WORK_NAME))
+    return MANIFEST_NAME in check_output(folder, "dataset", (MANIFEST_NAME, WORK_NAME, NOTE_NAME))
 
 
 def check_dataset_output(folder: AnyPath, *, overwrite: bool) -> None:
@@ -137,17 +140,30 @@ def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: M
     """
     folder, work = Path(dataset), WorkFolder(str(dataset))
     with translate_errors(folder):
-        # The manifest goes first: from here on the folder is no dataset until the new one is complete.
+        # The work folder comes first: it marks the folder as an unfinished dataset.
+        (folder / WORK_NAME).mkdir(mode=0o700, exist_ok=True)
+        with suppress(OSError):  # a file system without modes, or one that an older version left to another user
+            (folder / WORK_NAME).chmod(0o700)
+        # Then the manifest goes: from here on the folder is no dataset until the new one is complete.
         for name in (MANIFEST_NAME, *LIST_NAMES, AUDIT_NAME, "report.html"):
             (folder / name).unlink(missing_ok=True)
+        remove_temporaries(folder)
         if overwrite or _read_job(work) != dict(job):
             clear_written(folder, DATASET_FILES)
+        (folder / WORK_NAME).mkdir(mode=0o700, exist_ok=True)
         for subfolder in (work.spool, work.receipts):
             os.makedirs(subfolder, exist_ok=True)
         for name in ("problem.txt", "progress", "errors.log"):
             Path(work.path, name).unlink(missing_ok=True)
         write_text(Path(work.path, JOB_NAME), json.dumps(job))
     return work
+
+
+def remove_leftovers(dataset: AnyPath) -> None:
+    """Removes from a complete dataset what a job left behind that was killed after it had written the manifest."""
+    if (dataset / WORK_NAME).is_dir():
+        remove_folder(dataset / WORK_NAME)
+    remove_temporaries(dataset)
 
 
 def clear_bucket_output(output: str, *, overwrite: bool) -> None:

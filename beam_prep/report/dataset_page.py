@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
@@ -24,16 +24,21 @@ SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # features with 
 AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
 WARN_AUROC = 0.7
 
+NOT_SHOWN = "pictures are not shown, since text that names a patient may be burnt into them; --pictures shows them."
+
 # The words for how much of the class a feature tells, from an AUROC on.
 VERDICTS = ((0.9, "nearly all"), (WARN_AUROC, "much"), (0.6, "a little"), (0.0, "next to nothing"))
 
 
-def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
+def write_report(
+    dataset: AnyPath, input_dir: AnyPath | None = None, pictures: Literal["auto", "on", "off"] = "auto"
+) -> AnyPath:
     """Writes `report.html` into a dataset; the same dataset and input give the same bytes.
 
     Args:
         dataset: the dataset folder.
         input_dir: the folder with the raw images, for pictures that are in no record; None leaves them out.
+        pictures: `on` to show pictures of images, `off` to show none; `auto` leaves it to the manifest.
 
     Returns:
         The path of the page.
@@ -42,7 +47,9 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
         UsageError: the folder holds no dataset.
     """
     manifest = Manifest.read(dataset)
-    samples, problem = read_samples(dataset, manifest)
+    is_shown = manifest.shows_pictures if pictures == "auto" else pictures == "on"
+    samples, problem = read_samples(dataset, manifest) if is_shown else ([[] for _ in manifest.class_names], None)
+    raw = input_dir if is_shown else None
     rejected = _read_lines(dataset / REJECTED_NAME, ("filename", "reason", "detail"))
     duplicates = _read_lines(dataset / DUPLICATES_NAME, ("filename", "duplicate_of"))
     near_duplicates = _read_lines(dataset / NEAR_DUPLICATES_NAME, ("filename", "near_duplicate_of", "distance"))
@@ -71,16 +78,18 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
             for name, records in zip(manifest.class_names, samples, strict=True)
         },
         samples_problem=problem,
-        pairs=before_and_after(samples, input_dir, manifest.class_names) if input_dir is not None else [],
+        is_shown=is_shown,
+        not_shown=NOT_SHOWN,
+        pairs=before_and_after(samples, raw, manifest.class_names) if raw is not None else [],
         grey_top=GREY_TOP,
-        raw_missing=_raw_missing(manifest, input_dir, "the raw images are no longer in the input folder."),
+        raw_missing=_raw_missing(manifest, input_dir, is_shown, "the raw images are no longer in the input folder."),
         rejected=rejected,
-        rejected_missing=_raw_missing(manifest, input_dir, "none of the files can be decoded."),
-        rejected_pictures=rejected_pictures(rejected or [], input_dir) if input_dir is not None else {},
+        rejected_missing=_raw_missing(manifest, input_dir, is_shown, "none of the files can be decoded."),
+        rejected_pictures=rejected_pictures(rejected or [], raw) if raw is not None else {},
         duplicates=duplicates,
         near_duplicates=near_duplicates,
-        copies=side_by_side(exact_rows, input_dir) if input_dir is not None else [],
-        near_copies=side_by_side(near_rows, input_dir) if input_dir is not None else [],
+        copies=side_by_side(exact_rows, raw) if raw is not None else [],
+        near_copies=side_by_side(near_rows, raw) if raw is not None else [],
         max_listed=MAX_LISTED,
         shards=list(_shard_rows(manifest)),
         linear_auroc=linear_auroc(dataset, manifest),
@@ -92,8 +101,10 @@ def write_report(dataset: AnyPath, input_dir: AnyPath | None = None) -> AnyPath:
     return path
 
 
-def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, otherwise: str) -> str:
+def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, is_shown: bool, otherwise: str) -> str:
     """Returns the reason why there is no picture of a raw image."""
+    if not is_shown:
+        return NOT_SHOWN
     if input_dir is None:
         return "the raw images were not given; name their folder with --input."
     if manifest.options.get("anonymize"):

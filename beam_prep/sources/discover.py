@@ -17,7 +17,7 @@ from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.images.formats import RASTER_SUFFIXES
 from beam_prep.images.input_files import find_images
-from beam_prep.sources.layouts.table import find_domain
+from beam_prep.sources.layouts.table import LAYOUTS, find_domain
 from beam_prep.sources.metadata_csv import DEFAULT_COLUMNS, MetadataColumns, read_metadata
 from beam_prep.sources.patients import KNOWN_NAMES, PatientRule
 from beam_prep.sources.split_folders import folder_split
@@ -59,6 +59,11 @@ class Source:
     def is_told_by_user(self) -> bool:
         """True if the user said how to tell the patient, which goes before the PatientID of a DICOM file."""
         return self.told_by in (BY_CSV, BY_REGEX, BY_FOLDER)
+
+    @property
+    def is_public(self) -> bool:
+        """True if the name of the file is that of a known public set, and no header may name its patient."""
+        return self.told_by in LAYOUTS and LAYOUTS[self.told_by].is_public and not self.is_dicom
 
     def to_json(self) -> str:
         """Returns one line of the listing that the pipeline reads."""

@@ -77,6 +77,17 @@ def clear_written(folder: Path, patterns: Collection[str]) -> None:
             (folder / name).unlink(missing_ok=True)
 
 
+def remove_temporaries(folder: AnyPath) -> None:
+    """Deletes the temporary files that killed processes left in a folder of this machine, not in those below.
+
+    The caller holds the lock of the folder, so that no other process is writing there.
+    """
+    if isinstance(folder, Path):
+        for path in folder.iterdir():
+            if _TEMPORARY.fullmatch(path.name):
+                path.unlink(missing_ok=True)
+
+
 def matches(name: str, pattern: str) -> bool:
     """Returns True if a name matches a pattern of `fnmatch`: "*" matches no "/"; `folder/` all that is below it."""
     parts = pattern.split("/")

@@ -76,7 +76,7 @@ def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
             )
     for flag in ("data", "input", "config", "space", "salt_file", "metadata_csv"):
         for path in _texts(config, flag):
-            if not workload.lasts(path):
+            if not workload.lasts(path) and "secret" not in (workload.volume_at(path) or {}):
                 yield error(
                     f"--{flag} {path} is not in the pod; take gs://BUCKET/PATH, or a path under a --pvc or --bucket"
                 )

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from k8s.render.objects import Component, Object, labels
-from k8s.spec import CommonSpec, GpuSpec
+from k8s.spec import CommonSpec, GpuSpec, PrepSpec
 
 USER = 10001
 """The user and group id that the containers run as; docker/trainer.Dockerfile creates this user."""
 HOME = "/home/cxrflow"
 """The home folder of the user in the containers."""
+
+SALT_FOLDER = "/etc/cxrflow"
+"""The folder in the containers with the file `salt` of the Secret that `--salt_secret` names."""
 
 INDEX = "JOB_COMPLETION_INDEX"
 """The environment variable with the index of a pod in its Indexed Job."""
@@ -146,6 +149,10 @@ def _volumes(spec: CommonSpec, *, gpus: bool) -> tuple[list[Object], list[Object
     if gpus and isinstance(spec, GpuSpec) and spec.num_gpus:
         # NCCL needs more than the 64 MiB that a container has by default.
         volumes.append(({"name": "shm", "emptyDir": {"medium": "Memory", "sizeLimit": spec.shm}}, "/dev/shm"))
+    if isinstance(spec, PrepSpec) and spec.salt_secret:
+        # The files of a Secret belong to root; the group of the pod may read them.
+        secret = {"secretName": spec.salt_secret, "items": [{"key": "salt", "path": "salt"}], "defaultMode": 0o440}
+        volumes.append(({"name": "salt", "secret": secret}, SALT_FOLDER))
     for number, mount in enumerate(spec.claims):
         claim = {"claimName": mount.source}
         volumes.append(({"name": f"claim-{number}", "persistentVolumeClaim": claim}, mount.path))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import is_bucket
 from k8s.render.jobs import job
 from k8s.render.objects import Object
-from k8s.render.pods import literal, pod_template
+from k8s.render.pods import SALT_FOLDER, literal, pod_template
 from k8s.spec import PrepSpec
 
 COMMAND = ("python", "-m", "beam_prep", "prepare")
@@ -29,7 +30,8 @@ def render_prep(spec: PrepSpec, beam_args: Sequence[str]) -> list[Object]:
     Raises:
         UsageError: an option that Dataflow needs is missing, or its workers can't see a path.
     """
-    arguments = literal([*changed_flags(spec.prep), *beam_args, *_dataflow_options(spec, beam_args)])
+    prep = replace(spec.prep, salt_file=f"{SALT_FOLDER}/salt") if spec.salt_secret else spec.prep
+    arguments = literal([*changed_flags(prep), *beam_args, *_dataflow_options(spec, beam_args)])
     return [job(spec, spec.name, "prep", pod_template(spec, "prep", COMMAND, arguments))]
 
 

@@ -59,7 +59,7 @@ def test_every_worker_has_a_tf_config_that_the_trainer_takes(flags, monkeypatch)
 
 def test_a_flag_with_a_dollar_reaches_the_program_as_it_was_typed():
     pattern = r"^(\w+)_$(HOME)$$"
-    objects = printed("prep", "--input", "/data/a", "--output", "/data/b", "--group_regex", pattern)
+    objects = printed("prep", "--input", "/data/a", "--output", "/data/b", "--group_regex", pattern, "--public_salt")
     (template,) = pod_templates(objects)
     (container,) = template["spec"]["containers"]
     arguments = [expand(each, environment(container, {})) for each in container["args"]]
@@ -88,7 +88,19 @@ def test_a_wrong_flag_ends_with_the_code_that_ends_the_job(dataset, tmp_path):
 
 
 def test_a_preparation_prepares(phantoms, tmp_path):
-    flags = ("--input", "/in", "--output", "/out/set", "--pvc", "in:/in", "out:/out", "--image_sizes", 32, 48)
+    flags = (
+        "--input",
+        "/in",
+        "--output",
+        "/out/set",
+        "--pvc",
+        "in:/in",
+        "out:/out",
+        "--image_sizes",
+        32,
+        48,
+        "--public_salt",
+    )
     (template,) = pod_templates(printed("prep", *flags))
     (tmp_path / "out").mkdir()
     ((code, _, complained),) = finish(Node(tmp_path, {"/in": phantoms, "/out": tmp_path / "out"}).start(template))
@@ -122,7 +134,7 @@ def test_a_read_only_root_without_capabilities_is_enough(dataset, phantoms, tmp_
     (tmp_path / "out").mkdir()
     flags = {
         "train": ("--data", "/in", "--output", "/out/a", *SMALL),
-        "prep": ("--input", "/in", "--output", "/out/a"),
+        "prep": ("--input", "/in", "--output", "/out/a", "--public_salt"),
     }
     (template,) = pod_templates(printed(kind, *flags[kind], "--pvc", "in:/in", "out:/out"))
     source = {"train": dataset, "prep": phantoms}[kind]

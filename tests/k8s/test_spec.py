@@ -75,6 +75,8 @@ def test_no_flag_of_a_preparation_is_one_of_beams():
         ("sweep --arch resnet", "--arch"),
         ("sweep --config a.json", "--config is no flag of a sweep"),
         ("sweep --preset bst", "--preset bst is unknown; expected one of: best, study"),
+        ("prep --salt_secret site-salt", "expected one salt for the hashes of patients, found 2"),
+        ("prep --no_public_salt", "found none: --salt_secret NAME takes it from a Secret, --salt_file FILE names"),
         ("prep --val_fraction 2", "--val_fraction is 2.0"),
         ("prep --num_gpus 1 --runner DataflowRunner", "needs --project, --region, --temp_location"),
         (

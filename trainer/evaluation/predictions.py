@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from beam_prep.console.escapes import from_csv_cell
 from trainer.evaluation.calibration import calibrate, logits_of, sigmoid
 from trainer.run.folder import RunFolder
 
@@ -93,7 +94,7 @@ def read_predictions(run: Path, split: str) -> Predictions | None:
         rows = list(csv.DictReader(file))
     probabilities = np.array([float(row["probability"]) for row in rows], dtype=float)
     return Predictions(
-        filenames=[row["filename"] for row in rows],
+        filenames=[from_csv_cell(row["filename"]) for row in rows],
         groups=[row["group"] for row in rows],
         labels=np.array([int(row["label"]) for row in rows], dtype=int),
         logits=logits_of(probabilities),

@@ -159,7 +159,8 @@ def _evaluate_run(
         )
     is_own = card.dataset_fingerprint == manifest.fingerprint
     folder = run if is_own else run.evaluation_folder(manifest.fingerprint)
-    numbers = publish(folder, [evaluation], read_samples([evaluation], sources, predictor.model))
+    shown = [evaluation] if manifest.shows_pictures else []
+    numbers = publish(folder, [evaluation], read_samples(shown, sources, predictor.model))
     run.push()
     return folder, numbers
 
@@ -214,6 +215,7 @@ def _evaluate_ensemble(
         measure(predictions, split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()
     ]
-    numbers = publish(folder, evaluations, read_samples(evaluations, sources[0]))
+    shown = evaluations if manifest.shows_pictures else []
+    numbers = publish(folder, evaluations, read_samples(shown, sources[0]))
     home.push()
     return folder, numbers

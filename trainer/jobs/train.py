@@ -70,7 +70,8 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
                 trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster)
                 evaluations = _evaluate(trainer, trainer.run())
-                samples = read_samples(evaluations, trainer.sources, trainer.model)
+                shown = evaluations if manifest.shows_pictures else []
+                samples = read_samples(shown, trainer.sources, trainer.model)
         if not trainer.is_chief:
             return None
         numbers = publish(trainer.folder, evaluations, samples, speed=trainer.speed())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from beam_prep.pages.page import INK, MUTED, RULE, SERIES_COLOURS, figure_svg
+from beam_prep.pages.page import INK, MUTED, RULE, SERIES_COLOURS, figure_svg, literal
 from trainer.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def roc_of_runs(runs: Sequence[tuple[str, Predictions, Mapping[str, Any]]]) -> M
     for index, (name, predictions, numbers) in enumerate(drawn):
         false_positive_rate, sensitivity, _ = sk.roc_curve(predictions.labels, predictions.probabilities)
         texts.append(f"{name}, AUROC {numbers['auroc']:.3f}")
-        axes.plot(false_positive_rate, sensitivity, label=texts[-1], **_style(index))
+        axes.plot(false_positive_rate, sensitivity, label=literal(texts[-1]), **_style(index))
         axes.plot(1 - numbers["specificity"], numbers["sensitivity"], "o", color=_style(index)["color"], markersize=6)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="sensitivity")
     axes.grid(color=RULE, linewidth=0.8)
@@ -180,7 +180,7 @@ def _metric_of_runs(runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], col
         values = _column(history, column)
         epochs = np.arange(1, len(values) + 1)
         few = "o" if len(values) < 3 else None
-        axes.plot(epochs, values, label=name, marker=few, **_style(index))
+        axes.plot(epochs, values, label=literal(name), marker=few, **_style(index))
         begins = [i for i in range(1, len(history)) if history[i]["phase"] != history[i - 1]["phase"]]
         colour = _style(index)["color"]
         axes.plot(epochs[begins], values[begins], "o", markerfacecolor="none", markeredgecolor=colour, markersize=9)

@@ -19,6 +19,7 @@ from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import RunError, UsageError
+from beam_prep.console.escapes import csv_cell
 from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.contained import check_contained
 from beam_prep.storage.mirror import mirror_of
@@ -132,7 +133,7 @@ class RunFolder:
         buffer = io.StringIO()
         writer = csv.DictWriter(buffer, columns, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows({column: csv_cell(value) for column, value in row.items()} for row in rows)
         self._write(f"{name}.csv", buffer.getvalue())
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from beam_prep.pages.page import INK, MUTED, PAPER, RULE, SERIES_COLOURS, figure_svg
+from beam_prep.pages.page import INK, MUTED, PAPER, RULE, SERIES_COLOURS, figure_svg, literal
 from tuning.report.analysis import Axis, axis_of, pareto_front, spread
 from tuning.report.format import number, settings
 from tuning.report.results import Sweep, objective_of
@@ -155,10 +155,10 @@ def _effect(sweep: Sweep, axis: Axis) -> Markup:
         axes.plot(positions, median, color=INK, linewidth=1.8)
         axes.fill_between(positions, low, high, color=INK, alpha=0.12, linewidth=0)
     ticks, labels = zip(*axis.ticks, strict=True)
-    axes.set_xticks(ticks, labels)
+    axes.set_xticks(ticks, map(literal, labels))
     if sum(map(len, labels)) > 40:
         axes.tick_params(axis="x", labelrotation=20)
-    axes.set(xlim=(-0.12, 1.12), xlabel=axis.name, ylabel=sweep.objective)
+    axes.set(xlim=(-0.12, 1.12), xlabel=literal(axis.name), ylabel=sweep.objective)
     medians = "; ".join(f"{number(part.median)} ({part.num_trials} trials)" for part in parts)
     return figure_svg(figure, f"{sweep.objective} against {axis.name}; medians from left to right: {medians}")
 
@@ -178,11 +178,11 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 def _draw_axis(axes: Axes, x: float, title: str, ticks: Sequence[tuple[float, str]]) -> None:
     axes.plot([x, x], [-0.04, 1.04], color=MUTED, linewidth=0.8, zorder=1)
-    axes.text(x, 1.12, title, ha="center", va="bottom", fontsize=9)
+    axes.text(x, 1.12, literal(title), ha="center", va="bottom", fontsize=9)
     aside = 0.01 * (axes.get_xlim()[1] - axes.get_xlim()[0])
     background = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for place, text in ticks:
-        axes.text(x + aside, place, text, ha="left", va="center", fontsize=8.5, zorder=5, bbox=background)
+        axes.text(x + aside, place, literal(text), ha="left", va="center", fontsize=8.5, zorder=5, bbox=background)
 
 
 def _shift(axis: Axis, rank: int, num_trials: int) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from beam_prep.console.background import repeatedly
 from beam_prep.console.errors import CxrflowError
+from beam_prep.console.escapes import printable
 from tuning.report.format import duration, number, settings
 from tuning.report.results import Sweep
 from tuning.report.table import summary, trials_table
@@ -131,6 +132,6 @@ def _as_lines(
 def finished_line(sweep: Sweep, trial: Trial) -> str:
     """Describes a trial that has ended in one line."""
     if trial.state == "failed":
-        return f"trial {trial.trial_id} failed: {trial.reason} ({settings(trial.values)})"
+        return printable(f"trial {trial.trial_id} failed: {trial.reason} ({settings(trial.values)})")
     result = f"{sweep.objective} {number(trial.objective)}, {settings(trial.values)}, {duration(trial.seconds)}"
-    return f"trial {trial.trial_id} done: {result}"
+    return printable(f"trial {trial.trial_id} done: {result}")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from statistics import mean
 from typing import TYPE_CHECKING
 
+from beam_prep.console.escapes import printable
 from tuning.report.format import duration, memory, number, rate, setting, settings
 from tuning.report.results import Sweep, objective_interval, train_command
 from tuning.trials.trial import State, Trial
@@ -42,9 +43,9 @@ def print_sweep(sweep: Sweep) -> None:
         interval = objective_interval(sweep, best)
         bounds = f" (95 % interval {interval[0]:.4f}–{interval[1]:.4f})" if interval else ""
         console.print(f"best:      trial {best.trial_id}, {sweep.objective} {number(best.objective)}{bounds}")
-        console.print(f"settings:  {settings(best.values)}", soft_wrap=True, markup=False)
+        console.print(f"settings:  {printable(settings(best.values))}", soft_wrap=True, markup=False)
         console.print(f"run:       {sweep.run_folder(best)}", soft_wrap=True, markup=False)
-        console.print(f"train it:  {train_command(sweep)}", soft_wrap=True, markup=False)
+        console.print(printable(f"train it:  {train_command(sweep)}"), soft_wrap=True, markup=False)
 
 
 def summary(sweep: Sweep, num_trials: int | None = None, now: float | None = None) -> str:
@@ -147,7 +148,7 @@ def _add_row(table: Table, trial: Trial, cells: Sequence[str], wrap: bool, *, is
     style = "bold green" if is_best else STYLES[trial.state]
     result = number(trial.objective) if trial.state == "done" else trial.state
     texts = (trial.trial_id, result, *cells)  # as Text, since a reason may look like markup
-    table.add_row(*(Text(text, no_wrap=not wrap, overflow="ellipsis") for text in texts), style=style)
+    table.add_row(*(Text(printable(text), no_wrap=not wrap, overflow="ellipsis") for text in texts), style=style)
 
 
 def _settings(sweep: Sweep, trial: Trial) -> list[str]:

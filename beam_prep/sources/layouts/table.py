@@ -21,6 +21,7 @@ class Layout(NamedTuple):
         advice: a sentence on what else tells the patients, for a set whose names do not.
         domain: the regular expression whose first group that matches is the domain of an image in a path: the source
             within the set; None where the names tell none.
+        is_public: True for the names of one public set; False for a form of names that hospitals use, too.
     """
 
     title: str
@@ -29,6 +30,7 @@ class Layout(NamedTuple):
     source: str
     advice: str = ""
     domain: re.Pattern[str] | None = None
+    is_public: bool = True
 
     @property
     def tells_patient(self) -> bool:
@@ -52,10 +54,17 @@ LAYOUTS = {
         "https://openi.nlm.nih.gov/faq",
     ),
     "bimcv": Layout(
-        "BIMCV-COVID19, BIDS",
+        "BIMCV-COVID19",
+        "folder names",
+        _pattern(rf"{_PART}(sub-S\d+)(?=[/_])"),
+        "https://bimcv.cipf.es/bimcv-projects/bimcv-covid19/",
+    ),
+    "bids": Layout(
+        "BIDS",
         "folder names",
         _pattern(rf"{_PART}(sub-[a-z0-9]+)(?=[/_])"),
         "https://bids-specification.readthedocs.io/en/stable/common-principles.html",
+        is_public=False,
     ),
     "chexpert": Layout(
         "CheXpert",
@@ -75,6 +84,7 @@ LAYOUTS = {
         "folder names",
         _pattern(r"(?:^|/)((?:patient|subject)[ _-]?\d+)(?![a-z0-9])"),
         "https://www.osirix-viewer.com/",
+        is_public=False,
     ),
     "mendeley": Layout(
         "Mendeley, Kermany et al. 2018",

@@ -1,13 +1,20 @@
 """Patient groups: their hash, their rank and the links between them."""
 
-from beam_prep.dataset.patient_groups import DEFAULT_SALT, LinkedGroups, hash_text, rank
+from beam_prep.dataset.patient_groups import PUBLIC_SALT, LinkedGroups, Salt, rank
 
 
 def test_group_hash_hides_the_name_and_depends_on_the_salt():
-    assert "person" not in hash_text("person1_virus", DEFAULT_SALT)
-    assert hash_text("person1_virus", b"one") != hash_text("person1_virus", b"two")
-    assert hash_text("person1_virus", b"x" * 200) != hash_text("person1_virus", b"x" * 201)
-    assert len(hash_text("person1_virus", DEFAULT_SALT)) == 16
+    assert "person" not in PUBLIC_SALT.hash("person1_virus")
+    assert Salt(b"one").hash("person1_virus") != Salt(b"two").hash("person1_virus")
+    assert Salt(b"x" * 200).hash("person1_virus") != Salt(b"x" * 201).hash("person1_virus")
+    assert len(PUBLIC_SALT.hash("person1_virus")) == 16
+
+
+def test_a_secret_salt_hides_ranks_and_is_not_shown():
+    secret = Salt(b"a secret of the site")
+    assert PUBLIC_SALT.rank("person1_virus") == rank("person1_virus") == 0xF33CBF60396ABFF5
+    assert secret.rank("person1_virus") not in (rank("person1_virus"), int(secret.hash("person1_virus"), 16))
+    assert "secret of the site" not in repr(secret)
 
 
 def test_ranks_are_uniform():

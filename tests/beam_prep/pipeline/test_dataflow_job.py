@@ -35,7 +35,7 @@ def service(bucket) -> Iterator[DataflowService]:
 @pytest.fixture
 def config(bucket, phantoms) -> PrepConfig:
     raw = bucket.put(phantoms, "raw")
-    return PrepConfig(input=raw, output=f"{bucket.url}/out", image_sizes=(32, 96), num_shards=2)
+    return PrepConfig(input=raw, output=f"{bucket.url}/out", image_sizes=(32, 96), num_shards=2, public_salt=True)
 
 
 @pytest.fixture
@@ -172,7 +172,8 @@ def test_a_template_is_written_and_nothing_is_run(config, options, service, buck
 
 def test_no_wait_says_where_the_job_is(command, config, options, service):
     service.works = False
-    done = command("beam_prep", "prepare", "--input", config.input, "--output", config.output, "--no_wait", *options)
+    places = ("--input", config.input, "--output", config.output, "--public_salt")
+    done = command("beam_prep", "prepare", *places, "--no_wait", *options)
     assert done.returncode == 0, done.stderr
     assert (
         f"console:   https://console.cloud.google.com/dataflow/jobs/europe-west4/{ID}?project=clinic-1" in done.stdout
@@ -183,7 +184,8 @@ def test_no_wait_says_where_the_job_is(command, config, options, service):
 @pytest.mark.slow
 def test_a_job_that_fails_is_exit_1_with_its_reason(command, config, options, bucket):
     bucket.fail(r"IM-0002-0001\.jpeg.*alt=media", status=403)
-    done = command("beam_prep", "prepare", "--input", config.input, "--output", config.output, *options)
+    places = ("--input", config.input, "--output", config.output, "--public_salt")
+    done = command("beam_prep", "prepare", *places, *options)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     last = done.stderr.splitlines()[-1]
@@ -237,6 +239,7 @@ def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
     assert first == "error: a job on Dataflow can't be submitted like this:"
     expected = (
         f"--input {tmp_path}: workers see no disk",
+        "no salt for the hashes of patients: --salt_file FILE names a secret one, --public_salt",
         "--project is missing",
         "--region europe-west4-b: expected a region",
         "--service_account_email me@example.org: expected NAME@",

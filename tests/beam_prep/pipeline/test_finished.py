@@ -49,13 +49,27 @@ def test_ctrl_c_while_the_page_is_made_leaves_only_the_page_to_do(config, caplog
     before = times(config.output)
     manifest = Manifest.read(output)
     assert (output / "_work").exists()
+    (output / ".4711-0123abcd-manifest.json").write_text("left by a process that was killed while it wrote")
     assert prepare(config) == manifest
+    assert not list(output.glob(".4711*"))
     assert "complete, nothing to do" in caplog.text
     assert "Shortcuts" in (output / "report.html").read_text()
     assert not (output / "_work").exists()
     shards = list(output.glob("size-*/*"))
     assert shards
     assert all(path.stat().st_mtime_ns == before[path] for path in shards)
+
+
+def test_what_a_killed_job_left_in_a_complete_dataset_goes_with_the_next_command_whatever_it_is(config):
+    prepare(config)
+    work = Path(config.output, "_work", "spool")
+    work.mkdir(parents=True)
+    with pytest.raises(UsageError, match="holds a dataset already"):
+        prepare(replace(config, image_sizes=(40,)))
+    assert not work.parent.exists()
+    work.mkdir(parents=True)
+    prepare(replace(config, image_sizes=(40,), overwrite=True))
+    assert not work.parent.exists()
 
 
 def test_a_finished_dataset_in_a_bucket_is_complete(config, bucket, caplog):

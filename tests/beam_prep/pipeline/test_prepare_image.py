@@ -10,6 +10,7 @@ from PIL import Image
 
 from beam_prep.dataset.example_proto import from_example
 from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.patient_groups import Salt
 from beam_prep.dataset.tfrecord import is_whole
 from beam_prep.images.decode import decode_record
 from beam_prep.images.equalize import equalize
@@ -18,7 +19,7 @@ from beam_prep.sources.discover import describe
 from beam_prep.sources.phantom import phantom
 
 SOURCE = describe("train/PNEUMONIA/person1_virus_6.png")
-OPTIONS = {"image_sizes": (16, 32), "equalization": "hist", "encoding": "raw", "salt": b"salt"}
+OPTIONS = {"image_sizes": (16, 32), "equalization": "hist", "encoding": "raw", "salt": Salt(b"salt")}
 
 
 @pytest.fixture
@@ -43,10 +44,11 @@ def test_a_file_becomes_a_record_of_each_size(image, encoding):
 def test_what_the_plan_needs_does_not_depend_on_the_options(image):
     one, _ = prepare_image(encoded(image), SOURCE, "n", **OPTIONS)
     other, _ = prepare_image(
-        encoded(image), SOURCE, "n", image_sizes=(20,), equalization="none", encoding="png", salt=b"x"
+        encoded(image), SOURCE, "n", image_sizes=(20,), equalization="none", encoding="png", salt=Salt(b"x")
     )
-    assert one.group != other.group
-    one, other = (each._replace(group="", sums=(), stats=each.stats._replace(darkest=None)) for each in (one, other))
+    salted = {"group": "", "group_rank": 0, "order": 0}
+    assert all(getattr(one, name) != getattr(other, name) for name in salted)
+    one, other = (each._replace(sums=(), stats=each.stats._replace(darkest=None), **salted) for each in (one, other))
     assert one == other
 
 
@@ -66,8 +68,10 @@ def test_the_header_of_a_dicom_file_tells_age_sex_and_view_where_a_table_does_no
 
 
 def test_a_public_name_is_valid_utf_8_or_a_hash():
-    assert public_name("a/b\udcff.png", anonymize=False, salt=b"x") == "a/b\\udcff.png"
-    assert public_name("a/b.png", anonymize=True, salt=b"x") != public_name("a/b.png", anonymize=True, salt=b"y")
+    assert public_name("a/b\udcff.png", anonymize=False, salt=Salt(b"x")) == "a/b\\udcff.png"
+    assert public_name("a/b.png", anonymize=True, salt=Salt(b"x")) != public_name(
+        "a/b.png", anonymize=True, salt=Salt(b"y")
+    )
 
 
 def test_a_blank_image_is_rejected_and_a_repaired_one_is_marked():

@@ -1,5 +1,6 @@
 """Nothing about a patient leaves a preparation but a salted hash."""
 
+import base64
 import json
 import shutil
 from dataclasses import replace
@@ -12,20 +13,66 @@ from dataset_files import files_of, records_of
 from PIL import Image
 
 from beam_prep.config import PrepConfig
-from beam_prep.console.errors import UsageError
+from beam_prep.console.errors import RunError, UsageError
+from beam_prep.dataset.patient_groups import UNKNOWN, rank
+from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.local_job import prepare
+from beam_prep.report.dataset_page import write_report
+from beam_prep.sources.discover import Source
 
 
-def test_a_secret_salt_changes_the_hashes_but_no_split(phantoms, dataset, tmp_path):
+def test_a_secret_salt_hides_hashes_splits_and_order(phantoms, dataset, tmp_path):
     (tmp_path / "salt").write_bytes(b"sixteen bytes or more")
     config = PrepConfig(input=str(phantoms), output=str(tmp_path / "out"), image_sizes=(32,), num_shards=2)
     prepare(replace(config, salt_file=str(tmp_path / "salt")))
     one, other = ([(s, r.filename, r.group) for s, r in records_of(d, 32)] for d in (dataset, tmp_path / "out"))
-    assert [row[:2] for row in one] == [row[:2] for row in other]
+    assert {row[1] for row in one} == {row[1] for row in other}
+    assert [row[1] for row in one if row[0] == "test"] != [row[1] for row in other if row[0] == "test"]
+    assert {row[1] for row in one if row[0] == "val"} != {row[1] for row in other if row[0] == "val"}
     assert not {row[2] for row in one} & {row[2] for row in other}
     (tmp_path / "salt").write_bytes(b"short")
     with pytest.raises(UsageError, match="at least 16"):
         prepare(replace(config, salt_file=str(tmp_path / "salt"), overwrite=True))
+
+
+def test_a_listing_can_be_read_with_the_key_of_its_job_only(tmp_path):
+    sources = [Source(f"NORMAL/Smith{number}.png", 0, None, "SECRET-ID", UNKNOWN) for number in range(3)]
+    sources.append(Source("NORMAL/\udcff.png", 0, "test", "X" * 1000, UNKNOWN))
+    listing = Listing.write(str(tmp_path / "listing"), sources)
+    assert list(listing.read()) == sources
+    content = (tmp_path / "listing").read_bytes()
+    assert not any(word in base64.b64decode(line) for line in content.splitlines() for word in (b"Smith", b"SECRET"))
+    assert len(set(content.splitlines())) == 4
+    assert "key" not in repr(listing)
+    assert Listing.write(str(tmp_path / "listing"), sources).key != listing.key
+
+
+def test_the_work_folder_of_a_stopped_job_names_nobody_and_only_its_owner_may_read_it(images, tmp_path):
+    rows = "".join(f"{path.relative_to(images)},SECRET-{n}\n" for n, path in enumerate(sorted(images.rglob("*.jpeg"))))
+    (tmp_path / "patients.csv").write_text(f"path,group\n{rows}")
+    (images / "chest_xray" / "train" / "NORMAL" / "IM-9001-0001.jpeg").write_bytes(b"broken")
+    config = PrepConfig(
+        input=str(images),
+        output=str(tmp_path / "out"),
+        image_sizes=(32,),
+        anonymize=True,
+        metadata_csv=str(tmp_path / "patients.csv"),
+        max_rejected_fraction=0,
+    )
+    with pytest.raises(RunError, match="holds no dataset") as error:
+        prepare(config)
+    work = tmp_path / "out" / "_work"
+    left = {path: path.read_bytes() for path in work.rglob("*") if path.is_file()}
+    assert {"sources.jsonl", "done.jsonl", "job.json", "problem.txt"} <= {path.name for path in left}
+    assert sum(content.count(b"group_rank") for path, content in left.items() if path.suffix == ".notes") == 80
+    for path, content in (*left.items(), ("the error", str(error.value).encode())):
+        for part in (b"person", b"IM-", b".jpeg", b"SECRET", bytes(images)):
+            assert part not in content, path
+        for guess in map("SECRET-{}".format, range(80)):
+            assert str(rank(guess)).encode() not in content, path
+    assert work.stat().st_mode & 0o777 == 0o700
+    assert prepare(replace(config, max_rejected_fraction=0.1)).num_records == 80
+    assert not work.exists()
 
 
 def test_anonymize_leaves_no_file_name_anywhere(images, tmp_path):
@@ -45,7 +92,11 @@ def test_anonymize_leaves_no_file_name_anywhere(images, tmp_path):
     page = (tmp_path / "out" / "report.html").read_text()
     assert "IM-" not in page
     assert "person9003" not in page
-    assert "with --anonymize the dataset does not tell" in page
+    assert "pictures are not shown, since text that names a patient may be burnt into them" in page
+    assert "<img" not in page
+    shown = write_report(tmp_path / "out", images, "on").read_text()
+    assert "<img" in shown
+    assert "with --anonymize the dataset does not tell" in shown
 
 
 def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_path, caplog):
@@ -64,7 +115,7 @@ def test_dicom_files_stay_with_their_patient_and_do_not_name_it(phantoms, tmp_pa
     )
     config = PrepConfig(input=str(tmp_path / "in"), output=str(tmp_path / "out"), image_sizes=(32,), val_fraction=0.4)
     manifest = prepare(config)
-    assert "give one with --salt_file" in caplog.text
+    assert "hashed with the secret salt of this site" in caplog.text
     assert (manifest.num_records, manifest.num_rejected) == (80, 2)
     rejected = [json.loads(line) for line in (tmp_path / "out/rejected.jsonl").read_text().splitlines()]
     assert [row["reason"] for row in rejected] == ["undecodable", "multi_frame"]

@@ -18,8 +18,9 @@ from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.dataset.patient_groups import DEFAULT_SALT
+from beam_prep.dataset.patient_groups import PUBLIC_SALT
 from beam_prep.pipeline.graph import build
+from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.pipeline.runners import make_pipeline, parse_options
 from beam_prep.pipeline.transforms import NAMESPACE
@@ -93,10 +94,10 @@ def counters(config: PrepConfig, options: tuple[str, ...]) -> dict[str, int]:
     """Prepares with a runner of the test's choice and reads Beam's own counters."""
     with exclusive(config.output):
         work = open_work_folder(config.output, overwrite=False, job={})
-        Path(work.listing).write_text("".join(each.to_json() + "\n" for each in find_sources(config.input)[0]))
+        listing = Listing.write(work.listing, find_sources(config.input)[0])
         Path(work.done).touch()
         pipeline = beam.Pipeline(options=PipelineOptions(list(options)))
-        build(pipeline, config, work, salt=DEFAULT_SALT, software={})
+        build(pipeline, config, work, listing, salt=PUBLIC_SALT, software={})
         result = pipeline.run()
         result.wait_until_finish()
     found = result.metrics().query(MetricsFilter().with_namespace(NAMESPACE))["counters"]

@@ -53,7 +53,9 @@ def test_claims_and_buckets_outlive_a_pod(place):
 
 
 def test_a_preparation_has_to_read_and_write_what_lasts(monkeypatch):
-    objects = render(PrepSpec(name="p", image=IMAGE, prep=PrepConfig(input="/raw", output="/home/cxrflow/d")), [])
+    objects = render(
+        PrepSpec(name="p", image=IMAGE, prep=PrepConfig(input="/raw", output="/home/cxrflow/d", public_salt=True)), []
+    )
     assert [problem.split(" ")[1] for problem in told(objects)] == ["--output", "--input"]
 
 

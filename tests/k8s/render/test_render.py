@@ -3,9 +3,11 @@
 import json
 
 import pytest
-from submissions import DATAFLOW, GKE, IMAGE, PREP, SWEEP, TRAIN, only, pod_templates, rendered
+from submissions import DATAFLOW, GKE, IMAGE, PREP, SWEEP, TRAIN, VARIANTS, only, pod_templates, rendered
 
 from beam_prep.console.command_line import Command, changed_flags, parse
+from k8s.preflight.offline_checks import check_offline
+from k8s.preflight.workload import workloads_of
 from trainer.config.train import TrainConfig
 
 
@@ -194,6 +196,18 @@ def test_a_preparation_runs_in_its_pod():
     assert container["command"] == ["python", "-m", "beam_prep", "prepare"]
     assert container["args"][-2:] == ["--direct_num_workers", "2"]
     assert "nvidia" not in json.dumps(objects)
+
+
+def test_the_salt_of_a_preparation_is_mounted_from_its_secret():
+    objects = rendered(*VARIANTS["prep with a Secret"])
+    args = container_of(objects, "prep")["args"]
+    assert args[args.index("--salt_file") + 1] == "/etc/cxrflow/salt"
+    mounts = {mount["name"]: mount["mountPath"] for mount in container_of(objects, "prep")["volumeMounts"]}
+    (volume,) = (volume for volume in pod_of(objects, "prep")["volumes"] if volume["name"] == "salt")
+    assert volume["secret"]["secretName"] == "site-salt"
+    assert mounts["salt"] == "/etc/cxrflow"
+    (workload,) = workloads_of(objects)
+    assert not any("salt" in problem.text for problem in check_offline(workload))
 
 
 @pytest.mark.parametrize("runner", ["DataflowRunner", "dataflowrunner"])

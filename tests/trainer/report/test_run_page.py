@@ -196,7 +196,7 @@ def test_missing_files_are_told_and_numbers_stay(run):
     assert "the run has no predictions on file" in text
     assert "Accuracy 0.750" in text
     assert "left out: the run has no predictions-test.csv" in text
-    assert text.count("There is no such image.") == 3
+    assert text.count("No images are shown: there are none") == 1
 
 
 def test_a_first_epoch_without_numbers_is_drawn(run):

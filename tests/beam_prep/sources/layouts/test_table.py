@@ -33,6 +33,7 @@ PATHS = {
         "files/p10/p10000032/s50414267/02aa804e-bde0afdd-112c0b34-7bc16630-4e384014.dcm": "p10000032",
         "NORMAL/p19999987_s50414267.jpg": "p19999987",
     },
+    "bids": {"sub-0815/ses-1/anat/sub-0815_T1w.png": "sub-0815"},
     "bimcv": {
         "sub-S03044/ses-E06154/mod-rx/sub-S03044_ses-E06154_run-1_bp-chest_vp-pa_dx.png": "sub-S03044",
         "PNEUMONIA/sub-S03044_ses-E06154_run-1_bp-chest_vp-pa_dx.png": "sub-S03044",
