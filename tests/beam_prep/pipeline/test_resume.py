@@ -70,6 +70,7 @@ def start(phantoms: Path, output: Path, *flags: str, before: Sequence[str] = ())
     """
     arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2", *flags]
     command = [*before, sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
+    (output / "_work" / "progress").unlink(missing_ok=True)  # of the job before, for `interrupt`
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
 
