@@ -127,6 +127,7 @@ def test_the_fn_api_runner(flawed, tmp_path):
     check_runner(flawed, tmp_path, ("--runner=FnApiRunner",))
 
 
+@pytest.mark.slow
 def test_worker_processes(flawed, tmp_path):
     check_runner(flawed, tmp_path, ("--runner=FnApiRunner", *WORKER_PROCESSES))
 
@@ -148,6 +149,7 @@ with make_pipeline(options) as pipeline:
 """
 
 
+@pytest.mark.slow
 def test_threads_lose_nothing_of_what_is_written_for_seconds_without_a_pause():
     # In a process of its own: where Beam sends half an element, its reader takes all memory.
     def bounded() -> None:

@@ -75,6 +75,7 @@ def hits(model: keras.Model, images: np.ndarray, masks: np.ndarray) -> float:
     return float(np.mean([mask[place] for mask, place in zip(masks, hottest, strict=True)]))
 
 
+@pytest.mark.slow
 def test_heat_is_in_the_opacity_for_a_model_that_has_learnt_and_not_for_another(drawn):
     images, masks, labels = drawn
     keras.utils.set_random_seed(0)
