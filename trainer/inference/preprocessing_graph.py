@@ -70,8 +70,8 @@ def _decode_jpeg(encoded: tf.Tensor) -> tf.Tensor:
 
 def _decode_deep_png(encoded: tf.Tensor) -> tf.Tensor:
     """Returns the values of a grey PNG of 16 bit; those that the file calls transparent are 0."""
-    grey, alpha = tf.unstack(tf.cast(tf.io.decode_png(encoded, channels=2, dtype=tf.uint16), tf.int32), axis=-1)
-    return tf.where(alpha > 0, grey, 0)
+    rgba = tf.cast(tf.io.decode_png(encoded, channels=4, dtype=tf.uint16), tf.int32)  # [H, W, 4]
+    return tf.where(rgba[..., 3] > 0, rgba[..., 0], 0)
 
 
 def _decode_png(encoded: tf.Tensor) -> tf.Tensor:
