@@ -176,16 +176,23 @@ def _compare(config: CompareConfig) -> None:
     compared = compare(config.runs, config.split, allow_different=config.allow_different)
     width = max(len(printable(each.name)) for each in compared) + 2
     names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
-    print(f"{config.split:{width}}" + "".join(f"{name:>21}" for name in (*names, "auroc difference")) + f"{'p':>8}")
+    heads = "".join(f"{name:>21}" for name in (*names, "auroc difference"))
+    print(f"{config.split:{width}}{heads}{'p':>8}{'p (Holm)':>10}")
     for each in compared:
         cells = [_with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
         found = each.difference
         cells.append(_with_interval(found.value, found.ci95) if found else "–" if each.same_images else "other images")
         print(f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells), end="")
-        print(f"{found.p_value:8.3f}" if found else "")
-    print("intervals: 95 %, over patients; p: paired bootstrap over patients against the first run, two-sided")
+        print(f"{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}" if found else "")
+    print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
+    num_compared = sum(each.difference is not None for each in compared)
+    print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")
     if config.output:
         print(f"report:    {write_comparison(compared, config.split, to_path(config.output))}")
+
+
+def _p_value(p_value: float | None) -> str:
+    return "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
 def _with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:
@@ -201,6 +208,9 @@ def _print_numbers(numbers: dict[str, Any]) -> None:
     print(f"{'split':8}" + "".join(f"{name:>13}" for name in columns))
     for split, values in splits_of(numbers).items():
         print(f"{split:8}" + "".join(f"{_shown(values[name]):>13}" for name in columns))
+        if patients := values.get("patients"):
+            cells = [patients["num_patients"], "", *(patients[name] for name in columns[2:])]
+            print(f"{'patients':8}" + "".join(f"{_shown(cell):>13}" for cell in cells))
         for name, reason in values["undefined"].items():
             if not name.endswith("_ci95"):
                 print(f"{'':8} {name} is undefined: {reason}")
@@ -229,7 +239,7 @@ def _print_fold(card: ModelCard) -> None:
         print(f"fold:      {fold['fold']}, {counts}")
 
 
-def _shown(value: float | int | None) -> str:
+def _shown(value: float | int | str | None) -> str:
     return "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 

@@ -191,8 +191,8 @@ def _check_files(files: tuple[str, ...]) -> None:
 class CompareConfig:
     """Compare runs that were evaluated on the same images: a table, paired differences and a page.
 
-    Every run is compared with the first: the difference of their AUROCs, with an interval and a p value from a
-    bootstrap over patients that draws the same resamples for both.
+    Every run is compared with the first: the difference of their AUROCs, with an interval and a p value over patients,
+    and the p value corrected for the number of runs (Holm).
     """
 
     runs: tuple[str, ...]

@@ -18,7 +18,7 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) ->
 
     Source: Naeini et al., Obtaining Well Calibrated Probabilities Using Bayesian Binning, 2015.
     """
-    gap = np.bincount(_bins(probabilities), weights=probabilities - labels, minlength=CALIBRATION_BINS)
+    gap = np.bincount(bins_of(probabilities), weights=probabilities - labels, minlength=CALIBRATION_BINS)
     return float(np.abs(gap).sum() / len(labels))
 
 
@@ -28,7 +28,7 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarr
     Returns:
         Mean probability and share of PNEUMONIA (both NaN in an empty bin), and number of images, by bin: [10] each.
     """
-    bins = _bins(probabilities)
+    bins = bins_of(probabilities)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
     sums = [np.bincount(bins, weights=values, minlength=CALIBRATION_BINS) for values in (probabilities, labels)]
     mean, share = (np.divide(total, counts, out=np.full(len(counts), np.nan), where=counts > 0) for total in sums)
@@ -37,7 +37,12 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarr
 
 def cross_entropy(labels: np.ndarray, logits: np.ndarray) -> float:
     """Returns the mean binary cross-entropy of logits float [N]."""
-    return float(np.mean(np.logaddexp(0, logits) - labels * logits))
+    return float(np.mean(cross_entropies(labels, logits)))
+
+
+def cross_entropies(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Returns the binary cross-entropy of each of the logits, float [N]."""
+    return np.logaddexp(0, logits) - labels * logits
 
 
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
@@ -81,5 +86,6 @@ def sigmoid(logits: np.ndarray) -> np.ndarray:
     return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
 
 
-def _bins(probabilities: np.ndarray) -> np.ndarray:
+def bins_of(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the bin of each probability, int [N]: ten bins of equal width."""
     return np.minimum((probabilities * CALIBRATION_BINS).astype(int), CALIBRATION_BINS - 1)

@@ -8,13 +8,29 @@ from typing import Any
 import numpy as np
 
 from beam_prep.dataset.schema import CLASS_NAMES
-from trainer.evaluation.calibration import calibrate, cross_entropy, expected_calibration_error, logits_of
+from trainer.evaluation.calibration import (
+    bins_of,
+    calibrate,
+    cross_entropies,
+    cross_entropy,
+    expected_calibration_error,
+    logits_of,
+)
 from trainer.evaluation.thresholds import best_at
 from trainer.run.model_card import OperatingPoint
-from trainer.statistics.bootstrap import Ranking, intervals
+from trainer.statistics.auroc import estimate_auroc
+from trainer.statistics.bootstrap import Ranking
+from trainer.statistics.intervals import (
+    Bounds,
+    binned_error_interval,
+    mean_interval,
+    ranking_intervals,
+    share_intervals,
+)
+from trainer.statistics.patients import mean_by_patient
 
-WITH_INTERVAL = ("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1")
-"""The metrics that have an entry `NAME_ci95`, their 95 % interval over patients."""
+OF_PATIENTS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
+"""The metrics that are computed of patients too, from the mean probability of a patient's images."""
 
 
 def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
@@ -64,13 +80,10 @@ def evaluate(
         **_counted(cells),
         **_calibrated(labels, probabilities, point.temperature),
     }
-    bounds = intervals(labels, probabilities, groups, point.threshold)
-    for name in WITH_INTERVAL:
-        values[f"{name}_ci95"] = None if values[name] is None else bounds[name]
-        if name in undefined:
-            undefined[f"{name}_ci95"] = undefined[name]
-        elif bounds[name] is None:
-            undefined[f"{name}_ci95"] = "no resample of the patients defines it"
+    for name, bounds in _intervals(labels, probabilities, groups, point).items():
+        values[f"{name}_ci95"] = None if name in undefined else bounds
+        if values[f"{name}_ci95"] is None:
+            undefined[f"{name}_ci95"] = undefined.get(name, "it needs two patients and a metric above 0")
     if prevalence is not None:
         values |= predictive_values(values["sensitivity"], values["specificity"], prevalence)
         for name in ("ppv_at_prevalence", "npv_at_prevalence"):
@@ -87,8 +100,40 @@ def evaluate(
         ),
         "num_images": len(labels),
         "num_groups": len(set(groups)),
+        "patients": of_patients(labels, probabilities, groups, point.threshold),
         "undefined": undefined,
     }
+
+
+def of_patients(
+    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], threshold: float
+) -> dict[str, Any]:
+    """Computes the metrics of patients: each is one decision, on the mean probability of his images.
+
+    Args:
+        labels, probabilities, groups: as in `evaluate`.
+        threshold: the mean probability at or above which a patient is called PNEUMONIA.
+
+    Returns:
+        The metrics of `OF_PATIENTS` with their intervals, None where not defined; `num_patients`; and `num_mixed`, the
+        number of patients with images of both classes, who count as PNEUMONIA.
+    """
+    ill, means, num_mixed = mean_by_patient(labels, probabilities, groups)
+    called = means >= threshold
+    cells = {
+        "tn": int(np.sum(~called & (ill == 0))),
+        "fp": int(np.sum(called & (ill == 0))),
+        "fn": int(np.sum(~called & (ill == 1))),
+        "tp": int(np.sum(called & (ill == 1))),
+    }
+    patients = np.arange(len(ill))
+    estimate = estimate_auroc(ill, means, patients)
+    values = {**_counted(cells), "auroc": estimate and estimate.value}
+    bounds = {**share_intervals(ill, called, patients), "auroc": estimate and estimate.interval()}
+    numbers = {
+        key: each for name in OF_PATIENTS for key, each in ((name, values[name]), (f"{name}_ci95", bounds[name]))
+    }
+    return {"num_patients": len(ill), "num_mixed": num_mixed, **numbers}
 
 
 def predictive_values(sensitivity: float | None, specificity: float | None, prevalence: float) -> dict[str, Any]:
@@ -151,6 +196,22 @@ def _counted(cells: Mapping[str, int]) -> dict[str, Any]:
         "npv": _share(tn, tn + fn),
         "f1": _share(2 * tp, 2 * tp + fp + fn),
     }
+
+
+def _intervals(
+    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], point: OperatingPoint
+) -> dict[str, Bounds]:
+    """Computes the 95 % intervals over patients of all metrics that have one, by name."""
+    bounds = {
+        **ranking_intervals(labels, probabilities, groups),
+        **share_intervals(labels, probabilities >= point.threshold, groups),
+    }
+    for suffix, scores in (("", probabilities), ("_calibrated", calibrate(probabilities, point.temperature))):
+        gaps = scores - labels
+        bounds[f"loss{suffix}"] = mean_interval(cross_entropies(labels, logits_of(scores)), groups)
+        bounds[f"brier{suffix}"] = mean_interval(gaps**2, groups)
+        bounds[f"ece{suffix}"] = binned_error_interval(gaps, bins_of(scores), groups)
+    return bounds
 
 
 def _calibrated(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:

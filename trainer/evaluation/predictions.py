@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from beam_prep.console.escapes import from_csv_cell
-from trainer.evaluation.calibration import calibrate, logits_of, sigmoid
+from trainer.evaluation.calibration import calibrate, cross_entropies, logits_of, sigmoid
 from trainer.run.folder import RunFolder
 
 
@@ -48,8 +48,7 @@ class Predictions:
 
     def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
         """Returns the mean binary cross-entropy, each image weighted by its class."""
-        losses = np.logaddexp(0, self.logits) - self.labels * self.logits  # [N]
-        return float(np.mean(np.asarray(class_weights)[self.labels] * losses))
+        return float(np.mean(np.asarray(class_weights)[self.labels] * cross_entropies(self.labels, self.logits)))
 
     def probabilities_of(self, filenames: Sequence[str]) -> np.ndarray:
         """Returns the probabilities of images that are named, float [N], in the order of their names."""

@@ -10,7 +10,7 @@ from pathlib import PurePosixPath
 import numpy as np
 
 from trainer.evaluation.predictions import Predictions
-from trainer.statistics.bootstrap import ratio, resample_patients, share_interval
+from trainer.statistics.shares import share_interval
 
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
 NORMAL, OTHER = "normal", "not named"
@@ -94,16 +94,15 @@ def _subgroup(
     from sklearn.metrics import roc_auc_score
 
     labels, probabilities = predictions.labels, predictions.probabilities
-    right = (predictions.classes(threshold) == labels)[inside].astype(float)
+    right = (predictions.classes(threshold) == labels)[inside]
     groups: Sequence[str] = np.asarray(predictions.groups)[inside].tolist()
-    drawn = [ratio(weights @ right, weights.sum(axis=1)) for weights in resample_patients(groups)]
     comparable = len(np.unique(labels[against])) == 2
     return Subgroup(
         name=name,
         num_images=int(inside.sum()),
         num_groups=len(set(groups)),
         share_right=float(right.mean()),
-        ci95=share_interval(np.concatenate(drawn), len(set(groups))),
+        ci95=share_interval(right, groups),
         mean_probability=float(probabilities[inside].mean()),
         auroc=float(roc_auc_score(labels[against], probabilities[against])) if comparable else None,
     )

@@ -12,7 +12,7 @@ from trainer.report.comparison_page import Compared
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
-from trainer.statistics.bootstrap import paired_difference
+from trainer.statistics.differences import adjust_p_values, paired_difference
 
 
 def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) -> list[Compared]:
@@ -42,7 +42,9 @@ def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) 
             theirs = run.predictions.probabilities_of(ours.filenames)
             difference = paired_difference(ours.labels, ours.probabilities, theirs, ours.groups)
         compared.append(replace(run, same_images=not differs, difference=difference))
-    return compared
+    differences = [run.difference for run in compared if run.difference]
+    adjusted = iter(adjust_p_values([difference.p_value for difference in differences]))
+    return [replace(run, adjusted_p=next(adjusted)) if run.difference else run for run in compared]
 
 
 def _read(path: str, split: str, paths: Sequence[str]) -> Compared:

@@ -15,7 +15,7 @@ from trainer.report.curves import SPLIT_NAMES, curves_of_runs, roc_of_runs
 from trainer.report.published_results import STUDY
 from trainer.run.folder import read_history
 from trainer.run.model_card import ModelCard
-from trainer.statistics.bootstrap import PAIRED_SAMPLES, Difference
+from trainer.statistics.differences import Difference
 
 COLUMNS = {
     "auroc": "AUROC",
@@ -42,6 +42,7 @@ class Compared:
         same_images: True if the run was evaluated on the images of the first run, prepared in the same dataset.
         difference: to the first run; None for the first run, and if the images are other ones or of one class.
         place: the folder as the user names it.
+        adjusted_p: the p value of the difference, corrected for the number of runs that are compared; None without one.
     """
 
     path: Path
@@ -52,6 +53,7 @@ class Compared:
     same_images: bool = True
     difference: Difference | None = None
     place: str = ""
+    adjusted_p: float | None = None
 
 
 def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> AnyPath:
@@ -68,7 +70,7 @@ def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> Any
         split_name=SPLIT_NAMES[split],
         columns=COLUMNS,
         study=STUDY,
-        num_resamples=PAIRED_SAMPLES,
+        num_differences=sum(run.difference is not None for run in runs),
         roc=roc_of_runs([(run.name, run.predictions, run.numbers) for run in runs]),
         curves=curves_of_runs([(run.name, read_history(run.path)) for run in runs]),
     )

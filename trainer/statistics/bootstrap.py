@@ -1,4 +1,4 @@
-"""Computes 95 % intervals and paired differences by bootstrap over patients, many resamples at a time.
+"""Resamples patients, many resamples at a time, and computes areas and curves of each resample.
 
 Patients are resampled and not images, for images of one patient are not independent.
 
@@ -7,30 +7,15 @@ Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993 (percentile
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 
 import numpy as np
 
+from trainer.statistics.patients import Groups, number_patients
+
 BOOTSTRAP_SAMPLES = 1000
-PAIRED_SAMPLES = 2000
 CHUNK = 2**21
 """The number of weights, resamples times images, that are in memory at once."""
-
-
-@dataclass(frozen=True)
-class Difference:
-    """The AUROC of a model less the AUROC of a first model, on the same images.
-
-    Attributes:
-        value: in -1..1.
-        ci95: [low, high] over patients.
-        p_value: two-sided, of the hypothesis that there is no difference.
-    """
-
-    value: float
-    ci95: list[float]
-    p_value: float
 
 
 class Ranking:
@@ -68,12 +53,8 @@ class Ranking:
         above_all = ((0, 0), (1, 0))
         return np.pad(true, above_all), np.pad(called - true, above_all)
 
-    def index(self, threshold: float) -> int:
-        """Returns the column of `counts` in which the scores at or above a threshold are called positive."""
-        return int(np.searchsorted(-self.thresholds, -threshold, side="right"))
 
-
-def resample_patients(groups: Sequence[str], *, num_samples: int | None = None, seed: int = 0) -> Iterator[np.ndarray]:
+def resample_patients(groups: Groups, *, num_samples: int | None = None, seed: int = 0) -> Iterator[np.ndarray]:
     """Draws resamples of patients with replacement, each of as many patients as there are.
 
     Args:
@@ -84,7 +65,7 @@ def resample_patients(groups: Sequence[str], *, num_samples: int | None = None, 
     Yields:
         float [b, N], how often each image is drawn in each of b resamples; the b add up to B.
     """
-    _, patient = np.unique(np.asarray(groups), return_inverse=True)  # [N]
+    patient = number_patients(groups)
     num_patients = int(patient.max()) + 1
     rng = np.random.default_rng(seed)
     left = BOOTSTRAP_SAMPLES if num_samples is None else num_samples
@@ -98,16 +79,6 @@ def resample_patients(groups: Sequence[str], *, num_samples: int | None = None, 
         left -= rows
 
 
-def auroc(true: np.ndarray, false: np.ndarray) -> np.ndarray:
-    """Returns the area under the ROC curve of each resample, [B]; NaN where a class is missing.
-
-    Args:
-        true, false: the positives that `Ranking.counts` returns, [B, U + 1] each.
-    """
-    area = np.sum(np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2, axis=1)
-    return ratio(area, true[:, -1] * false[:, -1])
-
-
 def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     """Returns the area under the precision-recall curve of each resample, by steps, [B]; NaN without a positive.
 
@@ -118,129 +89,25 @@ def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     return ratio(np.sum(np.diff(true, axis=1) * precision[:, 1:], axis=1), true[:, -1])
 
 
-def at_threshold(true: np.ndarray, false: np.ndarray, index: int) -> dict[str, np.ndarray]:
-    """Returns the metrics of each resample at one threshold, [B] each, NaN where not defined.
+def resampled(
+    groups: Groups, measures: Mapping[str, Callable[[np.ndarray], np.ndarray]], *, seed: int = 0
+) -> dict[str, np.ndarray]:
+    """Computes statistics of `BOOTSTRAP_SAMPLES` resamples of the patients.
 
     Args:
-        true, false: the positives that `Ranking.counts` returns, [B, U + 1] each.
-        index: the column of the threshold, see `Ranking.index`.
-    """
-    tp, fp = true[:, index], false[:, index]
-    fn, tn = true[:, -1] - tp, false[:, -1] - fp
-    return {
-        "accuracy": ratio(tp + tn, tp + tn + fp + fn),
-        "sensitivity": ratio(tp, tp + fn),
-        "specificity": ratio(tn, tn + fp),
-        "ppv": ratio(tp, tp + fp),
-        "npv": ratio(tn, tn + fn),
-        "f1": ratio(2 * tp, 2 * tp + fp + fn),
-    }
-
-
-def intervals(
-    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], threshold: float, *, seed: int = 0
-) -> dict[str, list[float] | None]:
-    """Computes the 95 % interval of every metric that depends on the ranking of the images or on the threshold.
-
-    Args:
-        labels, probabilities, groups: as in `metrics.evaluate`.
-        threshold: the probability at or above which an image is called PNEUMONIA.
-        seed: seed of the resampling.
-
-    Returns:
-        [low, high] by metric. Resamples in which a metric is not defined are left out; None if no resample defines it.
-    """
-    ranking = Ranking(labels, probabilities)
-    index = ranking.index(threshold)
-    values: dict[str, list[np.ndarray]] = {}
-    for weights in resample_patients(groups, seed=seed):
-        counts = ranking.counts(weights)
-        measured = {"auroc": auroc(*counts), "auprc": average_precision(*counts), **at_threshold(*counts, index)}
-        for name, chunk in measured.items():
-            values.setdefault(name, []).append(chunk)
-    drawn = {name: np.concatenate(chunks) for name, chunks in values.items()}
-    called = probabilities >= threshold
-    shares = {
-        "accuracy": np.full(len(labels), True),
-        "sensitivity": labels == 1,
-        "specificity": labels == 0,
-        "ppv": called,
-        "npv": ~called,
-    }
-    patients = np.asarray(groups)
-    return {
-        name: share_interval(sample, len(np.unique(patients[shares[name]])))
-        if name in shares
-        else percentile_interval(sample)
-        for name, sample in drawn.items()
-    }
-
-
-def paired_difference(
-    labels: np.ndarray, first: np.ndarray, other: np.ndarray, groups: Sequence[str], seed: int = 0
-) -> Difference | None:
-    """Computes how much larger the AUROC of another model is than that of a first model, on the same images.
-
-    Patients are resampled with replacement and both models are measured on each resample. The interval is the
-    percentile interval. The p value is twice the share of resamples on the far side of zero, so that it is below 0.05
-    where the 95 % interval excludes zero. With 2,000 resamples it can't be below 0.001.
-
-    Args:
-        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
-        first, other: float [N], the scores of both models.
         groups: [N], the patient of each image.
-        seed: seed of the resampling.
+        measures: by name, the function from the weights [B, N] of resamples to their statistic, float [B].
+        seed: seed of the draws.
 
     Returns:
-        The difference; None if the images are of one class.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapters 13 and 15.
+        The statistic of each resample by name; those that are not finite are left out.
     """
-    if len(np.unique(labels)) < 2:
-        return None
-    rankings = Ranking(labels, first), Ranking(labels, other)
-
-    def differences(weights: np.ndarray) -> np.ndarray:
-        of_first, of_other = (auroc(*ranking.counts(weights)) for ranking in rankings)
-        return of_other - of_first
-
-    value = float(differences(np.ones((1, len(labels))))[0])
-    chunks = [differences(w) for w in resample_patients(groups, num_samples=PAIRED_SAMPLES, seed=seed)]
-    drawn = np.concatenate(chunks)
-    drawn = drawn[np.isfinite(drawn)]
-    # One is added so that no p value is 0; rounding must not make a difference of equal models.
-    tails = [int(np.sum(drawn <= 1e-12)), int(np.sum(drawn >= -1e-12))]
-    p_value = min(2 * (min(tails) + 1) / (len(drawn) + 1), 1.0)
-    return Difference(value, percentile_interval(drawn) or [-1.0, 1.0], p_value)
-
-
-def share_interval(values: np.ndarray, num_patients: int) -> list[float] | None:
-    """Returns the 95 % interval of a share, such as the sensitivity.
-
-    Where the share is 0 or 1, all resamples are equal and the bootstrap interval would have no width. The exact
-    binomial interval is returned then, as if each patient were one image.
-
-    Args:
-        values: float [B], the share in each resample; NaN is left out.
-        num_patients: the number of patients that the share is measured on.
-
-    Returns:
-        [low, high]; None if all values are NaN.
-
-    Source: Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934.
-    """
-    bounds = percentile_interval(values)
-    if bounds == [1, 1]:
-        return [0.025 ** (1 / num_patients), 1.0]
-    if bounds == [0, 0]:
-        return [0.0, 1 - 0.025 ** (1 / num_patients)]
-    return bounds
-
-
-def percentile_interval(values: np.ndarray) -> list[float] | None:
-    """Returns the range of the middle 95 % of resampled values [B], NaN left out; None if all are NaN."""
-    defined = values[np.isfinite(values)]
-    return [float(bound) for bound in np.percentile(defined, [2.5, 97.5])] if len(defined) else None
+    drawn: dict[str, list[np.ndarray]] = {name: [] for name in measures}
+    for weights in resample_patients(groups, seed=seed):
+        for name, measure in measures.items():
+            drawn[name].append(measure(weights))
+    values = {name: np.concatenate(chunks) for name, chunks in drawn.items()}
+    return {name: each[np.isfinite(each)] for name, each in values.items()}
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -249,7 +116,7 @@ def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
 
 
 def curve_bands(
-    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], grid: np.ndarray, *, seed: int = 0
+    labels: np.ndarray, probabilities: np.ndarray, groups: Groups, grid: np.ndarray, *, seed: int = 0
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Computes the bands in which the ROC and the precision-recall curve lie in 95 % of the resamples.
 

@@ -7,6 +7,7 @@ import pytest
 from sklearn import metrics as sk
 
 from trainer.evaluation import metrics
+from trainer.run.model_card import OperatingPoint
 
 
 @pytest.fixture
@@ -38,6 +39,38 @@ def test_numbers_are_those_of_scikit_learn(split):
     assert numbers["num_groups"] == 100
     assert numbers["undefined"] == {}
     json.dumps(numbers, allow_nan=False)
+
+
+def test_every_metric_has_an_interval_that_holds_it(split):
+    numbers = metrics.evaluate(*split, 0.7, point=OperatingPoint(temperature=1.5))
+    with_interval = [name.removesuffix("_ci95") for name in numbers if name.endswith("_ci95")]
+    ranked_and_counted = ["auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1"]
+    calibrated = [f"{name}{suffix}" for name in ("loss", "brier", "ece") for suffix in ("", "_calibrated")]
+    assert sorted(with_interval) == sorted([*ranked_and_counted, *calibrated])
+    numbers["loss"] = metrics.cross_entropy(split[0], metrics.logits_of(split[1]))
+    for name in with_interval:
+        low, high = numbers[f"{name}_ci95"]
+        assert low < numbers[name] < high
+
+
+def test_patients_are_decided_on_the_mean_of_their_images(split):
+    labels, probabilities, _ = split
+    groups = [f"g{index % 100}" for index in range(300)]
+    labels[100:] = np.tile(labels[:100], 2)  # each patient has one class
+    found = metrics.evaluate(labels, probabilities, groups, 0.3, point=OperatingPoint(0.4))["patients"]
+    means = probabilities.reshape(3, 100).mean(axis=0)
+    assert (found["num_patients"], found["num_mixed"]) == (100, 0)
+    assert found["auroc"] == pytest.approx(sk.roc_auc_score(labels[:100], means))
+    assert found["sensitivity"] == sk.recall_score(labels[:100], means >= 0.4)
+    assert found["npv"] == sk.precision_score(1 - labels[:100], means < 0.4)
+    assert found["auroc_ci95"][0] < found["auroc"] < found["auroc_ci95"][1]
+
+
+def test_one_image_a_patient_gives_patients_the_numbers_of_images(split):
+    numbers = metrics.evaluate(*split[:2], list(map(str, range(300))), 0.3)
+    assert {name: numbers[name] for name in metrics.OF_PATIENTS} == pytest.approx(
+        {name: numbers["patients"][name] for name in metrics.OF_PATIENTS}
+    )
 
 
 def test_predictive_values_for_another_prevalence(split):

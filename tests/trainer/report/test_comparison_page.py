@@ -17,7 +17,6 @@ from trainer.jobs.compare import compare
 from trainer.report.comparison_page import write_comparison
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
-from trainer.statistics import bootstrap
 
 
 @pytest.fixture
@@ -52,9 +51,9 @@ def test_the_page_has_all_runs_the_study_and_the_differences(runs, tmp_path):
     html = write_comparison(compared, "test", tmp_path / "new" / "page.html").read_text()
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
     assert "run&lt;1.0&gt; vgg19, 90 px" in text
-    assert "Inception V3, Kermany et al. 2018 0.968 – – – 0.928 0.932 0.901" in text
+    assert "Inception V3, Kermany et al. 2018 0.968 – – – – 0.928 0.932 0.901" in text
     assert f"{compared[1].difference.value:+.3f}" in text
-    assert "paired bootstrap" in text
+    assert "variance of the paired difference over patients" in text
     figures = re.findall(r"<svg[^>]*>", html)
     assert len(figures) == 3
     assert all('role="img" aria-label="' in tag for tag in figures)
@@ -82,6 +81,17 @@ def test_the_order_of_the_images_makes_no_difference(runs, tmp_path, labels):
     assert compare(runs, "test")[1].difference == difference
 
 
+def test_p_values_are_corrected_for_the_number_of_runs(runs, tmp_path, labels):
+    third = make_run(tmp_path / "third", labels, draw_scores(labels, noise=1.1, seed=5))
+    (alone,) = compare(runs, "test")[1:]
+    assert alone.adjusted_p == alone.difference.p_value
+    first, *others = compare([*runs, third], "test")
+    assert first.adjusted_p is None
+    assert min(run.adjusted_p for run in others) == pytest.approx(2 * min(run.difference.p_value for run in others))
+    html = write_comparison([first, *others], "test", tmp_path / "page.html").read_text()
+    assert "all 2 comparisons with the first run (Holm)" in html
+
+
 def test_results_that_are_not_there_are_refused(runs, tmp_path):
     with pytest.raises(UsageError, match="expected results on val, found test"):
         compare(runs, "val")
@@ -89,8 +99,7 @@ def test_results_that_are_not_there_are_refused(runs, tmp_path):
         compare([runs[0], str(tmp_path / "absent")], "test")
 
 
-def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, labels, monkeypatch):
-    monkeypatch.setattr(bootstrap, "PAIRED_SAMPLES", 20)
+def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, labels):
     ill = np.ones(20, int)
     runs = [make_run(tmp_path / name, ill, draw_scores(ill, noise=1.0, seed=seed)) for seed, name in enumerate("ab")]
     numbers = json.loads(Path(runs[0], "metrics.json").read_text())
