@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 from beam_prep.console.errors import UsageError
 
-RATES = ("sensitivity", "specificity")
-EXPECTED = "expected youden, sensitivity=0.95, specificity=0.95 or a probability such as 0.5"
+RATES = {"sensitivity": "PNEUMONIA", "specificity": "NORMAL"}
+"""The rates that a rule can bound, with the class whose images each of them is a share of."""
+EXPECTED = "expected youden, sensitivity=0.95, specificity=0.95, sensitivity=0.95@0.9 or a probability such as 0.5"
 
 
-def parse_rule(rule: str) -> tuple[str, float]:
-    """Splits a threshold rule into its kind and its number.
+@dataclass(frozen=True)
+class ThresholdRule:
+    """A rule by which a threshold is chosen on validation images.
+
+    Attributes:
+        kind: `youden`, `sensitivity`, `specificity` or `fixed`.
+        number: the bound of the rate, or the fixed threshold; NaN for `youden`.
+        confidence: the probability with which the rate of future images of the kind meets the bound; None asks only
+            that the validation images meet it.
+    """
+
+    kind: str
+    number: float = math.nan
+    confidence: float | None = None
+
+    @property
+    def least_images(self) -> int:
+        """The number of independent images of a class that the bound needs at least, if all of them are right."""
+        if self.kind not in RATES or self.confidence is None:
+            return 1
+        return math.ceil(math.log(1 - self.confidence) / math.log(self.number))
+
+
+def parse_rule(rule: str) -> ThresholdRule:
+    """Parses a threshold rule.
 
     Args:
         rule: `youden` (the threshold with the largest sum of sensitivity and specificity), `sensitivity=X` (the highest
             threshold with at least that sensitivity), `specificity=X` (the lowest threshold with at least that
-            specificity), or the threshold itself.
-
-    Returns:
-        ("youden", nan), ("sensitivity" or "specificity", X), or ("fixed", the threshold).
+            specificity), either of them with `@C` (its lower bound with confidence C is at least X), or the threshold
+            itself.
 
     Raises:
         UsageError: the rule is none of these.
@@ -27,12 +50,15 @@ def parse_rule(rule: str) -> tuple[str, float]:
     Source: Youden, Index for rating diagnostic tests, Cancer 3, 1950.
     """
     if rule == "youden":
-        return rule, math.nan
+        return ThresholdRule(rule)
     kind, equals, text = rule.rpartition("=")
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 < number < 1 or (equals and kind not in RATES):
+    text, at, confidence = text.partition("@")
+    numbers = []
+    for part in (text, confidence) if at else (text,):
+        try:
+            numbers.append(float(part))
+        except ValueError:
+            numbers.append(math.nan)
+    if not all(0 < number < 1 for number in numbers) or ((equals or at) and kind not in RATES):
         raise UsageError(f"--threshold_rule is {rule}; {EXPECTED}")
-    return kind or "fixed", number
+    return ThresholdRule(kind or "fixed", *numbers)

@@ -81,7 +81,7 @@ class TrainConfig(TrainFlags):
             raise UsageError(
                 f"--image_size is {self.image_size}; {self.arch} needs at least {MIN_IMAGE_SIZE[self.arch]} px"
             )
-        kind, _ = parse_rule(self.threshold_rule)
+        kind = parse_rule(self.threshold_rule).kind
         if self.fold is not None:
             Fold.parse(self.fold)
         if self.sampler == "balanced" and self.shard_files:

@@ -138,7 +138,8 @@ class TrainFlags:
     """Largest number of corrupt records, over all splits, that are left out before the training starts."""
     threshold_rule: str = "0.5"
     """Rule for the probability from which an image is called PNEUMONIA: youden, sensitivity=X or specificity=X (at
-    least X of 1), chosen on validation and kept for every other split, or the probability itself."""
+    least X of 1), sensitivity=X@C or specificity=X@C (its lower bound with confidence C is X), chosen on validation and
+    kept for every other split, or the probability itself."""
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     train_on_val: bool = False

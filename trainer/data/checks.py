@@ -9,7 +9,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.trainable import advise_on_images, find_training_problem
 from trainer.config.presets import preparation, read_preset
-from trainer.config.threshold_rule import parse_rule
+from trainer.config.threshold_rule import RATES, parse_rule
 from trainer.config.train import TrainConfig
 from trainer.data.folds import FoldSplits
 
@@ -32,9 +32,15 @@ def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: st
 
 
 def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
-    """Raises a `UsageError` if a threshold rule needs validation images of both classes and there are none of one."""
-    counts = splits["val"].class_counts
-    if parse_rule(rule)[0] != "fixed" and not all(counts.values()):
+    """Raises a `UsageError` if there are too few validation images of a class for a threshold rule."""
+    counts, parsed = splits["val"].class_counts, parse_rule(rule)
+    bounded = RATES.get(parsed.kind)
+    if bounded in counts and 0 < counts[bounded] < parsed.least_images:
+        raise UsageError(
+            f"--threshold_rule {rule} needs {parsed.least_images} or more validation images of {bounded}, found "
+            f"{counts[bounded]}; with fewer no share of them shows it; lower the rate or the confidence"
+        )
+    if parsed.kind != "fixed" and not all(counts.values()):
         raise UsageError(
             f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
             f"give a probability such as 0.5; otherwise {advise_on_images(splits)}"

@@ -2,34 +2,36 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
-from trainer.config.threshold_rule import parse_rule
+from trainer.config.threshold_rule import RATES, ThresholdRule, parse_rule
 from trainer.run.model_card import OperatingPoint
 
 if TYPE_CHECKING:
     import numpy as np
 
+logger = logging.getLogger(__name__)
 
-def fit_operating_point(rule: str, labels: np.ndarray, probabilities: np.ndarray) -> OperatingPoint:
-    """Chooses threshold and temperature on the validation images.
+NOTHING_CALLED = 1.001
+"""The threshold at which no image is called PNEUMONIA, however its probability is rounded."""
 
-    Args:
-        rule: see `parse_rule`.
-        labels: int [N], of the validation images.
-        probabilities: float [N] in 0..1, of PNEUMONIA.
 
-    Raises:
-        UsageError: the rule needs images of both classes, and all are of one class.
-    """
+def fit_operating_point(
+    rule: str, labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str] | None = None
+) -> OperatingPoint:
+    """Chooses threshold and temperature on the validation images; see `choose_threshold`."""
     from trainer.evaluation.calibration import fit_temperature
 
-    threshold = choose_threshold(rule, labels, probabilities)
+    threshold = choose_threshold(rule, labels, probabilities, groups)
     return OperatingPoint(threshold, rule, fit_temperature(labels, probabilities))
 
 
-def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -> float:
+def choose_threshold(
+    rule: str, labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str] | None = None
+) -> float:
     """Chooses a threshold by a rule.
 
     It lies halfway between two neighbouring scores, so that rounding on another machine moves no image across it.
@@ -38,6 +40,7 @@ def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -
         rule: see `parse_rule`.
         labels: int [N], of the validation images.
         probabilities: float [N] in 0..1, of PNEUMONIA.
+        groups: [N], the patient of each image, for rules with a confidence; if not given, each image has its own.
 
     Raises:
         UsageError: the rule needs images of both classes, and all are of one class.
@@ -46,20 +49,48 @@ def choose_threshold(rule: str, labels: np.ndarray, probabilities: np.ndarray) -
 
     from trainer.statistics.bootstrap import Ranking
 
-    kind, number = parse_rule(rule)
-    if kind == "fixed":
-        return number
+    parsed = parse_rule(rule)
+    if parsed.kind == "fixed":
+        return parsed.number
     if len(np.unique(labels)) < 2:
         raise UsageError(f"--threshold_rule {rule} needs validation images of both classes; give a probability")
     ranking = Ranking(labels, probabilities)
     sensitivity, specificity = rates(ranking)
-    if kind == "youden":
-        index = int(np.argmax(sensitivity + specificity))
-    elif kind == "sensitivity":
-        index = int(np.argmax(sensitivity >= number))
+    if parsed.kind == "youden":
+        return _between(ranking.thresholds, int(np.argmax(sensitivity + specificity)))
+    if parsed.kind == "sensitivity":
+        columns = np.flatnonzero(sensitivity >= parsed.number)
     else:
-        index = len(specificity) - 1 - int(np.argmax(specificity[::-1] >= number))
-    return _between(ranking.thresholds, index)
+        columns = np.flatnonzero(specificity >= parsed.number)[::-1]
+    patients = np.arange(len(labels)) if groups is None else np.asarray(groups)
+    # The last column calls all images PNEUMONIA, or none: its rate is 1 for future images too.
+    for column in columns[:-1]:
+        threshold = _between(ranking.thresholds, int(column))
+        if _holds(parsed, labels, probabilities >= threshold, patients):
+            return threshold
+    if parsed.confidence is not None:
+        logger.warning(
+            "--threshold_rule %s: %d images of %s of %d patients can't show this; all images are called %s",
+            *(rule, np.sum(labels == _label(parsed)), RATES[parsed.kind]),
+            *(len(np.unique(patients[labels == _label(parsed)])), RATES[parsed.kind]),
+        )
+    return _between(ranking.thresholds, int(columns[-1]))
+
+
+def _label(rule: ThresholdRule) -> int:
+    """Returns the label of the class whose images the rate of a rule is a share of."""
+    return 1 if rule.kind == "sensitivity" else 0
+
+
+def _holds(rule: ThresholdRule, labels: np.ndarray, called: np.ndarray, patients: np.ndarray) -> bool:
+    """Returns True if the lower bound of the rate meets the rule; always for a rule without confidence."""
+    from trainer.statistics.shares import lower_bound
+
+    if rule.confidence is None:
+        return True
+    of_class = labels == _label(rule)
+    bound = lower_bound((called == labels)[of_class], patients[of_class], confidence=rule.confidence)
+    return bound is not None and bound >= rule.number
 
 
 def rates(ranking: Any) -> tuple[np.ndarray, np.ndarray]:
@@ -83,7 +114,11 @@ def best_at(ranking: Any, *, least: float = 0.9) -> tuple[float, float]:
 
 def _between(thresholds: np.ndarray, index: int) -> float:
     """Returns the middle between the score of a column of `Ranking.counts` and the next score below."""
+    import numpy as np
+
     upper = float(thresholds[index - 1]) if index else 1.0
     lower = float(thresholds[index]) if index < len(thresholds) else 0.0
     middle = (upper + lower) / 2
-    return middle if middle > lower else upper
+    if np.float32(middle) > np.float32(lower):
+        return middle
+    return upper if index else NOTHING_CALLED

@@ -174,7 +174,7 @@ def _operating_point(run: RunFolder, card: ModelCard, rule: str | None) -> Opera
     val = read_predictions(run.path, "val")
     if val is None:
         raise UsageError(f"--threshold_rule {rule}: {run} has no predictions-val.csv to choose on; evaluate val first")
-    threshold = choose_threshold(rule, val.labels, val.probabilities)
+    threshold = choose_threshold(rule, val.labels, val.probabilities, val.groups)
     return replace(card.operating_point, threshold=threshold, threshold_rule=rule)
 
 
@@ -206,7 +206,8 @@ def _evaluate_ensemble(
     point = known.operating_point if known else OperatingPoint()
     if is_own:
         val = predicted["val"]
-        point = fit_operating_point(config.threshold_rule or point.threshold_rule, val.labels, val.probabilities)
+        rule = config.threshold_rule or point.threshold_rule
+        point = fit_operating_point(rule, val.labels, val.probabilities, val.groups)
         home.path.mkdir(parents=True, exist_ok=True)
         home.write_json("config", asdict(config))
         describe_ensemble(config, cards, point).write(home)

@@ -167,7 +167,7 @@ def _evaluate(
         if split in sources
     }
     val = predicted["val"]
-    point = fit_operating_point(config.threshold_rule, val.labels, val.probabilities)
+    point = fit_operating_point(config.threshold_rule, val.labels, val.probabilities, val.groups)
     evaluations = [
         measure(predictions, split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()

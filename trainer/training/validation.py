@@ -59,10 +59,11 @@ class Validation:
     def fit(self, threshold_rule: str, *, show_progress: bool) -> TrainedModel:
         """Fits threshold and temperature to the trained model; without images it takes the threshold of the rule."""
         if self.source is None:
-            _, threshold = parse_rule(threshold_rule)
-            return TrainedModel(self.predictor, OperatingPoint(threshold, threshold_rule), val=None)
+            point = OperatingPoint(parse_rule(threshold_rule).number, threshold_rule)
+            return TrainedModel(self.predictor, point, val=None)
         val = self._predict(self.source, show_progress=show_progress)
-        return TrainedModel(self.predictor, fit_operating_point(threshold_rule, val.labels, val.probabilities), val)
+        point = fit_operating_point(threshold_rule, val.labels, val.probabilities, val.groups)
+        return TrainedModel(self.predictor, point, val)
 
     def _predict(self, source: SplitSource, *, show_progress: bool) -> Predictions:
         return predict_split(self.predictor, source, "val", held=self.held, show_progress=show_progress)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -66,11 +67,16 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
             epochs=epochs[0],
             fine_tune_epochs=epochs[1] if len(epochs) > 1 else 0,
             early_stopping_patience=0,
-            threshold_rule=repr(card.operating_point.threshold),
+            threshold_rule=_fixed(card.operating_point.threshold),
             train_on_val=True,
             fold=None,
         )
     }
+
+
+def _fixed(threshold: float) -> str:
+    """Returns the rule for a threshold; one that calls all images alike is moved into 0..1, as rules have to be."""
+    return repr(min(max(threshold, math.ulp(0.0)), math.nextafter(1.0, 0.0)))
 
 
 def _best_epochs(history: list[dict[str, Any]], best: Mapping[str, Any]) -> list[int]:
