@@ -15,7 +15,7 @@ import numpy as np
 
 from trainer.statistics.patients import Groups, number_patients, sum_by_patient
 
-PRIOR_PATIENTS = 3
+PRIOR_PATIENTS = 2
 """The number of patients with the rarer outcome that the largest design effect counts as much as."""
 
 
