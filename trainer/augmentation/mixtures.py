@@ -12,7 +12,13 @@ NUM_SHARES = 4096
 
 
 def mixup(
-    images: tf.Tensor, targets: tf.Tensor, weights: tf.Tensor, alpha: float, seed: tf.Tensor
+    images: tf.Tensor,
+    targets: tf.Tensor,
+    weights: tf.Tensor,
+    alpha: float,
+    seed: tf.Tensor,
+    rows: tf.Tensor | None = None,
+    batch_size: int | None = None,
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Mixes each image with another one of the batch, and their losses in the same proportion.
 
@@ -23,6 +29,9 @@ def mixup(
         alpha: both parameters of the Beta distribution from which an image's share in its own mixture is drawn; the
             share is at least half.
         seed: int32 [2]; the same seed gives the same mixtures.
+        rows: the rows of the images in the global batch, int [N], a share of `pair_shares` in `trainer.data.sampling`;
+            all rows if not given.
+        batch_size: the number of images in the global batch; N if not given.
 
     Returns:
         Mixed images, targets and weights. The weighted cross-entropy is linear in the target: the loss of a mixture is
@@ -30,7 +39,8 @@ def mixup(
 
     Source: Zhang et al., mixup: Beyond Empirical Risk Minimization, 2018.
     """
-    places = tf.bitwise.bitwise_and(integers([tf.shape(images)[0], 1], seed), NUM_SHARES - 1)
+    drawn = integers([tf.shape(images)[0] if batch_size is None else batch_size, 1], seed)
+    places = tf.bitwise.bitwise_and(drawn if rows is None else tf.gather(drawn, rows), NUM_SHARES - 1)
     own = tf.gather(tf.constant(_own_shares(alpha)), places)  # [N, 1]
 
     def mixed(values: tf.Tensor, own: tf.Tensor) -> tf.Tensor:

@@ -166,11 +166,17 @@ class TrainConfig(TrainFlags):
                 f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
                 f"it is the global batch: give at least {num_replicas}"
             )
-        if self.batch_size % num_replicas:
-            nearest = round(self.batch_size / num_replicas) * num_replicas
+        step = self.batch_step(num_replicas)
+        if self.batch_size % step:
+            nearest = max(round(self.batch_size / step), 1) * step
+            pairs = " into pairs of images, as --mixup_alpha needs" if step > num_replicas else ""
             raise UsageError(
-                f"--batch_size is {self.batch_size}, which {num_replicas} replicas do not divide; try {nearest}"
+                f"--batch_size is {self.batch_size}, which {num_replicas} replicas do not divide{pairs}; try {nearest}"
             )
+
+    def batch_step(self, num_replicas: int) -> int:
+        """Returns the number that divides the global batch; with mixup, each replica takes whole pairs of images."""
+        return num_replicas * 2 if self.mixup_alpha and num_replicas > 1 else num_replicas
 
     def check_workers(self, num_workers: int) -> None:
         """Raises a `UsageError` if several workers are to train with a batch size that one of them would measure."""

@@ -32,8 +32,9 @@ class TrainFlags:
     batch_size: int | Literal["auto"] | None = None
     """Global batch size: the images in a step over all replicas, which share them equally. The learning rate belongs to
     the global batch and does not change with the number of replicas. If not given, 18, raised to the next multiple of
-    the replicas; a number that the replicas do not divide is refused. auto: on GPUs, the fastest batch that fits the
-    memory, at most a 32nd of the training images; else 18. A resumed run keeps its batch size."""
+    the replicas (with --mixup_alpha, of twice as many); a number that the replicas do not divide is refused. auto: on
+    GPUs, the fastest batch that fits the memory, at most a 32nd of the training images; else 18. A resumed run keeps
+    its batch size."""
     epochs: int = 17
     """Epochs of the first phase; a network with pretrained weights trains its new head in it."""
     fine_tune_epochs: int = 17

@@ -33,3 +33,23 @@ def balanced_draws(labels: Sequence[int], num_draws: int, seed: int, epoch: int)
             first = turn * len(members)
             draws[order[max(start - first, 0) : end - first]] += 1
     return draws
+
+
+def pair_shares(batch_size: int, num_shares: int) -> np.ndarray:
+    """Divides a batch into shares of whole pairs, the first image of the batch with the last one and so on.
+
+    Reversing a share gives the partners of its images, as reversing the batch does: mixup is the same on any number of
+    replicas.
+
+    Args:
+        batch_size: the number of images N.
+        num_shares: the number of shares; one, or twice it divides N.
+
+    Returns:
+        The rows of the batch by share, int [shares, N / shares].
+    """
+    rows = np.arange(batch_size)
+    if num_shares == 1:
+        return rows[None]
+    first = rows[: batch_size // 2].reshape(num_shares, -1)
+    return np.concatenate([first, batch_size - 1 - first[:, ::-1]], axis=1)

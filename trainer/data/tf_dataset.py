@@ -41,6 +41,7 @@ def training_batches(
     held: HeldImages | None = None,
     num_epochs: int = 1,
     draws: Callable[[int], np.ndarray] | None = None,
+    shares: np.ndarray | None = None,
 ) -> tf.data.Dataset:
     """Returns the batches of an epoch in the order of this epoch; records that fill no batch are dropped.
 
@@ -60,6 +61,8 @@ def training_batches(
         held: the images of the split, which are then not read; the batches are the same.
         num_epochs: number of epochs that follow each other; more than one needs `held`.
         draws: returns how often each record is read in an epoch, int64 [num_records]; once if not given.
+        shares: the rows of a global batch (with `shard_files`, of the worker's part of one) that each replica takes,
+            int [replicas, N / replicas]; consecutive rows if not given.
 
     Returns:
         For each epoch, `SplitSource.steps_per_epoch` elements, in the first `first_step` less: images uint8
@@ -80,6 +83,10 @@ def training_batches(
         return shards, int(rng.integers(2**62))
 
     def batches_of(shuffled: tf.data.Dataset, first: int | tf.Tensor) -> tf.data.Dataset:
+        if shares is not None:
+            rows = np.split(shares.ravel(), slices)[worker % slices]
+            whole = shuffled.batch(shares.size, drop_remainder=True).take(num_steps).skip(first)
+            return whole.map(lambda batch: tf.ensure_shape(tf.gather(batch, rows), [len(rows)]))
         batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
         return batches.take(num_steps * slices).skip(first * slices).shard(slices, worker % slices)
 

@@ -17,7 +17,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
 from trainer.data.held_images import HeldImages, fits_device
-from trainer.data.sampling import balanced_draws
+from trainer.data.sampling import balanced_draws, pair_shares
 from trainer.data.splits import SplitSource, add_counts, join
 from trainer.data.tf_dataset import hold, read_index, training_batches
 
@@ -77,6 +77,9 @@ class TrainingData:
         self._draws = (
             partial(balanced_draws, read_index(self.source).labels, num_draws, config.seed) if balanced else None
         )
+        parts = self._num_workers if config.shard_files else 1  # a worker with files of its own pairs its own images
+        num_replicas, batch_size = strategy.num_replicas_in_sync // parts, config.global_batch_size // parts
+        self._shares = pair_shares(batch_size, num_replicas) if config.mixup_alpha and num_replicas > 1 else None
         self.held = hold_images(config, self.source, strategy)
 
     def check_unchanged(self) -> None:
@@ -120,6 +123,7 @@ class TrainingData:
             held=held,
             num_epochs=num_epochs,
             draws=self._draws,
+            shares=self._shares,
         )
 
     def describe(self) -> dict[str, Any]:

@@ -74,9 +74,11 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
         size = best_size(rates) * num_replicas
         measured = ", ".join(f"{number} at {rate:,.0f}" for number, rate in rates.items())
         logger.warning("--batch_size auto: took %d (images of a replica and images/s: %s)", size, measured)
-    raised = -(-size // num_replicas) * num_replicas
+    step = config.batch_step(num_replicas)
+    raised = -(-size // step) * step
     if raised != size and (cluster is None or cluster.index == 0):
-        logger.warning("--batch_size: %d raised to %d, the next multiple of %d replicas", size, raised, num_replicas)
+        multiple = f"the next multiple of {num_replicas} replicas{' in pairs' if step > num_replicas else ''}"
+        logger.warning("--batch_size: %d raised to %d, %s", size, raised, multiple)
     if config.fold is None:  # the images of a fold are counted when its records are known
         check_trainable(splits, raised)
     return replace(config, batch_size=raised)

@@ -16,6 +16,7 @@ from trainer.augmentation.draws import fold_in, integers
 from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
+from trainer.data.sampling import pair_shares
 from trainer.device import Computation, compiling
 from trainer.models import Logits, cut_at_training
 from trainer.training.ema import WeightAverage
@@ -30,12 +31,22 @@ Sums = tuple[tf.Tensor, tf.Tensor]
 """The sums of the loss and of the correctly classified images, scalars."""
 
 
-def step_seed(seed: int, step: tf.Tensor) -> tf.Tensor:
-    """Combines seed, step and replica into a new seed, int32 [2], with all bits mixed."""
-    context = tf.distribute.get_replica_context()
-    replica = tf.cast(context.replica_id_in_sync_group, tf.int32) if context else tf.constant(0)
+def step_seed(seed: int, step: tf.Tensor, *, alike: bool = False) -> tf.Tensor:
+    """Combines seed, step and replica into a new seed, int32 [2], with all bits mixed.
+
+    Args:
+        seed: the seed of the training.
+        step: the number of the step.
+        alike: True gives all replicas the seed of the first one.
+    """
     pair = tf.stack([tf.constant(seed % 2**31, tf.int32), tf.cast(step, tf.int32)])
-    return integers([2], fold_in(pair, replica))
+    return integers([2], fold_in(pair, tf.constant(0) if alike else this_replica()))
+
+
+def this_replica() -> tf.Tensor:
+    """Returns the number of the replica that runs this, int32 []; 0 outside of replicas."""
+    context = tf.distribute.get_replica_context()
+    return tf.cast(context.replica_id_in_sync_group, tf.int32) if context else tf.constant(0)
 
 
 @dataclass(frozen=True)
@@ -273,6 +284,11 @@ class TrainStep:
         step = self.optimizer.iterations.value
         images = augment(images, self._config, step_seed(self._seed, step), for_xla=self._programs.jit_compile)
         if self._config.mixup_alpha:
-            seed = step_seed(self._seed + 15485863, step)
-            images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed)
+            seed = step_seed(self._seed + 15485863, step, alike=True)
+            share: dict[str, Any] = {}
+            if self.strategy.num_replicas_in_sync > 1:
+                batch_size = self._config.global_batch_size
+                rows = pair_shares(batch_size, self.strategy.num_replicas_in_sync)
+                share = {"rows": tf.constant(rows)[this_replica()], "batch_size": batch_size}
+            images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed, **share)
         return images, targets, weights

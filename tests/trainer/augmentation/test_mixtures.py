@@ -5,6 +5,7 @@ import tensorflow as tf
 from scipy import stats
 
 from trainer.augmentation.mixtures import mixup
+from trainer.data.sampling import pair_shares
 
 SEED = (3, 4)
 
@@ -27,6 +28,19 @@ def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses():
     expected = own * losses(targets, weights) + (1 - own) * losses(targets[::-1], weights[::-1])
     np.testing.assert_allclose(losses(mixed_targets, mixed_weights), expected, rtol=1e-3)
     np.testing.assert_array_equal(mixed, mixup(images, targets, weights, 0.4, SEED)[0])
+
+
+def test_shares_of_whole_pairs_are_mixed_as_the_whole_batch():
+    images = tf.random.stateless_uniform([24, 2, 2, 1], SEED)
+    column = tf.random.stateless_uniform([24, 1], SEED) + 0.5
+    whole = mixup(images, column, column, 0.4, SEED)
+    for num_shares in (1, 2, 3, 4, 6):
+        shares = pair_shares(24, num_shares)
+        assert sorted(shares.ravel()) == list(range(24))
+        for rows in shares:
+            values = (tf.gather(each, rows) for each in (images, column, column))
+            for found, expected in zip(mixup(*values, 0.4, SEED, rows=rows, batch_size=24), whole, strict=True):
+                np.testing.assert_array_equal(found, tf.gather(expected, rows))
 
 
 def test_a_tiny_alpha_mixes_next_to_nothing_and_gives_no_nan():

@@ -10,6 +10,7 @@ from small_training import assert_close, assert_same_bits, fit, make_train_step,
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
 from trainer.config.train import TrainConfig
+from trainer.data.sampling import pair_shares
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
@@ -33,6 +34,13 @@ def test_replicas_train_as_one_device_does(train, one_device, replicas):
     losses, weights = fit(make_train_step(replicas, dropout=False), train)
     np.testing.assert_allclose(losses, one_device[0], rtol=1e-5)
     assert_close(weights, one_device[1], atol=2e-6)
+
+
+def test_replicas_mix_the_same_pairs_as_one_device_does(train):
+    losses, weights = fit(make_train_step(1, dropout=False, mixup_alpha=0.4), train, epochs=1)
+    mixed = fit(make_train_step(2, dropout=False, mixup_alpha=0.4), train, epochs=1, shares=pair_shares(16, 2))
+    np.testing.assert_allclose(mixed[0], losses, rtol=1e-5)
+    assert_close(mixed[1], weights, atol=2e-6)
 
 
 @pytest.mark.slow
