@@ -96,6 +96,8 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         metrics=metrics,
         headline=[_headline(key, metrics, lead) for key in HEADLINE],
         numbers=_numbers(metrics),
+        patients=(patients := {split: each["patients"] for split, each in metrics.items() if "patients" in each}),
+        patient_numbers=_numbers(patients),
         speed=_speed(all_metrics.get("speed", {})),
         undefined=[
             (METRICS[key], split, values["undefined"][key])

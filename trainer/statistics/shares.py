@@ -2,7 +2,7 @@
 
 The images of a patient are not independent: the number of images is divided by the design effect, which is the variance
 over patients as a multiple of the variance of as many independent images. Few patients with the rarer outcome tell
-little about the design effect: it is drawn towards the largest one, that of patients whose images are all alike.
+little about the design effect: it is drawn towards the number of images a patient, as if a patient's were all alike.
 
 Source: Clopper and Pearson, The use of confidence or fiducial limits, Biometrika 26, 1934; Korn and Graubard,
 Confidence intervals for proportions with small expected number of positive counts estimated from survey data, Survey
@@ -16,7 +16,7 @@ import numpy as np
 from trainer.statistics.patients import Groups, number_patients, sum_by_patient
 
 PRIOR_PATIENTS = 2
-"""The number of patients with the rarer outcome that the largest design effect counts as much as."""
+"""The number of patients with the rarer outcome that images which are all alike count as much as."""
 
 
 def share_interval(hits: np.ndarray, groups: Groups, *, confidence: float = 0.95) -> list[float] | None:
@@ -53,13 +53,11 @@ def effective_size(hits: np.ndarray, groups: Groups) -> float:
     patients, total = number_patients(groups), len(hits)
     num_images = np.bincount(patients)
     num_hits = sum_by_patient(hits, patients)
-    largest = float(np.sum(num_images**2) / total)
-    share = hits.mean()
+    num_patients, share = len(num_images), hits.mean()
     num_rare = min(np.sum(num_hits > 0), np.sum(num_hits < num_images))
-    num_patients = len(num_images)
     if num_rare == 0 or num_patients == 1:
-        return total / largest
+        return float(num_patients)
     residuals = num_hits - num_images * share
     observed = num_patients / (num_patients - 1) * np.sum(residuals**2) / (total * share * (1 - share))
-    effect = (num_rare * observed + PRIOR_PATIENTS * largest) / (num_rare + PRIOR_PATIENTS)
-    return float(total / np.clip(effect, 1, largest))
+    effect = (num_rare * observed + PRIOR_PATIENTS * total / num_patients) / (num_rare + PRIOR_PATIENTS)
+    return float(total / np.clip(effect, 1, np.sum(num_images**2) / total))
