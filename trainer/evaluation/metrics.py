@@ -28,6 +28,7 @@ from trainer.statistics.intervals import (
     share_intervals,
 )
 from trainer.statistics.patients import mean_by_patient
+from trainer.statistics.shares import predictive_interval
 
 OF_PATIENTS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
 """The metrics that are computed of patients too, from the mean probability of a patient's images."""
@@ -86,9 +87,12 @@ def evaluate(
             undefined[f"{name}_ci95"] = undefined.get(name, "it needs two patients and a metric above 0")
     if prevalence is not None:
         values |= predictive_values(values["sensitivity"], values["specificity"], prevalence)
+        values |= _predictive_intervals(values)
         for name in ("ppv_at_prevalence", "npv_at_prevalence"):
             if values[name] is None:
-                undefined[name] = "it needs sensitivity, specificity and an image of the predicted class"
+                undefined[name] = undefined[f"{name}_ci95"] = (
+                    "it needs sensitivity, specificity and an image of the predicted class"
+                )
     return {
         **values,
         **point.to_json(),
@@ -154,6 +158,21 @@ def predictive_values(sensitivity: float | None, specificity: float | None, prev
         ppv = _share(sensitivity * ill, sensitivity * ill + (1 - specificity) * well)
         npv = _share(specificity * well, specificity * well + (1 - sensitivity) * ill)
     return {"prevalence": prevalence, "ppv_at_prevalence": ppv, "npv_at_prevalence": npv}
+
+
+def _predictive_intervals(values: Mapping[str, Any]) -> dict[str, Bounds]:
+    """Returns the intervals of the predictive values at a prevalence, from those of sensitivity and specificity."""
+    bounds: dict[str, Bounds] = {}
+    ill = values["prevalence"]
+    sources = (("ppv", "sensitivity", "specificity", ill), ("npv", "specificity", "sensitivity", 1 - ill))
+    for name, right, other, share in sources:
+        bounds[f"{name}_at_prevalence_ci95"] = None
+        if values[f"{name}_at_prevalence"] is not None:
+            low, high = values[f"{other}_ci95"]
+            bounds[f"{name}_at_prevalence_ci95"] = predictive_interval(
+                values[right], values[f"{right}_ci95"], 1 - values[other], [1 - high, 1 - low], share
+            )
+    return bounds
 
 
 def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:

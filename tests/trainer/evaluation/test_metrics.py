@@ -79,6 +79,9 @@ def test_predictive_values_for_another_prevalence(split):
     numbers = metrics.evaluate(labels, probabilities, groups, 0.3, prevalence=own)
     assert numbers["ppv_at_prevalence"] == pytest.approx(numbers["ppv"]), "the prevalence of the data changes nothing"
     assert numbers["npv_at_prevalence"] == pytest.approx(numbers["npv"])
+    for name in ("ppv_at_prevalence", "npv_at_prevalence"):
+        low, high = numbers[f"{name}_ci95"]
+        assert low < numbers[name] < high
     rare = metrics.predictive_values(0.9, 0.9, 0.1)
     assert rare["ppv_at_prevalence"] == pytest.approx(0.5), "9 of 100 found, 9 of 100 false alarms"
     assert rare["npv_at_prevalence"] == pytest.approx(0.81 / 0.82)
