@@ -84,15 +84,13 @@ def training_batches(
 
     def batches_of(shuffled: tf.data.Dataset, first: int | tf.Tensor) -> tf.data.Dataset:
         if shares is not None:
-            rows = np.split(shares.ravel(), slices)[worker % slices]
             whole = shuffled.batch(shares.size, drop_remainder=True).take(num_steps).skip(first)
-            return whole.map(lambda batch: tf.ensure_shape(tf.gather(batch, rows), [len(rows)]))
+            return whole.map(lambda batch: tf.gather(batch, np.split(shares.ravel(), slices)[worker % slices]))
         batches = shuffled.batch(batch_size // num_workers, drop_remainder=True)
         return batches.take(num_steps * slices).skip(first * slices).shard(slices, worker % slices)
 
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        images, labels, _ = _parse(serialized, source)
-        return images, labels
+        return _parse(serialized, source)[:2]
 
     if held is None:
         shards, shuffle_seed = order_of(epoch)
