@@ -22,12 +22,18 @@ from PIL import Image
 from beam_prep.dataset.image_limits import MAX_SECONDS, ImageError
 from beam_prep.images import jpeg_end
 from beam_prep.images.decode import decode
-from beam_prep.images.dicom.codestream import ORDINARY_SCANS, num_scans
+from beam_prep.images.dicom.codestream import (
+    MAX_HEADER_BYTES,
+    MAX_PARTS,
+    ORDINARY_SCANS,
+    has_short_header,
+    num_scans,
+)
 from beam_prep.images.dicom.file_start import is_dicom
 from beam_prep.images.dicom.reader import has_plain_pixels
 from beam_prep.images.formats import raster_format
 
-MAX_MEMORY_BYTES = 2 * 2**30
+MAX_MEMORY_BYTES = 900 * 2**20
 """The memory that a child process may take beyond what it has before the first image."""
 
 _REQUEST = struct.Struct("<Qd")  # the length of the file, and the seconds that its decoding may take
@@ -76,10 +82,29 @@ def _may_be_slow(data: bytes) -> bool:
             return False  # `decode` raises the same error, before it decodes
     kind = raster_format(data)
     if kind == "JPEG":
-        return num_scans(data) > ORDINARY_SCANS or jpeg_end.lacks_end(data)
+        return not has_short_header(data) or num_scans(data) > ORDINARY_SCANS or jpeg_end.lacks_end(data)
+    if kind == "PNG":
+        return _is_costly_png(data)
     if kind == "BMP":
         return data[30:34] != bytes(4)  # of compressed pixels, which Pillow decodes in Python
-    return kind not in ("PNG", None)
+    return kind is not None
+
+
+def _is_costly_png(data: bytes) -> bool:
+    """Returns True unless a PNG file has few chunks for its length, and little in them but pixels.
+
+    Text that is compressed may be a header of a photo, which may name the same bytes thousands of times.
+    """
+    at, num_header_bytes = 8, 0
+    for _ in range(MAX_PARTS + len(data) // 1024):
+        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
+        if len(kind) < 4 or kind == b"IEND":
+            return False
+        num_header_bytes += 0 if kind == b"IDAT" else length
+        if num_header_bytes > MAX_HEADER_BYTES or kind in (b"zTXt", b"iTXt"):
+            return True
+        at += 12 + length
+    return True
 
 
 class _Child:

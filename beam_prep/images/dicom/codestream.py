@@ -20,6 +20,10 @@ MAX_SCANS = 100
 """The most scans of a JPEG stream; libjpeg makes 10, and each may take as long as the whole picture."""
 ORDINARY_SCANS = 16
 """The scans of a JPEG stream up to which it is decoded without further ado."""
+MAX_PARTS = 100
+"""The most segments before the first scan of an ordinary JPEG stream, and the most chunks of a small PNG file."""
+MAX_HEADER_BYTES = 2**17
+"""The most bytes of these."""
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 
 
@@ -126,6 +130,25 @@ def _is_one_scan(stream: bytes) -> bool:
             if marker not in SEQUENTIAL or num_components:
                 return False
             num_components = stream[at + 9]
+        at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
+    return False
+
+
+def has_short_header(stream: bytes, *, otherwise: bool = False) -> bool:
+    """Returns True if a JPEG stream begins with few segments; Pillow takes each of them, and each tag in it, apart.
+
+    Args:
+        stream: the stream.
+        otherwise: the answer for a stream with something else between its segments.
+    """
+    at = 2
+    for _ in range(MAX_PARTS):
+        if at > MAX_HEADER_BYTES:
+            return False
+        if stream[at : at + 2] == START_OF_SCAN:
+            return True
+        if stream[at : at + 1] != START_OF_SCAN[:1]:
+            return otherwise
         at += 2 + int.from_bytes(stream[at + 2 : at + 4], "big")
     return False
 

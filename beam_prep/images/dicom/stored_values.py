@@ -14,11 +14,13 @@ import numpy as np
 
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.dicom.codestream import (
+    MAX_PARTS,
     FrameHeader,
     check_end,
     check_scans,
     decode_jpeg,
     decode_rle,
+    has_short_header,
     read_header,
     without_jp2_boxes,
 )
@@ -187,6 +189,8 @@ def _frame(dataset: Any) -> tuple[FrameHeader | None, bytes]:
     )
     if header[:3] != claimed:
         raise ImageError("undecodable", f"DICOM: {claimed} px and samples by its header, {header[:3]} by its frame")
+    if stream.startswith(b"\xff\xd8") and not has_short_header(stream, otherwise=True):
+        raise ImageError("header_too_large", f"DICOM: a JPEG frame with more than {MAX_PARTS} segments before its scan")
     return header, stream
 
 

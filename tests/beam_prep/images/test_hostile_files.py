@@ -92,6 +92,79 @@ def test_a_jpeg_of_thousands_of_scans_is_rejected_wherever_it_is():
     assert decode_guarded(progressive(50)).tobytes() == decode(progressive(50)).tobytes()
 
 
+def photo_header(num_tags: int, length: int) -> bytes:
+    """Returns an EXIF block whose tags all name the same bytes, `length` of them."""
+    start = 8 + 2 + 12 * num_tags + 4
+    tags = b"".join(struct.pack("<HHII", 1000 + tag, 7, length, start) for tag in range(num_tags))
+    return b"II*\0" + struct.pack("<IH", 8, num_tags) + tags + bytes(4 + length)
+
+
+def chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
+def png_with(chunks: bytes) -> bytes:
+    whole = encoded(GREY8, "PNG")
+    return whole[:33] + chunks + whole[33:]
+
+
+def jpeg_with(segments: bytes) -> bytes:
+    whole = encoded(GREY8, "JPEG")
+    return whole[:2] + segments + whole[2:]
+
+
+def segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, 2 + len(content)) + content
+
+
+def in_segments(header: bytes) -> bytes:
+    return b"".join(segment(0xE1, b"Exif\0\0" + header[i : i + 65_000]) for i in range(0, len(header), 65_000))
+
+
+COSTLY = {
+    "tags that name the same bytes": lambda: png_with(chunk(b"eXIf", photo_header(40_000, 600_000))),
+    "such tags in compressed text": lambda: png_with(
+        chunk(
+            b"zTXt",
+            b"Raw profile type exif\0\0"
+            + zlib.compress(b"\nexif\n 500000\n" + (b"Exif\0\0" + photo_header(20_000, 250_000)).hex().encode()),
+        )
+    ),
+    "chunks": lambda: png_with(chunk(b"prVt", b"") * 300_000),
+    "such tags in segments": lambda: jpeg_with(in_segments(photo_header(40_000, 600_000))),
+    "segments": lambda: jpeg_with(segment(0xFE, b"") * 300_000),
+}
+
+
+@pytest.mark.parametrize("name", COSTLY)
+def test_files_with_costly_headers_are_left_to_a_child_process(name):
+    data = COSTLY[name]()
+    assert guarded_decode._may_be_slow(data)
+    if "tags" in name:
+        with pytest.raises(ImageError, match=r"too_much_memory|undecodable"):
+            decode_guarded(data)
+    else:
+        assert decode_guarded(data).size == GREY8.shape[::-1]
+
+
+def test_a_jpeg_frame_of_many_segments_is_rejected():
+    frame = dicom_files.jpeg(GREY8)
+    long_frame = frame[:2] + segment(0xFE, b"") * 300_000 + frame[2:]
+    data = dicom_files.encapsulated(GREY8, long_frame, uid.JPEGBaseline8Bit, BitsStored=8)
+    with pytest.raises(ImageError, match="header_too_large"):
+        decode_guarded(data)
+
+
+def test_ordinary_files_are_decoded_where_they_are(grey8):
+    for data in (
+        encoded(grey8),
+        encoded(grey8, "JPEG"),
+        encoded(grey8, "JPEG", progressive=True),
+        encoded(grey8, "BMP"),
+    ):
+        assert not guarded_decode._may_be_slow(data)
+
+
 @pytest.mark.parametrize("kind", ["TIFF", "GIF", "WEBP", "JPEG2000", "DICOM"])
 def test_a_child_process_gives_the_same_image(grey8, grey16, kind):
     data = dicom_files.compressed(grey16, uid.RLELossless) if kind == "DICOM" else encoded(grey8, kind)
