@@ -99,7 +99,7 @@ def test_the_config_of_a_run_repeats_it_whatever_the_preset(tmp_path):
 
 
 def test_an_unknown_preset_is_refused():
-    with pytest.raises(UsageError, match="--preset bst is unknown; expected one of: best, study"):
+    with pytest.raises(UsageError, match="--preset bst is unknown; expected one of: best, fast, study"):
         config_of("--preset", "bst")
     with pytest.raises(UsageError, match="preset"):
         config_of("--preset")

@@ -61,8 +61,8 @@ def test_settings_of_a_preset_are_fixed_unless_the_command_names_values(dataset)
     assert (config.batch_size, config.schedule, config.weight_decay, config.epochs) == (32, "cosine", 0.05, 7)
     assert (config.learning_rate, config.early_stopping_patience) == (2e-3, 5)
     assert "preset" not in found.to_json()["train"]
-    assert found.to_json()["train"]["arch"] == "se_resnet"
-    with pytest.raises(UsageError, match="is unknown; expected one of: best, study"):
+    assert found.to_json()["train"]["arch"] == "se_resnet_small"
+    with pytest.raises(UsageError, match="is unknown; expected one of: best, fast, study"):
         job(dataset, train=("--preset", "bst"))
     with pytest.raises(UsageError, match="image size 64 px is not in the dataset"):
         job(dataset, train=("--preset", "best"))
