@@ -11,6 +11,7 @@ from beam_prep.dataset.tfrecord import read_frames
 from beam_prep.images.decode import decode_record
 from beam_prep.pipeline.local_job import prepare
 from trainer.data.checks import check_trainable
+from trainer.data.sampling import pair_shares
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, training_batches
 
@@ -50,6 +51,19 @@ def test_order_is_a_function_of_seed_and_epoch(dataset):
     np.testing.assert_array_equal(first, epoch(source)[0])
     assert not np.array_equal(first, epoch(source, number=1)[0])
     assert not np.array_equal(first, epoch(source, seed=1)[0])
+
+
+@pytest.mark.parametrize("is_held", [False, True])
+def test_workers_take_their_shares_of_pairs_of_the_same_global_batches(dataset, is_held):
+    source, shares = source_of(dataset), pair_shares(8, 4)
+    options = {"held": hold(source) if is_held else None, "first_step": 1}
+    whole = epoch(source, first_step=1)[0].reshape(-1, 8, 32, 32, 1)
+    for worker in range(2):
+        images, _ = epoch(source, shares=shares, worker=worker, num_workers=2, **options)
+        expected = whole[:, shares[2 * worker : 2 * worker + 2].ravel()]
+        np.testing.assert_array_equal(images, expected.reshape(-1, 32, 32, 1))
+    own, _ = epoch(source, shares=pair_shares(4, 2), num_workers=2, shard_files=True)
+    assert len(own) % 4 == 0, "a worker with files of its own pairs the images of its part of a batch"
 
 
 def test_labels_stay_with_their_images(dataset):
