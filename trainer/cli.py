@@ -176,14 +176,16 @@ def _compare(config: CompareConfig) -> None:
     compared = compare(config.runs, config.split, allow_different=config.allow_different)
     width = max(len(printable(each.name)) for each in compared) + 2
     names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
-    heads = "".join(f"{name:>21}" for name in (*names, "auroc difference"))
-    print(f"{config.split:{width}}{heads}{'p':>8}{'p (Holm)':>10}")
+    heads = "".join(f"{name:>21}" for name in names)
+    print(f"{config.split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
     for each in compared:
         cells = [_with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
-        found = each.difference
-        cells.append(_with_interval(found.value, found.ci95) if found else "–" if each.same_images else "other images")
-        print(f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells), end="")
-        print(f"{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}" if found else "")
+        row = f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells)
+        if found := each.difference:
+            difference = _with_interval(found.value, found.ci95, signed=True)
+            print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
+        else:
+            print(f"{row}{'–' if each.same_images else 'other images':>28}")
     print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
     num_compared = sum(each.difference is not None for each in compared)
     print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")

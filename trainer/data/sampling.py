@@ -1,4 +1,4 @@
-"""Draws as many images of either class for an epoch (balanced sampling)."""
+"""Decides which images an epoch and a batch take: as many of either class, and whole pairs for each replica."""
 
 from __future__ import annotations
 
