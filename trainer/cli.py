@@ -40,6 +40,7 @@ def _train(config: TrainConfig) -> None:
         return
     folder, numbers = result
     _print_numbers(numbers)
+    _print_subgroups(numbers)
     card = ModelCard.read(folder)
     _print_fold(card)
     if rate := numbers["speed"]["images_per_s"]:
@@ -69,6 +70,7 @@ def _probe(config: ProbeConfig) -> None:
 
     folder, numbers = probe(config)
     _print_numbers(numbers)
+    _print_subgroups(numbers)
     card = ModelCard.read(folder)
     fitted = card.probe or {}
     _print_fold(card)
@@ -103,6 +105,7 @@ def _evaluate(config: EvaluateConfig) -> None:
 
     folder, numbers = evaluate(config)
     _print_numbers({config.split: numbers[config.split]})
+    _print_subgroups({config.split: numbers[config.split]})
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset of the run; its results are in a folder of their own")
     _print_robustness(numbers[config.split].get("robustness", ()))
@@ -218,6 +221,22 @@ def _print_numbers(numbers: dict[str, Any]) -> None:
                 print(f"{'':8} {name} is undefined: {reason}")
 
 
+def _print_subgroups(numbers: dict[str, Any]) -> None:
+    """Prints the numbers of each domain, age band, sex and view, a table for each split that has any."""
+    columns = ("auroc", "sensitivity", "specificity")
+    for split, of_split in splits_of(numbers).items():
+        for trait, groups in of_split.get("subgroups", {}).items():
+            width = max(20, *(len(name) + 4 for name in groups))
+            print(f"{f'{split} by {trait}':{width}}" + "".join(f"{name:>21}" for name in ("images", *columns)))
+            for name, values in groups.items():
+                cells = [_with_interval(values[column], values[f"{column}_ci95"]) for column in columns]
+                shown = " ".join(f"{count} {label}" for label, count in values["class_counts"].items() if count)
+                print(
+                    f"  {name:{width - 2}}" + "".join(f"{cell:>21}" for cell in (values["num_images"], *cells)), end=""
+                )
+                print(f"  {'all ' + shown if len(shown.split()) == 2 else ''}".rstrip())
+
+
 def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
     if rows:
         print(f"\n{'perturbed images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
@@ -236,9 +255,13 @@ def _print_fold(card: ModelCard) -> None:
         counts = "; ".join(
             f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
             f"of {fold[split]['num_groups']} patients"
-            for split in ("train", "val")
+            for split in ("train", "val", "test")
+            if split in fold
         )
         print(f"fold:      {fold['fold']}, {counts}")
+        if domains := fold.get("domains"):
+            held = "tested on, and neither trained nor validated on" if "test" in fold else "validated on"
+            print(f"domains:   {', '.join(domains)}: {held}; {fold['num_left_out']} images are in no split")
 
 
 def _shown(value: float | int | str | None) -> str:

@@ -84,6 +84,11 @@ class TrainConfig(TrainFlags):
         kind = parse_rule(self.threshold_rule).kind
         if self.fold is not None:
             Fold.parse(self.fold)
+        if self.fold is not None and self.holdout_domain is not None:
+            raise UsageError(
+                f"--holdout_domain {self.holdout_domain} and --fold {self.fold} divide the images in two ways; leave "
+                "one of them out"
+            )
         if self.sampler == "balanced" and self.shard_files:
             raise UsageError(
                 "--sampler balanced draws from all shards, --shard_files gives a worker only some; leave one out"
@@ -128,6 +133,13 @@ class TrainConfig(TrainFlags):
             )
         if self.continue_from is not None and self.schedule == "cosine":
             raise UsageError("--continue_from: a longer --schedule cosine begins otherwise than a shorter one")
+
+    @property
+    def division(self) -> Fold | None:
+        """The fold, or the domain that is held out; None if the splits are those of the dataset."""
+        if self.holdout_domain is not None:
+            return Fold.holding_out(self.holdout_domain)
+        return None if self.fold is None else Fold.parse(self.fold)
 
     @property
     def epochs_by_phase(self) -> tuple[int, ...]:

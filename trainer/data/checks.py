@@ -123,4 +123,4 @@ def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str) -> Non
         check_trainable(divided.splits, batch_size, larger_val="fewer folds")
         check_threshold_rule(divided.splits, threshold_rule)
     except UsageError as error:
-        raise UsageError(f"--fold {divided.fold}: {error}") from None
+        raise UsageError(f"{divided.fold.flag}: {error}") from None

@@ -71,7 +71,7 @@ def staged(
         _check_memory(sources["train"])
     if config.stage_dir is not None:
         # A worker reads all shards in a fold, with validation images, and if it keeps the images in memory.
-        reads_all = config.cache in ("ram", "device") or config.fold is not None or config.train_on_val
+        reads_all = config.cache in ("ram", "device") or config.division is not None or config.train_on_val
         if cluster and config.shard_files and not reads_all:
             train = sources["train"]
             share = train.shards_of_worker(range(len(train.paths)), cluster.index, len(cluster.workers))

@@ -140,7 +140,8 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
 
     Returns:
         Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
-        "source_pixels": int64 [N], pixels of the image before the resize; 0 in old records, which do not have it}.
+        "source_pixels": int64 [N], pixels of the image before the resize; 0 in old records, which do not have it}, and
+        the traits of `schema.TRAITS`, string [N], each by its name; empty where they are not known.
     """
     text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
     wanted = {
@@ -148,6 +149,7 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
         schema.GROUP: text,
         schema.SOURCE_HEIGHT: side,
         schema.SOURCE_WIDTH: side,
+        **{feature: tf.io.FixedLenFeature([], tf.string, default_value="") for feature in schema.TRAITS.values()},
     }
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -158,13 +160,14 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
             "filenames": more[schema.FILENAME],
             "groups": more[schema.GROUP],
             "source_pixels": more[schema.SOURCE_HEIGHT] * more[schema.SOURCE_WIDTH],
+            **{trait: more[feature] for trait, feature in schema.TRAITS.items()},
         }
 
     return untuned(_records(source).batch(batch_size).map(parse, num_parallel_calls=PARSERS).prefetch(1))
 
 
 def read_index(source: SplitSource) -> RecordIndex:
-    """Reads labels, patient groups and file names of all records, without decoding an image.
+    """Reads labels, patient groups, file names and domains of all records, without decoding an image.
 
     Raises:
         RunError: the records can't be read.
@@ -173,17 +176,20 @@ def read_index(source: SplitSource) -> RecordIndex:
         schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
         schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
         schema.FILENAME: tf.io.FixedLenFeature([], tf.string),
+        schema.DOMAIN: tf.io.FixedLenFeature([], tf.string, default_value=""),
     }
     batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
     labels: list[int] = []
     groups: list[str] = []
     filenames: list[str] = []
+    domains: list[str] = []
     with readable_records(source):
         for batch in batches.as_numpy_iterator():
             labels += batch[schema.LABEL].tolist()
             groups += [group.decode() for group in batch[schema.GROUP]]
             filenames += [name.decode() for name in batch[schema.FILENAME]]
-    return RecordIndex(labels, groups, filenames)
+            domains += [domain.decode() for domain in batch[schema.DOMAIN]]
+    return RecordIndex(labels, groups, filenames, domains)
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:

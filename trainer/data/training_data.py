@@ -57,7 +57,7 @@ class TrainingData:
         self._config = config
         self.strategy = strategy
         self._fingerprint = manifest.fingerprint
-        self._fold = open_fold(Fold.parse(config.fold), config.data, manifest, sources) if config.fold else None
+        self._fold = open_fold(config.division, config.data, manifest, sources) if config.division else None
         if self._fold:
             check_fold(self._fold, config.global_batch_size, config.threshold_rule)
         self.sources = self._fold.sources if self._fold else dict(sources)
@@ -159,10 +159,10 @@ def hold_images(config: TrainConfig, source: SplitSource, strategy: tf.distribut
 
 
 def open_fold(fold: Fold, data: str, manifest: Manifest, sources: Mapping[str, SplitSource]) -> FoldSplits:
-    """Reads the records of train and validation and divides them into the splits of a fold, see `divide`.
+    """Reads the records of the splits that a fold divides, and divides them, see `divide`.
 
     Raises:
         UsageError: see `divide`.
         RunError: the records can't be read.
     """
-    return divide(fold, data, manifest, sources, read_index(pool(sources)))
+    return divide(fold, data, manifest, sources, read_index(pool(sources, fold.divides)))

@@ -67,4 +67,6 @@ def _mean(members: Sequence[Predictions], split: str) -> Predictions:
             f"the {split} records are not the same ones at all image sizes; see: python -m beam_prep verify DATASET"
         )
     logits = mean_logits(np.stack([member.logits for member in members]))
-    return Predictions.from_logits(first.filenames, first.groups, first.labels, logits, first.source_pixels)
+    return Predictions.from_logits(
+        first.filenames, first.groups, first.labels, logits, first.source_pixels, first.traits
+    )

@@ -16,6 +16,7 @@ from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor, check_finite
+from trainer.evaluation.subgroups import by_trait
 from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64
@@ -103,7 +104,7 @@ def hold_batches(source: SplitSource) -> list[Batch] | None:
 def measure(
     predictions: Predictions, split: str, *, point: OperatingPoint | None = None, prevalence: float | None = None
 ) -> Evaluation:
-    """Computes the numbers of a split from its predictions, see `metrics.evaluate`."""
+    """Computes the numbers of a split from its predictions, see `metrics.evaluate`, and of its subgroups."""
     numbers = metrics.evaluate(
         predictions.labels,
         predictions.probabilities,
@@ -112,6 +113,8 @@ def measure(
         point=point,
         prevalence=prevalence,
     )
+    if subgroups := by_trait(predictions, point):
+        numbers["subgroups"] = subgroups
     return Evaluation(split, numbers, predictions)
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from beam_prep.console.escapes import from_csv_cell
+from beam_prep.dataset.schema import TRAITS
 from trainer.evaluation.calibration import calibrate, cross_entropies, logits_of, sigmoid
 from trainer.run.folder import RunFolder
 
@@ -25,6 +27,8 @@ class Predictions:
         logits: float64 [N], of PNEUMONIA.
         probabilities: float64 [N] in 0..1, of PNEUMONIA.
         source_pixels: int [N], number of pixels of each image before its resize; 0 where the record lacks it.
+        traits: name of a trait in `schema.TRAITS` → [N], its value for each image, empty where it is not known. A trait
+            that is known of no image is left out.
     """
 
     filenames: list[str]
@@ -33,6 +37,7 @@ class Predictions:
     logits: np.ndarray
     probabilities: np.ndarray
     source_pixels: np.ndarray
+    traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def from_logits(
@@ -42,9 +47,23 @@ class Predictions:
         labels: np.ndarray,
         logits: np.ndarray,
         source_pixels: np.ndarray,
+        traits: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Predictions:
         """Makes predictions of the logits that a model returned."""
-        return cls(filenames, groups, labels, logits, sigmoid(logits), source_pixels)
+        return cls(filenames, groups, labels, logits, sigmoid(logits), source_pixels, dict(traits))
+
+    def select(self, inside: np.ndarray) -> Predictions:
+        """Returns the predictions of some of the images; `inside` is bool [N]."""
+        places: list[int] = np.flatnonzero(inside).tolist()
+        return Predictions(
+            filenames=[self.filenames[place] for place in places],
+            groups=[self.groups[place] for place in places],
+            labels=self.labels[places],
+            logits=self.logits[places],
+            probabilities=self.probabilities[places],
+            source_pixels=self.source_pixels[places],
+            traits={name: [values[place] for place in places] for name, values in self.traits.items()},
+        )
 
     def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
         """Returns the mean binary cross-entropy, each image weighted by its class."""
@@ -72,6 +91,7 @@ def write_predictions(
         "calibrated_probability": calibrate(predictions.probabilities, temperature).tolist(),
         "prediction": predictions.classes(threshold).tolist(),
         "source_pixels": predictions.source_pixels.tolist(),
+        **predictions.traits,
     }
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True))
     folder.write_table(f"predictions-{split}", tuple(columns), rows)
@@ -99,4 +119,5 @@ def read_predictions(run: Path, split: str) -> Predictions | None:
         logits=logits_of(probabilities),
         probabilities=probabilities,
         source_pixels=np.array([int(row.get("source_pixels") or 0) for row in rows], dtype=int),
+        traits={name: [from_csv_cell(row[name]) for row in rows] for name in TRAITS if rows and name in rows[0]},
     )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
+from beam_prep.dataset.schema import TRAITS
 from trainer import models
 from trainer.evaluation.predictions import Predictions
 
@@ -88,12 +89,15 @@ class Predictor:
         labels: list[np.ndarray] = []
         logits: list[Callable[[], np.ndarray]] = []  # fetched at the end, so that no batch waits for the one before
         source_pixels: list[np.ndarray] = []
+        traits: dict[str, list[str]] = {name: [] for name in TRAITS}
         for batch in batches:
             logits.append(self.start(batch["images"]))
             labels.append(batch["labels"].numpy())
             source_pixels.append(batch["source_pixels"].numpy())
             filenames += [name.decode() for name in batch["filenames"].numpy()]
             groups += [group.decode() for group in batch["groups"].numpy()]
+            for name, values in traits.items():
+                values += [value.decode() for value in batch[name].numpy()]
             on_batch(len(labels[-1]))
         return Predictions.from_logits(
             filenames,
@@ -101,6 +105,7 @@ class Predictor:
             np.concatenate(labels),
             np.concatenate([fetch() for fetch in logits]),
             np.concatenate(source_pixels),
+            {name: values for name, values in traits.items() if any(values)},
         )
 
     def logits(self, images: tf.Tensor | np.ndarray) -> np.ndarray:

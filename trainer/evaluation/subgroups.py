@@ -6,14 +6,25 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import Any
 
 import numpy as np
 
+from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.traits import AGE_BANDS
+from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.predictions import Predictions
+from trainer.run.model_card import OperatingPoint
 from trainer.statistics.shares import share_interval
 
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
-NORMAL, OTHER = "normal", "not named"
+NORMAL, OTHER, UNKNOWN = "normal", "not named", "not known"
+AGES = tuple(AGE_BANDS.values())
+NUMBERS = (
+    *("num_images", "num_groups", "auroc", "auroc_ci95", "sensitivity", "sensitivity_ci95"),
+    *("specificity", "specificity_ci95", "accuracy"),
+)
+"""The entries of `metrics.json` that a domain, an age band, a sex or a view has."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +48,36 @@ class Subgroup:
     ci95: list[float] | None
     mean_probability: float
     auroc: float | None
+
+
+def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> dict[str, dict[str, dict[str, Any]]]:
+    """Measures the images of each domain, age band, sex and view on their own.
+
+    Args:
+        predictions: of the split.
+        point: threshold and temperature; 0.5 and 1 if not given.
+
+    Returns:
+        Name of the trait → its value → the numbers of these images, of which `undefined` says why one is None: where
+        all images are of one class, there is a sensitivity or a specificity only. A trait with one value is left out.
+    """
+    measured: dict[str, dict[str, dict[str, Any]]] = {}
+    for trait, values in predictions.traits.items():
+        if len(set(values)) < 2:
+            continue
+        of_image = np.asarray(values)
+        measured[trait] = {}
+        for value in sorted(
+            set(values), key=lambda value: (not value, AGES.index(value) if value in AGES else 0, value)
+        ):
+            part = predictions.select(of_image == value)
+            numbers = evaluate(part.labels, part.probabilities, part.groups, part.loss(), point=point)
+            measured[trait][value or UNKNOWN] = {
+                "class_counts": {name: int((part.labels == label).sum()) for label, name in enumerate(CLASS_NAMES)},
+                **{name: numbers[name] for name in NUMBERS},
+                "undefined": {name: reason for name, reason in numbers["undefined"].items() if name in NUMBERS},
+            }
+    return measured
 
 
 def subtype_of(filename: str, label: int) -> str:

@@ -79,7 +79,7 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
     if raised != size and (cluster is None or cluster.index == 0):
         multiple = f"the next multiple of {num_replicas} replicas{' in pairs' if step > num_replicas else ''}"
         logger.warning("--batch_size: %d raised to %d, %s", size, raised, multiple)
-    if config.fold is None:  # the images of a fold are counted when its records are known
+    if config.division is None:  # the images of a fold are counted when its records are known
         check_trainable(splits, raised)
     return replace(config, batch_size=raised)
 

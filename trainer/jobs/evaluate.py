@@ -13,7 +13,6 @@ from beam_prep.storage.paths import to_path
 from trainer.config.commands import EvaluateConfig
 from trainer.config.quiet_start import quiet_start
 from trainer.data.checks import check_filled, check_held_out, check_same_preprocessing
-from trainer.data.folds import POOLED
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
 from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
@@ -113,7 +112,7 @@ def _check_split(config: EvaluateConfig, manifest: Manifest, run: str, card: Mod
     """Checks that a run can be evaluated on the split: prepared alike, not empty, and not trained on."""
     check_same_preprocessing(card.class_names, card.equalization, manifest, config.data, card.fit)
     fold = card.fold_in(manifest.fingerprint)
-    if fold and config.split in POOLED:
+    if fold and config.split in fold.divides:
         return  # the run is evaluated on the images of its own fold
     if fold is None and card.dataset_fingerprint == manifest.fingerprint:
         check_held_out(card.trained_on or (), "val" if config.output else config.split, run)
@@ -125,9 +124,9 @@ def _open_splits(
 ) -> dict[str, SplitSource]:
     """Opens splits at the image size of a run; train and val are those of its fold if the run was trained in one."""
     fold = card.fold_in(manifest.fingerprint)
-    if set(splits).isdisjoint(POOLED):
+    if fold and set(splits).isdisjoint(fold.divides):
         fold = None
-    wanted = {*splits, *POOLED} if fold else splits
+    wanted = {*splits, *fold.divides} if fold else splits
     opened = {split: open_split(config.data, manifest, card.image_size, split) for split in wanted}
     sources = copy_shards_to(config.stage_dir, opened, manifest)
     if fold is None:

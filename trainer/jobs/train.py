@@ -50,7 +50,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         for split in manifest.splits
         if config.evaluate_test or split != "test"
     }
-    if config.fold is None:  # the splits of a fold are checked when its records are known
+    if config.division is None:  # the splits of a fold are checked when its records are known
         check_trainable(manifest.splits, config.global_batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
     job = job_of(config.to_json(), manifest.fingerprint)

@@ -56,6 +56,7 @@ SPEED: dict[str, tuple[str, Callable[[float], str]]] = {
     "peak_device_memory_bytes": ("peak GPU memory", lambda size: f"{size / 1e9:,.2f} GB"),
     "peak_host_memory_bytes": ("peak process memory", lambda size: f"{size / 1e9:,.2f} GB"),
 }
+TRAIT_METRICS = ("auroc", "sensitivity", "specificity")
 HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
 KAGGLE_NAME = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)")
 
@@ -94,6 +95,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         split_names=SPLIT_NAMES,
         lead=lead,
         metrics=metrics,
+        trait_titles=[METRICS[key] for key in TRAIT_METRICS],
         headline=[_headline(key, metrics, lead) for key in HEADLINE],
         numbers=_numbers(metrics),
         patients=(patients := {split: each["patients"] for split, each in metrics.items() if "patients" in each}),
@@ -113,6 +115,11 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
         subtypes=_subgroups(subgroups.subtypes, predictions, metrics),
         sizes=_subgroups(subgroups.sizes, predictions, metrics),
+        traits={
+            (split, trait): [_trait_row(value, of_value) for value, of_value in groups.items()]
+            for split, values in metrics.items()
+            for trait, groups in values.get("subgroups", {}).items()
+        },
         robustness={
             split: (values["robustness"], figures.robustness(values["robustness"], values["auroc"]))
             for split, values in metrics.items()
@@ -206,6 +213,15 @@ def _subgroups(
     """Returns the subgroups of each split that has any."""
     by_split = {split: measure(each, metrics[split]["threshold"]) for split, each in predictions.items()}
     return {split: groups for split, groups in by_split.items() if groups}
+
+
+def _trait_row(value: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns a row of the tables by domain, age, sex and view; a number that is not defined has its reason."""
+    cells = [
+        (_number(numbers, key), _interval(numbers, key), numbers["undefined"].get(key, "not defined"))
+        for key in TRAIT_METRICS
+    ]
+    return {"value": value, **{name: numbers[name] for name in ("class_counts", "num_groups")}, "cells": cells}
 
 
 def _wrong_predictions(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -189,7 +189,7 @@ class Trainer:
         state = self.state
         run.callbacks.begin_epoch(len(state.history))
         self._speed.begin_epoch()
-        fold = f"fold {self.config.fold}, " if self.config.fold else ""
+        fold = f"fold {self.config.division}, " if self.config.division else ""
         epoch = f"{fold}{run.phase.name} {state.epoch + 1}/{run.phase.epochs}"
         if run.step.is_to_be_compiled:
             say(f"compiling the training step with XLA, about {COMPILE_S[self.config.arch]} s", show=self.is_chief)

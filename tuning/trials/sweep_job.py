@@ -162,7 +162,7 @@ class SweepJob:
         try:
             config = self.train_config(values, "OUTPUT")
             manifest = self.manifests[values.get(EQUALIZATION, next(iter(self.manifests)))]
-            if config.fold is None:
+            if config.division is None:
                 check_trainable(manifest.splits, config.global_batch_size)
         except UsageError as error:
             return " ".join(str(error).split())
@@ -187,7 +187,7 @@ class SweepJob:
                 for split in ("train", "val"):
                     open_split(self.datasets[equalization], manifest, size, split)
         for manifest in self.manifests.values():
-            if self.flags["fold"] is not None:
+            if self.flags["fold"] or self.flags["holdout_domain"]:
                 continue  # the images of a fold are counted when its trial starts
             check_threshold_rule(manifest.splits, self.flags["threshold_rule"])
             counts = manifest.splits["val"].class_counts

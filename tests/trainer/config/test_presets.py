@@ -20,7 +20,7 @@ OF_NO_RECIPE = {
     *COMPUTATION,
     *("strategy", "num_replicas", "shard_files", "deterministic", "skip_corrupt", "feature_cache"),
     # flags that depend on the use of the run
-    *("prevalence", "train_on_val", "fold", "evaluate_test", "seed"),
+    *("prevalence", "train_on_val", "fold", "holdout_domain", "evaluate_test", "seed"),
 }
 STUDY = {
     "arch": "baseline_cnn",

@@ -98,7 +98,7 @@ def test_the_fold_of_a_patient_depends_on_no_other_patient_nor_on_the_order(data
     index = read_index(pool(sources))
     fold_of = dict(zip(index.groups, fold_numbers(index, K), strict=True))
     assert set(fold_of.values()) == set(range(1, K + 1))
-    some = RecordIndex(*(column[::-3] for column in (index.labels, index.groups, index.filenames)))
+    some = RecordIndex(*(column[::-3] for column in (index.labels, index.groups, index.filenames, index.domains)))
     assert fold_numbers(some, K) == [fold_of[group] for group in some.groups]
 
 
@@ -157,6 +157,6 @@ def test_a_fold_without_patients_or_without_groups_is_refused(dataset):
         )
     manifest, sources = sources_of(dataset)
     index = read_index(pool(sources))
-    nobody = RecordIndex(index.labels, [""] * len(index.groups), index.filenames)
+    nobody = replace(index, groups=[""] * len(index.groups))
     with pytest.raises(UsageError, match="records without a patient group"):
         divide(Fold(1, K), str(dataset), manifest, sources, nobody)

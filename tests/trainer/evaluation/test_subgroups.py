@@ -9,8 +9,9 @@ from beam_prep.dataset.tfrecord import frame, write_shard
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation.calibration import logits_of
-from trainer.evaluation.predictions import Predictions
-from trainer.evaluation.subgroups import sizes, subtypes
+from trainer.evaluation.predictions import Predictions, read_predictions, write_predictions
+from trainer.evaluation.subgroups import by_trait, sizes, subtypes
+from trainer.run.folder import RunFolder
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 0, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.7, 0.9, 0.4, 0.8, 0.3, 0.6, 0.2])
@@ -56,3 +57,29 @@ def test_the_size_before_the_resize_comes_from_the_record(tmp_path):
     source = SplitSource((str(tmp_path / "one.tfrecord"),), (2,), 4, "raw")
     (batch,) = evaluation_batches(source, batch_size=2)
     assert batch["source_pixels"].numpy().tolist() == [1100 * 1400, 0]
+
+
+def test_each_domain_has_its_numbers_and_one_of_a_single_class_says_so():
+    names = [str(place) for place in range(8)]
+    labels = np.array([0, 1, 0, 1, 0, 0, 1, 1])
+    scores = np.array([0.1, 0.9, 0.6, 0.7, 0.2, 0.8, 0.3, 0.9])
+    domains, ages = ["b"] * 4 + ["a"] * 2 + [""] * 2, ["80 and over", "5-17", "under 1", "1-4"] * 2
+    traits = {"domain": domains, "age": ages, "view": ["PA"] * 8}
+    predictions = Predictions(names, names, labels, logits_of(scores), scores, np.zeros(8, int), traits)
+    measured = by_trait(predictions)
+    assert list(measured) == ["domain", "age"], "a trait with one value tells no groups apart"
+    assert list(measured["domain"]) == ["a", "b", "not known"]
+    assert list(measured["age"]) == ["under 1", "1-4", "5-17", "80 and over"]
+    both, normal = measured["domain"]["b"], measured["domain"]["a"]
+    assert (both["num_images"], both["sensitivity"], both["specificity"], both["auroc"]) == (4, 1.0, 0.5, 1.0)
+    assert (normal["class_counts"], normal["specificity"]) == ({"NORMAL": 2, "PNEUMONIA": 0}, 0.5)
+    assert (normal["sensitivity"], normal["auroc"]) == (None, None)
+    assert normal["undefined"]["sensitivity"] == "no image is PNEUMONIA"
+
+
+def test_traits_are_saved_with_the_predictions(tmp_path):
+    traits = {"domain": ["a", "", "Köln"], "sex": ["F", "M", ""]}
+    names, scores = ["x", "y", "z"], np.array([0.1, 0.5, 0.9])
+    predictions = Predictions(names, names, np.array([0, 1, 1]), logits_of(scores), scores, np.zeros(3, int), traits)
+    write_predictions(RunFolder(tmp_path), "val", predictions, threshold=0.5, temperature=1.0)
+    assert read_predictions(tmp_path, "val").traits == traits

@@ -1,0 +1,93 @@
+"""Folds by domain: what is validated or tested on comes from domains that are not trained on."""
+
+import pytest
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest, Split
+from trainer.config.fold import Fold
+from trainer.config.train import TrainConfig
+from trainer.data.folds import RecordIndex, divide, domain_numbers
+from trainer.data.splits import SplitSource
+
+# Split, patient, label, domain of each record; patient b has images in two domains, h is in test.
+RECORDS = (
+    *(("train", "a", 0, "Bonn"), ("train", "a", 1, "Bonn"), ("train", "b", 0, "Bonn"), ("train", "b", 1, "Köln")),
+    *(("train", "c", 1, "Köln"), ("train", "d", 0, "Trier"), ("train", "i", 1, "Trier"), ("train", "e", 1, "")),
+    *(("val", "f", 0, "Bonn"), ("val", "j", 1, "Trier"), ("val", "g", 1, "Köln")),
+    *(("test", "h", 0, "Köln"), ("test", "k", 1, "Bonn")),
+)
+
+
+def divided(fold: str, records=RECORDS):
+    wanted = Fold.parse(fold)
+    of_split = {name: [each for each in records if each[0] == name] for name in ("train", "val", "test")}
+    indexed = [each for name in wanted.divides for each in of_split[name]]
+    _, groups, labels, domains = zip(*indexed, strict=True)
+    index = RecordIndex(labels, groups, [str(place) for place in range(len(indexed))], domains)
+    empty = Split.from_counts({"NORMAL": 0, "PNEUMONIA": 0}, 0)
+    manifest = Manifest(13, 13, 0, 0, 0, {}, {}, dict.fromkeys(of_split, empty), {}, {})
+    sources = {name: SplitSource((name,), (len(each),), 32, "raw") for name, each in of_split.items()}
+    found = divide(wanted, "data", manifest, sources, index)
+    chosen = {
+        name: [indexed[place] for place, inside in enumerate(sum(found.sources[name].selected, ())) if inside]
+        for name in wanted.divides
+    }
+    return found, chosen
+
+
+def test_the_domains_of_a_fold_are_validated_on_and_no_patient_is_on_both_sides():
+    validated = set()
+    for number in (1, 2, 3):
+        found, chosen = divided(f"domain={number}/3")
+        domains, patients = ({name: {each[at] for each in part} for name, part in chosen.items()} for at in (3, 1))
+        assert domains["val"] == set(found.domains)
+        assert not domains["val"] & domains["train"]
+        assert not patients["val"] & patients["train"]
+        assert found.sources["test"].selected is None, "the test split stays as it is"
+        assert sum(map(len, chosen.values())) + found.num_left_out == 11
+        validated |= domains["val"]
+    assert validated == {"Bonn", "Köln", "Trier"}, "images of no known domain are always trained on"
+
+
+def test_a_domain_that_is_held_out_is_the_test_split_and_its_patients_are_nowhere_else():
+    found, chosen = divided("holdout=Köln")
+    assert [each[1] for each in chosen["test"]] == ["b", "c", "g", "h"], "from all splits"
+    assert [each[1] for each in chosen["train"]] == ["a", "a", "d", "i", "e"], "without the other image of b"
+    assert [each[1] for each in chosen["val"]] == ["f", "j"]
+    assert found.num_left_out == 2, "an image of b, and the test image of Bonn"
+    assert found.splits["test"].class_counts == {"NORMAL": 1, "PNEUMONIA": 3}
+    described = found.to_json()
+    assert (described["fold"], described["domains"], described["test"]["num_groups"]) == ("holdout=Köln", ["Köln"], 4)
+
+
+def test_domains_are_shared_out_by_their_number_of_images():
+    numbers = domain_numbers(["a"] * 5 + ["b"] * 3 + ["c"] * 2 + [""] * 9, 2)
+    assert numbers == {"a": 1, "b": 2, "c": 2}
+
+
+@pytest.mark.parametrize(
+    ("fold", "records", "said"),
+    [
+        ("holdout=Mainz", RECORDS, "--holdout_domain Mainz: expected a domain of data, which holds Bonn, Köln, Trier"),
+        ("domain=1/4", RECORDS, "--fold domain=1/4: expected at least 4 domains, found Bonn, Köln, Trier"),
+        ("domain=1/2", tuple((*each[:3], "") for each in RECORDS), "does not tell the domains of its images"),
+        (
+            "holdout=Bonn",
+            tuple(each for each in RECORDS if each[3] == "Bonn" or each[2]),
+            "without the images of Bonn there is none of class NORMAL to train on",
+        ),
+    ],
+)
+def test_what_can_not_be_divided_is_refused(fold, records, said):
+    with pytest.raises(UsageError, match=said):
+        divided(fold, records)
+
+
+def test_the_flag_of_a_domain_names_its_fold_and_goes_with_no_other():
+    config = TrainConfig(data="d", output="o", holdout_domain="St. Anna", train_on_val=True)
+    assert str(config.division) == "holdout=St. Anna"
+    assert Fold.parse("holdout=St. Anna") == config.division == TrainConfig(**config.to_json()).division
+    with pytest.raises(UsageError, match="--holdout_domain x and --fold 1/5 divide the images in two ways"):
+        TrainConfig(data="d", output="o", holdout_domain="x", fold="1/5")
+    with pytest.raises(UsageError, match="leaves nothing to validate --fold domain=1/5 on"):
+        TrainConfig(data="d", output="o", fold="domain=1/5", train_on_val=True)
