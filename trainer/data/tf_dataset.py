@@ -172,24 +172,17 @@ def read_index(source: SplitSource) -> RecordIndex:
     Raises:
         RunError: the records can't be read.
     """
-    features = {
-        schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
-        schema.GROUP: tf.io.FixedLenFeature([], tf.string, default_value=""),
-        schema.FILENAME: tf.io.FixedLenFeature([], tf.string),
-        schema.DOMAIN: tf.io.FixedLenFeature([], tf.string, default_value=""),
-    }
+    text = tf.io.FixedLenFeature([], tf.string, default_value="")
+    number, named = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([], tf.string)
+    features = {schema.LABEL: number, schema.FILENAME: named, schema.GROUP: text, schema.DOMAIN: text}
     batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
-    labels: list[int] = []
-    groups: list[str] = []
-    filenames: list[str] = []
-    domains: list[str] = []
+    columns: dict[str, list[Any]] = {name: [] for name in features}
     with readable_records(source):
         for batch in batches.as_numpy_iterator():
-            labels += batch[schema.LABEL].tolist()
-            groups += [group.decode() for group in batch[schema.GROUP]]
-            filenames += [name.decode() for name in batch[schema.FILENAME]]
-            domains += [domain.decode() for domain in batch[schema.DOMAIN]]
-    return RecordIndex(labels, groups, filenames, domains)
+            for name, values in batch.items():
+                columns[name] += values.tolist()
+    texts = (columns[name] for name in (schema.GROUP, schema.FILENAME, schema.DOMAIN))
+    return RecordIndex(columns[schema.LABEL], *([each.decode() for each in column] for column in texts))
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
