@@ -8,15 +8,14 @@ layer `logits` comes before the sigmoid; both are float32, whatever precision th
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import keras
 
-from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
 from trainer.device import precision_of
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
+from trainer.models.model_file import load
 from trainer.models.xla_form import xla_form
 
 BUILDERS = {
@@ -63,18 +62,6 @@ def build(config: TrainConfig) -> keras.Model:
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = config.dropout
     return model
-
-
-def load(path: Path) -> keras.Model:
-    """Loads a saved network from a `.keras` file.
-
-    Raises:
-        UsageError: the file is missing or not a Keras model.
-    """
-    try:
-        return keras.models.load_model(path, safe_mode=True)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not a readable Keras model: {str(error).splitlines()[0]}") from None
 
 
 def base_of(model: keras.Model) -> keras.Model | None:
