@@ -164,6 +164,12 @@ def flag(value: Any, place: str) -> None:
         raise Mismatch(place, "true or false", _shown(value))
 
 
+def any_number(value: Any, place: str) -> None:
+    """Checks that a value is a number, which may be infinite or NaN where a measurement was."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise Mismatch(place, "a number", _shown(value))
+
+
 def scalar(value: Any, place: str) -> None:
     """Checks that a value is a finite number, a text, true, false or null."""
     if isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):

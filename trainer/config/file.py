@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
 from beam_prep.console.command_line import Command, parse, to_flags
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.json_schema import Mismatch, load_json, mapping_of, scalar, text
 from beam_prep.storage.paths import to_path
 from trainer.config.presets import read_preset
 from trainer.config.train_flags import TrainFlags
@@ -74,13 +74,11 @@ def flags_from_file(path: str) -> list[str]:
         UsageError: the file is missing, holds no JSON object, or names an unknown flag.
     """
     try:
-        content = json.loads(to_path(path).read_text(encoding="utf-8"))
+        content = load_json(to_path(path).read_bytes(), mapping_of(_flag_value, most=1000))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
-    except ValueError as error:
-        raise UsageError(f"--config {path}: not JSON: {error}") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"--config {path}: expected a JSON object of flags, found a {type(content).__name__}")
+    except Mismatch as error:
+        raise UsageError(f"--config {path}: {error}") from None
     content.pop("overwrite", None)  # older runs saved it; only a person may ask for it, on the command line
     known = {field.name for field in fields(TrainFlags)} - {"config", "preset", "overwrite"}
     for name in content:
@@ -89,3 +87,9 @@ def flags_from_file(path: str) -> list[str]:
     if content.get("mixed_precision") is False and "precision" not in content:
         content["precision"] = "float32"  # a run of an older version
     return to_flags(content)
+
+
+def _flag_value(value: Any, place: str) -> None:
+    """Checks the value of a flag: a list would add words to the command line, and a text may not look like a flag."""
+    scalar(value, place)
+    text(r"(?!-)[^\0]*", example="imagenet (no flag)")(value if isinstance(value, str) else "", place)

@@ -13,6 +13,7 @@ from beam_prep.console.errors import RunError
 from beam_prep.dataset.schema import TRAITS
 from trainer import models
 from trainer.evaluation.predictions import Predictions
+from trainer.models.model_file import load_model
 
 
 class ReplicaFunction:
@@ -124,7 +125,7 @@ def load_predictor(path: Path) -> Predictor:
     Raises:
         UsageError: the file is missing or not a Keras model.
     """
-    return Predictor(models.load(path), tf.distribute.get_strategy())
+    return Predictor(load_model(path), tf.distribute.get_strategy())
 
 
 def check_finite(values: np.ndarray, images: str) -> None:

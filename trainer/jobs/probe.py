@@ -128,10 +128,11 @@ def _fit(config: ProbeConfig, source: SplitSource) -> tuple[keras.Model, Probe]:
     from trainer.evaluation.features import features_of
     from trainer.evaluation.linear_probe import check_components, fit_probe
     from trainer.models.linear_head import cut_before_head
+    from trainer.models.model_file import load_model
 
     keras.utils.set_random_seed(config.seed)
     network = config.network()
-    model = models.load(RunFolder.at(config.run or "").model) if network is None else models.build(network)
+    model = load_model(RunFolder.at(config.run or "").model) if network is None else models.build(network)
     extractor = cut_before_head(model, trained=network is None)
     check_components(
         config.pca_components, num_features=extractor.output.shape[-1], num_images=source.num_records

@@ -34,10 +34,10 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     card = ModelCard.read(run)
     paths = find_files(config.files)
     with quiet_start():
-        from trainer import models
         from trainer.inference.predict import predict_files
+        from trainer.models.model_file import load_model
     found = predict_files(
-        models.load(run.model),
+        load_model(run.model),
         card,
         paths,
         tta=config.tta,
@@ -64,9 +64,9 @@ def explain(config: ExplainConfig) -> list[Explanation]:
     check_output(config.output)
     output = mirror_of(config.output).local
     with quiet_start():
-        from trainer import models
+        from trainer.models.model_file import load_model
         from trainer.report.saliency_pages import explain_files
-    explained = explain_files(models.load(run.model), card, paths, output)
+    explained = explain_files(load_model(run.model), card, paths, output)
     mirror_of(config.output).push()
     return explained
 
@@ -92,8 +92,8 @@ def export(config: ExportConfig) -> Path:
     check_output(config.output)
     output = mirror_of(config.output).local
     with quiet_start():
-        from trainer import models
         from trainer.inference.export import write_export
-    write_export(models.load(run.model), run.model, card, output)
+        from trainer.models.model_file import load_model
+    write_export(load_model(run.model), run.model, card, output)
     mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output

@@ -15,7 +15,6 @@ import keras
 from trainer.config.train import TrainConfig
 from trainer.device import precision_of
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
-from trainer.models.model_file import load
 from trainer.models.xla_form import xla_form
 
 BUILDERS = {

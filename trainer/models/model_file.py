@@ -40,7 +40,7 @@ _UNREADABLE = (
 )
 
 
-def load(path: Path) -> keras.Model:
+def load_model(path: Path) -> keras.Model:
     """Loads a saved network from a `.keras` file.
 
     Raises:

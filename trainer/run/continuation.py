@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.atomic import link_or_copy
 from trainer.config.train import TrainConfig
 from trainer.run.folder import RunFolder
-from trainer.run.identity import differences, job_of
+from trainer.run.identity import differences, job_of, read_job
 
 EPOCHS = ("epochs", "fine_tune_epochs")
 
@@ -63,10 +62,9 @@ def job_of_run(run: str) -> dict[str, Any]:
         UsageError: the folder holds no such run.
     """
     try:
-        job: dict[str, Any] = json.loads((RunFolder.at(run).fetch("last/").last / "job.json").read_bytes())
+        return read_job(RunFolder.at(run).fetch("last/").last / "job.json")
     except OSError:
         raise UsageError(
             f"--continue_from {run}: expected a finished run with a checkpoint in {RunFolder.at(run).last}, found "
             "none; it is kept by: python -m trainer train --keep_checkpoint"
         ) from None
-    return job

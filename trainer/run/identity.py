@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
+from beam_prep.console.errors import UsageError
+from beam_prep.storage.json_schema import Mismatch, anything, entries, load_json, mapping_of, text
+from beam_prep.storage.paths import AnyPath
 from trainer.config.train import TrainConfig
 
 WITHOUT_EFFECT = (
@@ -46,10 +49,32 @@ OWN_OF_A_WORKER = (
 """The flags that may differ between the workers of a training, such as paths on each machine."""
 
 
+_JOB = entries(
+    {
+        "flags": mapping_of(anything, text(r"\w{1,60}", example="epochs"), most=1000),
+        "dataset_fingerprint": text(r"\w*", example="0123456789abcdef", most=128),
+    }
+)
+
+
 def job_of(flags: Mapping[str, Any], dataset_fingerprint: str) -> dict[str, Any]:
     """Returns the job of a run, the content of `job.json`; `overwrite` is never saved."""
     saved = {name: value for name, value in flags.items() if name != "overwrite"}
     return {"flags": saved, "dataset_fingerprint": dataset_fingerprint}
+
+
+def read_job(file: AnyPath) -> dict[str, Any]:
+    """Reads the job of a run from its `job.json`.
+
+    Raises:
+        OSError: the file is missing or can't be read.
+        UsageError: the file is no job.
+    """
+    try:
+        job: dict[str, Any] = load_json(file.read_bytes(), _JOB)
+    except Mismatch as error:
+        raise UsageError(f"{file}: {error}; remove the folder {file.parent} to start anew") from None
+    return job
 
 
 def differences(started: Mapping[str, Any], job: Mapping[str, Any], *, but: tuple[str, ...] = ()) -> list[str]:

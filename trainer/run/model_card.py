@@ -7,6 +7,20 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import EQUALIZATIONS, SPLITS
+from beam_prep.storage.json_schema import (
+    Mismatch,
+    anything,
+    entries,
+    flag,
+    list_of,
+    mapping_of,
+    nullable,
+    number,
+    one_of,
+    text,
+    whole,
+)
 from trainer.config.fold import Fold
 from trainer.run.folder import RunFolder
 
@@ -18,6 +32,42 @@ NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerpr
 
 WRITTEN_IF_SET = ("fit", "num_corrupt", "trained_on", "precision", "jit_compile", "probe", "members", "tta")
 """The entries that only some kinds of runs have."""
+
+_LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
+_OBJECT = mapping_of(anything, most=1000)
+_CARD = entries(
+    {
+        "arch": _LINE,
+        "image_size": whole(1, 4096),
+        "equalization": one_of(*EQUALIZATIONS),
+        "class_names": list_of(_LINE, most=1000),
+        "dataset_fingerprint": text(r"\w+", example="0123456789abcdef", most=128),
+    },
+    {
+        "fit": nullable(one_of("pad", "crop")),
+        "num_corrupt": nullable(mapping_of(whole(), one_of(*SPLITS))),
+        "trained_on": nullable(list_of(one_of(*SPLITS))),
+        "fold": nullable(_OBJECT),
+        "phases": list_of(_OBJECT, most=1000),
+        "best": nullable(_OBJECT),
+        "threshold": nullable(number(0, 1)),
+        "threshold_rule": nullable(_LINE),
+        "temperature": nullable(number(1e-6, 1e6)),
+        "summary": text(most=10**7),
+        "software": mapping_of(text(), most=1000),
+        "num_replicas": whole(1, 10**6),
+        "device": text(),
+        "precision": nullable(text()),
+        "jit_compile": nullable(flag),
+        "probe": nullable(_OBJECT),
+        "members": nullable(
+            list_of(entries({"run": text(), "arch": _LINE, "image_size": whole(1, 4096)}, others=True), most=1000)
+        ),
+        "tta": nullable(flag),
+    },
+    others=True,
+)
+"""The check of `model.json`."""
 
 
 @dataclass(frozen=True)
@@ -101,16 +151,13 @@ class ModelCard:
         """Reads the `model.json` of a run.
 
         Raises:
-            UsageError: the file is missing, or lacks what is needed to use the model.
+            UsageError: the file is missing, or an entry is missing or can't be that of a model.
         """
         content = run.read_json("model")
-        missing = [name for name in NEEDED if not isinstance(content, Mapping) or name not in content]
-        if missing:
-            raise UsageError(
-                f"--run {run.path}: its model.json lacks {', '.join(missing)}; expected that of a finished run"
-            )
-        if content.get("fit") not in (None, "pad", "crop"):
-            raise UsageError(f"--run {run.path}: its model.json has the fit {content['fit']!r}, expected pad or crop")
+        try:
+            _CARD(content, "")
+        except Mismatch as error:
+            raise UsageError(f"--run {run}: its model.json is not that of a finished run: {error}") from None
         point = OperatingPoint.of(content)
         known = {name: content[name] for name in {each.name for each in fields(cls)} & content.keys()}
         unknown = {name: content[name] for name in content if name not in {**known, **point.to_json()}}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from beam_prep.storage.mirror import mirror_of
 from beam_prep.storage.output_folder import check_only_written, check_output, translate_errors
 from beam_prep.storage.paths import to_path
 from trainer.run.folder import WRITTEN_FILES, RunFolder, upload_rank
-from trainer.run.identity import differences
+from trainer.run.identity import differences, read_job
 
 
 @dataclass(frozen=True)
@@ -83,8 +82,7 @@ def started_job(path: str) -> dict[str, Any] | None:
     """
     job_file = to_path(path) / "checkpoints" / "job.json"
     with translate_errors(path, "read"):
-        job: dict[str, Any] | None = json.loads(job_file.read_bytes()) if job_file.exists() else None
-        return job
+        return read_job(job_file) if job_file.exists() else None
 
 
 def _check_same_job(path: str, started: Mapping[str, Any], job: Mapping[str, Any]) -> None:

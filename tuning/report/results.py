@@ -7,14 +7,14 @@ import shlex
 from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from beam_prep.console.errors import UsageError
 from trainer.run.folder import RunFolder
 from tuning.config import Direction
-from tuning.trials.sweep_folder import SweepFolder
+from tuning.trials.sweep_folder import SWEEP, SweepFolder
 from tuning.trials.trainer_process import is_left_alone
-from tuning.trials.trial import State, Trial, damaged, read_object, read_trial
+from tuning.trials.trial import State, Trial, read_object, read_trial
 
 FLAGS_OF_TRIALS = ("output", "overwrite", "evaluate_test", "keep_checkpoint", "continue_from")
 """The flags of a trial that `best_config.json` leaves out, since a new training sets them itself."""
@@ -87,9 +87,7 @@ def read_sweep(path: Path, location: str | None = None) -> Sweep:
             f"{location}: expected a sweep, found no sweep.json; "
             f"make one with: python -m tuning search --data DATASET --output {shlex.quote(location)}"
         )
-    described = read_object(path / "sweep.json", {"objective": str, "direction": str, "space": dict})
-    if described["direction"] not in get_args(Direction):
-        raise damaged(path / "sweep.json", f"a direction of max or min, found {described['direction']!r}")
+    described = read_object(path / "sweep.json", SWEEP)
     # The folder of a trial is made before its file, so folders without a file are skipped.
     trials = [_read_current(file) for file in (path / "trials").glob("*/trial.json")]
     trials.sort(key=lambda trial: (len(trial.trial_id), trial.trial_id))

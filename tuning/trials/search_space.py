@@ -9,7 +9,6 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -51,6 +50,9 @@ SEARCHABLE_FLAGS = (
     SearchableFlag("fine_tune_learning_rate", float, scale="log", archs=TRANSFER),
     SearchableFlag("dropout", float, scale="linear"),
 )
+MAX_VALUES = 1000
+"""The largest number of values of a hyperparameter in a YAML file."""
+MAX_SPACE_BYTES = 2**20
 ROUNDING = 0.005
 """The largest share by which rounding to three digits changes a value."""
 EQUALIZATION = "equalization"
@@ -252,16 +254,22 @@ def _read_yaml(path: str | None) -> dict[str, list[str]]:
     import yaml
 
     try:
-        content = yaml.load(Path(path).read_text(encoding="utf-8"), yaml.BaseLoader)  # keeps scalars as text
+        with open(path, encoding="utf-8") as file:
+            text = file.read(MAX_SPACE_BYTES + 1)
+        if len(text) > MAX_SPACE_BYTES:
+            raise UsageError(f"--space {path}: expected at most {MAX_SPACE_BYTES} characters")
+        content = yaml.load(text, yaml.BaseLoader)  # keeps scalars as text
     except OSError as error:
         raise UsageError(f"--space {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UsageError(f"--space {path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(content, dict):
         raise UsageError(f"--space {path}: expected lines such as learning_rate: [1e-4, 1e-3], found no names")
     known = [flag.name for flag in SEARCHABLE_FLAGS]
     if unknown := [str(name) for name in content if name not in known]:
         raise UsageError(f"--space {path}: unknown {', '.join(unknown)}; expected some of: {', '.join(known)}")
-    return {
-        name: [str(text) for text in (value if isinstance(value, list) else [value])] for name, value in content.items()
-    }
+    given = {name: value if isinstance(value, list) else [value] for name, value in content.items()}
+    for name, values in given.items():
+        if len(values) > MAX_VALUES or not all(isinstance(value, str) for value in values):
+            raise UsageError(f"--space {path}: {name}: expected at most {MAX_VALUES} values or one range")
+    return given

@@ -10,10 +10,11 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.contained import check_contained
+from beam_prep.storage.json_schema import anything, entries, list_of, mapping_of, number, one_of, scalar, text
 from beam_prep.storage.locks import locked
 from beam_prep.storage.output_folder import (
     check_only_written,
@@ -24,8 +25,8 @@ from beam_prep.storage.output_folder import (
 from trainer.config.train_flags import TrainFlags
 from trainer.run.folder import WRITTEN_FILES, RunFolder
 from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
-from tuning.config import MAY_CHANGE, TOKEN_VARIABLE
-from tuning.trials.trial import Trial, read_trial
+from tuning.config import MAY_CHANGE, TOKEN_VARIABLE, Direction, Objective
+from tuning.trials.trial import Trial, read_object, read_trial
 
 SWEEP_FILES = (
     "sweep.json",
@@ -37,6 +38,28 @@ SWEEP_FILES = (
     *(f"{folder}/*/{name}" for folder in ("trials", "final") for name in WRITTEN_FILES),
 )
 """The files that a search writes into its folder: `--overwrite` deletes these and no others."""
+
+_RANGE = entries({"low": number(), "high": number(), "scale": one_of("log", "linear")})
+
+
+def _values(value: Any, place: str) -> None:
+    """Checks the values or the range of a hyperparameter."""
+    (list_of(scalar, most=10_000) if isinstance(value, list) else _RANGE)(value, place)
+
+
+_KNOWN = {
+    "objective": one_of(*get_args(Objective)),
+    "direction": one_of(*get_args(Direction)),
+    "space": mapping_of(_values, text(r"\w{1,60}", example="image_size"), most=100),
+}
+SWEEP = entries(_KNOWN, others=True)
+"""The check of what reports read from `sweep.json`."""
+_FLAGS = mapping_of(anything, text(r"\w{1,60}", example="epochs"), most=1000)
+STARTED_SWEEP = entries(
+    {**_KNOWN, "search": _FLAGS, "train": _FLAGS, "dataset_fingerprints": mapping_of(text(most=200), most=100)},
+    others=True,
+)
+"""The check of what a search reads from `sweep.json` before it resumes the sweep."""
 
 
 class SweepFolder:
@@ -165,7 +188,7 @@ class SweepFolder:
         Raises:
             UsageError: something differs; the message lists what.
         """
-        recorded = json.loads((self.path / "sweep.json").read_text(encoding="utf-8"))
+        recorded = read_object(self.path / "sweep.json", STARTED_SWEEP)
         was, now = _compared(recorded), _compared(json.loads(json.dumps(described)))
         differing = [
             f"  --{name}: {was.get(name)} there, {now.get(name)} here"

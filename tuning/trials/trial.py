@@ -2,34 +2,53 @@
 
 from __future__ import annotations
 
-import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from beam_prep.console.errors import RunError
+from beam_prep.storage.json_schema import (
+    Check,
+    Mismatch,
+    any_number,
+    entries,
+    load_json,
+    mapping_of,
+    nullable,
+    number,
+    one_of,
+    scalar,
+    text,
+    whole,
+)
 
 Written = Literal["running", "done", "failed"]
 """The states in `trial.json`: the trial of a worker that died stays "running" there until it is resumed."""
 State = Literal[Written, "stopped"]
 """The state of a trial; a stopped one is running by its file, but no process works on it."""
 
-_NUMBER, _NULL = (int, float), type(None)
-_TYPES: dict[str, Any] = {
-    "trial_id": str,
-    "flags": dict,
-    "values": dict,
-    "state": str,
-    "reason": (str, _NULL),
-    "objective": (*_NUMBER, _NULL),
-    "metrics": dict,
-    "started": _NUMBER,
-    "seconds": (*_NUMBER, _NULL),
-    "peak_memory_bytes": (*_NUMBER, _NULL),
-    "epochs": (int, _NULL),
-    "worker": str,
-}
+_AMOUNT = nullable(number(0))
+_OBJECTIVE = nullable(any_number)
+_VALUES = mapping_of(scalar, text(r"[\w/]{1,60}", example="image_size"), most=100)
+_TRIAL = entries(
+    {
+        "trial_id": text(r"\d{4,9}", example="0007"),
+        "flags": mapping_of(scalar, text(r"\w{1,60}", example="epochs"), most=1000),
+        "values": _VALUES,
+        "state": one_of(*get_args(Written)),
+        "reason": nullable(text()),
+        "objective": _OBJECTIVE,
+        "metrics": mapping_of(any_number, text(most=100), most=1000),
+        "started": number(0),
+        "seconds": _AMOUNT,
+        "peak_memory_bytes": _AMOUNT,
+        "epochs": nullable(whole()),
+        "worker": text(r"[\w.-]{0,100}", example="worker-0"),
+    },
+    {"images_per_s": _AMOUNT},
+    others=True,
+)
 
 
 @dataclass(frozen=True)
@@ -84,42 +103,32 @@ def read_trial(path: Path) -> Trial:
     Raises:
         RunError: the file is damaged or can't be read.
     """
-    content = read_object(path, _TYPES)
-    if content["state"] not in get_args(Written):
-        raise damaged(path, f"a state of {', '.join(get_args(Written))}, found {content['state']!r}")
+    content = read_object(path, _TRIAL)
     # Reports are written under the id: one from the file alone could lead out of the sweep.
     if content["trial_id"] != path.parent.name:
-        raise damaged(path, f"trial_id {path.parent.name}, the name of its folder, found {content['trial_id']!r}")
-    return Trial(**{name: content[name] for name in _TYPES}, images_per_s=content.get("images_per_s"))
+        found = content["trial_id"]
+        raise damaged(path, f"expected trial_id {path.parent.name}, the name of its folder, found {found}")
+    return Trial(**{field.name: content.get(field.name) for field in fields(Trial)})
 
 
-def read_object(path: Path, types: dict[str, Any]) -> dict[str, Any]:
-    """Reads a JSON object and checks that the named entries are there and have the given types.
+def read_object(path: Path, check: Check) -> dict[str, Any]:
+    """Reads a JSON object and checks its entries.
 
     Raises:
         RunError: the file is damaged or can't be read.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content: dict[str, Any] = load_json(path.read_bytes(), check)
     except OSError as error:
         raise RunError(f"{path}: can't be read: {error.strerror}") from None
-    except ValueError as error:
-        raise damaged(path, f"JSON, found something else ({error})") from None
-    if not isinstance(content, dict):
-        raise damaged(path, f"a JSON object, found a {type(content).__name__}")
-    for name, expected in types.items():
-        if name not in content:
-            raise damaged(path, f"an entry {name}, found none")
-        if not isinstance(content[name], expected):
-            known = expected if isinstance(expected, tuple) else (expected,)
-            wanted = " or ".join("null" if kind is _NULL else kind.__name__ for kind in known)
-            raise damaged(path, f"{name} as {wanted}, found {content[name]!r}")
+    except Mismatch as error:
+        raise damaged(path, str(error)) from None
     return content
 
 
-def damaged(path: Path, expected: str) -> RunError:
-    """Returns the error for a damaged `sweep.json` or `trial.json`, with what was expected and the way out."""
+def damaged(path: Path, problem: str) -> RunError:
+    """Returns the error for a damaged `sweep.json` or `trial.json`, with what is wrong and the way out."""
     way_out = (
         "search anew into another folder" if path.name == "sweep.json" else f"remove {path.parent} to leave it out"
     )
-    return RunError(f"{path}: damaged: expected {expected}; restore it, or {way_out}")
+    return RunError(f"{path}: damaged: {problem}; restore it, or {way_out}")

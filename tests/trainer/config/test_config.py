@@ -55,7 +55,16 @@ def test_a_saved_config_gives_its_flags_again(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"), [("[]", "expected a JSON object"), ("{", "not JSON"), ('{"epoch": 3}', "unknown flag epoch")]
+    ("text", "said"),
+    [
+        ("[]", "expected an object"),
+        ("{", "expected JSON, found something else"),
+        ('{"epoch": 3}', "unknown flag epoch"),
+        ('{"epochs": [3, "--overwrite"]}', "epochs: expected a finite number, a text"),
+        ('{"weights": "--overwrite"}', "weights: expected a text such as imagenet"),
+        ('{"learning_rate": NaN}', "learning_rate: expected a finite number"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
 )
 def test_a_broken_config_file_is_refused(tmp_path, text, said):
     (tmp_path / "c.json").write_text(text)

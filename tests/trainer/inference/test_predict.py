@@ -162,7 +162,7 @@ def test_wrong_paths_are_refused(run, tmp_path):
     with pytest.raises(UsageError, match="expected a finished run"):
         predict(PredictConfig(files=("x.png",), run=str(tmp_path)))
     (tmp_path / "model.json").write_text('{"arch": "vgg19"}')
-    with pytest.raises(UsageError, match="lacks image_size, equalization"):
+    with pytest.raises(UsageError, match="expected an entry image_size, found none"):
         ModelCard.read(RunFolder(tmp_path))
 
 

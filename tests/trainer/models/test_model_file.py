@@ -14,8 +14,8 @@ import pytest
 
 from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
-from trainer.models import build, load
-from trainer.models.model_file import CONFIG, WEIGHTS
+from trainer.models import build
+from trainer.models.model_file import CONFIG, WEIGHTS, load_model
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ def forged(saved, target, **entries):
 def refused(path, said):
     begun, before = time.monotonic(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UsageError, match=f"not a readable Keras model: .*{said}") as error:
-        load(path)
+        load_model(path)
     assert "\n" not in str(error.value)
     assert time.monotonic() - begun < 30
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 10**6, "less than 1 GB"
@@ -54,7 +54,7 @@ def config_of(saved, change):
 
 def test_a_model_is_loaded_as_keras_loads_it(saved):
     images = np.random.default_rng(0).uniform(0, 255, (3, 32, 32, 1)).astype(np.float32)
-    model, expected = load(saved), keras.models.load_model(saved)
+    model, expected = load_model(saved), keras.models.load_model(saved)
     np.testing.assert_array_equal(model.predict(images, verbose=0), expected.predict(images, verbose=0))
     assert [weight.path for weight in model.weights] == [weight.path for weight in expected.weights]
 

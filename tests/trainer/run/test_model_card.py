@@ -25,5 +25,36 @@ def test_what_is_missing_has_its_default_or_is_named(tmp_path):
     (tmp_path / "model.json").write_text(json.dumps({**needed, "dataset_fingerprint": "ab", "threshold": None}))
     assert ModelCard.read(RunFolder(tmp_path)).operating_point == OperatingPoint(0.5, "0.5", 1.0)
     (tmp_path / "model.json").write_text(json.dumps(needed))
-    with pytest.raises(UsageError, match=r"its model\.json lacks dataset_fingerprint"):
+    with pytest.raises(UsageError, match="expected an entry dataset_fingerprint, found none"):
+        ModelCard.read(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"equalization": "evil"}, 'equalization: expected one of hist, clahe, none, found "evil"'),
+        ({"temperature": 0}, "temperature: expected a finite number from 1e-06"),
+        ({"temperature": float("nan")}, "temperature: expected a finite number"),
+        ({"temperature": -1.5}, "temperature: expected a finite number"),
+        ({"threshold": 2}, "threshold: expected a finite number from 0 to 1, found 2"),
+        ({"image_size": 10**9}, "image_size: expected a whole number from 1 to 4096"),
+        ({"image_size": "90"}, 'image_size: expected a whole number from 1 to 4096, found "90"'),
+        ({"class_names": "AB"}, "class_names: expected a list"),
+        ({"dataset_fingerprint": "../../x"}, "dataset_fingerprint: expected a text"),
+        ({"trained_on": ["everything"]}, r"trained_on\[0\]: expected one of train, val, test"),
+        ({"tta": 1}, "tta: expected true or false"),
+        ({"members": [{}]}, r"members\[0\]: expected an entry run"),
+    ],
+)
+def test_a_forged_entry_is_refused_in_one_line(tmp_path, change, said):
+    old = json.loads((OLD_RUN / "model.json").read_text())
+    (tmp_path / "model.json").write_text(json.dumps({**old, **change}))
+    with pytest.raises(UsageError, match=f"its model.json is not that of a finished run: {said}"):
+        ModelCard.read(RunFolder(tmp_path))
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "[" * 100_000])
+def test_what_is_no_card_is_refused(tmp_path, text):
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(UsageError, match=r"model\.json"):
         ModelCard.read(RunFolder(tmp_path))

@@ -78,10 +78,10 @@ def test_a_trial_folder_without_its_file_is_skipped(tmp_path):
     [
         (lambda text: text[: len(text) // 2], "expected JSON, found something else"),
         (lambda text: "", "expected JSON, found something else"),
-        (lambda text: "[1, 2]", "expected a JSON object, found a list"),
+        (lambda text: "[1, 2]", "expected an object, found a list of 2"),
         (lambda text: text.replace('"worker"', '"walker"'), "expected an entry worker, found none"),
-        (lambda text: text.replace('"done"', '"dnoe"'), "expected a state of running, done, failed, found 'dnoe'"),
-        (lambda text: text.replace("0.9", '"0.9"', 1), "expected objective as int or float or null, found '0.9'"),
+        (lambda text: text.replace('"done"', '"dnoe"'), 'state: expected one of running, done, failed, found "dnoe"'),
+        (lambda text: text.replace("0.9", '"0.9"', 1), 'objective: expected a number, found "0.9"'),
         (lambda text: text + "\udcff", "expected JSON, found something else"),
     ],
     ids=["cut", "empty", "a list", "no worker", "no such state", "text for a number", "no text"],
@@ -99,7 +99,7 @@ def test_a_damaged_trial_is_reported_in_one_line(tmp_path, damage, told):
 
 def test_a_damaged_sweep_file_is_reported_in_one_line(tmp_path):
     write_sweep(tmp_path, direction="up")
-    with pytest.raises(RunError, match=r"sweep\.json: damaged: expected a direction of max or min, found 'up'"):
+    with pytest.raises(RunError, match=r"sweep\.json: damaged: direction: expected one of max, min, found .up"):
         read_sweep(tmp_path)
 
 
