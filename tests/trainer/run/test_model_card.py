@@ -32,7 +32,7 @@ def test_what_is_missing_has_its_default_or_is_named(tmp_path):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"equalization": "evil"}, 'equalization: expected one of hist, clahe, none, found "evil"'),
+        ({"equalization": "evil"}, 'equalization: expected one of hist, .*none, found "evil"'),
         ({"temperature": 0}, "temperature: expected a finite number from 1e-06"),
         ({"temperature": float("nan")}, "temperature: expected a finite number"),
         ({"temperature": -1.5}, "temperature: expected a finite number"),
