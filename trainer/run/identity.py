@@ -73,7 +73,7 @@ def read_job(file: AnyPath) -> dict[str, Any]:
     try:
         job: dict[str, Any] = load_json(file.read_bytes(), _JOB)
     except Mismatch as error:
-        raise UsageError(f"{file}: {error}; remove the folder {file.parent} to start anew") from None
+        raise UsageError(f"{file}: {error}; start anew with --overwrite") from None
     return job
 
 

@@ -108,7 +108,8 @@ def read_trial(path: Path) -> Trial:
     if content["trial_id"] != path.parent.name:
         found = content["trial_id"]
         raise damaged(path, f"expected trial_id {path.parent.name}, the name of its folder, found {found}")
-    return Trial(**{field.name: content.get(field.name) for field in fields(Trial)})
+    known = {field.name for field in fields(Trial)}
+    return Trial(**{name: value for name, value in content.items() if name in known})
 
 
 def read_object(path: Path, check: Check) -> dict[str, Any]:
