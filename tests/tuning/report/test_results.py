@@ -103,6 +103,37 @@ def test_a_damaged_sweep_file_is_reported_in_one_line(tmp_path):
         read_sweep(tmp_path)
 
 
+@pytest.mark.parametrize("trial_id", ["../../escaped", "/tmp/escaped", "0001", "", "0000/../0000", 7])
+def test_a_trial_is_never_told_by_an_id_that_is_not_the_name_of_its_folder(tmp_path, trial_id):
+    write_sweep(tmp_path, done("0000", 0.9))
+    path = tmp_path / "trials" / "0000" / "trial.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "trial_id": trial_id}))
+    with pytest.raises(RunError, match=r"trial\.json: damaged: .*expected") as error:
+        read_sweep(tmp_path)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"objective": "val_evil"}, "objective: expected one of val_auroc"),
+        ({"space": {"weights/../x": [1]}}, "a name in space: expected a text such as image_size"),
+        ({"space": {"image_size": [[[64]]]}}, r"space.image_size\[0\]: expected a finite number, a text"),
+        (
+            {"space": {"dropout": {"low": float("nan"), "high": 1, "scale": "log"}}},
+            "space.dropout.low: expected a finite",
+        ),
+        ({"space": []}, "space: expected an object"),
+    ],
+)
+def test_a_forged_sweep_file_is_one_line_that_names_the_entry(tmp_path, change, told):
+    write_sweep(tmp_path, done("0000", 0.9))
+    path = tmp_path / "sweep.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(RunError, match=rf"sweep\.json: damaged: {told}"):
+        read_sweep(tmp_path)
+
+
 def test_a_sweep_can_be_read_while_others_write_to_it(tmp_path):
     write_sweep(tmp_path, *(running(f"{index:04d}") for index in range(5)))
     ended = threading.Event()

@@ -95,3 +95,22 @@ def test_a_short_trial_of_hyperband_trains_the_first_epochs_of_both_phases():
 def test_chief_and_workers_can_not_write_to_a_bucket():
     with pytest.raises(UsageError, match="chief and workers write it together"):
         SearchConfig(data=("d",), output="gs://bucket/sweep").check_shared()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("dropout: [[0.1], [0.2]]", "dropout: expected at most 1000 values or one range"),
+        ("dropout: {a: 1}", "dropout: expected at most 1000 values or one range"),
+        (f"dropout: [{'0.1, ' * 2000}0.2]", "dropout: expected at most 1000 values or one range"),
+        ("dropout: [&a [x, x], *a, &b [*a, *a], *b]", "dropout: expected at most 1000 values or one range"),
+        ("x" * (2**20 + 1), "expected at most 1048576 characters"),
+        ("[" * 100_000, "not YAML"),
+        ("dropout: !!python/object/apply:os.system [id]", "dropout id: expected numbers or one range"),
+    ],
+)
+def test_a_yaml_file_of_a_stranger_is_refused_in_one_line(tmp_path, text, said):
+    (tmp_path / "space.yaml").write_text(text)
+    with pytest.raises(UsageError, match=said) as error:
+        space(space=str(tmp_path / "space.yaml"))
+    assert "\n" not in str(error.value)
