@@ -70,7 +70,6 @@ def start(phantoms: Path, output: Path, *flags: str, before: Sequence[str] = ())
     """
     arguments = ["--input", phantoms, "--output", output, "--image_sizes", "32", "96", "--num_shards", "2", *flags]
     command = [*before, sys.executable, "-m", "beam_prep", "prepare", *map(str, arguments)]
-    (output / "_work" / "progress").unlink(missing_ok=True)  # of the job before, for `interrupt`
     pipes = dict.fromkeys(("stdout", "stderr"), subprocess.PIPE)
     return subprocess.Popen(command, text=True, start_new_session=True, **pipes)
 
@@ -92,12 +91,12 @@ def lines_of(errors: str) -> list[str]:
 
 
 def test_ctrl_c_and_kill_9_leave_no_dataset_and_the_same_command_goes_on(phantoms, dataset, tmp_path):
-    job = start(phantoms, tmp_path / "out")
-    errors = interrupt(job, tmp_path / "out", signal.SIGINT, num_images=16)
+    job = start(phantoms, tmp_path / "interrupted")
+    errors = interrupt(job, tmp_path / "interrupted", signal.SIGINT, num_images=16)
     assert (job.returncode, lines_of(errors)) == (130, ["error: interrupted; the same command resumes it"])
-    assert verify_problem(str(tmp_path / "out"))
+    assert verify_problem(str(tmp_path / "interrupted"))
     job = start(phantoms, tmp_path / "out")
-    interrupt(job, tmp_path / "out", signal.SIGKILL, num_images=24)
+    interrupt(job, tmp_path / "out", signal.SIGKILL, num_images=36)
     assert job.returncode == -signal.SIGKILL
     assert verify_problem(str(tmp_path / "out"))
     again = start(phantoms, tmp_path / "out")
