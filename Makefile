@@ -21,8 +21,8 @@ TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfi
 TFIO_PYTHON := $(shell $(PYTHON) -c 'import sys; sys.exit(sys.version_info >= (3, 13))' 2>/dev/null && echo $(PYTHON))
 DEMO := build/demo
 DEMO_IMAGES ?= 800
-# There are fewer phantoms than the study's 5,000 real images, so the learning rate is lower.
-DEMO_FLAGS ?= --epochs 15 --learning_rate 3e-4 --plateau_patience 5
+# There are fewer phantoms than the study's 5,000 real images, so the learning rate is lower and the augmentation gentler.
+DEMO_FLAGS ?= --epochs 15 --learning_rate 3e-4 --plateau_patience 5 --rotation_degrees 10 --zoom 0.1 --shift 0.05
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

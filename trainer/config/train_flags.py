@@ -75,11 +75,11 @@ class TrainFlags:
     augment: bool = True
     """Augment the training images on the device: random rotation, zoom, shift and flip, and random gamma, contrast,
     brightness and sharpness where they are asked for."""
-    rotation_degrees: float = 10.0
+    rotation_degrees: float = 30.0
     """Largest random rotation in either direction, degrees."""
-    zoom: float = 0.1
+    zoom: float = 0.2
     """Largest random zoom z: height and width are each scaled by a factor from 1 - z to 1 + z."""
-    shift: float = 0.05
+    shift: float = 0.1
     """Largest random shift in either direction, as a share of the image's side."""
     horizontal_flip: bool = True
     """Mirror half of the training images."""

@@ -37,10 +37,10 @@ def test_a_wrong_value_is_refused_with_its_flag(flags, said):
         TrainConfig(data="d", output="o", **flags)
 
 
-def test_defaults_are_the_settings_of_the_study_but_for_a_gentler_augmentation():
+def test_defaults_are_the_settings_of_the_study():
     config = TrainConfig(data="d", output="o")
     assert (config.image_size, config.global_batch_size, config.epochs, config.fine_tune_epochs) == (90, 18, 17, 17)
-    assert (config.rotation_degrees, config.zoom, config.shift, config.horizontal_flip) == (10, 0.1, 0.05, True)
+    assert (config.rotation_degrees, config.zoom, config.shift, config.horizontal_flip) == (30, 0.2, 0.1, True)
     assert (config.unfreeze_layers, config.fine_tune_learning_rate, config.plateau_patience) == (10, 2e-6, 2)
 
 
