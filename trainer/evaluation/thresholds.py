@@ -69,11 +69,9 @@ def choose_threshold(
         if _holds(parsed, labels, probabilities >= threshold, patients):
             return threshold
     if parsed.confidence is not None:
-        logger.warning(
-            "--threshold_rule %s: %d images of %s of %d patients can't show this; all images are called %s",
-            *(rule, np.sum(labels == _label(parsed)), RATES[parsed.kind]),
-            *(len(np.unique(patients[labels == _label(parsed)])), RATES[parsed.kind]),
-        )
+        of_class, name = labels == _label(parsed), RATES[parsed.kind]
+        counts = f"{of_class.sum()} validation images of {name} of {len(np.unique(patients[of_class]))} patients"
+        logger.warning("--threshold_rule %s: %s can't show this; all images are called %s", rule, counts, name)
     return _between(ranking.thresholds, int(columns[-1]))
 
 
