@@ -134,10 +134,10 @@ def of_patients(
     estimate = estimate_auroc(ill, means, patients)
     values = {**_counted(cells), "auroc": estimate and estimate.value}
     bounds = {**share_intervals(ill, called, patients), "auroc": estimate and estimate.interval()}
-    numbers = {
-        key: each for name in OF_PATIENTS for key, each in ((name, values[name]), (f"{name}_ci95", bounds[name]))
-    }
-    return {"num_patients": len(ill), "num_mixed": num_mixed, **numbers}
+    numbers: dict[str, Any] = {"num_patients": len(ill), "num_mixed": num_mixed}
+    for name in OF_PATIENTS:
+        numbers |= {name: values[name], f"{name}_ci95": bounds[name]}
+    return numbers
 
 
 def predictive_values(sensitivity: float | None, specificity: float | None, prevalence: float) -> dict[str, Any]:
