@@ -187,7 +187,7 @@ def test_a_dataset_of_another_equalization_is_refused(command, run, images, tmp_
     assert command("beam_prep", "prepare", *arguments).returncode == 0
     result = command("trainer", "evaluate", "--run", run, "--data", tmp_path / "other")
     assert result.returncode == 2
-    assert "prepare it with --equalization hist" in result.stderr
+    assert "--image_sizes 32 --equalization hist" in result.stderr
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ from trainer.config.commands import (
     PredictConfig,
     PresetsConfig,
     ProbeConfig,
+    RecalibrateConfig,
 )
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
@@ -112,6 +113,34 @@ def _evaluate(config: EvaluateConfig) -> None:
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
+
+
+def _recalibrate(config: RecalibrateConfig) -> None:
+    """Recalibrates a run and prints what was fitted, what it changes and how it is used."""
+    from trainer.jobs.recalibrate import recalibrate
+
+    folder, found = recalibrate(config)
+    images = " and ".join(f"{count} {name}" for name, count in found["class_counts"].items())
+    print(f"sample:    {found['name']}, {config.split}: {images} images of {found['num_groups']} patients")
+    for name in ("temperature", "bias"):
+        low, high = found[f"{name}_ci95"]
+        print(f"{name + ':':11}{found[name]:.3f} ({low:.3f} to {high:.3f})")
+    print(f"threshold: {found['threshold']:.6g} ({found['threshold_rule']})")
+    print(f"{'on the sample':32}{'sensitivity':>21}{'specificity':>21}{'loss':>8}{'ECE':>8}")
+    for key, title in (("before", "as the run was"), ("after", "recalibrated (by patient folds)")):
+        values = found[key]
+        rates = (_with_interval(values[name], values[f"{name}_ci95"]) for name in ("sensitivity", "specificity"))
+        print(
+            f"{title:32}{''.join(f'{rate:>21}' for rate in rates)}{values['loss_calibrated']:8.3f}"
+            f"{values['ece_calibrated']:8.3f}"
+        )
+    for warning in found["warnings"]:
+        print(f"note:      {warning}")
+    print(f"saved:     {folder}/recalibrations/{found['name']}.json; the run keeps its own threshold and temperature")
+    print(
+        f"use it:    python -m trainer predict --run {quote(str(folder))} --recalibration {found['name']} "
+        "FILE_OR_FOLDER; evaluate and export take the flag too"
+    )
 
 
 def _predict(config: PredictConfig) -> int:
@@ -210,15 +239,21 @@ def _with_interval(value: float | None, bounds: list[float] | None, *, signed: b
 
 def _print_numbers(numbers: dict[str, Any]) -> None:
     columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
-    print(f"{'split':8}" + "".join(f"{name:>13}" for name in columns))
-    for split, values in splits_of(numbers).items():
-        print(f"{split:8}" + "".join(f"{_shown(values[name]):>13}" for name in columns))
+    external = numbers.get("external", {})
+    width = max([8, *(len(name) + 2 for name in external)])
+    print(f"{'split':{width}}" + "".join(f"{name:>13}" for name in columns))
+    rows = {**splits_of(numbers), **external}
+    for split, values in rows.items():
+        print(f"{split:{width}}" + "".join(f"{_shown(values[name]):>13}" for name in columns))
         if patients := values.get("patients"):
             cells = [patients["num_patients"], "", *(patients[name] for name in columns[2:])]
-            print(f"{'patients':8}" + "".join(f"{_shown(cell):>13}" for cell in cells))
+            print(f"{'patients':{width}}" + "".join(f"{_shown(cell):>13}" for cell in cells))
         for name, reason in values["undefined"].items():
             if not name.endswith("_ci95"):
-                print(f"{'':8} {name} is undefined: {reason}")
+                print(f"{'':{width}} {name} is undefined: {reason}")
+    for values in rows.values():
+        if transfer := values.get("transfer"):
+            print(f"transfer:  {transfer['headline']}")
 
 
 def _print_subgroups(numbers: dict[str, Any]) -> None:
@@ -273,6 +308,7 @@ COMMANDS = {
     "probe": Command(ProbeConfig, _probe),
     "presets": Command(PresetsConfig, _presets),
     "evaluate": Command(EvaluateConfig, _evaluate, repeats=True),
+    "recalibrate": Command(RecalibrateConfig, _recalibrate),
     "predict": Command(PredictConfig, _predict, positional=("files",)),
     "explain": Command(ExplainConfig, _explain, positional=("files",), after_interrupt=BEGUN),
     "export": Command(ExportConfig, _export, after_interrupt=BEGUN, is_private=False),

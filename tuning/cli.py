@@ -52,6 +52,8 @@ def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, An
         print("best:      none; the trial.json of each trial says why it failed")
         return 1
     print(f"best:      trial {sweep.best.trial_id}, {config.objective} {_formatted(sweep.best.objective)}")
+    if config.objective == "external_auroc":
+        print("note:      the set chose the trial: it is a development set, its numbers are optimistic")
     for name, values in metrics.items():
         shown = ("auroc", "accuracy", "sensitivity", "specificity")
         test = ", ".join(f"{metric} {_formatted(values[metric])}" for metric in shown)

@@ -14,7 +14,15 @@ from beam_prep.storage.paths import is_url
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 Objective = Literal[
-    "val_auroc", "val_auprc", "val_accuracy", "val_sensitivity", "val_specificity", "val_loss", "val_brier", "val_ece"
+    "val_auroc",
+    "val_auprc",
+    "val_accuracy",
+    "val_sensitivity",
+    "val_specificity",
+    "val_loss",
+    "val_brier",
+    "val_ece",
+    "external_auroc",
 ]
 
 Direction = Literal["max", "min"]
@@ -65,7 +73,9 @@ class SearchConfig:
     algorithm: Algorithm = "random"
     """Algorithm that chooses configurations. grid: all of them; hyperband: many for few epochs, the best for more."""
     objective: Objective = "val_auroc"
-    """Metric of the validation images to optimize: val_loss, val_brier and val_ece are minimized, others maximized."""
+    """Metric of the validation images to optimize: val_loss, val_brier and val_ece are minimized, others maximized.
+    external_auroc: the AUROC on the first set of --external, a development set then, by which each trial also keeps its
+    epoch."""
     max_trials: int = 0
     """Largest number of trials; 0: 20 (random, bayesian) or all (grid, hyperband)."""
     max_hours: float = 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
@@ -24,16 +25,20 @@ class EvaluateConfig:
     run: tuple[str, ...]
     """Run folder that `trainer train` wrote; give the flag once for each run."""
     data: str
-    """Dataset folder; if the run was trained on another dataset, the results are written to RUN/evaluations/."""
+    """Dataset folder. If the run was trained on another dataset, the results are written to RUN/evaluations/, with
+    what shifts between its validation images and this dataset; images and patients of the training are refused."""
     output: str | None = None
     """Folder for the results of several runs, or of --tta; one run without --tta keeps its results itself."""
     tta: bool = False
     """Average over each image and its mirror image (test-time augmentation)."""
-    split: Literal["test", "val", "train"] = "test"
-    """Split to evaluate on."""
+    split: Literal["test", "val", "train", "all"] = "test"
+    """Split to evaluate on; all: the three together, of a dataset that the run was not trained on."""
     threshold_rule: str | None = None
     """Rule to choose the threshold anew on the run's own validation images, see `train --help`; if not given, the run's
     threshold (0.5 for several runs)."""
+    recalibration: str | None = None
+    """Name of the recalibration of the run to use, see `trainer recalibrate`; the results are written to
+    RUN/evaluations/. If not given, the run's own threshold and temperature."""
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     robustness: bool = False
@@ -51,11 +56,46 @@ class EvaluateConfig:
             raise UsageError(f"--run names a run twice: {', '.join(self.run)}")
         if self.output is None and (len(self.run) > 1 or self.tta):
             raise UsageError("--output is missing; results of several runs, or with --tta, need a folder of their own")
+        if self.recalibration is not None and (self.output is not None or self.threshold_rule is not None):
+            raise UsageError("--recalibration takes one run and its threshold; leave --output and --threshold_rule out")
         if self.robustness and self.output is not None:
             raise UsageError("--robustness takes one run as it is; leave --output and --tta out")
         if self.threshold_rule is not None:
             parse_rule(self.threshold_rule)
         check_prevalence(self.prevalence)
+
+
+@dataclass(frozen=True)
+class RecalibrateConfig:
+    """Fit the probabilities and the threshold of a run to a small labelled sample of another source.
+
+    The result is written beside those of the run, to RUN/recalibrations/NAME.json; `predict`, `evaluate` and `export`
+    take it by --recalibration NAME, and keep to the run's own without it. What is measured on the images of the sample
+    with it counts as development, not as external validation: use one split here and another to evaluate.
+    """
+
+    run: str
+    """Run folder that `trainer train` wrote."""
+    data: str
+    """Dataset folder with the sample, prepared with the options of the run's dataset."""
+    split: Literal["all", "train", "val", "test"] = "all"
+    """Split that is the sample; all: the three together."""
+    name: str | None = None
+    """Name of the recalibration; if not given, that of the dataset folder."""
+    threshold_rule: str | None = None
+    """Rule to choose the threshold on the sample, see `train --help`; a probability is one of the recalibrated
+    probabilities. If not given, the rule of the run."""
+    batch_size: int = 64
+    """Images in a step; does not change the result."""
+    stage_dir: str | None = None
+    """Folder on this machine that the shards are downloaded to first and kept in; see `train --help`."""
+
+    def __post_init__(self) -> None:
+        check_at_least(self, batch_size=1)
+        if self.threshold_rule is not None:
+            parse_rule(self.threshold_rule)
+        if self.name is not None and not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise UsageError(f"--name is {self.name}; expected letters, digits, dots, dashes and underscores")
 
 
 @dataclass(frozen=True)
@@ -140,6 +180,9 @@ class PredictConfig:
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
     run: str
     """Run folder that `trainer train` wrote."""
+    recalibration: str | None = None
+    """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
+    temperature."""
     tta: bool = False
     """Average over each image and its mirror image (test-time augmentation). Threshold and temperature of the run
     are kept, which were fitted without mirror images."""
@@ -180,6 +223,9 @@ class ExportConfig:
     """Run folder that `trainer train` wrote."""
     output: str
     """Folder for the export; it must be empty or absent."""
+    recalibration: str | None = None
+    """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
+    temperature."""
 
 
 def _check_files(files: tuple[str, ...]) -> None:
@@ -199,11 +245,14 @@ class CompareConfig:
     """Run folders, two or more; all others are compared with the first."""
     output: str | None = None
     """HTML file to write the page to; if not given, only the table is printed."""
-    split: Literal["test", "val", "train"] = "test"
-    """Split whose results are compared."""
+    split: str = "test"
+    """Split whose results are compared: test, val, train, or external-NAME for a set that the runs followed by
+    --external."""
     allow_different: bool = False
     """Accept runs that were evaluated on other images; they are marked and have no difference."""
 
     def __post_init__(self) -> None:
         if len(self.runs) < 2:
             raise UsageError(f"expected two runs or more to compare, found {len(self.runs)}")
+        if self.split not in ("test", "val", "train", "all") and not self.split.startswith("external-"):
+            raise UsageError(f"--split is {self.split}; expected test, val, train or external-NAME")

@@ -5,8 +5,9 @@ The flags themselves are in `config/train_flags.py`, those of the commands for f
 
 from __future__ import annotations
 
+import re
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, Literal
 
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
@@ -71,6 +72,7 @@ class TrainConfig(TrainFlags):
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UsageError(f"--clip_norm is {self.clip_norm}; expected more than 0, such as 1")
         self._check_schedule()
+        self._check_external()
         for name in ("learning_rate", "fine_tune_learning_rate"):
             rate = getattr(self, name)
             if rate is not None and not 0 < rate < 10:
@@ -123,6 +125,28 @@ class TrainConfig(TrainFlags):
                 raise UsageError("--mixed_precision computes in bfloat16, --precision asks for float32; leave one out")
             object.__setattr__(self, "precision", "bfloat16")
             object.__setattr__(self, "mixed_precision", False)
+        object.__setattr__(self, "external", tuple(self.external))  # a list in JSON
+
+    @property
+    def external_sets(self) -> dict[str, str]:
+        """The folders of `external` by the names of the sets, which are those of the folders."""
+        return {name_of_set(path): path for path in self.external}
+
+    @property
+    def selected_by(self) -> tuple[str, Literal["min", "max"]]:
+        """The column of `history.csv` that `select_by` names, and the direction in which it is better."""
+        if self.select_by == "val_loss":
+            return "val_loss", "min"
+        return f"external_{next(iter(self.external_sets))}_auroc", "max"
+
+    def _check_external(self) -> None:
+        if len(self.external_sets) < len(self.external):
+            raise UsageError(
+                f"--external names two folders of one name: {', '.join(self.external)}; rename one, as sets are told "
+                "apart by the names of their folders"
+            )
+        if self.select_by == "external_auroc" and not self.external:
+            raise UsageError("--select_by external_auroc needs --external, which is missing; name a dataset folder")
 
     def _check_schedule(self) -> None:
         if self.warmup_epochs and self.schedule != "cosine":
@@ -154,14 +178,14 @@ class TrainConfig(TrainFlags):
                 f"--train_on_val leaves no images to choose --threshold_rule {self.threshold_rule} on; give the "
                 "threshold of a run that validated, from its model.json"
             )
-        if self.early_stopping_patience:
+        if self.early_stopping_patience and self.select_by == "val_loss":
             raise UsageError(
                 f"--early_stopping_patience {self.early_stopping_patience} needs validation images, which "
                 "--train_on_val trains on; give the --epochs of a run that validated"
             )
         if self.fold is not None:
             raise UsageError(f"--train_on_val leaves nothing to validate --fold {self.fold} on; leave one out")
-        if not self.evaluate_test:
+        if not self.evaluate_test and not self.external:
             raise UsageError("--train_on_val with --no_evaluate_test leaves nothing to evaluate on; leave one out")
 
     @property
@@ -200,7 +224,12 @@ class TrainConfig(TrainFlags):
     def to_json(self) -> dict[str, Any]:
         """Returns the flags for `config.json`, without the file and the preset that they came from, and `overwrite`."""
         flags = {name: value for name, value in asdict(self).items() if name not in ("config", "preset", "overwrite")}
-        return {**flags, "batch_size": self.global_batch_size}
+        return {**flags, "external": list(self.external), "batch_size": self.global_batch_size}
+
+
+def name_of_set(data: str) -> str:
+    """Returns the name of a set of another source: that of its folder, with letters that files can bear."""
+    return re.sub(r"[^\w.-]", "_", data.rstrip("/").rpartition("/")[2]) or "external"
 
 
 def check_prevalence(prevalence: float | None) -> None:

@@ -50,8 +50,16 @@ class TrainFlags:
     dropout: float | None = None
     """Rate of all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet
     and se_resnet_small) or 0.1."""
+    external: tuple[str, ...] = ()
+    """Dataset folders of other sources, prepared with the same options. They are never trained on: each epoch is
+    measured on all their images, and the report shows how far the model holds there. A set that shares images or
+    patients with train or validation is refused."""
+    select_by: Literal["val_loss", "external_auroc"] = "val_loss"
+    """Metric whose best epoch is kept and that --early_stopping_patience follows. external_auroc: the AUROC on the
+    first set of --external, which counts as a development set then."""
     early_stopping_patience: int = 0
-    """Epochs without a lower validation loss after which a phase ends; 0: all epochs are run."""
+    """Epochs without a better --select_by (by default a lower validation loss) after which a phase ends; 0: all epochs
+    are run."""
     optimizer: Literal["auto", "rmsprop", "adam", "sgd"] = "auto"
     """Optimizer of all phases. auto: rmsprop (baseline_cnn), else adam; sgd has a Nesterov momentum of 0.9."""
     weight_decay: float = 0.0

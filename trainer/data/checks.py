@@ -70,26 +70,41 @@ def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
 
 
 def check_same_preprocessing(
-    class_names: Sequence[str], equalization: str, manifest: Manifest, data: str, fit: str | None = None
+    class_names: Sequence[str],
+    equalization: str,
+    manifest: Manifest,
+    data: str,
+    *,
+    image_size: int,
+    fit: str | None = None,
 ) -> None:
-    """Raises a `UsageError` unless a dataset has the classes and the preprocessing that a run was trained on.
+    """Raises a `UsageError` unless a dataset has the classes and the preprocessing of a training.
+
+    The message holds the command that prepares the dataset so.
 
     Args:
         class_names: class names of the run, by label.
         equalization: equalization of the images that the run was trained on.
         manifest: manifest of the dataset.
         data: the dataset folder, for the message.
+        image_size: side of the images that the network takes, px.
         fit: the way those images became squares; None for `squash`.
     """
     if tuple(class_names) != tuple(manifest.class_names):
         raise UsageError(f"the run knows the classes {list(class_names)}, {data} holds {list(manifest.class_names)}")
     prepared = {"equalization": manifest.options["equalization"], "fit": manifest.options.get("fit", "squash")}
-    for name, wanted in (("equalization", equalization), ("fit", fit or "squash")):
+    fit = fit or "squash"
+    fit_flag = f" --fit {fit}" if fit != prepared["fit"] or fit != "squash" else ""
+    command = f"prepare it with: {preparation(image_size, equalization)}{fit_flag}"
+    for name, wanted in (("equalization", equalization), ("fit", fit)):
         if wanted != prepared[name]:
             raise UsageError(
                 f"the run was trained on images with {name} {wanted}, {data} was prepared with {prepared[name]}; "
-                f"prepare it with --{name} {wanted}"
+                f"{command}"
             )
+    if image_size not in manifest.image_sizes:
+        held = ", ".join(map(str, manifest.image_sizes))
+        raise UsageError(f"the run was trained at {image_size} px, {data} holds {held} px; {command}")
 
 
 def check_preparation(config: TrainConfig, manifest: Manifest) -> None:

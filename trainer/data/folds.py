@@ -23,19 +23,21 @@ POOLED = ("train", "val")
 
 @dataclass(frozen=True)
 class RecordIndex:
-    """The labels, patient groups, file names and domains of the records of a source, in its order.
+    """The labels, patient groups, file names, domains and content hashes of the records of a source, in its order.
 
     Attributes:
         labels: labels, [N].
         groups: salted hashes of the patient groups, [N]; an empty text for a record without a group.
         filenames: names of the image files, [N].
         domains: domains of the images, [N]; an empty text where the domain is not known.
+        source_ids: hashes of the decoded pixels at full size, [N]; an empty text for a record without one.
     """
 
     labels: Sequence[int]
     groups: Sequence[str]
     filenames: Sequence[str]
     domains: Sequence[str]
+    source_ids: Sequence[str] = ()
 
 
 @dataclass(frozen=True)

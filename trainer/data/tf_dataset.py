@@ -167,21 +167,22 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
 
 
 def read_index(source: SplitSource) -> RecordIndex:
-    """Reads labels, patient groups, file names and domains of all records, without decoding an image.
+    """Reads labels, groups, file names, domains and content hashes of all records, without decoding an image.
 
     Raises:
         RunError: the records can't be read.
     """
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
     number, named = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([], tf.string)
-    features = {schema.LABEL: number, schema.FILENAME: named, schema.GROUP: text, schema.DOMAIN: text}
+    texts_of = dict.fromkeys((schema.GROUP, schema.DOMAIN, schema.SOURCE_ID), text)
+    features = {schema.LABEL: number, schema.FILENAME: named, **texts_of}
     batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
     columns: dict[str, list[Any]] = {name: [] for name in features}
     with readable_records(source):
         for batch in batches.as_numpy_iterator():
             for name, values in batch.items():
                 columns[name] += values.tolist()
-    texts = (columns[name] for name in (schema.GROUP, schema.FILENAME, schema.DOMAIN))
+    texts = (columns[name] for name in (schema.GROUP, schema.FILENAME, schema.DOMAIN, schema.SOURCE_ID))
     return RecordIndex(columns[schema.LABEL], *([each.decode() for each in column] for column in texts))
 
 

@@ -70,9 +70,11 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(best.x))
 
 
-def calibrate(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """Returns the calibrated probabilities float [N]; a temperature of 1 changes nothing."""
-    return probabilities if temperature == 1 else sigmoid(logits_of(probabilities) / temperature)
+def calibrate(probabilities: np.ndarray, temperature: float, bias: float = 0.0) -> np.ndarray:
+    """Returns the calibrated probabilities float [N]; a temperature of 1 and a bias of 0 change nothing."""
+    if temperature == 1 and bias == 0:
+        return probabilities
+    return sigmoid(logits_of(probabilities) / temperature + bias)
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:

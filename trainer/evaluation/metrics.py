@@ -79,7 +79,7 @@ def evaluate(
         "loss": loss,
         **_ranked(labels, probabilities, both=bool(tp + fn and tn + fp)),
         **_counted(cells),
-        **_calibrated(labels, probabilities, point.temperature),
+        **_calibrated(labels, probabilities, point),
     }
     for name, bounds in _intervals(labels, probabilities, groups, point).items():
         values[f"{name}_ci95"] = None if name in undefined else bounds
@@ -225,7 +225,10 @@ def _intervals(
         **ranking_intervals(labels, probabilities, groups),
         **share_intervals(labels, probabilities >= point.threshold, groups),
     }
-    for suffix, scores in (("", probabilities), ("_calibrated", calibrate(probabilities, point.temperature))):
+    for suffix, scores in (
+        ("", probabilities),
+        ("_calibrated", calibrate(probabilities, point.temperature, point.bias)),
+    ):
         gaps = scores - labels
         bounds[f"loss{suffix}"] = mean_interval(cross_entropies(labels, logits_of(scores)), groups)
         bounds[f"brier{suffix}"] = mean_interval(gaps**2, groups)
@@ -233,9 +236,9 @@ def _intervals(
     return bounds
 
 
-def _calibrated(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> dict[str, float]:
+def _calibrated(labels: np.ndarray, probabilities: np.ndarray, point: OperatingPoint) -> dict[str, float]:
     """Computes the metrics of calibration, before and after temperature scaling."""
-    calibrated = calibrate(probabilities, temperature)
+    calibrated = calibrate(probabilities, point.temperature, point.bias)
     return {
         "brier": float(np.mean((probabilities - labels) ** 2)),
         "ece": expected_calibration_error(labels, probabilities),

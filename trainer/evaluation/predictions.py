@@ -14,6 +14,7 @@ from beam_prep.console.escapes import from_csv_cell
 from beam_prep.dataset.schema import TRAITS
 from trainer.evaluation.calibration import calibrate, cross_entropies, logits_of, sigmoid
 from trainer.run.folder import RunFolder
+from trainer.run.model_card import OperatingPoint
 
 
 @dataclass(frozen=True)
@@ -79,17 +80,20 @@ class Predictions:
         return (self.probabilities >= threshold).astype(int)
 
 
-def write_predictions(
-    folder: RunFolder, split: str, predictions: Predictions, *, threshold: float, temperature: float
-) -> None:
-    """Writes `predictions-SPLIT.csv` into a run, one row an image."""
+def external_split(name: str) -> str:
+    """Returns the name that stands for the split in the file of the predictions for a set of another source."""
+    return f"external-{name}"
+
+
+def write_predictions(folder: RunFolder, split: str, predictions: Predictions, *, point: OperatingPoint) -> None:
+    """Writes `predictions-SPLIT.csv` into a run, one row an image, with the classes at an operating point."""
     columns = {
         "filename": predictions.filenames,
         "group": predictions.groups,
         "label": predictions.labels.tolist(),
         "probability": predictions.probabilities.tolist(),
-        "calibrated_probability": calibrate(predictions.probabilities, temperature).tolist(),
-        "prediction": predictions.classes(threshold).tolist(),
+        "calibrated_probability": calibrate(predictions.probabilities, point.temperature, point.bias).tolist(),
+        "prediction": predictions.classes(point.threshold).tolist(),
         "source_pixels": predictions.source_pixels.tolist(),
         **predictions.traits,
     }

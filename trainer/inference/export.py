@@ -56,7 +56,7 @@ class ServedModel(tf.Module):
         probability = tf.sigmoid(logits)
         return {
             "probability": probability,
-            "calibrated_probability": tf.sigmoid(logits / point.temperature),
+            "calibrated_probability": tf.sigmoid(logits / point.temperature + point.bias),
             "decision": tf.cast(probability >= point.threshold, tf.int32),
         }
 

@@ -111,7 +111,8 @@ def to_predictions(logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[st
         batch: path of each file, and its content or the `ImageError` that says why it can't be used.
     """
     raw = iter(sigmoid(logits).tolist())
-    calibrated = iter(sigmoid(logits / card.operating_point.temperature).tolist())
+    point = card.operating_point
+    calibrated = iter(sigmoid(logits / point.temperature + point.bias).tolist())
     for path, content in batch:
         name = path.encode("utf-8", "backslashreplace").decode()
         if isinstance(content, ImageError):

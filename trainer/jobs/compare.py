@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import to_path
-from trainer.evaluation.predictions import read_predictions
+from trainer.evaluation.predictions import external_split, read_predictions
 from trainer.report.comparison_page import Compared
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
@@ -49,10 +49,12 @@ def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) 
 
 def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
     run = RunFolder.at(path).fetch("*.json", "*.csv")
-    model, numbers = ModelCard.read(run), run.read_json("metrics")
+    model, metrics = ModelCard.read(run), run.read_json("metrics")
+    external = {external_split(name): values for name, values in metrics.get("external", {}).items()}
+    numbers = {**splits_of(metrics), **external}
     predictions = read_predictions(run.path, split)
     if split not in numbers or predictions is None:
-        known = ", ".join(splits_of(numbers)) or "none"
+        known = ", ".join(numbers) or "none"
         raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
     names = [to_path(other).resolve().name for other in paths]
     name = run.path.resolve().name

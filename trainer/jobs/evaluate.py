@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
@@ -12,12 +12,17 @@ from beam_prep.storage.output_folder import check_output
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import EvaluateConfig
 from trainer.config.quiet_start import quiet_start
+from trainer.config.train import name_of_set
 from trainer.data.checks import check_filled, check_held_out, check_same_preprocessing
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
 from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
+from trainer.external.sets import check_other_source, count_selecting, open_joined
 from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
+
+if TYPE_CHECKING:
+    from trainer.evaluation.evaluate import Evaluation
 
 
 def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
@@ -91,6 +96,7 @@ def describe_ensemble(config: EvaluateConfig, cards: list[ModelCard], point: Ope
         dataset_fingerprint=first.dataset_fingerprint,
         fit=first.fit,
         fold=first.fold,
+        development={name: digest for card in cards for name, digest in (card.development or {}).items()},
         operating_point=point,
         summary="\n\n".join(card.summary for card in cards),
         software=first.software,
@@ -110,11 +116,19 @@ def _members(config: EvaluateConfig, cards: list[ModelCard]) -> list[dict[str, A
 
 def _check_split(config: EvaluateConfig, manifest: Manifest, run: str, card: ModelCard) -> None:
     """Checks that a run can be evaluated on the split: prepared alike, not empty, and not trained on."""
-    check_same_preprocessing(card.class_names, card.equalization, manifest, config.data, card.fit)
+    check_same_preprocessing(
+        card.class_names, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
+    )
     fold = card.fold_in(manifest.fingerprint)
     if fold and config.split in fold.divides:
         return  # the run is evaluated on the images of its own fold
-    if fold is None and card.dataset_fingerprint == manifest.fingerprint:
+    is_own = card.dataset_fingerprint == manifest.fingerprint
+    if config.split == "all":
+        if is_own or not manifest.num_records:
+            found = "which the run was trained on" if is_own else "which holds no image"
+            raise UsageError(f"--split all: expected a dataset of another source, found {config.data}, {found}")
+        return
+    if fold is None and is_own:
         check_held_out(card.trained_on or (), "val" if config.output else config.split, run)
     check_filled(manifest, config.split, config.data)
 
@@ -123,6 +137,8 @@ def _open_splits(
     config: EvaluateConfig, manifest: Manifest, card: ModelCard, splits: Sequence[str]
 ) -> dict[str, SplitSource]:
     """Opens splits at the image size of a run; train and val are those of its fold if the run was trained in one."""
+    if "all" in splits:
+        return {"all": open_joined(config.data, manifest, card.image_size, config.stage_dir, manifest.splits)}
     fold = card.fold_in(manifest.fingerprint)
     if fold and set(splits).isdisjoint(fold.divides):
         fold = None
@@ -142,7 +158,11 @@ def _evaluate_run(
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Evaluates one run as it is and writes the results into its folder."""
     sources = _open_splits(config, manifest, card, [config.split])
-    point = _operating_point(run, card, config.threshold_rule)
+    point = _operating_point(run, card.recalibrated(run, config.recalibration), config.threshold_rule)
+    is_own = card.dataset_fingerprint == manifest.fingerprint
+    if not is_own:
+        check_other_source(config.data, sources[config.split], run, card)
+    num_selecting = count_selecting(sources[config.split], run, config.recalibration)
     with quiet_start():
         from trainer.evaluation.evaluate import measure, predict_split
         from trainer.evaluation.predictor import load_predictor
@@ -156,12 +176,41 @@ def _evaluate_run(
         evaluation = with_robustness(
             evaluation, predictor, source, equalization=card.equalization, batch_size=config.batch_size
         )
-    is_own = card.dataset_fingerprint == manifest.fingerprint
-    folder = run if is_own else run.evaluation_folder(manifest.fingerprint)
+    if not is_own:
+        has_selected = bool(num_selecting) or manifest.fingerprint in (card.development or {}).values()
+        evaluation = _with_transfer(config, evaluation, run, point, manifest, has_selected=has_selected)
+    if config.recalibration is not None:
+        evaluation = replace(evaluation, numbers={**evaluation.numbers, "recalibration": config.recalibration})
+    is_in_run = is_own and config.recalibration is None
+    folder = run if is_in_run else run.evaluation_folder(manifest.fingerprint, config.recalibration)
     shown = [evaluation] if manifest.shows_pictures else []
     numbers = publish(folder, [evaluation], read_samples(shown, sources, predictor.model))
     run.push()
     return folder, numbers
+
+
+def _with_transfer(
+    config: EvaluateConfig,
+    evaluation: Evaluation,
+    run: RunFolder,
+    point: OperatingPoint,
+    manifest: Manifest,
+    *,
+    has_selected: bool,
+) -> Evaluation:
+    """Compares the evaluation of another dataset with the validation images of a run, if it has any."""
+    from trainer.evaluation.evaluate import measure
+    from trainer.evaluation.predictions import read_predictions
+    from trainer.external.transfer import with_transfer
+
+    val = read_predictions(run.path, "val")
+    return with_transfer(
+        evaluation,
+        None if val is None else measure(val, "val", point=point),
+        name=name_of_set(config.data),
+        role="development" if has_selected else "external",
+        dataset_fingerprint=manifest.fingerprint,
+    )
 
 
 def _operating_point(run: RunFolder, card: ModelCard, rule: str | None) -> OperatingPoint:
@@ -195,6 +244,8 @@ def _evaluate_ensemble(
         )
     splits = sorted({"val", config.split}) if is_own else [config.split]
     sources = [_open_splits(config, manifest, card, splits) for card in cards]
+    if not is_own:
+        check_other_source(config.data, sources[0][config.split], RunFolder.at(config.run[0]), cards[0])
     with quiet_start():
         from trainer.evaluation.ensemble import predict_together
         from trainer.evaluation.evaluate import measure
@@ -215,6 +266,11 @@ def _evaluate_ensemble(
         measure(predictions, split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()
     ]
+    if known and not is_own:
+        selecting = manifest.fingerprint in (known.development or {}).values()
+        evaluations = [
+            _with_transfer(config, each, home, point, manifest, has_selected=selecting) for each in evaluations
+        ]
     shown = evaluations if manifest.shows_pictures else []
     numbers = publish(folder, evaluations, read_samples(shown, sources[0]))
     home.push()

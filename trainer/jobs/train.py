@@ -14,6 +14,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.checks import check_preparation, check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
+from trainer.external.sets import ExternalSet, check_apart, open_external_sets
 from trainer.jobs.batch_size import batch_fits, keep_batch_size, settle_batch_size
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder
@@ -53,7 +54,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     if config.division is None:  # the splits of a fold are checked when its records are known
         check_trainable(manifest.splits, config.global_batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
-    job = job_of(config.to_json(), manifest.fingerprint)
+    external = open_external_sets(config, manifest)
+    fingerprints = {each.name: each.manifest.fingerprint for each in external}
+    job = job_of(config.to_json(), manifest.fingerprint, fingerprints)
     with _sole_writer(config.output, cluster):
         output = check_run_output(config.output, job, overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
@@ -64,17 +67,22 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 from trainer.training.strategy import count_replicas
                 from trainer.training.tf_errors import translate_errors
                 from trainer.training.trainer import Trainer
+            if external:
+                check_apart([(f"--external {each.data}", each.source) for each in external], staged_sources)
             config = settle_batch_size(config, cluster, manifest.splits)
-            output = replace(output, job=job_of(config.to_json(), manifest.fingerprint))
+            output = replace(output, job=job_of(config.to_json(), manifest.fingerprint, fingerprints))
             fits = None if cluster else partial(batch_fits, config)
             with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
-                trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster)
-                evaluations = _evaluate(trainer, trainer.run())
+                trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster, external=external)
+                trained = trainer.run()
+                evaluations = _evaluate(trainer, trained)
+                val = next((each for each in evaluations if each.split == "val"), None)
+                transfers = [_evaluate_external(trainer, trained, each, val) for each in external]
                 shown = evaluations if manifest.shows_pictures else []
                 samples = read_samples(shown, trainer.sources, trainer.model)
         if not trainer.is_chief:
             return None
-        numbers = publish(trainer.folder, evaluations, samples, speed=trainer.speed())
+        numbers = publish(trainer.folder, evaluations, samples, external=transfers, speed=trainer.speed())
         trainer.folder.finish(keep_checkpoint=config.keep_checkpoint)
         trainer.folder.push()
         return trainer.folder, numbers
@@ -93,6 +101,22 @@ def _evaluate(trainer: Trainer, trained: TrainedModel) -> list[Evaluation]:
         measure(predictions, split, point=trained.operating_point, prevalence=config.prevalence)
         for split, predictions in predicted.items()
     ]
+
+
+def _evaluate_external(
+    trainer: Trainer, trained: TrainedModel, external: ExternalSet, val: Evaluation | None
+) -> Evaluation:
+    """Evaluates a trained model on a set of another source, and compares it with validation."""
+    from trainer.evaluation.evaluate import measure, predict_split
+    from trainer.external.transfer import with_transfer
+
+    predictions = predict_split(trained.predictor, external.source, external.name, show_progress=trainer.is_chief)
+    evaluation = measure(
+        predictions, external.name, point=trained.operating_point, prevalence=trainer.config.prevalence
+    )
+    return with_transfer(
+        evaluation, val, name=external.name, role=external.role, dataset_fingerprint=external.manifest.fingerprint
+    )
 
 
 def _sole_writer(output: str, cluster: Cluster | None) -> AbstractContextManager[None]:

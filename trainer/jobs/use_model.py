@@ -31,7 +31,7 @@ def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, Non
     from trainer.inference.image_files import find_files
 
     run = RunFolder.at(config.run).fetch(*MODEL_FILES)
-    card = ModelCard.read(run)
+    card = ModelCard.read(run).recalibrated(run, config.recalibration)
     paths = find_files(config.files)
     with quiet_start():
         from trainer.inference.predict import predict_files
@@ -83,7 +83,7 @@ def export(config: ExportConfig) -> Path:
         RunError: the export can't be written.
     """
     run = RunFolder.at(config.run).fetch(*MODEL_FILES)
-    card = ModelCard.read(run)
+    card = ModelCard.read(run).recalibrated(run, config.recalibration)
     if card.equalization not in SERVABLE_EQUALIZATIONS:
         raise UsageError(
             f"--run {config.run}: a run with equalization {card.equalization} can't be exported; expected "

@@ -67,7 +67,7 @@ def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> Any
         "compare.html.j2",
         runs=runs,
         split=split,
-        split_name=SPLIT_NAMES[split],
+        split_name=SPLIT_NAMES.get(split, split),
         columns=COLUMNS,
         study=STUDY,
         num_differences=sum(run.difference is not None for run in runs),

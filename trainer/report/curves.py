@@ -18,7 +18,7 @@ Band = tuple[np.ndarray, np.ndarray]
 """The lower and the upper edge of a band, float [201] each, at the places of `BAND_GRID`."""
 
 BAND_GRID = np.linspace(0, 1, 201)
-SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training"}
+SPLIT_NAMES = {"test": "test", "val": "validation", "train": "training", "all": "pooled"}
 PHASE_NAMES = {"train": "training", "head": "head", "fine_tune": "fine-tuning"}
 DASHES: tuple[Any, ...] = ("solid", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1, 2)))
 

@@ -10,6 +10,7 @@ import numpy as np
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.pages.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg
 from trainer.evaluation.calibration import calibrate, expected_calibration_error, reliability
+from trainer.run.model_card import OperatingPoint
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -43,13 +44,13 @@ def score_histogram(labels: np.ndarray, probabilities: np.ndarray, threshold: fl
     return figure_svg(figure, f"Histogram of the predicted probability by class, with the threshold at {threshold:.3g}")
 
 
-def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, temperature: float) -> Markup:
+def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, point: OperatingPoint) -> Markup:
     """Draws the share of images that are PNEUMONIA by predicted probability, before and after temperature scaling.
 
     Args:
         labels: int [N].
         probabilities: float [N] in 0..1, of PNEUMONIA.
-        temperature: the temperature that was fitted on the validation images.
+        point: the operating point, whose temperature and bias calibrate.
     """
     from matplotlib.figure import Figure
 
@@ -58,7 +59,7 @@ def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, temperatu
     main.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
     texts = []
     for name, each, colour in (("uncalibrated", probabilities, MUTED), ("calibrated", None, INK)):
-        scores = calibrate(probabilities, temperature) if each is None else each
+        scores = calibrate(probabilities, point.temperature, point.bias) if each is None else each
         mean, share, counts = reliability(labels, scores)
         error = expected_calibration_error(labels, scores)
         texts.append(f"{name}, ECE {error:.3f}")

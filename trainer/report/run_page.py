@@ -21,8 +21,9 @@ from trainer.report import curves, figures
 from trainer.report.curves import SPLIT_NAMES
 from trainer.report.published_results import STUDY, Published
 from trainer.report.samples import Sample, shown
+from trainer.report.transfer_section import transfer_section
 from trainer.run.folder import RunFolder, read_history
-from trainer.run.model_card import ModelCard
+from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.statistics.bootstrap import curve_bands
 
 METRICS = {
@@ -83,6 +84,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     lead = next(iter(metrics))  # the split of the headline and of most figures: test, if the run has results on test
     read = {split: read_predictions(run, split) for split in metrics}
     predictions = {split: of_split for split, of_split in read.items() if of_split is not None}
+    history = read_history(run)
     html = render(
         "trainer.report",
         "run.html.j2",
@@ -91,6 +93,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         card=card,
         members=card.members or (),
         kept_loss=_number(card.best or {}, "val_loss", digits=4),
+        kept_by=", ".join(card.development or ()),
         class_names=CLASS_NAMES,
         split_names=SPLIT_NAMES,
         lead=lead,
@@ -110,7 +113,8 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         study=STUDY,
         ours={key: _number(metrics.get("test", {}), key) for key in Published._fields},
         our_intervals={key: _interval(metrics.get("test", {}), key) for key in Published._fields},
-        curves=_learning_curves(read_history(run), card.best),
+        curves=_learning_curves(history, card.best),
+        transfer=transfer_section(run, all_metrics, metrics, predictions, history),
         **_figures(predictions, metrics, lead),
         matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
         subtypes=_subgroups(subgroups.subtypes, predictions, metrics),
@@ -144,7 +148,7 @@ def _figures(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any],
         "precision_recall": curves.precision_recall_curve(predictions, metrics, bands.get("precision_recall")),
         "scores": leading and figures.score_histogram(leading.labels, leading.probabilities, numbers["threshold"]),
         "reliability": leading
-        and figures.reliability_diagram(leading.labels, leading.probabilities, numbers.get("temperature", 1.0)),
+        and figures.reliability_diagram(leading.labels, leading.probabilities, OperatingPoint.of(numbers)),
     }
 
 

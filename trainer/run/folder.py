@@ -28,8 +28,10 @@ from beam_prep.storage.mirror import mirror_of
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
 HISTORY_COLUMNS = ("phase", "epoch", *METRIC_COLUMNS)
 """The columns of `history.csv`; all but the first two hold numbers."""
+EXTERNAL_PREFIX = "external_"
+"""The beginning of the further columns of `history.csv`, for the sets of `--external`: numbers too."""
 
-MODEL_FILES = ("model.keras", "model.json")
+MODEL_FILES = ("model.keras", "model.json", "recalibrations/")
 """The files that are needed to use a run."""
 
 _CHECKPOINT_FILES = ("job.json", "[0-9]*.json", "[0-9]*.npz", "xla_*")
@@ -140,12 +142,30 @@ class RunFolder:
         self._write(f"{name}.csv", buffer.getvalue())
 
     def write_history(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Writes `history.csv`, with a row for each epoch."""
-        self.write_table("history", HISTORY_COLUMNS, rows)
+        """Writes `history.csv`, with a row for each epoch; columns of external sets come last."""
+        self.write_table(
+            "history", tuple(dict.fromkeys([*HISTORY_COLUMNS, *(name for row in rows for name in row)])), rows
+        )
 
-    def evaluation_folder(self, fingerprint: str) -> RunFolder:
-        """Returns a folder below this one for the results on another dataset, so that no results are mixed up."""
-        below = f"evaluations/{fingerprint[:12]}"
+    def recalibrations(self) -> dict[str, dict[str, Any]]:
+        """Returns the recalibrations of the run by name, see `trainer recalibrate`."""
+        paths = sorted((self.path / "recalibrations").glob("*.json"))
+        return {path.stem: RunFolder(path.parent).read_json(path.stem) for path in paths}
+
+    def write_recalibration(self, name: str, content: Mapping[str, Any]) -> None:
+        """Writes `recalibrations/NAME.json`."""
+        folder = self.path / "recalibrations"
+        folder.mkdir(exist_ok=True)
+        RunFolder(folder).write_json(name, content)
+
+    def evaluation_folder(self, fingerprint: str, recalibration: str | None = None) -> RunFolder:
+        """Returns a folder below this one for the results on another dataset, so that no results are mixed up.
+
+        Args:
+            fingerprint: fingerprint of the dataset.
+            recalibration: name of the recalibration that the results are of; None if they are of the run as it is.
+        """
+        below = f"evaluations/{fingerprint[:12]}{f'-{recalibration}' if recalibration else ''}"
         folder = RunFolder(self.path / below, f"{self.place}/{below}" if self.place else "")
         folder.path.mkdir(parents=True, exist_ok=True)
         for name in ("config.json", "model.json", "history.csv"):
@@ -193,7 +213,10 @@ def read_history(run: Path) -> list[dict[str, Any]]:
         {
             "phase": row["phase"],
             "epoch": int(row["epoch"]),
-            **{name: float(row.get(name) or "nan") for name in METRIC_COLUMNS},
+            **{
+                name: float(row.get(name) or "nan")
+                for name in (*METRIC_COLUMNS, *(name for name in row if name.startswith(EXTERNAL_PREFIX)))
+            },
         }
         for row in rows
     ]

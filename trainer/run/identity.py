@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import fields
+from types import MappingProxyType
 from typing import Any
 
 from beam_prep.console.errors import UsageError
@@ -16,6 +17,7 @@ WITHOUT_EFFECT = (
     "preset",
     "data",
     "output",
+    "external",
     "steps_per_call",
     "cache",
     "cache_dir",
@@ -28,7 +30,7 @@ WITHOUT_EFFECT = (
     "keep_checkpoint",
     "continue_from",
 )
-"""The flags of `train` that do not shape the model; for the dataset, its fingerprint counts and not its path."""
+"""The flags of `train` that do not shape the model; of datasets the fingerprints count and not the paths."""
 
 COMPUTATION = ("jit_compile", "precision", "mixed_precision")
 """The flags that choose how a training computes. They may depend on the devices, so checkpoints hold what was chosen,
@@ -39,6 +41,7 @@ OWN_OF_A_WORKER = (
     "preset",
     "data",
     "output",
+    "external",
     "strategy",
     "num_replicas",
     "cache",
@@ -49,18 +52,31 @@ OWN_OF_A_WORKER = (
 """The flags that may differ between the workers of a training, such as paths on each machine."""
 
 
+_FINGERPRINT = text(r"\w*", example="0123456789abcdef", most=128)
 _JOB = entries(
     {
         "flags": mapping_of(anything, text(r"\w{1,60}", example="epochs"), most=1000),
-        "dataset_fingerprint": text(r"\w*", example="0123456789abcdef", most=128),
-    }
+        "dataset_fingerprint": _FINGERPRINT,
+    },
+    {"external": mapping_of(_FINGERPRINT, most=1000)},
 )
 
 
-def job_of(flags: Mapping[str, Any], dataset_fingerprint: str) -> dict[str, Any]:
-    """Returns the job of a run, the content of `job.json`; `overwrite` is never saved."""
-    saved = {name: value for name, value in flags.items() if name != "overwrite"}
-    return {"flags": saved, "dataset_fingerprint": dataset_fingerprint}
+def job_of(
+    flags: Mapping[str, Any], dataset_fingerprint: str, external: Mapping[str, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """Returns the job of a run, the content of `job.json`; `overwrite` is never saved.
+
+    Args:
+        flags: flags of the job.
+        dataset_fingerprint: fingerprint of the dataset.
+        external: fingerprints of the external sets by name.
+    """
+    return {
+        "flags": {name: value for name, value in flags.items() if name != "overwrite"},
+        "dataset_fingerprint": dataset_fingerprint,
+        **({"external": dict(external)} if external else {}),
+    }
 
 
 def read_job(file: AnyPath) -> dict[str, Any]:
@@ -95,4 +111,7 @@ def differences(started: Mapping[str, Any], job: Mapping[str, Any], *, but: tupl
     was, found = started["dataset_fingerprint"], job["dataset_fingerprint"]
     if was != found:
         lines.append(f"  --data {job['flags']['data']}: fingerprint {was[:12]} there, {found[:12]} here")
+    sets = [{name: digest[:12] for name, digest in each.get("external", {}).items()} for each in (started, job)]
+    if sets[0] != sets[1]:
+        lines.append(f"  --external: fingerprints {sets[0]} there, {sets[1]} here")
     return lines

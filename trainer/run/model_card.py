@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import UsageError
@@ -30,7 +31,17 @@ SERVABLE_EQUALIZATIONS = ("hist", "hist_full", "none")
 NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerprint")
 """The entries without which a model can't be used."""
 
-WRITTEN_IF_SET = ("fit", "num_corrupt", "trained_on", "precision", "jit_compile", "probe", "members", "tta")
+WRITTEN_IF_SET = (
+    "fit",
+    "num_corrupt",
+    "trained_on",
+    "precision",
+    "jit_compile",
+    "probe",
+    "development",
+    "members",
+    "tta",
+)
 """The entries that only some kinds of runs have."""
 
 _LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
@@ -53,6 +64,8 @@ _CARD = entries(
         "threshold": nullable(number(0, 1)),
         "threshold_rule": nullable(_LINE),
         "temperature": nullable(number(1e-6, 1e6)),
+        "bias": nullable(number(-1e6, 1e6)),
+        "development": nullable(mapping_of(text(), most=1000)),
         "summary": text(most=10**7),
         "software": mapping_of(text(), most=1000),
         "num_replicas": whole(1, 10**6),
@@ -69,20 +82,34 @@ _CARD = entries(
 )
 """The check of `model.json`."""
 
+_RECALIBRATION = entries(
+    {
+        "threshold": number(0, 1.1),
+        "threshold_rule": _LINE,
+        "temperature": number(1e-6, 1e6),
+        "bias": number(-1e6, 1e6),
+        "source_ids": list_of(_LINE, most=10**7),
+    },
+    others=True,
+)
+"""The check of `recalibrations/NAME.json`."""
+
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The threshold and the temperature that are fixed on validation and then used on every other split.
+    """The threshold, the temperature and the bias that are fixed on validation and then used on every other split.
 
     Attributes:
         threshold: an image whose probability of PNEUMONIA is at or above it is called PNEUMONIA.
         threshold_rule: the rule by which the threshold was chosen, see `parse_rule`.
         temperature: the number that logits are divided by to be calibrated.
+        bias: the number that is added to a divided logit; 0 unless the run was recalibrated, see `recalibrate`.
     """
 
     threshold: float = 0.5
     threshold_rule: str = "0.5"
     temperature: float = 1.0
+    bias: float = 0.0
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> OperatingPoint:
@@ -90,8 +117,8 @@ class OperatingPoint:
         return cls(**{name: entries[name] for name in asdict(cls()) if entries.get(name) is not None})
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the entries for `model.json`."""
-        return asdict(self)
+        """Returns the entries for `model.json`; a bias of 0 is left out."""
+        return {name: value for name, value in asdict(self).items() if name != "bias" or value}
 
 
 @dataclass(frozen=True)
@@ -118,6 +145,7 @@ class ModelCard:
         precision: type that the layers computed in, `float32` or `bfloat16`.
         jit_compile: True if XLA compiled the training steps.
         probe: what a linear probe was fitted with.
+        development: names and fingerprints of the sets of other sources that the weights were selected by.
         members: run folder, network and image size of the runs that were evaluated as one model.
         tta: True if those runs were averaged over the mirror images too.
         unknown: entries of other versions of this program.
@@ -142,6 +170,7 @@ class ModelCard:
     precision: str | None = None
     jit_compile: bool | None = None
     probe: Mapping[str, Any] | None = None
+    development: Mapping[str, str] | None = None
     members: Sequence[Mapping[str, Any]] | None = None
     tta: bool | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
@@ -163,13 +192,33 @@ class ModelCard:
         unknown = {name: content[name] for name in content if name not in {**known, **point.to_json()}}
         return cls(**known, operating_point=point, unknown=unknown)
 
+    def recalibrated(self, run: RunFolder, name: str | None) -> ModelCard:
+        """Returns the card with the operating point of a recalibration of the run; None keeps that of the run.
+
+        Raises:
+            UsageError: the run has no recalibration of this name.
+        """
+        if name is None:
+            return self
+        known = run.recalibrations()
+        if name not in known:
+            raise UsageError(
+                f"--recalibration {name}: {run} has {', '.join(known) or 'none'}; make one with: "
+                f"python -m trainer recalibrate --run {quote(str(run))} --data SAMPLE"
+            )
+        try:
+            _RECALIBRATION(known[name], "")
+        except Mismatch as error:
+            raise UsageError(f"--recalibration {name}: {run}: {error}; recalibrate again") from None
+        return replace(self, operating_point=OperatingPoint.of(known[name]))
+
     def write(self, run: RunFolder) -> None:
         """Writes the `model.json` of a run."""
         content: dict[str, Any] = {}
         for name, value in vars(self).items():
             if name in ("operating_point", "unknown"):
-                content |= asdict(value) if name == "operating_point" else value
-            elif value is not None or name not in WRITTEN_IF_SET:
+                content |= value.to_json() if name == "operating_point" else value
+            elif (value is not None and value != {}) or name not in WRITTEN_IF_SET:
                 content[name] = value
         run.write_json("model", content)
 
@@ -184,4 +233,8 @@ class ModelCard:
         point = self.operating_point
         entries = {name: getattr(self, name) for name in NEEDED}
         fit = {"fit": self.fit} if self.fit else {}
-        return {**entries, **fit, "threshold": point.threshold, "temperature": point.temperature}
+        return {
+            **entries,
+            **fit,
+            **{name: value for name, value in point.to_json().items() if name != "threshold_rule"},
+        }

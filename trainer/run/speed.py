@@ -20,8 +20,8 @@ logger = logging.getLogger(__name__)
 
 
 def splits_of(numbers: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns the entries of `metrics.json` that hold the numbers of a split."""
-    return {name: entry for name, entry in numbers.items() if name != "speed"}
+    """Returns the entries of `metrics.json` that hold the numbers of a split of the run's own dataset."""
+    return {name: entry for name, entry in numbers.items() if name not in ("speed", "external")}
 
 
 class SpeedMeter:

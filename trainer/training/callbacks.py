@@ -18,8 +18,9 @@ class Callbacks:
     """The Keras callbacks of one phase.
 
     Epochs are counted from 0 over all phases. `on_train_begin` and `on_train_end` are called once in a phase, and
-    `on_train_begin` again when a training resumes. Logs hold `loss`, `accuracy`, `val_loss`, `val_accuracy` and
-    `val_auroc` (if it is defined); after a batch, `loss` and `accuracy` of the epoch so far.
+    `on_train_begin` again when a training resumes. Logs hold `loss`, `accuracy`, `val_loss`, `val_accuracy`,
+    `val_auroc`, and `external_NAME_loss` and `external_NAME_auroc` of each set of `--external` (an AUROC only if it is
+    defined); after a batch, `loss` and `accuracy` of the epoch so far.
 
     Args:
         own: the callbacks of `make_callbacks`; they are not called for batches.
@@ -117,7 +118,8 @@ def make_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.
             )
         )
     if config.early_stopping_patience:
-        own.append(keras.callbacks.EarlyStopping("val_loss", mode="min", patience=config.early_stopping_patience))
+        column, direction = config.selected_by
+        own.append(keras.callbacks.EarlyStopping(column, mode=direction, patience=config.early_stopping_patience))
     if tensorboard:
         own.append(keras.callbacks.TensorBoard(str(tensorboard), write_graph=False))
     return own

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -32,7 +33,7 @@ class TrainingState:
         stopped: True if a callback has ended the phase.
         history: the rows of `history.csv`.
         phases: the entries of `model.json` for the finished phases.
-        best: phase, epoch and val_loss of the best weights so far.
+        best: phase, epoch and val_loss of the best weights so far, and the column of `--select_by`.
         callbacks: the state of every callback, see `Callbacks.state`.
         num_rollbacks: how often the loss was not finite and the training went back to a checkpoint.
         rate_factor: the factor of the phase's learning rate after rollbacks.
@@ -68,6 +69,27 @@ class TrainingState:
     def to_json(self) -> dict[str, Any]:
         """Returns the state as a checkpoint holds it; `TrainingState(**content)` restores it."""
         return asdict(self)
+
+    def logs(self, batch_size: int) -> dict[str, float]:
+        """Returns loss and accuracy over the finished steps of the epoch, at a global batch size."""
+        return {"loss": self.loss_sum / self.step, "accuracy": self.correct_sum / (self.step * batch_size)}
+
+    def note_if_best(
+        self, phase: Phase, logs: Mapping[str, Any], column: str, direction: Literal["min", "max"]
+    ) -> bool:
+        """Notes the current epoch as the best one if it is, and returns True then.
+
+        Args:
+            phase: the current phase.
+            logs: the numbers of the epoch.
+            column: the number that decides; an epoch without it is always the best, so that the last one is.
+            direction: `min` if lower numbers are better, `max` if higher ones are.
+        """
+        value, best = logs.get(column), self.best.get(column)
+        if value is not None and best is not None and not (value < best if direction == "min" else value > best):
+            return False
+        self.best = {"phase": phase.name, "epoch": self.epoch + 1, "val_loss": logs.get("val_loss"), column: value}
+        return True
 
     def end_epoch(self, row: dict[str, Any]) -> None:
         """Appends the row of a finished epoch to the history and moves on to the next epoch."""

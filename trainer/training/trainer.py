@@ -21,8 +21,8 @@ from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
 from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, prepare_gpus
-from trainer.evaluation.evaluate import hold_batches
 from trainer.evaluation.predictor import Predictor
+from trainer.external.sets import ExternalSet
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, written
 from trainer.run.identity import OWN_OF_A_WORKER
@@ -56,6 +56,7 @@ class Trainer:
         output: the output folder, which the chief opens.
         cluster: the workers that train together; None where one process trains alone.
         callbacks: Keras callbacks of the user, see `Callbacks`.
+        external: the sets of other sources to follow.
 
     Attributes:
         sources: the splits, or those of the fold if the config names one.
@@ -76,6 +77,7 @@ class Trainer:
         *,
         cluster: Cluster | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
+        external: Sequence[ExternalSet] = (),
     ) -> None:
         self.config = config
         self.manifest = manifest
@@ -83,16 +85,18 @@ class Trainer:
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
         self._computation = Computation.of(config)
         chosen = {"precision": self._computation.precision, "jit_compile": self._computation.jit_compile}
-        check_alike(self.strategy, {**shared, **chosen, "data": manifest.fingerprint})
+        prints = [each.fingerprint for each in (manifest, *(each.manifest for each in external))]
+        check_alike(self.strategy, {**shared, **chosen, "data": prints})
         self._data = TrainingData(config, manifest, sources, self.strategy, cluster)
         self.sources = self._data.sources
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config)
         val = None if config.train_on_val else self.sources["val"]
-        held = hold_batches(val) if val and self._data.held else None
-        self._validation = Validation(Predictor(self.model, self.strategy), val, self._data.class_weights, held)
+        predictor, is_held = Predictor(self.model, self.strategy), self._data.held is not None
+        self._validation = Validation.of(predictor, val, self._data.class_weights, external, hold=is_held)
         self.is_chief = is_chief(self.strategy)
+        self._development = {each.name: each.manifest.fingerprint for each in external if each.role == "development"}
         self.folder = RunFolder.at(config.output)
         if self.is_chief:
             output.open()
@@ -114,7 +118,7 @@ class Trainer:
         return self._speed.to_json(num_replicas=self.strategy.num_replicas_in_sync, device=device_name())
 
     def run(self) -> TrainedModel:
-        """Trains all phases, from the last checkpoint if there is one, and saves the best model by validation loss.
+        """Trains all phases, from the last checkpoint if there is one, and saves the best model by `--select_by`.
 
         Raises:
             RunError: the loss is not finite any more, or the records can't be read.
@@ -201,7 +205,7 @@ class Trainer:
                     bar.set_postfix_str(self._speed.epoch_rate, refresh=False)
             self._checkpoints.check_weights()
             with run.step.average.in_place() if run.step.average else nullcontext():
-                logs = self._logs() | run.validation.logs()
+                logs = self.state.logs(self.config.global_batch_size) | run.validation.logs()
                 self._keep_if_best(run.phase, logs)
             shown = [f"{name} {value:.3f}" for name, value in logs.items() if value is not None]
             bar.set_postfix_str(", ".join(filter(None, [*shown, self._speed.epoch_rate])))
@@ -242,22 +246,15 @@ class Trainer:
             self._profile.end(num_steps, sums.settle)
             if run.callbacks.want_batches:
                 sums.settle()
-                run.callbacks.end_batch(state.step - 1, self._logs())
+                run.callbacks.end_batch(state.step - 1, state.logs(config.global_batch_size))
             yield num_steps
             self._checkpoints.save_if_due(run, num_steps, sums)
         with self._speed.steps(0, waited_s):
             sums.check()
 
-    def _logs(self) -> dict[str, Any]:
-        """Returns loss and accuracy over the finished steps of the epoch."""
-        state, num_images = self.state, self.state.step * self.config.global_batch_size
-        return {"loss": state.loss_sum / state.step, "accuracy": state.correct_sum / num_images}
-
     def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:
-        """Keeps the weights of the epoch if its validation loss is the best so far, or if there is no validation."""
-        state = self.state
-        if self.config.train_on_val or logs["val_loss"] < state.best["val_loss"]:
-            state.best = {"phase": phase.name, "epoch": state.epoch + 1, "val_loss": logs.get("val_loss")}
+        """Keeps the weights of the epoch if it is the best so far by `--select_by`, or if nothing is validated."""
+        if self.state.note_if_best(phase, logs, *self.config.selected_by):
             self._checkpoints.best_weights = self.model.get_weights()
 
     def _roll_back(self, phase: Phase, error: NotFiniteError) -> Checkpoint | None:
@@ -293,6 +290,7 @@ class Trainer:
             **self._data.describe(),
             phases=self.state.phases,
             best=self.state.best,
+            development=self._development,
             operating_point=operating_point,
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
             precision=self._computation.precision,

@@ -106,8 +106,11 @@ def _read_current(file: Path) -> Trial:
 def objective_interval(sweep: Sweep, trial: Trial) -> tuple[float, float] | None:
     """Returns the 95 % interval of a trial's objective, over patients; None if its `metrics.json` has none."""
     try:
-        numbers = RunFolder(sweep.run_folder(trial)).read_json("metrics")["val"]
-        low, high = numbers[f"{sweep.objective.removeprefix('val_')}_ci95"]
+        numbers = RunFolder(sweep.run_folder(trial)).read_json("metrics")
+        measured = numbers["val"]
+        if sweep.objective == "external_auroc":
+            measured = next(iter(numbers["external"].values()))
+        low, high = measured[f"{sweep.objective.partition('_')[2]}_ci95"]
     except (UsageError, ValueError, KeyError, TypeError):  # no such file, no such metric, or an undefined one
         return None
     return float(low), float(high)

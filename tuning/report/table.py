@@ -43,6 +43,8 @@ def print_sweep(sweep: Sweep) -> None:
         interval = objective_interval(sweep, best)
         bounds = f" (95 % interval {interval[0]:.4f}–{interval[1]:.4f})" if interval else ""
         console.print(f"best:      trial {best.trial_id}, {sweep.objective} {number(best.objective)}{bounds}")
+        if sweep.objective == "external_auroc":
+            console.print("note:      the set chose the trial: it is a development set, its numbers are optimistic")
         console.print(f"settings:  {printable(settings(best.values))}", soft_wrap=True, markup=False)
         console.print(f"run:       {sweep.run_folder(best)}", soft_wrap=True, markup=False)
         console.print(printable(f"train it:  {train_command(sweep)}"), soft_wrap=True, markup=False)

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from beam_prep.console.errors import RunError, Terminated
 from trainer.config.train import TrainConfig
@@ -59,7 +59,7 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
         return {f"seed-{seed}": replace(base, seed=seed, output=str(folder.final / f"seed-{seed}")) for seed in seeds}
     run = folder.trial(best.trial_id)
     card = ModelCard.read(RunFolder(run))
-    epochs = _best_epochs(read_history(run), card.best or {})
+    epochs = _best_epochs(read_history(run), card.best or {}, *base.selected_by)
     return {
         "train-and-val": replace(
             base,
@@ -79,12 +79,15 @@ def _fixed(threshold: float) -> str:
     return repr(min(max(threshold, math.ulp(0.0)), math.nextafter(1.0, 0.0)))
 
 
-def _best_epochs(history: list[dict[str, Any]], best: Mapping[str, Any]) -> list[int]:
-    """Returns the best epoch of each phase, up to the phase of the model that was kept."""
+def _best_epochs(
+    history: list[dict[str, Any]], best: Mapping[str, Any], column: str, direction: Literal["min", "max"]
+) -> list[int]:
+    """Returns the best epoch of each phase by a column of `history.csv`, up to the phase of the model that was kept."""
+    better = min if direction == "min" else max
     epochs = []
     for phase in dict.fromkeys(row["phase"] for row in history):
         rows = [row for row in history if row["phase"] == phase]
-        epochs.append(min(rows, key=lambda row: row["val_loss"])["epoch"])
+        epochs.append(better(rows, key=lambda row: row[column])["epoch"])
         if phase == best["phase"]:
             break
     return epochs

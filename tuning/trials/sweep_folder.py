@@ -228,4 +228,5 @@ def _compared(content: Mapping[str, Any]) -> dict[str, Any]:
     # A flag that is newer than the sweep was at its default.
     defaults = {field.name: field.default for field in fields(TrainFlags) if field.name not in without_effect}
     data = {f"data with equalization {name}": digest[:12] for name, digest in content["dataset_fingerprints"].items()}
-    return {**defaults, **search, **train, **content["space"], **data}
+    external = {"external": list(content["train"].get("external", ()))}
+    return {**defaults, **search, **train, **external, **content["space"], **data}

@@ -15,6 +15,7 @@ from trainer.config.file import preset_in, shared_flags
 from trainer.config.train import FROM_SCRATCH, TrainConfig
 from trainer.data.checks import check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
+from trainer.external.sets import open_external_sets
 from tuning.config import SearchConfig
 from tuning.trials.search_space import EQUALIZATION, SearchSpace, resolve_space
 from tuning.trials.sweep_folder import SweepFolder
@@ -77,6 +78,8 @@ class SweepJob:
         sizes = _common_sizes(manifests, datasets)
         preset = preset_in(train_flags)
         shared = _parse(train_flags, config)
+        if config.objective == "external_auroc" and not shared["external"]:
+            raise UsageError("--objective external_auroc needs --external, which is missing; name a dataset folder")
         space = resolve_space(config, shared["arch"], sizes, list(datasets), preset)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)
         job._check()
@@ -186,6 +189,10 @@ class SweepJob:
             for equalization, manifest in self.manifests.items():
                 for split in ("train", "val"):
                     open_split(self.datasets[equalization], manifest, size, split)
+        if self.flags["external"]:
+            configs = [self.train_config(values, "OUTPUT") for values in self.trainable]
+            for config in {(config.data, config.image_size): config for config in configs}.values():
+                open_external_sets(config, read_manifest(config.data))
         for manifest in self.manifests.values():
             if self.flags["fold"] or self.flags["holdout_domain"]:
                 continue  # the images of a fold are counted when its trial starts
@@ -211,6 +218,8 @@ def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
             raise UsageError(f"--{field.name} can't be set for the trials of a search; leave it out")
     for name in ("config", "preset", "data", "output"):
         del flags[name]
+    if config.objective == "external_auroc":
+        flags["select_by"] = "external_auroc"
     return flags | {
         "seed": config.seed,
         "early_stopping_patience": config.early_stopping_patience,

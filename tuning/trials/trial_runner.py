@@ -152,12 +152,19 @@ class TrialRunner:
         content = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
         numbers, speed = content["val"], content.get("speed", {})
         trial = replace(trial, epochs=len(read_history(path)), images_per_s=speed.get("images_per_s"))
-        objective = numbers[self._job.config.objective.removeprefix("val_")]
+        objective = self._objective(content)
         if objective is None:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in numbers["undefined"].items())
             return _failed(trial, f"{self._job.config.objective} is not defined ({reasons})")
         metrics = {name: value for name, value in numbers.items() if isinstance(value, (int, float))}
         return replace(trial, state="done", objective=objective, metrics=metrics)
+
+    def _objective(self, content: Mapping[str, Any]) -> float | None:
+        """Returns the objective from the content of `metrics.json`; None if it is not defined."""
+        name: str = self._job.config.objective
+        if name == "external_auroc":
+            return next(iter(content["external"].values()))["auroc"]  # of the first set, as with --select_by
+        return content["val"][name.removeprefix("val_")]
 
     def _note_process(self, pid: int) -> None:
         self._pid = pid

@@ -8,15 +8,16 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.data.checks import check_same_preprocessing
 
-SQUASHED = Manifest(0, 0, 0, 0, 0, {}, {"equalization": "hist"}, {}, {}, {})
+SQUASHED = Manifest(0, 0, 0, 0, 0, {}, {"equalization": "hist"}, {}, {}, {"32": {}})
 PADDED = replace(SQUASHED, options={"equalization": "hist", "fit": "pad"})
 
 
-def test_a_dataset_of_another_fit_is_refused_with_the_flag_that_prepares_it_right():
+def test_a_dataset_of_another_fit_is_refused_with_the_command_that_prepares_it_right():
     names = SQUASHED.class_names
-    check_same_preprocessing(names, "hist", SQUASHED, "D")
-    check_same_preprocessing(names, "hist", PADDED, "D", "pad")
-    with pytest.raises(UsageError, match="fit pad, D was prepared with squash; prepare it with --fit pad"):
-        check_same_preprocessing(names, "hist", SQUASHED, "D", "pad")
-    with pytest.raises(UsageError, match="fit squash, D was prepared with pad; prepare it with --fit squash"):
-        check_same_preprocessing(names, "hist", PADDED, "D")
+    check_same_preprocessing(names, "hist", SQUASHED, "D", image_size=32)
+    check_same_preprocessing(names, "hist", PADDED, "D", image_size=32, fit="pad")
+    command = "prepare --input IMAGES --output DATASET --image_sizes 32 --equalization hist --fit"
+    with pytest.raises(UsageError, match=f"fit pad, D was prepared with squash; prepare it with: .* {command} pad"):
+        check_same_preprocessing(names, "hist", SQUASHED, "D", image_size=32, fit="pad")
+    with pytest.raises(UsageError, match=f"fit squash, D was prepared with pad; prepare it with: .* {command} squash"):
+        check_same_preprocessing(names, "hist", PADDED, "D", image_size=32)

@@ -16,7 +16,7 @@ from trainer.evaluation.predictions import Predictions, write_predictions
 from trainer.jobs.compare import compare
 from trainer.report.comparison_page import write_comparison
 from trainer.run.folder import RunFolder
-from trainer.run.model_card import ModelCard
+from trainer.run.model_card import ModelCard, OperatingPoint
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "
     names = [f"{prefix}{index}.jpeg" for index in range(len(labels))]
     numbers = metrics.evaluate(labels, scores, names, 0.3)
     predictions = Predictions(names, names, labels, logits_of(scores), scores, np.zeros(len(names), int))
-    write_predictions(run, "test", predictions, threshold=0.5, temperature=1)
+    write_predictions(run, "test", predictions, point=OperatingPoint())
     run.write_json("metrics", {"test": numbers})
     ModelCard("vgg19", 90, "hist", CLASS_NAMES, fingerprint * 32).write(run)
     rows = ["phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"]

@@ -1,14 +1,19 @@
 """The job of a sweep, from real datasets."""
 
+import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest
 from beam_prep.pipeline.local_job import prepare
 from tuning.config import SearchConfig
 from tuning.trials.sweep_job import SweepJob
+from tuning.trials.trial_runner import TrialRunner
 
 
 def job(*data: Path, train: tuple[str, ...] = (), **flags) -> SweepJob:
@@ -72,3 +77,32 @@ def test_settings_of_a_preset_are_fixed_unless_the_command_names_values(dataset)
 def test_a_flag_that_the_search_sets_itself_is_refused(dataset, flag):
     with pytest.raises(UsageError, match="can't be set for the trials of a search"):
         job(dataset, train=(flag,))
+
+
+def test_an_objective_on_another_source_chooses_the_epoch_of_each_trial_too(dataset, clahe, tmp_path):
+    clinic = tmp_path / "clinic"
+    shutil.copytree(dataset, clinic)
+    replace(Manifest.read(dataset), num_inputs=81).write(clinic)
+    found = job(dataset, train=("--external", str(clinic)), objective="external_auroc")
+    config = found.train_config({"image_size": 32}, "R")
+    assert (config.external, config.select_by) == ((str(clinic),), "external_auroc")
+    assert found.config.direction == "max"
+    assert job(dataset, train=("--external", str(clinic))).flags["select_by"] == "val_loss"
+    with pytest.raises(UsageError, match="needs --external"):
+        job(dataset, objective="external_auroc")
+    with pytest.raises(UsageError, match=r"--external dataset: .* equalization hist, .* with clahe"):
+        job(dataset, train=("--external", str(clahe)), objective="external_auroc", image_size=("32",))
+
+
+def test_the_objective_of_a_trial_is_that_of_the_first_set(dataset, tmp_path):
+    clinic = tmp_path / "clinic"
+    shutil.copytree(dataset, clinic)
+    replace(Manifest.read(dataset), num_inputs=81).write(clinic)
+    found = job(dataset, train=("--external", str(clinic)), objective="external_auroc")
+    run = tmp_path / "run"
+    run.mkdir()
+    numbers = {"val": {"auroc": 0.99}, "external": {"clinic": {"auroc": 0.9}, "other": {"auroc": 0.8}}}
+    (run / "metrics.json").write_text(json.dumps(numbers))
+    runner = TrialRunner(found, "worker-0", {})
+    trial = runner._measured(runner._new("0000", {}), run)
+    assert (trial.state, trial.objective, trial.metrics) == ("done", 0.9, {"auroc": 0.99})

@@ -1,0 +1,171 @@
+"""Opens datasets of other sources and checks that they fit a model and hold nothing that it has learnt from.
+
+Loads TensorFlow only to read records.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Manifest
+from trainer.config.quiet_start import quiet_start
+from trainer.config.train import TrainConfig
+from trainer.data.checks import check_same_preprocessing
+from trainer.data.folds import POOLED, RecordIndex, pool
+from trainer.data.splits import SplitSource, add_counts, join, open_split, read_manifest
+from trainer.data.staging import copy_shards_to
+from trainer.run.folder import RunFolder
+from trainer.run.model_card import ModelCard
+
+Role = Literal["external", "development"]
+"""The role of a set of another source: `development` if anything was selected by it, else `external`."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ExternalSet:
+    """A dataset of another source, all splits of which are evaluated as one set.
+
+    Attributes:
+        name: the name of the set, see `TrainConfig.external_sets`.
+        data: the dataset folder.
+        manifest: the manifest of the dataset.
+        source: all records of the dataset.
+        role: the role of the set.
+    """
+
+    name: str
+    data: str
+    manifest: Manifest
+    source: SplitSource
+    role: Role
+
+
+def open_external_sets(config: TrainConfig, manifest: Manifest) -> list[ExternalSet]:
+    """Opens the sets of `--external`, in their order, and checks that they can be measured as the training set can.
+
+    Args:
+        config: flags of the training.
+        manifest: manifest of the dataset to train on.
+
+    Raises:
+        UsageError: a set was prepared otherwise, is empty, is the training set itself, or is to select the model and
+            lacks a class.
+    """
+    return [
+        _open(name, data, config, manifest, selects=config.select_by == "external_auroc" and place == 0)
+        for place, (name, data) in enumerate(config.external_sets.items())
+    ]
+
+
+def _open(name: str, data: str, config: TrainConfig, trained: Manifest, *, selects: bool) -> ExternalSet:
+    manifest = read_manifest(data)
+    if manifest.fingerprint == trained.fingerprint:
+        raise UsageError(f"--external {data}: is the dataset that is trained on; expected one of another source")
+    try:
+        check_same_preprocessing(
+            trained.class_names,
+            trained.options["equalization"],
+            manifest,
+            data,
+            image_size=config.image_size,
+            fit=trained.options.get("fit"),
+        )
+        if not manifest.num_records:
+            raise UsageError(f"{data} holds no image")
+        counts = add_counts(list(manifest.splits.values())).class_counts
+        if selects and not all(counts.values()):
+            raise UsageError(f"--select_by external_auroc needs images of both classes, {data} holds {counts}")
+        source = open_joined(data, manifest, config.image_size, config.stage_dir, manifest.splits)
+    except UsageError as error:
+        raise UsageError(f"--external {name}: {error}") from None
+    return ExternalSet(name, data, manifest, source, "development" if selects else "external")
+
+
+def open_joined(
+    data: str, manifest: Manifest, image_size: int, stage_dir: str | None, splits: Iterable[str]
+) -> SplitSource:
+    """Opens splits of a dataset as one source, see `open_split` and `copy_shards_to`."""
+    opened = {split: open_split(data, manifest, image_size, split) for split in splits}
+    return join(list(copy_shards_to(stage_dir, opened, manifest).values()))
+
+
+def open_learnt(run: RunFolder, card: ModelCard) -> dict[str, SplitSource] | None:
+    """Opens the splits that a run was trained and validated on; None if they are not where they were."""
+    try:
+        data = run.read_json("config").get("data", "")
+        manifest = read_manifest(data)
+        if manifest.fingerprint != card.dataset_fingerprint:
+            return None
+        return {split: open_split(data, manifest, manifest.image_sizes[0], split) for split in POOLED}
+    except UsageError:
+        return None
+
+
+def check_other_source(data: str, source: SplitSource, run: RunFolder, card: ModelCard) -> bool:
+    """Checks that another dataset holds none of the images that a run has learnt from, see `check_apart`.
+
+    Returns:
+        True if they were compared; False, with a warning, if the dataset of the run is not where it was.
+    """
+    learnt = open_learnt(run, card)
+    if learnt is not None:
+        check_apart([(f"--data {data}", source)], learnt)
+        return True
+    logger.warning(
+        "%s: the dataset that the run was trained on is not where it was, so that images and patients which it shares "
+        "with %s can't be found",
+        run,
+        data,
+    )
+    return False
+
+
+def check_apart(sources: Iterable[tuple[str, SplitSource]], learnt: Mapping[str, SplitSource]) -> None:
+    """Checks that sets share no image and no patient with the images that a model is trained and validated on.
+
+    Images are the same if their decoded pixels are, whatever their files are called. Patients are compared by the
+    salted hashes of the records, so that sets of different salts can share patients unseen.
+
+    Args:
+        sources: the folders of the sets, and their records.
+        learnt: the splits that the model was trained and validated on.
+
+    Raises:
+        UsageError: a set shares images or patients.
+        RunError: the records can't be read.
+    """
+    with quiet_start():
+        from trainer.data.tf_dataset import read_index
+    known = read_index(pool(learnt))
+    for data, source in sources:
+        index = read_index(source)
+        images, patients = count_shared(index, known)
+        if images or patients:
+            names = "" if images else ", or with --salt_file if they only have the names of other patients"
+            raise UsageError(
+                f"{data} is no set of another source: {images:,} of its {len(index.labels):,} images are in the "
+                f"training or validation images too (by their pixels), and {patients:,} of its "
+                f"{len(set(index.groups)):,} patients; prepare it without them{names}"
+            )
+
+
+def count_selecting(source: SplitSource, run: RunFolder, recalibration: str | None) -> int:
+    """Returns how many records of a source a recalibration of a run was fitted to; 0 without a recalibration."""
+    if recalibration is None:
+        return 0
+    with quiet_start():
+        from trainer.data.tf_dataset import read_index
+    fitted_to = set(run.recalibrations()[recalibration]["source_ids"])
+    return sum(digest[:16] in fitted_to for digest in read_index(source).source_ids)
+
+
+def count_shared(index: RecordIndex, known: RecordIndex) -> tuple[int, int]:
+    """Returns how many records of an index have pixels that another one has too, and how many patients are in both."""
+    pixels, patients = ({*values} - {""} for values in (known.source_ids, known.groups))
+    return sum(digest in pixels for digest in index.source_ids), len(patients.intersection(index.groups))

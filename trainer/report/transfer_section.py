@@ -1,0 +1,119 @@
+"""Prepares the section of the run page about sets of other sources: numbers beside validation, and what shifts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.pages.page import CLASS_COLOURS, INK, RULE, SERIES_COLOURS, figure_svg
+from trainer.evaluation.predictions import Predictions, external_split, read_predictions
+from trainer.report.curves import DASHES
+from trainer.run.folder import EXTERNAL_PREFIX
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+SCORE_BINS = 20
+
+
+def transfer_section(
+    run: Path,
+    all_metrics: Mapping[str, Any],
+    metrics: Mapping[str, Any],
+    predictions: Mapping[str, Predictions],
+    history: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Returns what the template of the section needs.
+
+    Args:
+        run: the run folder.
+        all_metrics: the content of `metrics.json`.
+        metrics: the part of it that holds splits, by name.
+        predictions: the predictions by split.
+        history: the rows of `history.csv`.
+
+    Returns:
+        `sets`: the numbers of each set of another source, its name in `transfer`; the figures `scores` and `curve`,
+        None without data.
+    """
+    sets = [values for values in (*metrics.values(), *all_metrics.get("external", {}).values()) if "transfer" in values]
+    drawn: dict[str, Predictions] = {"validation": predictions["val"]} if "val" in predictions else {}
+    for split, values in metrics.items():
+        if "transfer" in values and split in predictions:
+            drawn[_title(values)] = predictions[split]
+    for name, values in all_metrics.get("external", {}).items():
+        if (read := read_predictions(run, external_split(name))) is not None:
+            drawn[_title(values)] = read
+    names = [values["transfer"]["name"] for values in all_metrics.get("external", {}).values()]
+    return {
+        "sets": sets,
+        "scores": scores_by_source(drawn) if sets and drawn else None,
+        "curve": auroc_by_epoch(history, names) if names and history else None,
+    }
+
+
+def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
+    """Draws the distribution of the probabilities of each class, with a line for validation and for each set.
+
+    Args:
+        predictions: by the title of the line.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+    panels = figure.subplots(len(CLASS_NAMES), sharex=True)
+    edges, texts = np.linspace(0, 1, SCORE_BINS + 1), []
+    for label, (axes, name) in enumerate(zip(panels, CLASS_NAMES, strict=True)):
+        for index, (title, each) in enumerate(predictions.items()):
+            scores = each.probabilities[each.labels == label]
+            if not len(scores):
+                continue
+            share = 100 * np.histogram(scores, bins=edges)[0] / len(scores)
+            axes.stairs(share, edges, label=title, baseline=None, **_style(index))
+            texts.append(f"{name} of {title}: median {np.median(scores):.3f}")
+        axes.set_title(name, color=CLASS_COLOURS[label], loc="left", fontsize=10)
+        axes.set(xlim=(0, 1), ylabel="% of class")
+        axes.grid(axis="y", color=RULE, linewidth=0.8)
+    panels[-1].set_xlabel("probability of PNEUMONIA")
+    labelled = max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
+    figure.legend(*labelled.get_legend_handles_labels(), loc="outside upper left", frameon=False, borderaxespad=0)
+    return figure_svg(figure, f"Distribution of the predicted probability by class and source: {'; '.join(texts)}")
+
+
+def auroc_by_epoch(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Markup:
+    """Draws the AUROC of validation and of the sets of other sources by epoch.
+
+    Args:
+        history: the rows of `history.csv`; a missing number is NaN.
+        names: the names of the sets.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+    axes = figure.subplots()
+    epochs, texts = np.arange(1, len(history) + 1), []
+    columns = {"validation": "val_auroc", **{name: f"{EXTERNAL_PREFIX}{name}_auroc" for name in names}}
+    for index, (title, column) in enumerate(columns.items()):
+        values = np.array([row.get(column, np.nan) for row in history], dtype=float)
+        axes.plot(epochs, values, label=title, marker="o" if len(history) < 3 else None, **_style(index))
+        texts.append(f"{title} {values[-1]:.3f}")
+    axes.set(xlabel="epoch", ylabel="AUROC", xlim=(0.5, len(history) + 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
+    axes.grid(axis="y", color=RULE, linewidth=0.8)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", frameon=False, borderaxespad=0)
+    return figure_svg(figure, f"AUROC by epoch, after the last one {', '.join(texts)}")
+
+
+def _title(values: Mapping[str, Any]) -> str:
+    return f"{values['transfer']['name']} ({values['transfer']['role']})"
+
+
+def _style(index: int) -> dict[str, Any]:
+    """Returns the line of validation for 0, and that of the n-th set for n."""
+    colour = SERIES_COLOURS[(index - 1) % len(SERIES_COLOURS)] if index else INK
+    return {"color": colour, "linestyle": DASHES[index % len(DASHES)], "linewidth": 1.8 if index else 2.0}
