@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import closing
 from shlex import quote
 from typing import Any
@@ -30,6 +30,7 @@ from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
+from trainer.tables import print_fold, print_numbers, print_robustness, with_interval
 
 
 def _train(config: TrainConfig) -> None:
@@ -40,10 +41,10 @@ def _train(config: TrainConfig) -> None:
     if result is None:  # the chief writes and prints
         return
     folder, numbers = result
-    _print_numbers(numbers)
+    print_numbers(numbers)
     _print_subgroups(numbers)
     card = ModelCard.read(folder)
-    _print_fold(card)
+    print_fold(card)
     if rate := numbers["speed"]["images_per_s"]:
         speed = numbers["speed"]
         print(
@@ -70,11 +71,11 @@ def _probe(config: ProbeConfig) -> None:
     from trainer.jobs.probe import probe
 
     folder, numbers = probe(config)
-    _print_numbers(numbers)
+    print_numbers(numbers)
     _print_subgroups(numbers)
     card = ModelCard.read(folder)
     fitted = card.probe or {}
-    _print_fold(card)
+    print_fold(card)
     print(
         f"probe:     {fitted['num_features']} features → {fitted['pca_components']} components "
         f"({fitted['explained_variance']:.1%} of the variance), strength C = {fitted['strength']:g}"
@@ -105,11 +106,11 @@ def _evaluate(config: EvaluateConfig) -> None:
     from trainer.jobs.evaluate import evaluate
 
     folder, numbers = evaluate(config)
-    _print_numbers({config.split: numbers[config.split]})
+    print_numbers({config.split: numbers[config.split]})
     _print_subgroups({config.split: numbers[config.split]})
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset of the run; its results are in a folder of their own")
-    _print_robustness(numbers[config.split].get("robustness", ()))
+    print_robustness(numbers[config.split].get("robustness", ()))
     print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
@@ -129,7 +130,7 @@ def _recalibrate(config: RecalibrateConfig) -> None:
     print(f"{'on the sample':32}{'sensitivity':>21}{'specificity':>21}{'loss':>8}{'ECE':>8}")
     for key, title in (("before", "as the run was"), ("after", "recalibrated (by patient folds)")):
         values = found[key]
-        rates = (_with_interval(values[name], values[f"{name}_ci95"]) for name in ("sensitivity", "specificity"))
+        rates = (with_interval(values[name], values[f"{name}_ci95"]) for name in ("sensitivity", "specificity"))
         print(
             f"{title:32}{''.join(f'{rate:>21}' for rate in rates)}{values['loss_calibrated']:8.3f}"
             f"{values['ece_calibrated']:8.3f}"
@@ -211,10 +212,10 @@ def _compare(config: CompareConfig) -> None:
     heads = "".join(f"{name:>21}" for name in names)
     print(f"{config.split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
     for each in compared:
-        cells = [_with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
+        cells = [with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
         row = f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells)
         if found := each.difference:
-            difference = _with_interval(found.value, found.ci95, signed=True)
+            difference = with_interval(found.value, found.ci95, signed=True)
             print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
         else:
             print(f"{row}{'–' if each.same_images else 'other images':>28}")
@@ -229,33 +230,6 @@ def _p_value(p_value: float | None) -> str:
     return "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
 
 
-def _with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:
-    if value is None:
-        return "undefined"
-    if signed:
-        return f"{value:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")
-    return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
-
-
-def _print_numbers(numbers: dict[str, Any]) -> None:
-    columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
-    external = numbers.get("external", {})
-    width = max([8, *(len(name) + 2 for name in external)])
-    print(f"{'split':{width}}" + "".join(f"{name:>13}" for name in columns))
-    rows = {**splits_of(numbers), **external}
-    for split, values in rows.items():
-        print(f"{split:{width}}" + "".join(f"{_shown(values[name]):>13}" for name in columns))
-        if patients := values.get("patients"):
-            cells = [patients["num_patients"], "", *(patients[name] for name in columns[2:])]
-            print(f"{'patients':{width}}" + "".join(f"{_shown(cell):>13}" for cell in cells))
-        for name, reason in values["undefined"].items():
-            if not name.endswith("_ci95"):
-                print(f"{'':{width}} {name} is undefined: {reason}")
-    for values in rows.values():
-        if transfer := values.get("transfer"):
-            print(f"transfer:  {transfer['headline']}")
-
-
 def _print_subgroups(numbers: dict[str, Any]) -> None:
     """Prints the numbers of each domain, age band, sex and view, a table for each split that has any."""
     columns = ("auroc", "sensitivity", "specificity")
@@ -264,43 +238,12 @@ def _print_subgroups(numbers: dict[str, Any]) -> None:
             width = max(20, *(len(name) + 4 for name in groups))
             print(f"{f'{split} by {trait}':{width}}" + "".join(f"{name:>21}" for name in ("images", *columns)))
             for name, values in groups.items():
-                cells = [_with_interval(values[column], values[f"{column}_ci95"]) for column in columns]
+                cells = [with_interval(values[column], values[f"{column}_ci95"]) for column in columns]
                 shown = " ".join(f"{count} {label}" for label, count in values["class_counts"].items() if count)
                 print(
                     f"  {name:{width - 2}}" + "".join(f"{cell:>21}" for cell in (values["num_images"], *cells)), end=""
                 )
                 print(f"  {'all ' + shown if len(shown.split()) == 2 else ''}".rstrip())
-
-
-def _print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
-    if rows:
-        print(f"\n{'perturbed images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
-    for row in rows:
-        difference = _with_interval(row["auroc_difference"], row["auroc_difference_ci95"], signed=True)
-        print(
-            f"{row['kind'] + ' ' + row['level']:36}{_with_interval(row['auroc'], row['auroc_ci95']):>21}"
-            f"{difference:>28}{_shown(row['sensitivity']):>13}{_shown(row['specificity']):>13}"
-        )
-    if rows:
-        print()
-
-
-def _print_fold(card: ModelCard) -> None:
-    if fold := card.fold:
-        counts = "; ".join(
-            f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
-            f"of {fold[split]['num_groups']} patients"
-            for split in ("train", "val", "test")
-            if split in fold
-        )
-        print(f"fold:      {fold['fold']}, {counts}")
-        if domains := fold.get("domains"):
-            held = "tested on, and neither trained nor validated on" if "test" in fold else "validated on"
-            print(f"domains:   {', '.join(domains)}: {held}; {fold['num_left_out']} images are in no split")
-
-
-def _shown(value: float | int | str | None) -> str:
-    return "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
 
 
 COMMANDS = {

@@ -1,0 +1,76 @@
+"""Prints the numbers of runs on the console: the tables that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from trainer.run.model_card import ModelCard
+from trainer.run.speed import splits_of
+
+
+def print_numbers(numbers: Mapping[str, Any]) -> None:
+    """Prints a row for each split and each set of another source, and what the sets say about the model.
+
+    Args:
+        numbers: the content of `metrics.json`.
+    """
+    columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
+    external = numbers.get("external", {})
+    width = max([8, *(len(name) + 2 for name in external)])
+    print(f"{'split':{width}}" + "".join(f"{name:>13}" for name in columns))
+    rows = {**splits_of(numbers), **external}
+    for split, values in rows.items():
+        print(f"{split:{width}}" + "".join(f"{shown(values[name]):>13}" for name in columns))
+        if patients := values.get("patients"):
+            cells = [patients["num_patients"], "", *(patients[name] for name in columns[2:])]
+            print(f"{'patients':{width}}" + "".join(f"{shown(cell):>13}" for cell in cells))
+        for name, reason in values["undefined"].items():
+            if not name.endswith("_ci95"):
+                print(f"{'':{width}} {name} is undefined: {reason}")
+    for values in rows.values():
+        if transfer := values.get("transfer"):
+            print(f"transfer:  {transfer['headline']}")
+
+
+def print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Prints the entry `robustness` of a split, a row for each perturbation."""
+    if rows:
+        print(f"\n{'perturbed images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
+    for row in rows:
+        difference = with_interval(row["auroc_difference"], row["auroc_difference_ci95"], signed=True)
+        print(
+            f"{row['kind'] + ' ' + row['level']:36}{with_interval(row['auroc'], row['auroc_ci95']):>21}"
+            f"{difference:>28}{shown(row['sensitivity']):>13}{shown(row['specificity']):>13}"
+        )
+    if rows:
+        print()
+
+
+def print_fold(card: ModelCard) -> None:
+    """Prints the images and patients of the fold of a run, if it was trained in one."""
+    if fold := card.fold:
+        counts = "; ".join(
+            f"{split} {' and '.join(f'{count} {name}' for name, count in fold[split]['class_counts'].items())} "
+            f"of {fold[split]['num_groups']} patients"
+            for split in ("train", "val", "test")
+            if split in fold
+        )
+        print(f"fold:      {fold['fold']}, {counts}")
+        if domains := fold.get("domains"):
+            held = "tested on, and neither trained nor validated on" if "test" in fold else "validated on"
+            print(f"domains:   {', '.join(domains)}: {held}; {fold['num_left_out']} images are in no split")
+
+
+def with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:
+    """Formats a number with its interval."""
+    if value is None:
+        return "undefined"
+    if signed:
+        return f"{value:+.3f}" + (f" ({bounds[0]:+.3f} to {bounds[1]:+.3f})" if bounds else "")
+    return f"{value:.3f}" + (f" ({bounds[0]:.3f}–{bounds[1]:.3f})" if bounds else "")
+
+
+def shown(value: float | int | str | None) -> str:
+    """Formats a number of a table."""
+    return "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
