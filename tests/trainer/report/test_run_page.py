@@ -221,3 +221,19 @@ def test_a_run_from_before_intervals_and_temperatures_is_shown(run):
     text = _text(write_report(run).read_text(encoding="utf-8"))
     assert "Accuracy 0.750 validation 1.000" in text
     assert "NPV" not in text.split("All numbers")[1].split("PPV and NPV hold")[0]
+
+
+def test_a_domain_that_was_held_out_and_the_numbers_of_each_domain_are_shown(run):
+    numbers, model = (json.loads((run / f"{name}.json").read_text()) for name in ("metrics", "model"))
+    part = {"class_counts": {"NORMAL": 3, "PNEUMONIA": 0}, "num_groups": 2}
+    of_domain = {**numbers["test"], **part, "sensitivity": None, "undefined": {"sensitivity": "no image is PNEUMONIA"}}
+    numbers["test"]["subgroups"] = {"domain": {"<Bonn>": of_domain}}
+    model["fold"] = {"fold": "holdout=<Bonn>", **dict.fromkeys(("train", "val", "test"), part)}
+    for more in ({}, {"domains": ["<Bonn>"], "num_left_out": 7}):  # folds by patient have neither
+        (run / "model.json").write_text(json.dumps({**model, "fold": {**model["fold"], **more}}))
+        (run / "metrics.json").write_text(json.dumps(numbers))
+        html = write_report(run).read_text(encoding="utf-8")
+        assert ("The images of &lt;Bonn&gt; were not trained on; 7 images are in no split" in html) == bool(more)
+    assert "<Bonn>" not in html
+    assert '<span title="no image is PNEUMONIA">–</span>' in html
+    assert "&lt;Bonn&gt; 3 0 2" in _text(html)
