@@ -74,7 +74,7 @@ def test_no_flag_of_a_preparation_is_one_of_beams():
         ("sweep --bogus 3", "unknown option --bogus 3"),
         ("sweep --arch resnet", "--arch"),
         ("sweep --config a.json", "--config is no flag of a sweep"),
-        ("sweep --preset bst", "--preset bst is unknown; expected one of: best, study"),
+        ("sweep --preset bst", "--preset bst is unknown; expected one of: best, fast, study"),
         ("prep --salt_secret site-salt", "expected one salt for the hashes of patients, found 2"),
         ("prep --no_public_salt", "found none: --salt_secret NAME takes it from a Secret, --salt_file FILE names"),
         ("prep --val_fraction 2", "--val_fraction is 2.0"),
