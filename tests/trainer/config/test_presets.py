@@ -53,6 +53,7 @@ STUDY = {
     "contrast": 0.0,
     "brightness": 0.0,
     "sharpness": 0.0,
+    "select_by": "val_loss",
     "class_weights": True,
     "sampler": "natural",
     "threshold_rule": "0.5",
