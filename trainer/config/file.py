@@ -13,6 +13,9 @@ from beam_prep.storage.paths import to_path
 from trainer.config.presets import read_preset
 from trainer.config.train_flags import TrainFlags
 
+LISTS = tuple(field.name for field in fields(TrainFlags) if isinstance(field.default, tuple))
+"""The flags that take several values."""
+
 
 def with_config_file(arguments: list[str]) -> list[str]:
     """Puts the flags of `--preset NAME` and then of `--config FILE` before the flags of the user: the last one wins.
@@ -90,6 +93,7 @@ def flags_from_file(path: str) -> list[str]:
 
 
 def _flag_value(value: Any, place: str) -> None:
-    """Checks the value of a flag: a list would add words to the command line, and a text may not look like a flag."""
-    scalar(value, place)
-    text(r"(?!-)[^\0]*", example="imagenet (no flag)")(value if isinstance(value, str) else "", place)
+    """Checks the value of a flag: a flag of one value takes no list, and no text may look like a flag."""
+    for each in value if isinstance(value, list) and place in LISTS else [value]:
+        scalar(each, place)
+        text(r"(?!-)[^\0]*", example="imagenet (no flag)")(each if isinstance(each, str) else "", place)

@@ -94,9 +94,17 @@ def test_flags_win_over_the_config_file_and_that_over_the_preset(tmp_path):
 
 
 def test_the_config_of_a_run_repeats_it_whatever_the_preset(tmp_path):
-    file, config = tmp_path / "config.json", config_of("--dropout", "0.3")
+    file, config = tmp_path / "config.json", config_of("--dropout", "0.3", "--external", "one", "other")
     file.write_text(json.dumps(config.to_json()))
     assert config_of("--preset", "best", "--config", str(file)).to_json() == config.to_json()
+
+
+@pytest.mark.parametrize("flags", [{"epochs": [1, "--overwrite"]}, {"external": ["x", "--overwrite"]}])
+def test_no_value_of_a_file_becomes_a_flag_of_its_own(tmp_path, flags):
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(flags))
+    with pytest.raises(UsageError, match=f"--config .*: {next(iter(flags))}"):
+        config_of("--config", str(file))
 
 
 def test_an_unknown_preset_is_refused():
