@@ -1,6 +1,7 @@
 """A search trains without reading test images, and its final training uses all other images."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -20,10 +21,10 @@ SMALL = {"image_size": 32, "batch_size": 8, "epochs": 2}
 def test_a_run_that_must_not_see_test_reads_none_of_it(dataset, tmp_path):
     data, run = tmp_path / "data", tmp_path / "run"
     data.mkdir()
-    (data / "manifest.json").symlink_to(dataset / "manifest.json")
+    shutil.copy(dataset / "manifest.json", data)
     (data / "size-32").mkdir()
     for shard in (dataset / "size-32").glob("[tv][ra]*"):  # of train and val
-        (data / "size-32" / shard.name).symlink_to(shard)
+        shutil.copy(shard, data / "size-32")
     _, numbers = train(TrainConfig(data=str(data), output=str(run), evaluate_test=False, **SMALL))
     assert list(numbers) == ["val", "speed"]
     assert not (run / "predictions-test.csv").exists()
