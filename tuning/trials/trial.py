@@ -13,6 +13,7 @@ from beam_prep.storage.json_schema import (
     Mismatch,
     any_number,
     entries,
+    list_of,
     load_json,
     mapping_of,
     nullable,
@@ -30,11 +31,18 @@ State = Literal[Written, "stopped"]
 
 _AMOUNT = nullable(number(0))
 _OBJECTIVE = nullable(any_number)
+
+
+def _flag_value(value: Any, place: str) -> None:
+    """Checks the value of a flag, or the values of one that takes several."""
+    (list_of(scalar, most=1000) if isinstance(value, list) else scalar)(value, place)
+
+
 _VALUES = mapping_of(scalar, text(r"[\w/]{1,60}", example="image_size"), most=100)
 _TRIAL = entries(
     {
         "trial_id": text(r"\d{4,9}", example="0007"),
-        "flags": mapping_of(scalar, text(r"\w{1,60}", example="epochs"), most=1000),
+        "flags": mapping_of(_flag_value, text(r"\w{1,60}", example="epochs"), most=1000),
         "values": _VALUES,
         "state": one_of(*get_args(Written)),
         "reason": nullable(text()),

@@ -22,7 +22,8 @@ from trainer.jobs.compare import compare
 from trainer.jobs.evaluate import evaluate
 from trainer.jobs.probe import probe
 from trainer.jobs.use_model import explain, export, predict
-from trainer.models import build, load
+from trainer.models import build
+from trainer.models.model_file import load_model
 from trainer.models.linear_head import cut_before_head, with_linear_head
 
 FEW = {"pca_components": 8, "folds": 3}
@@ -85,7 +86,7 @@ def test_a_probe_is_a_run(probed, run, config):
 
 
 def test_the_network_does_not_change(probed, run):
-    before, after = load(run / "model.keras"), load(probed / "model.keras")
+    before, after = load_model(run / "model.keras"), load_model(probed / "model.keras")
     same = [layer.name for layer in after.layers if layer.weights and layer.name != "logits"]
     assert len(same) == 6
     for name in same:
