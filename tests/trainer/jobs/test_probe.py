@@ -23,8 +23,8 @@ from trainer.jobs.evaluate import evaluate
 from trainer.jobs.probe import probe
 from trainer.jobs.use_model import explain, export, predict
 from trainer.models import build
-from trainer.models.model_file import load_model
 from trainer.models.linear_head import cut_before_head, with_linear_head
+from trainer.models.model_file import load_model
 
 FEW = {"pca_components": 8, "folds": 3}
 
