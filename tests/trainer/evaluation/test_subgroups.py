@@ -12,6 +12,7 @@ from trainer.evaluation.calibration import logits_of
 from trainer.evaluation.predictions import Predictions, read_predictions, write_predictions
 from trainer.evaluation.subgroups import by_trait, sizes, subtypes
 from trainer.run.folder import RunFolder
+from trainer.run.model_card import OperatingPoint
 
 LABELS = np.array([0, 0, 0, 1, 1, 1, 0, 1, 1])
 SCORES = np.array([0.1, 0.2, 0.7, 0.9, 0.4, 0.8, 0.3, 0.6, 0.2])
@@ -81,5 +82,5 @@ def test_traits_are_saved_with_the_predictions(tmp_path):
     traits = {"domain": ["a", "", "Köln"], "sex": ["F", "M", ""]}
     names, scores = ["x", "y", "z"], np.array([0.1, 0.5, 0.9])
     predictions = Predictions(names, names, np.array([0, 1, 1]), logits_of(scores), scores, np.zeros(3, int), traits)
-    write_predictions(RunFolder(tmp_path), "val", predictions, threshold=0.5, temperature=1.0)
+    write_predictions(RunFolder(tmp_path), "val", predictions, point=OperatingPoint())
     assert read_predictions(tmp_path, "val").traits == traits

@@ -74,7 +74,9 @@ def test_a_batch_is_doubled_while_that_gains_a_tenth(rates, size):
 
 def test_a_resumed_run_keeps_its_batch_size_unless_another_is_given(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "job.json").write_text(json.dumps({"flags": {"batch_size": 40}}))
+    (tmp_path / "checkpoints" / "job.json").write_text(
+        json.dumps({"flags": {"batch_size": 40}, "dataset_fingerprint": "0" * 64})
+    )
     here = {"output": str(tmp_path)}
     sizes = [keep_batch_size(config(**here, **flags)).batch_size for flags in ({}, {"batch_size": "auto"})]
     assert sizes == [40, 40]
