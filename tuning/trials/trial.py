@@ -47,7 +47,7 @@ _TRIAL = entries(
         "state": one_of(*get_args(Written)),
         "reason": nullable(text()),
         "objective": _OBJECTIVE,
-        "metrics": mapping_of(any_number, text(most=100), most=1000),
+        "metrics": mapping_of(nullable(any_number), text(most=100), most=1000),
         "started": number(0),
         "seconds": _AMOUNT,
         "peak_memory_bytes": _AMOUNT,
