@@ -56,6 +56,10 @@ def test_every_link_within_the_project_leads_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 150, "details belong to the pages in docs/"
+
+
 def test_every_make_target_that_is_named_exists():
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
     for document in DOCUMENTS:
