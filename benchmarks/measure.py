@@ -13,6 +13,7 @@ from PIL import Image
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.manifest import Manifest, Shard, Split
 from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.sharding import shard_name, size_folder
 from beam_prep.dataset.tfrecord import frame, write_shard
 from beam_prep.sources.phantom import phantom
 from trainer.data.splits import SplitSource
@@ -102,9 +103,9 @@ def write_dataset(folder: str, images: Mapping[str, np.ndarray]) -> str:
 
 
 def _write_shards(folder: str, images: np.ndarray, split: str) -> list[Shard]:
-    size = images.shape[1]
+    size = size_folder(images.shape[1])
     return [
-        write_shard(folder, f"size-{size}/{split}-{index:05d}.tfrecord", map(frame, _examples(images, index)))
+        write_shard(folder, f"{size}/{shard_name(split, index, NUM_SHARDS)}", map(frame, _examples(images, index)))
         for index in range(NUM_SHARDS)
     ]
 
