@@ -112,7 +112,7 @@ def test_a_sweep_resumes_with_its_second_trial(succeed, old):
     (first,) = rows(old / "sweep/trials.csv")
     succeed(
         "tuning search --data dataset --output sweep --algorithm grid --max_trials 2 --image_size 16 --batch_size 4 8 "
-        "--epochs 1 --optimizer sgd"
+        "--epochs 1 --optimizer sgd --rotation_degrees 10 --zoom 0.1 --shift 0.05"  # the defaults of that time
     )
     trials = {row["trial_id"]: row for row in rows(old / "sweep/trials.csv")}
     assert {name: row["state"] for name, row in trials.items()} == {"0000": "done", "0001": "done"}
