@@ -27,9 +27,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_configuration(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Keeps the tests, and all processes that they start, out of the user's configuration, which holds a salt."""
+    """Keeps the tests, and all processes that they start, out of the user's configuration.
+
+    The salt of the site is a fixed one: a random one would divide the patients otherwise in each run.
+    """
+    folder = tmp_path_factory.mktemp("config")
+    salt = folder / "cxrflow" / "salt"
+    salt.parent.mkdir(mode=0o700)
+    salt.touch(mode=0o600)
+    salt.write_text("the salt of the tests, not a secret\n")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("XDG_CONFIG_HOME", str(tmp_path_factory.mktemp("config")))
+        patch.setenv("XDG_CONFIG_HOME", str(folder))
         patch.delenv("KUBERNETES_SERVICE_HOST", raising=False)  # the tests may run in a pod
         yield
 

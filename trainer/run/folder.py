@@ -193,7 +193,7 @@ class RunFolder:
                     link_or_copy(path, self.last / path.name)
             os.replace(job, self.last / job.name)
         else:
-            job.unlink()
+            job.unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints)
 
     def _write(self, name: str, text: str) -> None:

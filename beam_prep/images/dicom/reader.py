@@ -141,10 +141,17 @@ def _discreet(part: str) -> Iterator[None]:
         yield
     except (ImageError, MemoryError):
         raise
-    except RecursionError:
-        raise ImageError("header_too_large", "DICOM: sequences are nested too deep") from None
-    except Exception:  # a decoder may raise anything for broken bytes
+    except Exception as error:  # a decoder may raise anything for broken bytes
+        if _is_too_deep(error):
+            raise ImageError("header_too_large", "DICOM: sequences are nested too deep") from None
         raise ImageError("undecodable", f"DICOM: {part} can't be decoded; the file is broken or truncated") from None
+
+
+def _is_too_deep(error: BaseException | None) -> bool:
+    """Returns True if an error is or comes from a RecursionError, which pydicom may have turned into another one."""
+    while error is not None and not isinstance(error, RecursionError):
+        error = error.__cause__ or error.__context__
+    return error is not None
 
 
 def _read(data: bytes, stop_when: Callable[[Any, str | None, int], bool] | None = None) -> Any:

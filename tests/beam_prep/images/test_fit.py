@@ -6,6 +6,7 @@ from image_files import encoded
 from PIL import Image
 
 from beam_prep.dataset.image_limits import ImageError
+from beam_prep.dataset.patient_groups import Salt
 from beam_prep.dataset.schema import FITS
 from beam_prep.images.decode import decode_record
 from beam_prep.images.fit import fitted_size
@@ -50,7 +51,7 @@ def test_an_image_that_cropping_would_enlarge_without_end_is_rejected():
 @pytest.mark.parametrize("fit", FITS)
 def test_a_prediction_fits_an_image_as_its_record_was(fit, grey8):
     source = describe("NORMAL/a.png")
-    options = {"image_sizes": (48,), "equalization": "hist_full", "encoding": "raw", "salt": b"salt"}
+    options = {"image_sizes": (48,), "equalization": "hist_full", "encoding": "raw", "salt": Salt(b"salt")}
     _, [framed] = prepare_image(encoded(grey8), source, "a.png", fit=fit, **options)
     model_input = as_input(Image.fromarray(grey8), image_size=48, equalization="hist_full", fit=fit)
     assert model_input.tobytes() in framed

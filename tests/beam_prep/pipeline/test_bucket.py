@@ -53,7 +53,7 @@ def test_the_commands_take_buckets(command, bucket, raw, dataset, cache):
     assert done.returncode == 0, done.stderr
     assert f"report:    {bucket.url}/out/report.html" in done.stdout
     assert prepared(bucket) == files_of(dataset)
-    assert not [path for path in cache.rglob("*") if path.is_file()], "nothing stays behind"
+    assert not [path for path in (cache / "cxrflow").rglob("*") if path.is_file()], "nothing stays behind"
 
     page = bucket.files()["out/report.html"]
     bucket.write("out/report.html", b"-")

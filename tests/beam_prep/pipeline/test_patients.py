@@ -89,6 +89,7 @@ def test_unknown_patients_are_named_by_hashes_or_rejected(arrange, tmp_path, cap
             image_sizes=(16,),
             unknown_patient="reject",
             max_rejected_fraction=0.2,
+            val_fraction=0.4,  # of 14 patients: no split is empty
         )
     )
     assert manifest.rejected_by_reason == {"unknown_patient": 2}

@@ -10,6 +10,8 @@ from beam_prep.console.errors import UsageError
 from trainer.run.folder import RunFolder
 from trainer.run.output import check_run_output, started_job
 
+JOB = {"flags": {}, "dataset_fingerprint": "f"}
+
 
 @pytest.fixture
 def folder(tmp_path):
@@ -18,7 +20,7 @@ def folder(tmp_path):
     run.checkpoints.mkdir(parents=True)
     run.write_json("config", {})
     run.write_json("metrics", {})
-    RunFolder(run.checkpoints).write_json("job", {"flags": {}})
+    RunFolder(run.checkpoints).write_json("job", JOB)
     for name in ("00000002.npz", "00000002.json"):
         (run.checkpoints / name).write_text(name)
     return run
@@ -44,7 +46,7 @@ def test_a_run_that_is_killed_while_it_is_finished_is_never_half_of_both(folder,
         patch.setattr(os, "replace", killed)
         with pytest.raises(KeyboardInterrupt):
             folder.finish(keep_checkpoint=True)
-    assert started_job(str(folder)) == {"flags": {}}, "still unfinished, with all its checkpoints"
+    assert started_job(str(folder)) == JOB, "still unfinished, with all its checkpoints"
     assert (folder.checkpoints / "00000002.npz").exists()
     with monkeypatch.context() as patch:
         remove = shutil.rmtree
