@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from k8s.cluster.errors import NotAllowed, NotThere, one_line, translate_errors
+from k8s.cluster.errors import NotAllowed, NotLoggedIn, NotThere, one_line, translate_errors
 from k8s.cluster.kinds import EVENT, KINDS, POD, Kind, kind_of
 from k8s.render.objects import INSTANCE, Object
 
@@ -91,9 +91,9 @@ class Cluster:
                 continue
             try:
                 items, _ = self.find(KINDS[kind_name], f"{INSTANCE}={name}")
+            except NotLoggedIn:
+                raise
             except NotAllowed as denied:
-                if "(401)" in str(denied):
-                    raise
                 self.unseen[kind_name] = denied
                 continue
             objects += [{**item, "kind": kind_name} for item in items]  # in lists the server leaves the kind out
@@ -217,11 +217,15 @@ class Cluster:
         return bool(answer["status"].get("allowed"))
 
     def has_namespace(self) -> bool:
-        """Returns True if the namespace exists."""
+        """Returns True if the namespace exists, or if the credentials do not allow to look."""
         try:
             self._answer(f"get namespaces {self.namespace}", self._core.read_namespace, self.namespace)
         except NotThere:
             return False
+        except NotLoggedIn:
+            raise
+        except NotAllowed:
+            return True
         return True
 
     def nodes(self) -> list[Object]:

@@ -3,7 +3,8 @@
 CxrflowError
 ├── UsageError
 │   ├── NameInUse       an object of that name exists
-│   ├── NotAllowed      HTTP 401, or 403 by the access rules or an admission check
+│   ├── NotAllowed      HTTP 403 by the access rules or an admission check
+│   │   └── NotLoggedIn HTTP 401, or 403 of a request without credentials
 │   ├── NotTrusted      the certificate of the server is not the one that the kubeconfig trusts
 │   └── NotThere        the object, its namespace, or its kind (the CRD) does not exist
 └── RunError
@@ -42,7 +43,11 @@ class NameInUse(UsageError):
 
 
 class NotAllowed(UsageError):
-    """The cluster refuses the credentials, or they do not allow the request."""
+    """The credentials do not allow the request."""
+
+
+class NotLoggedIn(NotAllowed):
+    """The cluster refuses the credentials, or got none."""
 
 
 class NotTrusted(UsageError):
@@ -103,7 +108,7 @@ def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
     if error.status == 400 and "waiting to start" in message:
         return NotStarted(f"can't {what}: {message}")
     if error.status == 401:
-        return NotAllowed(f"can't {what}: {host} refuses the credentials (401); {LOG_IN}")
+        return NotLoggedIn(f"can't {what}: {host} refuses the credentials (401); {LOG_IN}")
     if error.status == 403:
         return _forbidden(message, what)
     if error.status == 404:
@@ -132,7 +137,7 @@ def _forbidden(message: str, what: str) -> CxrflowError:
     if denied:
         user, verb, resource = denied.groups()
         if user == ANONYMOUS:
-            return NotAllowed(f"can't {what}: the request had no credentials (401); {LOG_IN}")
+            return NotLoggedIn(f"can't {what}: the request had no credentials (403); {LOG_IN}")
         return NotAllowed(f"can't {what}: user {user} may not {verb} {resource}; {ASK_FOR_ROLE}")
     return NotAllowed(f"can't {what}: {message}")
 

@@ -54,9 +54,8 @@ def connect(context: str | None = None, namespace: str | None = None) -> Cluster
             else f"the current context of {path} is {current or 'not set'}"
         )
         raise UsageError(f"{what}; choose one by --context: {', '.join(sorted(by_name))}")
-    login_errors: list[str] = []
     try:
-        with _collected_errors(login_errors):
+        with _collected_errors() as login_errors:
             config.load_kube_config(path, chosen, client_configuration=configuration)
     except (config.ConfigException, OSError) as error:
         raise UsageError(f"context {chosen} of {path} can't be used: {error}") from None
@@ -84,15 +83,28 @@ def _contexts(path: str) -> tuple[dict[str, Object], str]:
     return {entry["name"]: entry["context"] for entry in entries}, merged.value.get("current-context") or ""
 
 
+class _Collector(logging.Handler):
+    """Collects the messages of errors.
+
+    Attributes:
+        messages: the messages, in the order in which they were logged.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.messages: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.messages.append(record.getMessage())
+
+
 @contextmanager
-def _collected_errors(messages: list[str]) -> Iterator[None]:
-    """Appends what the block logs as an error; the client only logs that the login command of a user failed."""
-    handler = logging.Handler(logging.ERROR)
-    handler.emit = lambda record: messages.append(record.getMessage())  # type: ignore[method-assign]
-    root = logging.getLogger()
+def _collected_errors() -> Iterator[list[str]]:
+    """Collects what the block logs as an error: that a login command failed is only logged by the client."""
+    handler, root = _Collector(), logging.getLogger()
     root.addHandler(handler)
     try:
-        yield
+        yield handler.messages
     finally:
         root.removeHandler(handler)
 

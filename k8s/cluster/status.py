@@ -70,7 +70,7 @@ def find_objects(cluster: Cluster, name: str) -> list[Object]:
     """
     objects = cluster.objects(name)
     if not objects:
-        where = "" if _namespace_exists(cluster) else ", which does not exist"
+        where = "" if cluster.has_namespace() else ", which does not exist"
         hidden = "".join(f"; {note}" for note in unseen_kinds(cluster))
         raise UsageError(f"--name {name}: found nothing of that name in namespace {cluster.namespace}{where}{hidden}")
     return objects
@@ -264,13 +264,6 @@ def _time_of(event: Object) -> str:
 def _reason(source: Object) -> str:
     """Returns the reason and the message of a condition or an event, in one line."""
     return f"{source.get('reason') or ''}: {one_line(source.get('message') or '')}".strip(": ")
-
-
-def _namespace_exists(cluster: Cluster) -> bool:
-    try:
-        return cluster.has_namespace()
-    except NotAllowed:
-        return True
 
 
 def _counts(obj: Object) -> str:

@@ -32,12 +32,7 @@ def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], clus
     Raises:
         CxrflowError: the cluster can't be reached, or refuses the credentials.
     """
-    exists = True
-    try:
-        exists = cluster.has_namespace()
-    except NotAllowed as denied:
-        if "(401)" in str(denied):
-            raise
+    exists = cluster.has_namespace()
     if not exists:
         yield error(f"{no_namespace(cluster.namespace)}, or name another one by --namespace")
     yield from _check_permissions(objects, cluster)
@@ -90,7 +85,7 @@ def _check_pods(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Pro
             cluster.create(pod, dry_run=True)
         except OverQuota as full:
             yield warning(f"{workload.title}: its pods wait until the quota has room: {full}")
-        except (NotAllowed, UsageError) as refused:
+        except UsageError as refused:
             yield error(f"{workload.title}: the cluster would refuse its pods: {refused}")
 
 

@@ -150,7 +150,7 @@ def test_a_request_without_credentials(server, cluster):
         ("list", plural) for plural in ("jobs", "jobsets", "deployments", "services", "networkpolicies")
     }
     server.user = "system:anonymous"
-    with pytest.raises(NotAllowed, match=r"the request had no credentials \(401\); log in again"):
+    with pytest.raises(NotAllowed, match=r"the request had no credentials \(403\); log in again"):
         cluster.objects("train")
 
 
