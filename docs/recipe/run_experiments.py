@@ -2,9 +2,9 @@
 
     python docs/recipe/run_experiments.py --data DATASET --output RUNS [--only NAME ...] [--folds 1 2 3]
 
-Each training is one `trainer train --fold k/K --no_evaluate_test`, each ensemble one `trainer evaluate`, and what a
-setting of `--robust` bears one `trainer evaluate --robustness`. The same command again goes on where it stopped, and
-what is finished is only read. No test image is ever looked at.
+Each training is one `trainer train --fold k/K --no_evaluate_test`, each ensemble one `trainer evaluate`, and each
+measurement on spoilt images, of the settings of `--robust`, one `trainer evaluate --robustness`. The same command
+resumes where it was stopped, and only reads what is finished. No test image is ever looked at.
 """
 
 from __future__ import annotations
@@ -17,13 +17,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import tyro
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 PLAN = Path(__file__).with_name("experiments.json")
-"""Flags by setting, after those that are common to all and those of the setting that it is `on`; an ensemble names its
-members in `of`."""
+"""The flags by setting; before them come those of all settings and those of the setting that is named by `on`. An
+ensemble names its members in `of`."""
 NUM_FOLDS = 5
 
 
@@ -83,15 +86,15 @@ def main(options: Options) -> None:
                 pass
             elif "of" in setting:
                 members = [f"--run={options.output / member / run.name}" for member in setting["of"]]
-                _trainer("evaluate", *common, *members, "--output", str(run), "--split", "val", *setting["flags"])
+                run_trainer("evaluate", *common, *members, "--output", str(run), "--split", "val", *setting["flags"])
             else:
                 flags = ["--output", str(run), *plan["common"], *flags_of(name, settings)]
-                _trainer("train", *common, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags)
+                run_trainer("train", *common, "--fold", f"{fold}/{NUM_FOLDS}", "--no_evaluate_test", *flags)
             if name in options.robust and "robustness" not in _metrics(run):
-                _trainer("evaluate", *common, "--run", str(run), "--split", "val", "--robustness")
+                run_trainer("evaluate", *common, "--run", str(run), "--split", "val", "--robustness")
     results, spoilt = list(_results(options.output, settings)), list(_spoilt(options.output, settings))
-    _write_csv(Result, results, options.output / "results.csv")
-    _write_csv(Spoilt, spoilt, options.output / "robustness.csv")
+    write_csv(Result, results, options.output / "results.csv")
+    write_csv(Spoilt, spoilt, options.output / "robustness.csv")
     tables = f"{table(results, settings)}\n{robustness_table(spoilt)}"
     (options.output / "tables.md").write_text(tables, encoding="utf-8")
     _plot(results, options.output / "recipe.png")
@@ -103,8 +106,9 @@ def flags_of(name: str, settings: dict[str, Any]) -> list[str]:
     return [*(flags_of(setting["on"], settings) if "on" in setting else []), *setting["flags"]]
 
 
-def _trainer(*arguments: str) -> None:
-    subprocess.run([sys.executable, "-m", "trainer", *arguments], check=True)
+def run_trainer(*arguments: str | Path) -> None:
+    """Runs a command of the trainer in a process of its own, and fails if it fails."""
+    subprocess.run([sys.executable, "-m", "trainer", *map(str, arguments)], check=True)
 
 
 def _finished(folder: Path, settings: dict[str, Any]) -> Iterator[tuple[str, int, Path]]:
@@ -144,7 +148,8 @@ def _minutes(run: Path) -> float:
         return sum(float(row["seconds"]) for row in csv.DictReader(history)) / 60
 
 
-def _write_csv(kind: type[Result] | type[Spoilt], rows: Sequence[Result | Spoilt], path: Path) -> None:
+def write_csv(kind: type[DataclassInstance], rows: Sequence[DataclassInstance], path: Path) -> None:
+    """Writes rows of one kind to a CSV file, whose header names the fields of the kind."""
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(kind.__dataclass_fields__)

@@ -9,23 +9,20 @@ finished.
 
 from __future__ import annotations
 
-import csv
 import json
 import statistics
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import tyro
-from run_experiments import flags_of
+from run_experiments import flags_of, run_trainer, write_csv
 
 from beam_prep.dataset.manifest import Manifest
 
 PLAN = Path(__file__).with_name("transfer.json")
-"""The flags by setting, after those that are common to all and those of the setting that it is `on`."""
+"""The flags by setting; before them come those of all settings and those of the setting that is named by `on`."""
 
 
 @dataclass(frozen=True)
@@ -68,20 +65,13 @@ def main(options: Options) -> None:
             run = options.output / name / f"seed-{seed}"
             if not (run / "metrics.json").is_file():
                 flags = [*plan["common"], *flags_of(name, plan["settings"]), "--seed", str(seed)]
-                _trainer("train", "--data", options.data, "--output", run, "--no_evaluate_test", *flags)
+                run_trainer("train", "--data", options.data, "--output", run, "--no_evaluate_test", *flags)
             for data in others.values():
                 if not _metrics_on(run, data).is_file():
-                    _trainer("evaluate", "--run", run, "--data", data)
+                    run_trainer("evaluate", "--run", run, "--data", data)
     rows = list(_results(options.output, plan["settings"], others))
-    with (options.output / "transfer.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Transfer.__dataclass_fields__)
-        writer.writerows(astuple(row) for row in rows)
+    write_csv(Transfer, rows, options.output / "transfer.csv")
     (options.output / "transfer.md").write_text(transfer_table(rows, plan["settings"]), encoding="utf-8")
-
-
-def _trainer(*arguments: str | Path) -> None:
-    subprocess.run([sys.executable, "-m", "trainer", *map(str, arguments)], check=True)
 
 
 def _metrics_on(run: Path, data: Path) -> Path:
