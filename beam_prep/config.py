@@ -57,10 +57,11 @@ class PrepConfig:
     image_sizes: tuple[int, ...] = (90, 224)
     """The image sizes of the dataset, px; each image is decoded and equalized once for all sizes."""
     equalization: Literal["hist", "hist_full", "clahe", "none"] = "hist"
-    """The equalization before the resize: by histogram as scikit-image does it (the darkest grey tells the share of
-    black background), by histogram from 0 on, by region with limited contrast (CLAHE), or none."""
+    """The equalization before the resize. hist: by histogram as scikit-image does it, so that the darkest grey tells
+    the share of black background; hist_full: by histogram, from 0 on; clahe: by region with limited contrast; none."""
     fit: Literal["squash", "pad", "crop"] = "squash"
-    """The way an image becomes a square: squashed, padded with black, or its middle, cropped."""
+    """The way an image becomes a square: squash gives up its aspect ratio, pad adds black at two sides, crop cuts two
+    sides off."""
     val_fraction: float = 0.2
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0
@@ -78,7 +79,8 @@ class PrepConfig:
     unknown_patient: Literal["own", "reject"] = "own"
     """The treatment of an image whose patient is not known: it counts as a patient of its own, or is rejected."""
     stratify_domains: bool = False
-    """True to meet the fractions exactly in each class of each domain; a patient may then change its split as above."""
+    """True to meet the fractions exactly in each class of each domain; as with --stratify, a patient may then change
+    its split when images are added."""
     metadata_csv: str | None = None
     """A CSV file (commas, semicolons or tabs) with the columns path, label, group (the patient), split and domain,
     which go before the path."""
@@ -93,14 +95,15 @@ class PrepConfig:
     max_blank_fraction: float = 0.99
     """The share of pixels of nearly one grey value above which an image is rejected as blank; 1 keeps blank images."""
     max_seconds_per_image: float = 60.0
-    """The processor time, in seconds, that decoding an image may take; a slower one is rejected as too_slow."""
+    """The processor time, in seconds, that decoding an image may take; an image that takes longer is rejected as
+    too_slow."""
     salt_file: str | None = None
     """The file whose content salts the hashes of patients and file names. By default the salt is the public one where
     the names of a known public set tell all patients, and else the secret one of this site (`cxrflow/salt` in the
     user's configuration folder, made on first use). A pod and Dataflow need this flag or --public_salt."""
     public_salt: bool = False
-    """True to hash with the salt that everybody knows: who can list the possible patients can then find each of them.
-    """
+    """True to hash with the salt that everybody knows: anybody who can list the possible patients can then tell whose
+    each hash is."""
     anonymize: bool = False
     """True to write hashes instead of file names into records and lists; text in the pixels stays."""
     pictures: Literal["auto", "on", "off"] = "auto"
@@ -189,5 +192,5 @@ class ReportConfig:
     input: str | None = None
     """The folder with the raw images, to show them before equalization, and rejected files and duplicates."""
     pictures: Literal["auto", "on", "off"] = "auto"
-    """The pictures of images on the page of the dataset: auto does as the preparation was told, and by default shows
+    """The pictures of images on the page of the dataset: auto does what `prepare` was told, which by default is to show
     none of an anonymous dataset; --pictures shows them, --no_pictures does not."""

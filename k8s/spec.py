@@ -210,8 +210,8 @@ class PrepSpec(CommonSpec):
 
     prep: PrepConfig
     salt_secret: str | None = None
-    """The Secret whose key `salt` holds the salt of the hashes of patients, in place of --salt_file; a pod would forget
-    a salt that it made, so that one of --salt_secret, --salt_file and --public_salt is needed."""
+    """The Secret whose key `salt` holds the salt of the hashes of patients, in place of --salt_file. One of
+    --salt_secret, --salt_file and --public_salt is needed, as a pod would forget a salt that it made itself."""
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -95,9 +95,8 @@ def _presets(config: PresetsConfig) -> None:
         preset = read_preset(name)
         print(f"{name}: {preset.description}")
         for flag, setting in preset.settings.items():
-            print(
-                f"  {f'--{flag}':26}{'not set' if setting.value is None else setting.value!s:14}{setting.description}"
-            )
+            value = "not set" if setting.value is None else setting.value
+            print(f"  {f'--{flag}':26}{value!s:17}{setting.description}")
         print(f"  images: {preparation(preset.values['image_size'], preset.equalization)}")
 
 

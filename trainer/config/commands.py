@@ -38,7 +38,7 @@ class EvaluateConfig:
     threshold (0.5 for several runs)."""
     recalibration: str | None = None
     """Name of the recalibration of the run to use, see `trainer recalibrate`; the results are written to
-    RUN/evaluations/. If not given, the run's own threshold and temperature."""
+    RUN/evaluations/. If not given, the run's own threshold and temperature are used."""
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     robustness: bool = False
@@ -70,8 +70,8 @@ class RecalibrateConfig:
     """Fit the probabilities and the threshold of a run to a small labelled sample of another source.
 
     The result is written beside those of the run, to RUN/recalibrations/NAME.json; `predict`, `evaluate` and `export`
-    take it by --recalibration NAME, and keep to the run's own without it. What is measured on the images of the sample
-    with it counts as development, not as external validation: use one split here and another to evaluate.
+    use it with --recalibration NAME, and without that flag the run's own numbers. What is measured with it on the
+    images of the sample counts as development, not as external validation: use one split here, another to evaluate.
     """
 
     run: str
@@ -83,8 +83,8 @@ class RecalibrateConfig:
     name: str | None = None
     """Name of the recalibration; if not given, that of the dataset folder."""
     threshold_rule: str | None = None
-    """Rule to choose the threshold on the sample, see `train --help`; a probability is one of the recalibrated
-    probabilities. If not given, the rule of the run."""
+    """Rule to choose the threshold on the sample, see `train --help`; if it is a probability, it is applied to the
+    recalibrated probabilities. If not given, the rule of the run."""
     batch_size: int = 64
     """Images in a step; does not change the result."""
     stage_dir: str | None = None
@@ -182,7 +182,7 @@ class PredictConfig:
     """Run folder that `trainer train` wrote."""
     recalibration: str | None = None
     """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
-    temperature."""
+    temperature are used."""
     tta: bool = False
     """Average over each image and its mirror image (test-time augmentation). Threshold and temperature of the run
     are kept, which were fitted without mirror images."""
@@ -191,7 +191,7 @@ class PredictConfig:
     batch_size: int = 64
     """Images in a step; does not change the result."""
     max_seconds_per_image: float = 60.0
-    """Processor time, in seconds, that decoding a file may take; a slower one has the error too_slow."""
+    """Processor time, in seconds, that decoding a file may take; a file that takes longer gets the error too_slow."""
 
     def __post_init__(self) -> None:
         _check_files(self.files)
@@ -225,7 +225,7 @@ class ExportConfig:
     """Folder for the export; it must be empty or absent."""
     recalibration: str | None = None
     """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
-    temperature."""
+    temperature are used."""
 
 
 def _check_files(files: tuple[str, ...]) -> None:

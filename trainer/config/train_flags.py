@@ -51,12 +51,12 @@ class TrainFlags:
     """Rate of all dropout layers, 0 to less than 1; else 0.2 and 0.5 (baseline_cnn), 0.2 (se_resnet
     and se_resnet_small) or 0.1."""
     external: tuple[str, ...] = ()
-    """Dataset folders of other sources, prepared with the same options. They are never trained on: each epoch is
-    measured on all their images, and the report shows how far the model holds there. A set that shares images or
+    """Dataset folders of other sources, prepared with the same options. They are never trained on: after each epoch the
+    model is measured on all their images, and the report shows how well it does there. A set that shares images or
     patients with train or validation is refused."""
     select_by: Literal["val_loss", "external_auroc"] = "val_loss"
-    """Metric whose best epoch is kept and that --early_stopping_patience follows. external_auroc: the AUROC on the
-    first set of --external, which counts as a development set then."""
+    """Metric whose best epoch is kept, and which --early_stopping_patience follows. external_auroc: the AUROC on the
+    first set of --external, which then counts as a development set, as it has chosen the epoch."""
     early_stopping_patience: int = 0
     """Epochs without a better --select_by (by default a lower validation loss) after which a phase ends; 0: all epochs
     are run."""
@@ -147,8 +147,8 @@ class TrainFlags:
     """Largest number of corrupt records, over all splits, that are left out before the training starts."""
     threshold_rule: str = "0.5"
     """Rule for the probability from which an image is called PNEUMONIA: youden, sensitivity=X or specificity=X (at
-    least X of 1), sensitivity=X@C or specificity=X@C (its lower bound with confidence C is X), chosen on validation and
-    kept for every other split, or the probability itself."""
+    least X of 1), sensitivity=X@C or specificity=X@C (the lower bound of the rate, with confidence C, is X), chosen on
+    validation and kept for every other split, or the probability itself."""
     prevalence: float | None = None
     """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
     train_on_val: bool = False
@@ -162,7 +162,7 @@ class TrainFlags:
     trained on; a patient with images on both sides is not trained on."""
     holdout_domain: str | None = None
     """Domain to hold out: its images, whatever their split, become the test split, and the images of all other domains
-    in train and val are trained and validated on, but for patients with images of that domain."""
+    in train and val are trained and validated on; patients who also have images of that domain are left out."""
     evaluate_test: bool = True
     """Evaluate on the test images at the end. Off, no test image is read: who chooses among runs must not see them."""
     seed: int = 0

@@ -118,5 +118,7 @@ def test_presets_are_shown(capsys):
     COMMANDS["presets"].run(COMMANDS["presets"].config())
     shown = capsys.readouterr().out
     assert "study: What the study trained with" in shown
-    assert any(line.split()[:2] == ["--schedule", "cosine"] for line in shown.splitlines())
+    rows = [line.split()[:2] for line in shown.splitlines()]
+    for row in (["--schedule", "cosine"], ["--arch", "se_resnet_small"], ["--threshold_rule", "sensitivity=0.9"]):
+        assert row in rows, "also the longest value stands apart from its description"
     assert "prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist" in shown, "what it needs"
