@@ -162,7 +162,7 @@ class Manifest:
                 schema, or its fingerprint does not match its content.
         """
         folder = to_readable(dataset)
-        check_contained(folder)
+        check_contained(folder, MANIFEST_NAME)
         path = folder / MANIFEST_NAME
         try:
             content = load_json(path.read_bytes(), anything)

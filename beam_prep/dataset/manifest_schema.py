@@ -14,6 +14,7 @@ from beam_prep.storage.json_schema import (
     nullable,
     number,
     one_of,
+    or_scalars,
     scalar,
     text,
     whole,
@@ -32,17 +33,11 @@ _WORDS = text(most=100_000)
 _SHARD_PATH = r"size-[1-9]\d{1,3}/(train|val|test)-\d{5}-of-\d{5}\.tfrecord"
 
 
-def _option(value: Any, place: str) -> None:
-    """Checks an option of `prepare`: a number, a text, true, false, null or a list of these."""
-    for each in value if isinstance(value, list) else [value]:
-        scalar(each, place)
-
-
 def _options(value: Any, place: str) -> None:
     """Checks the options of `prepare`, of which readers need two."""
     needed = {"equalization": one_of(*EQUALIZATIONS), "encoding": one_of(*ENCODINGS)}
     entries(needed, {"fit": one_of(*FITS)}, others=True)(value, place)
-    mapping_of(_option, most=100)(value, place)
+    mapping_of(or_scalars(scalar), most=100)(value, place)
 
 
 _CHECK = entries(

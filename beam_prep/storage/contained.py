@@ -13,15 +13,20 @@ from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import ReadablePath, is_local
 
 
-def check_contained(folder: ReadablePath) -> None:
+def check_contained(folder: ReadablePath, mark: str = "") -> None:
     """Checks that a folder on this machine holds files and folders only, and links only to its own files and folders.
 
     No file is opened, and links are not followed. The folder itself may be a link, or absent.
 
+    Args:
+        folder: the folder.
+        mark: the file that the caller reads first. A folder without it is none of the project, such as a home folder
+            that was named by mistake: it is not searched, so that the caller says at once which file is missing.
+
     Raises:
         UsageError: the folder holds anything else.
     """
-    if not is_local(folder):
+    if not is_local(folder) or not os.path.lexists(folder / mark):
         return
     root = Path(os.path.realpath(folder))
     unread = [root]

@@ -13,6 +13,8 @@ from typing import Any
 
 MAX_JSON_BYTES = 64 * 2**20
 """The largest JSON file that is read; a manifest has some 200 bytes for each shard."""
+MAX_DIGITS = 300
+"""The longest whole number, in digits; no float holds a number of more than 309."""
 MAX_DEPTH = 20
 """The deepest nesting of an entry that no check describes."""
 
@@ -40,7 +42,7 @@ def load_json(data: bytes, check: Check) -> Any:
     if len(data) > MAX_JSON_BYTES:
         raise Mismatch("", f"at most {MAX_JSON_BYTES} bytes of JSON", f"{len(data)}")
     try:
-        content = json.loads(data)
+        content = json.loads(data, parse_int=_whole_number)
     except RecursionError:
         raise Mismatch("", "JSON", "entries that are nested too deeply") from None
     except ValueError as error:
@@ -75,11 +77,11 @@ def text(pattern: str = r"[^\0]*", *, example: str = "", most: int = 10_000) -> 
     """Returns the check of a text that matches a regular expression as a whole.
 
     Args:
-        pattern: the regular expression.
+        pattern: the regular expression; its classes of digits and letters are those of ASCII.
         example: a text that matches, for the message.
         most: the largest number of characters.
     """
-    compiled = re.compile(pattern, re.DOTALL)
+    compiled = re.compile(pattern, re.DOTALL | re.ASCII)
 
     def check(value: Any, place: str) -> None:
         if not isinstance(value, str) or len(value) > most or not compiled.fullmatch(value):
@@ -117,6 +119,16 @@ def list_of(check_value: Check, *, least: int = 0, most: int = 100_000) -> Check
             raise Mismatch(place, f"a list of {least} to {most} values", found)
         for index, each in enumerate(value):
             check_value(each, f"{place}[{index}]")
+
+    return check
+
+
+def or_scalars(check_value: Check, *, most: int = 100_000) -> Check:
+    """Returns the check that a value is a list of scalars, or passes another check."""
+    check_list = list_of(scalar, most=most)
+
+    def check(value: Any, place: str) -> None:
+        (check_list if isinstance(value, list) else check_value)(value, place)
 
     return check
 
@@ -184,6 +196,12 @@ def anything(value: Any, place: str, depth: int = 0) -> None:
         anything(each, place, depth + 1)
 
 
+def _whole_number(digits: str) -> int:
+    if len(digits) > MAX_DIGITS:
+        raise ValueError(f"a whole number of {len(digits)} digits")
+    return int(digits)
+
+
 def _below(place: str, name: object) -> str:
     shown = str(name) if re.fullmatch(r"[\w./-]{1,60}", str(name)) else _shown(name)
     return f"{place}.{shown}" if place else shown
@@ -193,8 +211,5 @@ def _shown(value: object) -> str:
     """Returns a value for a message, in one short line."""
     if isinstance(value, (dict, list)):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
-    try:
-        shown = json.dumps(value)
-    except ValueError:  # a whole number of thousands of digits
-        shown = "a number of too many digits"
+    shown = json.dumps(value)
     return shown if len(shown) <= 60 else f"{shown[:57]}..."

@@ -16,7 +16,6 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.gcs import ObjectPath, is_file_name
 from beam_prep.storage.paths import NUM_TRANSFERS, AnyPath
 
-# The folders of macOS in archives, of thumbnails on network drives, and of deleted files.
 _SYSTEM_FOLDERS = {
     "__MACOSX",
     "@eaDir",
@@ -26,6 +25,7 @@ _SYSTEM_FOLDERS = {
     "System Volume Information",
     "lost+found",
 }
+"""The folders of macOS in archives, of thumbnails on network drives, and of deleted files."""
 
 
 class EntryKind(Enum):

@@ -89,7 +89,7 @@ def fetch_shown(place: str) -> Path:
         UsageError: the folder is on this machine and holds a pipe, a device, or a link that leads out of it.
     """
     folder = mirror_of(place).fetch(*SHOWN)
-    check_contained(folder)
+    check_contained(folder, "sweep.json")
     return folder
 
 

@@ -44,3 +44,12 @@ def test_links_within_a_folder_and_a_link_to_it_are_fine(tmp_path):
     (tmp_path / "link").symlink_to(tmp_path / "folder")
     check_contained(tmp_path / "link")
     check_contained(tmp_path / "absent")
+
+
+def test_a_folder_that_is_no_dataset_is_told_by_what_it_lacks(tmp_path):
+    (tmp_path / "python").symlink_to("/usr/bin/python3")
+    with pytest.raises(UsageError, match="a folder without it"):
+        Manifest.read(tmp_path)
+    (tmp_path / "manifest.json").symlink_to("/nowhere")
+    with pytest.raises(UsageError, match="is a link that leads out of the folder"):
+        Manifest.read(tmp_path)
