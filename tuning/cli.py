@@ -41,7 +41,7 @@ def _run_search(config: SearchConfig, role: Role, train_flags: list[str]) -> dic
 
 def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, Any]]) -> int:
     """Writes and prints the results of a search whose folder the user knows as `location`."""
-    from tuning.report.results import read_sweep, train_command
+    from tuning.report.results import DEVELOPMENT_NOTE, read_sweep, train_command
     from tuning.report.sweep_page import write_results
 
     sweep = read_sweep(Path(config.output), location)
@@ -53,7 +53,7 @@ def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, An
         return 1
     print(f"best:      trial {sweep.best.trial_id}, {config.objective} {_formatted(sweep.best.objective)}")
     if config.objective == "external_auroc":
-        print("note:      the set chose the trial: it is a development set, its numbers are optimistic")
+        print(DEVELOPMENT_NOTE)
     for name, values in metrics.items():
         shown = ("auroc", "accuracy", "sensitivity", "specificity")
         test = ", ".join(f"{metric} {_formatted(values[metric])}" for metric in shown)

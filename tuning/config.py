@@ -74,8 +74,8 @@ class SearchConfig:
     """Algorithm that chooses configurations. grid: all of them; hyperband: many for few epochs, the best for more."""
     objective: Objective = "val_auroc"
     """Metric of the validation images to optimize: val_loss, val_brier and val_ece are minimized, others maximized.
-    external_auroc: the AUROC on the first set of --external, a development set then, by which each trial also keeps its
-    epoch."""
+    external_auroc: the AUROC on the first set of --external; it also chooses the epoch that each trial keeps, so that
+    this set counts as a development set."""
     max_trials: int = 0
     """Largest number of trials; 0: 20 (random, bayesian) or all (grid, hyperband)."""
     max_hours: float = 0.0
@@ -95,7 +95,8 @@ class SearchConfig:
     space: str | None = None
     """YAML file of the search space, each line a flag and its value, values or range; the command line wins."""
     early_stopping_patience: int = 5
-    """Epochs without lower validation loss after which a phase of a trial ends; 0: never before its last epoch."""
+    """Epochs without a lower validation loss after which a phase of a trial ends; 0: never before its last epoch. With
+    --objective external_auroc: epochs without a higher AUROC there."""
     hyperband_factor: int = 3
     """Factor N of Hyperband: one configuration of N is kept, and trained for N times the epochs."""
     seed: int = 0
@@ -163,7 +164,7 @@ class SearchConfig:
         return [self.max_trials, self.max_hours]
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the flags as `sweep.json` keeps them, which is without `overwrite`."""
+        """Returns the flags that `sweep.json` keeps: all but `overwrite`."""
         flags = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
         return {name: value for name, value in flags.items() if name != "overwrite"}
 

@@ -71,11 +71,8 @@ def overview(sweep: Sweep, num_trials: int | None, console: Console, now: float)
     from rich.text import Text
 
     line = Text(summary(sweep, num_trials, now), style="bold")
-    shown = (
-        [*sweep.in_state("running"), *sweep.in_state("stopped")],
-        list(sweep.ranked),
-        list(reversed(sweep.in_state("failed"))),
-    )
+    unfinished = sweep.in_state("running", "stopped")
+    shown = list(unfinished), list(sweep.ranked), list(reversed(sweep.in_state("failed")))
     # A trial takes at least a line; the rest of the excess shows when the table is rendered.
     excess = sum(map(len, shown)) - console.height
     while True:

@@ -14,10 +14,14 @@ from trainer.run.folder import RunFolder
 from tuning.config import Direction
 from tuning.trials.sweep_folder import SWEEP, SweepFolder
 from tuning.trials.trainer_process import is_left_alone
-from tuning.trials.trial import State, Trial, read_object, read_trial
+from tuning.trials.trial import State, Trial, measured_objective, read_object, read_trial
 
 FLAGS_OF_TRIALS = ("output", "overwrite", "evaluate_test", "keep_checkpoint", "continue_from")
 """The flags of a trial that `best_config.json` leaves out, since a new training sets them itself."""
+DEVELOPMENT_NOTE = (
+    "note:      the external set chose the best trial: it is a development set, its numbers are optimistic"
+)
+"""The line of the console below the best trial where the objective is measured on an external set."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +44,9 @@ class Sweep:
     space: dict[str, Any]
     trials: tuple[Trial, ...]
 
-    def in_state(self, state: State) -> tuple[Trial, ...]:
-        """Returns the trials in a state."""
-        return tuple(trial for trial in self.trials if trial.state == state)
+    def in_state(self, *states: State) -> tuple[Trial, ...]:
+        """Returns the trials in some states, those of the first state first."""
+        return tuple(trial for state in states for trial in self.trials if trial.state == state)
 
     @property
     def ranked(self) -> tuple[Trial, ...]:
@@ -106,14 +110,11 @@ def _read_current(file: Path) -> Trial:
 def objective_interval(sweep: Sweep, trial: Trial) -> tuple[float, float] | None:
     """Returns the 95 % interval of a trial's objective, over patients; None if its `metrics.json` has none."""
     try:
-        numbers = RunFolder(sweep.run_folder(trial)).read_json("metrics")
-        measured = numbers["val"]
-        if sweep.objective == "external_auroc":
-            measured = next(iter(numbers["external"].values()))
-        low, high = measured[f"{sweep.objective.partition('_')[2]}_ci95"]
-    except (UsageError, ValueError, KeyError, TypeError):  # no such file, no such metric, or an undefined one
+        metric, numbers = measured_objective(RunFolder(sweep.run_folder(trial)).read_json("metrics"), sweep.objective)
+        low, high = map(float, numbers[f"{metric}_ci95"])
+    except (UsageError, ValueError, KeyError, TypeError, AttributeError):  # no such file or metric, or undefined
         return None
-    return float(low), float(high)
+    return low, high
 
 
 def write_trials_csv(sweep: Sweep) -> Path:

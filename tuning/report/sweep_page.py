@@ -64,10 +64,7 @@ def write_sweep_page(sweep: Sweep) -> Path:
         total_time=duration(sum(trial.seconds or 0.0 for trial in sweep.trials)),
         command=train_command(sweep),
         columns=columns,
-        rows=[
-            _row(sweep, trial, columns)
-            for trial in (*sweep.ranked, *sweep.in_state("running"), *sweep.in_state("stopped"))
-        ],
+        rows=[_row(sweep, trial, columns) for trial in (*sweep.ranked, *sweep.in_state("running", "stopped"))],
         failed=[_failed(sweep, trial) for trial in sweep.in_state("failed")],
         reasons=Counter(trial.reason or "no reason given" for trial in sweep.in_state("failed")).most_common(),
         words={name for trial in sweep.trials for name, value in trial.values.items() if isinstance(value, str)},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from beam_prep.console.escapes import printable
 from tuning.report.format import duration, memory, number, rate, setting, settings
-from tuning.report.results import Sweep, objective_interval, train_command
+from tuning.report.results import DEVELOPMENT_NOTE, Sweep, objective_interval, train_command
 from tuning.trials.trial import State, Trial
 
 if TYPE_CHECKING:
@@ -29,13 +29,7 @@ def print_sweep(sweep: Sweep) -> None:
 
     console = Console(highlight=False) if sys.stdout.isatty() else Console(highlight=False, width=PIPE_WIDTH)
     undefined = [trial for trial in sweep.in_state("done") if trial not in sweep.ranked]
-    trials = (
-        *sweep.in_state("running"),
-        *sweep.in_state("stopped"),
-        *sweep.ranked,
-        *undefined,
-        *sweep.in_state("failed"),
-    )
+    trials = (*sweep.in_state("running", "stopped"), *sweep.ranked, *undefined, *sweep.in_state("failed"))
     if trials:
         console.print(trials_table(sweep, trials, console))
     console.print(summary(sweep), soft_wrap=True)
@@ -44,7 +38,7 @@ def print_sweep(sweep: Sweep) -> None:
         bounds = f" (95 % interval {interval[0]:.4f}–{interval[1]:.4f})" if interval else ""
         console.print(f"best:      trial {best.trial_id}, {sweep.objective} {number(best.objective)}{bounds}")
         if sweep.objective == "external_auroc":
-            console.print("note:      the set chose the trial: it is a development set, its numbers are optimistic")
+            console.print(DEVELOPMENT_NOTE)
         console.print(f"settings:  {printable(settings(best.values))}", soft_wrap=True, markup=False)
         console.print(f"run:       {sweep.run_folder(best)}", soft_wrap=True, markup=False)
         console.print(printable(f"train it:  {train_command(sweep)}"), soft_wrap=True, markup=False)

@@ -26,18 +26,18 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from beam_prep.console.errors import RunError
-from beam_prep.storage.json_schema import anything, entries, list_of, load_json, mapping_of, number, text
+from beam_prep.storage.json_schema import anything, entries, list_of, load_json, mapping_of, number
 from trainer.run.folder import RunFolder
 from tuning.config import DEFAULT_TRIALS, SearchConfig
 from tuning.trials.sweep_job import SweepJob
-from tuning.trials.trial import check_trial_id
+from tuning.trials.trial import TRIAL_ID
 
 REDRAWS = 20
 """The number of repeated draws, for each combination of the space, after which the space counts as used up."""
 
 _STATE = entries(
-    {"start_order": list_of(text(r"\d{4,9}", example="0007")), "seconds": number(0)},
-    {"end_order": list_of(text(r"\d{4,9}", example="0007")), "ongoing_trials": mapping_of(text(r"\d{4,9}"))},
+    {"start_order": list_of(TRIAL_ID), "seconds": number(0)},
+    {"end_order": list_of(TRIAL_ID), "ongoing_trials": mapping_of(TRIAL_ID)},
     others=True,
 )
 
@@ -172,7 +172,6 @@ class SweepOracle(keras_tuner.Oracle):
 
     def _load_trial(self, trial_id: str) -> Trial:
         """Reads a trial that this oracle saved, and checks that it can be one of this search."""
-        check_trial_id(trial_id)
         content = load_json(self._trial_file(trial_id).read_bytes(), anything)
         if content["trial_id"] != trial_id:
             raise ValueError(f"{self._trial_file(trial_id)}: expected trial_id {trial_id}")

@@ -36,9 +36,9 @@ RETRIED = (
     grpc.StatusCode.DEADLINE_EXCEEDED,
     grpc.StatusCode.RESOURCE_EXHAUSTED,
 )
-"""The failures after which a worker asks again: the chief starts again, or has too much to do."""
+"""The failures after which a worker repeats its call: the chief is starting again, or has too much to do."""
 TOKEN_KEY = "cxrflow-token"
-"""The metadata of a call that hold the token of the sweep."""
+"""The key of the token of the sweep in the metadata of a call."""
 MAX_MESSAGE_BYTES = 2**20
 MAX_CALLS = 256
 """The largest number of calls that are answered or wait at once."""

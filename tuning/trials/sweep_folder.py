@@ -14,7 +14,7 @@ from typing import Any, get_args
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.contained import check_contained
-from beam_prep.storage.json_schema import anything, entries, list_of, mapping_of, number, one_of, scalar, text
+from beam_prep.storage.json_schema import anything, entries, mapping_of, number, one_of, or_scalars, text
 from beam_prep.storage.locks import locked
 from beam_prep.storage.output_folder import (
     check_only_written,
@@ -41,16 +41,10 @@ SWEEP_FILES = (
 
 _RANGE = entries({"low": number(), "high": number(), "scale": one_of("log", "linear")})
 
-
-def _values(value: Any, place: str) -> None:
-    """Checks the values or the range of a hyperparameter."""
-    (list_of(scalar, most=10_000) if isinstance(value, list) else _RANGE)(value, place)
-
-
 _KNOWN = {
     "objective": one_of(*get_args(Objective)),
     "direction": one_of(*get_args(Direction)),
-    "space": mapping_of(_values, text(r"\w{1,60}", example="image_size"), most=100),
+    "space": mapping_of(or_scalars(_RANGE, most=10_000), text(r"\w{1,60}", example="image_size"), most=100),
 }
 SWEEP = entries(_KNOWN, others=True)
 """The check of what reports read from `sweep.json`."""
@@ -82,7 +76,8 @@ class SweepFolder:
     def make_token(self) -> str:
         """Returns the token by which the chief knows the workers of this sweep, which is made if there is none yet.
 
-        The file can be read by the user of the search alone. The variable `CXRFLOW_SWEEP_TOKEN` goes before it.
+        The file can be read by the user of the search alone. A token in the variable `CXRFLOW_SWEEP_TOKEN` takes its
+        place.
         """
         if (given := os.environ.get(TOKEN_VARIABLE)) is not None:
             return _checked_token(given, TOKEN_VARIABLE)
@@ -228,5 +223,5 @@ def _compared(content: Mapping[str, Any]) -> dict[str, Any]:
     # A flag that is newer than the sweep was at its default.
     defaults = {field.name: field.default for field in fields(TrainFlags) if field.name not in without_effect}
     data = {f"data with equalization {name}": digest[:12] for name, digest in content["dataset_fingerprints"].items()}
-    external = {"external": list(content["train"].get("external", ()))}
+    external = {"external": content["train"].get("external", [])}
     return {**defaults, **search, **train, **external, **content["space"], **data}

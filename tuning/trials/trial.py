@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -13,12 +14,12 @@ from beam_prep.storage.json_schema import (
     Mismatch,
     any_number,
     entries,
-    list_of,
     load_json,
     mapping_of,
     nullable,
     number,
     one_of,
+    or_scalars,
     scalar,
     text,
     whole,
@@ -30,24 +31,18 @@ State = Literal[Written, "stopped"]
 """The state of a trial; a stopped one is running by its file, but no process works on it."""
 
 _AMOUNT = nullable(number(0))
-_OBJECTIVE = nullable(any_number)
-
-
-def _flag_value(value: Any, place: str) -> None:
-    """Checks the value of a flag, or the values of one that takes several."""
-    (list_of(scalar, most=1000) if isinstance(value, list) else scalar)(value, place)
-
-
-_VALUES = mapping_of(scalar, text(r"[\w/]{1,60}", example="image_size"), most=100)
+_MEASURED = nullable(any_number)
+TRIAL_ID = text(r"\d{4,9}", example="0007")
+"""The check of the id of a trial."""
 _TRIAL = entries(
     {
-        "trial_id": text(r"\d{4,9}", example="0007"),
-        "flags": mapping_of(_flag_value, text(r"\w{1,60}", example="epochs"), most=1000),
-        "values": _VALUES,
+        "trial_id": TRIAL_ID,
+        "flags": mapping_of(or_scalars(scalar, most=1000), text(r"\w{1,60}", example="epochs"), most=1000),
+        "values": mapping_of(scalar, text(r"[\w/]{1,60}", example="image_size"), most=100),
         "state": one_of(*get_args(Written)),
         "reason": nullable(text()),
-        "objective": _OBJECTIVE,
-        "metrics": mapping_of(nullable(any_number), text(most=100), most=1000),
+        "objective": _MEASURED,
+        "metrics": mapping_of(_MEASURED, text(most=100), most=1000),
         "started": number(0),
         "seconds": _AMOUNT,
         "peak_memory_bytes": _AMOUNT,
@@ -103,6 +98,17 @@ def check_trial_id(trial_id: object) -> None:
     """Raises a ValueError unless a value is the id of a trial, which is the name of its folder."""
     if not isinstance(trial_id, str) or not re.fullmatch(r"\d{4,9}", trial_id, re.ASCII):
         raise ValueError(f"expected the id of a trial such as 0007, found {str(trial_id)[:40]!r}")
+
+
+def measured_objective(metrics: Mapping[str, Any], objective: str) -> tuple[str, Mapping[str, Any]]:
+    """Finds an objective in the content of a run's `metrics.json`.
+
+    Returns:
+        The name of the metric, such as `auroc`, and all numbers of the images that it was measured on: those of
+        validation, or of the first external set, by which `--select_by` chooses too.
+    """
+    images, _, metric = objective.partition("_")
+    return metric, next(iter(metrics["external"].values()), {}) if images == "external" else metrics[images]
 
 
 def read_trial(path: Path) -> Trial:

@@ -17,7 +17,7 @@ from beam_prep.console.errors import Terminated, UsageError
 from trainer.run.folder import RunFolder, read_history
 from tuning.trials.sweep_job import SweepJob, Values, searched_values
 from tuning.trials.trainer_process import is_finished, lock_run, run_trainer
-from tuning.trials.trial import Trial
+from tuning.trials.trial import Trial, measured_objective
 
 ORPHAN_SECONDS = 60.0
 """The time that the trainer of a killed search has to save its state and end, in seconds."""
@@ -150,21 +150,14 @@ class TrialRunner:
     def _measured(self, trial: Trial, path: Path) -> Trial:
         """Returns a trial whose training is over with the metrics of its run."""
         content = json.loads((path / "metrics.json").read_text(encoding="utf-8"))
-        numbers, speed = content["val"], content.get("speed", {})
+        speed = content.get("speed", {})
         trial = replace(trial, epochs=len(read_history(path)), images_per_s=speed.get("images_per_s"))
-        objective = self._objective(content)
-        if objective is None:
+        metric, numbers = measured_objective(content, self._job.config.objective)
+        if numbers[metric] is None:
             reasons = "; ".join(f"{name}: {reason}" for name, reason in numbers["undefined"].items())
             return _failed(trial, f"{self._job.config.objective} is not defined ({reasons})")
-        metrics = {name: value for name, value in numbers.items() if isinstance(value, (int, float))}
-        return replace(trial, state="done", objective=objective, metrics=metrics)
-
-    def _objective(self, content: Mapping[str, Any]) -> float | None:
-        """Returns the objective from the content of `metrics.json`; None if it is not defined."""
-        name: str = self._job.config.objective
-        if name == "external_auroc":
-            return next(iter(content["external"].values()))["auroc"]  # of the first set, as with --select_by
-        return content["val"][name.removeprefix("val_")]
+        metrics = {name: value for name, value in content["val"].items() if isinstance(value, (int, float))}
+        return replace(trial, state="done", objective=numbers[metric], metrics=metrics)
 
     def _note_process(self, pid: int) -> None:
         self._pid = pid

@@ -82,9 +82,10 @@ def test_a_trial_folder_without_its_file_is_skipped(tmp_path):
         (lambda text: text.replace('"worker"', '"walker"'), "expected an entry worker, found none"),
         (lambda text: text.replace('"done"', '"dnoe"'), 'state: expected one of running, done, failed, found "dnoe"'),
         (lambda text: text.replace("0.9", '"0.9"', 1), 'objective: expected a number, found "0.9"'),
+        (lambda text: text.replace("0.9", "9" * 400, 1), "found something else (a whole number of 400 digits)"),
         (lambda text: text + "\udcff", "expected JSON, found something else"),
     ],
-    ids=["cut", "empty", "a list", "no worker", "no such state", "text for a number", "no text"],
+    ids=["cut", "empty", "a list", "no worker", "no such state", "text for a number", "too large", "no text"],
 )
 def test_a_damaged_trial_is_reported_in_one_line(tmp_path, damage, told):
     write_sweep(tmp_path, done("0000", 0.9), done("0001", 0.8))

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from searches import make_job
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
@@ -106,3 +107,18 @@ def test_the_objective_of_a_trial_is_that_of_the_first_set(dataset, tmp_path):
     runner = TrialRunner(found, "worker-0", {})
     trial = runner._measured(runner._new("0000", {}), run)
     assert (trial.state, trial.objective, trial.metrics) == ("done", 0.9, {"auroc": 0.99})
+
+    numbers["external"]["clinic"] = {"auroc": None, "undefined": {"auroc": "no image is NORMAL"}}
+    (run / "metrics.json").write_text(json.dumps(numbers))
+    trial = runner._measured(runner._new("0000", {}), run)
+    assert (trial.state, trial.reason) == ("failed", "external_auroc is not defined (auroc: no image is NORMAL)")
+
+
+def test_a_sweep_with_a_forged_set_is_another_sweep(tmp_path):
+    job = make_job(output=str(tmp_path))
+    job.folder.start(job.to_json(), overwrite=False)
+    path = tmp_path / "sweep.json"
+    described = json.loads(path.read_text())
+    path.write_text(json.dumps({**described, "train": {**described["train"], "external": 5}}))
+    with pytest.raises(UsageError, match=r"--external: 5 there, \[\] here"):
+        job.folder.start(job.to_json(), overwrite=False)
