@@ -5,10 +5,12 @@ The file is a zip of `config.json`, the network, and `model.weights.h5`, its wei
 
 from __future__ import annotations
 
+import lzma
 import math
 import shutil
 import tempfile
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -34,9 +36,11 @@ _UNREADABLE = (
     KeyError,
     IndexError,
     AttributeError,
-    NotImplementedError,
-    RuntimeError,  # from HDF5, and for a recursion without an end
+    RuntimeError,  # from HDF5, for an encrypted or unknown kind of zip, and for a recursion without an end
+    EOFError,
     zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
 )
 
 

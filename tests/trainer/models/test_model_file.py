@@ -124,3 +124,16 @@ def test_what_is_no_model_is_refused(saved, tmp_path):
     with open(tmp_path / "d.keras", "r+b") as file:
         file.truncate(1000)
     refused(tmp_path / "d.keras", "")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_an_entry_that_can_not_be_unpacked_is_refused(saved, tmp_path, method):
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w", method) as archive:
+        archive.writestr(CONFIG, bytes(range(256)) * 100)
+        archive.writestr(WEIGHTS, b"")
+    content = bytearray(path.read_bytes())
+    start = 30 + len(CONFIG)  # of the packed bytes, behind the header of the first entry
+    content[start + 20 : start + 60] = b"\xff" * 40
+    path.write_bytes(content)
+    refused(path, "")
