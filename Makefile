@@ -92,16 +92,14 @@ constraints: ## resolve constraints.txt and constraints-tfio.txt again, for all 
 	rm build-constraints.txt
 	$(MAKE) locks
 
-# The packages of each image, and of the step of cloudbuild.yaml that submits, with the hashes of their files.
-LOCK_trainer := train tune gpu
-LOCK_prep := prep
-LOCK_submit := k8s
+# The extras of each image, and of the step of cloudbuild.yaml that submits, by the name of their lock file.
+LOCKS := trainer:train,tune,gpu prep:prep submit:k8s
 
 locks: .venv/ready ## write the lock files in docker, which have the hash of every package
-	for name in trainer prep submit; do echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header \
-		--python-version 3.11 --python-platform x86_64-manylinux_2_28 --constraint constraints.txt \
-		$$(case $$name in trainer) echo $(LOCK_trainer:%=--extra %);; prep) echo $(LOCK_prep:%=--extra %);; *) echo $(LOCK_submit:%=--extra %);; esac) \
-		--output-file docker/$$name.lock setup.py - > /dev/null; done
+	for lock in $(LOCKS); do extras=$${lock#*:}; echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet \
+		--generate-hashes --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
+		--constraint constraints.txt --extra $${extras//,/ --extra } --output-file docker/$${lock%%:*}.lock \
+		setup.py - > /dev/null; done
 
 sbom: ## write build/sbom-*.json, the packages of each image in CycloneDX
 	python3 docker/sbom.py
