@@ -8,7 +8,7 @@ ENV PYTHONUNBUFFERED=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1
 
 WORKDIR /build
-# The lock file has the hash of every package; pip refuses a package that is another one. `make locks` writes it.
+# The lock file has the hashes of every package, and pip refuses a file with another hash. `make locks` writes it.
 COPY docker/prep.lock ./
 RUN pip install --require-hashes --requirement prep.lock
 

@@ -12,7 +12,7 @@ RUN useradd --uid 10001 --user-group --create-home cxrflow
 
 # The dependencies are gigabytes that change only with the pinned versions: they have a layer below that of the code.
 WORKDIR /build
-# The lock file has the hash of every package; pip refuses a package that is another one. `make locks` writes it.
+# The lock file has the hashes of every package, and pip refuses a file with another hash. `make locks` writes it.
 COPY docker/trainer.lock ./
 RUN pip install --require-hashes --requirement trainer.lock
 
