@@ -33,6 +33,9 @@ ImageFile.MAXBLOCK = 2 * 2**20
 
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "JPEG2000")  # the names of the formats in Pillow
 
+MARKS = ("repaired", "padding")
+"""The entries in the `info` of a decoded image; all others are of no account."""
+
 _VALUES = np.arange(256)
 _SQUARES = _VALUES**2
 
@@ -98,6 +101,8 @@ def _upright(image: ImageFile.ImageFile) -> Image.Image:
     """Decodes the pixels of an opened file, and turns the image as the file says."""
     image.draft("L", image.size)  # of a JPEG, only the luma channel is decoded
     image.load()
+    for mark in MARKS:  # the file may be a PNG with a text of this name
+        image.info.pop(mark, None)
     ImageOps.exif_transpose(image, in_place=True)
     return image
 

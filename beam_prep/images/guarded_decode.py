@@ -11,6 +11,7 @@ import atexit
 import json
 import math
 import os
+import signal
 import struct
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from PIL import Image
 
 from beam_prep.dataset.image_limits import MAX_SECONDS, ImageError
 from beam_prep.images import jpeg_end
-from beam_prep.images.decode import decode
+from beam_prep.images.decode import MARKS, decode
 from beam_prep.images.dicom.codestream import (
     MAX_HEADER_BYTES,
     MAX_PARTS,
@@ -156,11 +157,9 @@ class _Child:
 
 def _error_of(exit_code: int, max_seconds: float) -> ImageError:
     """Returns the error for a file whose child process ended."""
-    import signal
-
     if exit_code == -signal.SIGXCPU:
-        seconds = f"more than --max_seconds_per_image {max_seconds:g} of processor time"
-        return ImageError("too_slow", f"decoding takes {seconds}")
+        limit = f"--max_seconds_per_image {max_seconds:g}"
+        return ImageError("too_slow", f"decoding takes more than {limit} of processor time")
     if exit_code == -signal.SIGKILL:
         return ImageError("too_much_memory", "decoding was ended by the system, which is short of memory")
     return ImageError("undecodable", "the decoder crashed; the file is broken")
@@ -205,7 +204,7 @@ def _serve(requests: IO[bytes], replies: IO[bytes]) -> None:
         pixels = b""
         try:
             image = decode(data)
-            info = {key: True for key in ("repaired", "padding") if key in image.info}
+            info = {key: True for key in MARKS if key in image.info}
             reply, pixels = {"mode": image.mode, "size": image.size, "info": info}, image.tobytes()
         except ImageError as error:
             reply = {"reason": error.reason, "detail": error.detail}

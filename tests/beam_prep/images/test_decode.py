@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from image_files import encoded
 from PIL import Image, ImageCms
+from PIL.PngImagePlugin import PngInfo
 
 from beam_prep.dataset.image_limits import ImageError
 from beam_prep.images.decode import decode, decode_record, digest, encode, pixel_sums
@@ -41,6 +42,14 @@ def test_every_mode_becomes_one_grey_channel(grey8, kind, mode):
         assert np.array_equal(np.asarray(decoded), grey8)
     elif mode not in ("1", "LAB"):
         assert np.abs(np.asarray(decoded, int) - grey8).mean() <= 12
+
+
+def test_texts_in_a_png_file_mark_nothing(grey8):
+    texts = PngInfo()
+    for name in ("repaired", "padding"):
+        texts.add_text(name, "yes")
+        texts.add_text(name, "yes", after_idat=True)
+    assert not {"repaired", "padding"} & set(decode(encoded(grey8, pnginfo=texts)).info)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG2000"])
