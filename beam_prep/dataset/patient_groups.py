@@ -7,8 +7,11 @@ share an image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Name = TypeVar("Name", bound=Hashable)
 
 # What told the patient of an image, as the manifest counts it; any other word is a layout of `sources/layouts`.
 BY_CSV, BY_REGEX, BY_FOLDER, BY_HEADER, UNKNOWN = "metadata_csv", "group_regex", "folder", "dicom_header", "unknown"
@@ -31,9 +34,7 @@ class Salt:
 
     def hash(self, text: str) -> str:
         """Returns the salted hash of a patient or a file name: 16 hex digits, as records hold it."""
-        # A key is limited to 64 bytes; a salt file may hold more.
-        key = hashlib.blake2b(self.value).digest()
-        return hashlib.blake2b(_bytes(text), key=key, digest_size=8).hexdigest()
+        return hashlib.blake2b(_bytes(text), key=self._key, digest_size=8).hexdigest()
 
     def rank(self, text: str) -> int:
         """Returns the place of a text among all texts: uniform in [0, 2**64), the same on every machine.
@@ -43,8 +44,14 @@ class Salt:
         """
         if self.is_public:
             return rank(text)
-        key = hashlib.blake2b(self.value).digest()
-        return int.from_bytes(hashlib.blake2b(_bytes(text), key=key, person=b"rank", digest_size=8).digest(), "big")
+        return int.from_bytes(
+            hashlib.blake2b(_bytes(text), key=self._key, person=b"rank", digest_size=8).digest(), "big"
+        )
+
+    @property
+    def _key(self) -> bytes:
+        # A key is limited to 64 bytes; a salt file may hold more.
+        return hashlib.blake2b(self.value).digest()
 
 
 PUBLIC_SALT = Salt(b"cxrflow patient group 1")
@@ -61,21 +68,21 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-class LinkedGroups:
+class LinkedGroups(Generic[Name]):
     """A union-find structure that tells which groups are linked, directly or through other groups.
 
     Args:
         groups: the names of all groups; at first none of them are linked.
     """
 
-    def __init__(self, groups: Iterable[str]) -> None:
+    def __init__(self, groups: Iterable[Name]) -> None:
         self._parent = {group: group for group in groups}
 
-    def link(self, one: str, other: str) -> None:
+    def link(self, one: Name, other: Name) -> None:
         """Links two groups, and with them all groups that are linked to either."""
         self._parent[self.find(other)] = self.find(one)
 
-    def find(self, group: str) -> str:
+    def find(self, group: Name) -> Name:
         """Returns the representative of all groups that are linked to a group; it is the same for all of them."""
         while self._parent[group] != group:
             self._parent[group] = self._parent[self._parent[group]]

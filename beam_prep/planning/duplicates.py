@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from itertools import combinations
+
+from beam_prep.dataset.patient_groups import LinkedGroups
 
 # Of the 5,190 different training X-rays of the Kaggle set, the closest pair differs in 11 bits and the next in 12. When
 # 209 of these X-rays were saved again at JPEG quality 60, 75 and 90 or resized to 180 to 512 px, one changed by 10 bits
@@ -48,17 +50,17 @@ def near_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[
     return sorted(pairs)
 
 
-def _linked(values: dict[int, list[int]], max_distance: int) -> Iterator[list[tuple[int, int]]]:
+def _linked(values: Collection[int], max_distance: int) -> Iterator[list[tuple[int, int]]]:
     """Yields the links that hold each group of near hashes together, one fewer than the group has hashes.
 
     Args:
-        values: different hashes, as keys.
+        values: different hashes.
         max_distance: the largest number of bits in which two linked hashes differ.
     """
     num_parts = max_distance + 2
     parts = [sum(1 << bit for bit in range(part, HASH_BITS, num_parts)) for part in range(num_parts)]
-    group_of: dict[int, int] = {}  # hash → the number of its group; a hash without a near one has none
-    links: dict[int, list[tuple[int, int]]] = {}  # the number of a group → its links
+    linked = LinkedGroups(values)
+    links: list[tuple[int, int]] = []
     for mask in (one | other for one, other in combinations(parts, 2)):
         # Nearly all hashes share their two parts with no other. No list is made for those: a million lists would keep
         # the garbage collector busy.
@@ -73,45 +75,23 @@ def _linked(values: dict[int, list[int]], max_distance: int) -> Iterator[list[tu
             for value in shared:
                 apart, joined = [], [value]
                 for cluster in clusters:
-                    if _link(value, cluster, group_of, links, max_distance):
+                    is_joined = linked.find(value) == linked.find(cluster[0])
+                    if not is_joined and (link := _link(value, cluster, max_distance)):
+                        linked.link(*link)
+                        links.append(link)
+                        is_joined = True
+                    if is_joined:
                         cluster += joined
                         joined = cluster
                     else:
                         apart.append(cluster)
                 clusters = [*apart, joined]
-    yield from links.values()
+    groups: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for link in links:
+        groups[linked.find(link[0])].append(link)
+    yield from groups.values()
 
 
-def _link(
-    value: int,
-    cluster: Sequence[int],
-    group_of: dict[int, int],
-    links: dict[int, list[tuple[int, int]]],
-    max_distance: int,
-) -> bool:
-    """Links a hash to the first near one of a cluster of one group, unless it belongs to that group already.
-
-    Args:
-        value: the hash.
-        cluster: hashes of one group.
-        group_of: see `_linked`; both groups become one.
-        links: see `_linked`.
-        max_distance: the largest number of bits in which two linked hashes differ.
-
-    Returns:
-        True if the hash belongs to the group of the cluster now.
-    """
-    own, theirs = group_of.get(value), group_of.get(cluster[0])
-    if own is not None and own == theirs:
-        return True
-    near = next((other for other in cluster if (value ^ other).bit_count() <= max_distance), None)
-    if near is None:
-        return False
-    kept = own if own is not None else theirs if theirs is not None else len(group_of)
-    links.setdefault(kept, []).append((near, value))
-    group_of[value] = group_of[near] = kept
-    if own is not None and theirs is not None:
-        merged = links.pop(theirs)
-        links[kept] += merged
-        group_of.update(dict.fromkeys((hash_ for link in merged for hash_ in link), kept))
-    return True
+def _link(value: int, others: Sequence[int], max_distance: int) -> tuple[int, int] | None:
+    """Returns the first of some hashes that is near to a hash, with that hash; None if there is none."""
+    return next(((other, value) for other in others if (value ^ other).bit_count() <= max_distance), None)
