@@ -15,7 +15,7 @@ from beam_prep.console.progress import track
 from beam_prep.console.signals import ending_at_once
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
-from beam_prep.dataset.manifest import SUSPECT_NAME, Manifest
+from beam_prep.dataset.manifest import REPORT_NAME, SUSPECT_NAME, Manifest
 from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.pipeline.dataflow_options import SubmittedJob
 from beam_prep.planning.domains import describe_domains
@@ -106,7 +106,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         records = "1 record has" if suspect == 1 else f"{suspect:,} records have"
         print(f"suspect:   {records} two grey values only, as masks have (listed in {output / SUSPECT_NAME})")
     print(f"dataset:   {config.output}, sizes {', '.join(map(str, manifest.image_sizes))} px")
-    print(f"report:    {output / 'report.html'}")
+    print(f"report:    {output / REPORT_NAME}")
     for warning in manifest.warnings:
         print(f"warning:   {printable(warning)}")
     if find_training_problem(manifest.splits):

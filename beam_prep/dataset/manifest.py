@@ -28,6 +28,7 @@ NEAR_DUPLICATES_NAME = "near_duplicates.jsonl"
 SUSPECT_NAME = "suspect.jsonl"
 LIST_NAMES = (REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, SUSPECT_NAME)
 AUDIT_NAME = "audit.json"
+REPORT_NAME = "report.html"
 INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts", "pictures")
 """The entries of the manifest that the fingerprint leaves out."""
 SINCE_VERSION_2 = ("task", "domains")

@@ -15,13 +15,10 @@ from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
-from beam_prep.pipeline.listing import Listing
+from beam_prep.pipeline.listing import Listing, list_inputs
 from beam_prep.pipeline.runners import failure_reason, make_pipeline
 from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
-from beam_prep.sources.discover import find_sources
-from beam_prep.sources.metadata_csv import MetadataColumns
-from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path, to_path
 
@@ -93,13 +90,7 @@ def _list_inputs(
     folder, and the counts of input files are returned, too.
     """
     if config.metadata_csv:
-        sources, counts = find_sources(
-            raw,
-            patient_rule=PatientRule(config.group_regex, config.group_from),
-            metadata_csv=config.metadata_csv,
-            columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
-            keep_splits=config.keep_splits,
-        )
+        sources, counts = list_inputs(config, raw)
         return Listing.write(work.listing, sources), counts
     if not raw.is_dir():
         raise UsageError(f"--input {raw}: expected a folder with images, found nothing; check the path")

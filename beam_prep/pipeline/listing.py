@@ -1,7 +1,8 @@
-"""Seals the listing of the inputs, which names files and patients, so that a killed job leaves nothing to read.
+"""Lists the inputs, and seals the listing, which names files and patients, so that a killed job leaves nothing to read.
 
 The workers read the listing from a file, since it may be too large for the graph of the pipeline. The file is encrypted
-with a key that is made for the job, travels in its graph, and ends with it. Standard library only.
+with a key that is made for the job and is only in that graph: a local job keeps it in memory, Dataflow in its staging
+location. Standard library only.
 """
 
 from __future__ import annotations
@@ -12,9 +13,24 @@ import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from beam_prep.sources.discover import Source
+from beam_prep.config import PrepConfig
+from beam_prep.dataset.input_counts import InputCount
+from beam_prep.sources.discover import Source, find_sources
+from beam_prep.sources.metadata_csv import MetadataColumns
+from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.atomic import open_atomic
-from beam_prep.storage.paths import to_path
+from beam_prep.storage.paths import AnyPath, to_path
+
+
+def list_inputs(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[InputCount]]:
+    """Lists the inputs in a folder as the options of a preparation say, see `find_sources`."""
+    return find_sources(
+        raw,
+        patient_rule=PatientRule(config.group_regex, config.group_from),
+        metadata_csv=config.metadata_csv,
+        columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
+        keep_splits=config.keep_splits,
+    )
 
 
 @dataclass(frozen=True)

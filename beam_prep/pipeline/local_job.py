@@ -13,12 +13,12 @@ from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import watch
 from beam_prep.dataset.input_counts import InputCount
-from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest
+from beam_prep.dataset.manifest import MANIFEST_NAME, REPORT_NAME, Manifest
 from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
 from beam_prep.pipeline.finished import check_inputs, check_options, inputs_digest, write_note
-from beam_prep.pipeline.listing import Listing
+from beam_prep.pipeline.listing import Listing, list_inputs
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
 from beam_prep.pipeline.salt import default_salt, given_salt
@@ -34,9 +34,7 @@ from beam_prep.pipeline.work_folder import (
 )
 from beam_prep.pipeline.worker_errors import advise, errors_kept_in
 from beam_prep.planning.plan import find_split_problem
-from beam_prep.sources.discover import Source, find_sources
-from beam_prep.sources.metadata_csv import MetadataColumns
-from beam_prep.sources.patients import PatientRule
+from beam_prep.sources.discover import Source
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import Mirror, kept_mirror_of
 from beam_prep.storage.output_folder import check_only_written
@@ -113,7 +111,7 @@ def prepare(
 
 def _complete(config: PrepConfig, mirror: Mirror) -> None:
     """Does what is left of a job that was interrupted after it wrote the manifest, and tells the user."""
-    from beam_prep.report.dataset_page import REPORT_NAME, write_report
+    from beam_prep.report.dataset_page import write_report
 
     raw, output = to_path(config.input), to_path(config.output)
     if not (output / REPORT_NAME).exists():
@@ -124,13 +122,7 @@ def _complete(config: PrepConfig, mirror: Mirror) -> None:
 
 def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[InputCount]]:
     """Lists the inputs and checks the splits that they name."""
-    sources, counts = find_sources(
-        raw,
-        patient_rule=PatientRule(config.group_regex, config.group_from),
-        metadata_csv=config.metadata_csv,
-        columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
-        keep_splits=config.keep_splits,
-    )
+    sources, counts = list_inputs(config, raw)
     named = (source.split for source in sources)
     if problem := find_split_problem(config.test_fraction, config.keep_splits, named):
         raise UsageError(problem)

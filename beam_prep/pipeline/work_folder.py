@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME
+from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME, REPORT_NAME
 from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.output_folder import (
     check_only_written,
@@ -30,15 +30,8 @@ JOB_NAME = "job.json"
 LISTING_NAME = "sources.jsonl"
 NOTE_NAME = ".inputs"
 """The name of the file in a dataset that holds the digest of its inputs: hidden, as it is no part of the dataset."""
-DATASET_FILES = (
-    MANIFEST_NAME,
-    *LIST_NAMES,
-    AUDIT_NAME,
-    "report.html",
-    NOTE_NAME,
-    "size-*/*.tfrecord",
-    f"{WORK_NAME}/",
-)
+_RESULTS = (MANIFEST_NAME, *LIST_NAMES, AUDIT_NAME, REPORT_NAME)
+DATASET_FILES = (*_RESULTS, NOTE_NAME, "size-*/*.tfrecord", f"{WORK_NAME}/")
 """The files that a preparation writes into its output folder: it deletes these and no others."""
 
 
@@ -145,7 +138,7 @@ def open_work_folder(dataset: str | os.PathLike[str], *, overwrite: bool, job: M
         with suppress(OSError):  # a file system without modes, or one that an older version left to another user
             (folder / WORK_NAME).chmod(0o700)
         # Then the manifest goes: from here on the folder is no dataset until the new one is complete.
-        for name in (MANIFEST_NAME, *LIST_NAMES, AUDIT_NAME, "report.html"):
+        for name in _RESULTS:
             (folder / name).unlink(missing_ok=True)
         remove_temporaries(folder)
         if overwrite or _read_job(work) != dict(job):

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
-from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, Manifest
+from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, REPORT_NAME, Manifest
 from beam_prep.pages.page import render, write_page
 from beam_prep.planning.domains import UNKNOWN, tell_class, totals_by_domain
 from beam_prep.planning.patients import describe_told_by
@@ -18,7 +18,6 @@ from beam_prep.report.linear_audit import LINEAR_PX, linear_auroc
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
 from beam_prep.storage.paths import AnyPath
 
-REPORT_NAME = "report.html"
 MAX_LISTED = 200
 SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # features with a figure under Sizes, and their units
 AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
