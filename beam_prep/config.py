@@ -86,7 +86,7 @@ class PrepConfig:
     which go before the path."""
     domain_column: str = "domain"
     """The column of --metadata_csv that tells where an image comes from: a hospital, a scanner, a year. Without it, the
-    file names of the Kaggle set tell it. Domains are kept in the records, with --anonymize at most 20 of them."""
+    file names of some public sets tell it. Domains are kept in the records, with --anonymize at most 20 of them."""
     subgroups: tuple[Literal["age", "sex", "view"], ...] = ()
     """The traits of the patient that records keep, to measure results by: age (in bands), sex, view, from columns of
     --metadata_csv or DICOM headers. Nothing is kept unless it is named here, with --anonymize or without."""
@@ -168,8 +168,13 @@ class PrepConfig:
         }
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
         later = (
-            *("group_from", "unknown_patient", "max_blank_fraction", "max_seconds_per_image"),
-            *("stratify_domains", "subgroups", "fit"),
+            "group_from",
+            "unknown_patient",
+            "max_blank_fraction",
+            "max_seconds_per_image",
+            "stratify_domains",
+            "subgroups",
+            "fit",
         )
         changed = {name: getattr(self, name) for name in later if getattr(self, name) != getattr(type(self), name)}
         return options | {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

@@ -64,7 +64,9 @@ def ending_at_once(advice: str) -> Iterator[None]:
     """
 
     def end(number: int, frame: FrameType | None) -> NoReturn:
-        said, code = ("interrupted", INTERRUPTED) if number == signal.SIGINT else ("stopped by SIGTERM", 143)
+        said, code = (
+            ("interrupted", INTERRUPTED) if number == signal.SIGINT else ("stopped by SIGTERM", Terminated.exit_code)
+        )
         # The first new line ends a progress bar. This is no print, which may be what is interrupted.
         os.write(2, f"\nerror: {said}; {advice}\n".encode())
         os._exit(code)

@@ -92,9 +92,7 @@ def tell_class(domains: DomainCounts) -> str | None:
     if association is None:
         return None
     totals = totals_by_domain(domains)
-    of_one = [
-        domain for domain, by_class in totals.items() if len([count for count in by_class.values() if count]) == 1
-    ]
+    of_one = [domain for domain, by_class in totals.items() if sum(map(bool, by_class.values())) == 1]
     if len(of_one) == len(totals):
         return f"the domain tells the class: each domain holds one class only (Cramér's V {association:.2f})"
     words = next(words for least, words in _VERDICTS if association >= least)

@@ -84,7 +84,8 @@ def warn_of_cases(images: Sequence[Prepared]) -> Iterator[str]:
         patient = image.folded_group or image.group
         if first.setdefault(patient, image).group != image.group:
             others.setdefault(patient, image)
-    for patient, other in list(others.items())[:1]:
+    if others:
+        patient, other = next(iter(others.items()))
         number = "1 patient is" if len(others) == 1 else f"{len(others):,} patients are"
         yield (
             f"{number} written in capital and in small letters, such as the one of {first[patient].filename} "

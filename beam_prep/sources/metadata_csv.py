@@ -166,8 +166,8 @@ def _rows(place: str, text: str, wanted: MetadataColumns) -> Iterator[tuple[int,
             raise UsageError(f"{place}: expected the columns {names}, each once at most; found {found}")
         if wanted.domain != MetadataColumns.domain and "domain" not in fields.values():
             raise UsageError(f"{place}: --domain_column {wanted.domain} is not among its columns: {', '.join(titles)}")
-        if unused := [title for place_, title in enumerate(titles) if title and place_ not in fields]:
-            used = ", ".join(titles[place_] for place_ in fields)
+        if unused := [title for index, title in enumerate(titles) if title and index not in fields]:
+            used = ", ".join(titles[index] for index in fields)
             logging.warning("%s: uses %s; columns not used: %s", place, used, ", ".join(unused))
         for cells in reader:
             if len(cells) > len(titles):

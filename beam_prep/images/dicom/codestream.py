@@ -19,11 +19,11 @@ START_OF_SCAN, END_OF_IMAGE = b"\xff\xda", b"\xff\xd9"
 MAX_SCANS = 100
 """The most scans of a JPEG stream; libjpeg makes 10, and each may take as long as the whole picture."""
 ORDINARY_SCANS = 16
-"""The scans of a JPEG stream up to which it is decoded without further ado."""
+"""The most scans of an ordinary JPEG stream, which is decoded without a process of its own."""
 MAX_PARTS = 100
 """The most segments before the first scan of an ordinary JPEG stream, and the most chunks of a small PNG file."""
 MAX_HEADER_BYTES = 2**17
-"""The most bytes of these."""
+"""The most bytes of the segments before the first scan, and of the chunks of a PNG file that hold no pixels."""
 WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD9)}  # markers that no length follows
 
 

@@ -13,7 +13,7 @@ from beam_prep.dataset.image_limits import ImageError
 MAX_READS = 100_000
 """The most reads of a header: pydicom makes one to three for every tag and item, at any depth."""
 MAX_VALUE_BYTES = 2**18
-"""The longest value that is looked at, other than pixels and sequences: twice that of the longest look-up table."""
+"""The longest value that is looked at, other than pixels and sequences: twice as long as the longest look-up table."""
 MAX_SEQUENCE_BYTES = 2**21
 """The longest sequence that is looked at."""
 MAX_OFFSETS_BYTES = 2**10
@@ -36,7 +36,7 @@ class LimitedFile(io.BytesIO):
         self._tag = b""  # of the element that is read
 
     def check_reads(self) -> None:
-        """Raises an ImageError if the file was read too often; pydicom may have turned that of `read` into another."""
+        """Raises an ImageError if the file was read too often: pydicom may have hidden the one that `read` raised."""
         if self._num_left < 0:
             raise ImageError(
                 "header_too_large", f"DICOM: the header has more than some {MAX_READS // 2} tags and items"
@@ -59,7 +59,7 @@ class LimitedFile(io.BytesIO):
 
 
 def check_length(name: str, num_bytes: int, max_bytes: int) -> None:
-    """Rejects a part of a header, named for the error, that is longer than `max_bytes`.
+    """Checks that a part of a header, whose name is for the error, has at most `max_bytes`.
 
     Raises:
         ImageError: the part is too long.

@@ -15,9 +15,11 @@ def same_mask_again():
     os.umask(before)
 
 
-@pytest.mark.parametrize(("asked", "file", "folder"), [("", 0o600, 0o700), ("027", 0o640, 0o750), ("22", 0o644, 0o755)])
+@pytest.mark.parametrize(
+    ("asked", "file", "folder"), [("", 0o600, 0o700), ("027", 0o640, 0o750), ("022", 0o644, 0o755)]
+)
 def test_outputs_are_for_their_owner_unless_asked_otherwise(asked, file, folder, monkeypatch, tmp_path):
-    monkeypatch.setenv("CXRFLOW_UMASK", asked.rjust(3, "0") if asked else "")
+    monkeypatch.setenv("CXRFLOW_UMASK", asked)
     restrict_outputs()
     (tmp_path / "folder").mkdir()
     (tmp_path / "file").touch()
