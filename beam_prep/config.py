@@ -164,10 +164,10 @@ class PrepConfig:
             "group_regex": self.group_regex,
             "num_shards": self.num_shards,
             "anonymize": self.anonymize,
-            **({"keep_splits": True} if self.keep_splits else {}),  # older datasets keep their fingerprint
         }
         # Flags that came later are named only where they change something: fingerprints of datasets stay as they were.
         later = (
+            "keep_splits",
             "group_from",
             "unknown_patient",
             "max_blank_fraction",

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
@@ -46,14 +47,17 @@ def check_options(config: PrepConfig, dataset: AnyPath) -> Manifest:
     manifest = Manifest.read(dataset)
     if manifest.schema_version != SCHEMA_VERSION:
         raise _holds_another(config, f", of the older schema version {manifest.schema_version}")
-    differing = [
-        f"--{name} {manifest.options[name]} there, {value} here"
-        for name, value in config.shaping_options().items()
-        if name in manifest.options and manifest.options[name] != value
-    ]
+    here, there = config.shaping_options(), manifest.options
+    values = {name: (_option(there, name), _option(here, name)) for name in there | here}
+    differing = [f"--{name} {old} there, {new} here" for name, (old, new) in values.items() if old != new]
     if differing:
         raise _holds_another(config, f" ({'; '.join(differing)})")
     return manifest
+
+
+def _option(options: Mapping[str, Any], name: str) -> Any:
+    """Returns the value of an option; those with their default value may be left out."""
+    return options.get(name, getattr(PrepConfig, name, None))
 
 
 def check_inputs(config: PrepConfig, dataset: AnyPath, digest: str) -> None:

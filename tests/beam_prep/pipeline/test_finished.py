@@ -30,6 +30,8 @@ def test_a_finished_dataset_is_complete_and_other_options_or_inputs_are_refused(
     assert f"complete, nothing to do: {config.output} holds the dataset" in caplog.text
     with pytest.raises(UsageError, match=r"already \(--image_sizes \[32\] there, \[40\] here\); name another"):
         prepare(replace(config, image_sizes=(40,)))
+    with pytest.raises(UsageError, match=r"already \(--fit squash there, pad here\); name another"):
+        prepare(replace(config, fit="pad"))
     image = min(Path(config.input).rglob("*.jpeg"))
     os.utime(image, ns=(0, 0))
     with pytest.raises(UsageError, match="holds a dataset already, of other images"):

@@ -1,5 +1,7 @@
 """Checks that files and folders appear whole, also where folders can't be renamed."""
 
+import os
+
 import pytest
 from fuse_folder import like_fuse
 
@@ -22,8 +24,6 @@ def test_a_folder_appears_with_all_its_files(tmp_path, monkeypatch, fuse):
 
 def test_without_folder_renames_the_description_comes_last(tmp_path, monkeypatch):
     like_fuse(monkeypatch)
-    import os
-
     moved = []
     replace = os.replace
     monkeypatch.setattr(os, "replace", lambda source, target: (replace(source, target), moved.append(target.name)))
