@@ -155,7 +155,7 @@ def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
 
 
 def auroc(negatives: Sequence[float], positives: Sequence[float]) -> float:
-    """Returns the probability that a positive is higher than a negative, ties counting half, from whole numbers.
+    """Returns the probability that a positive is higher than a negative, where ties count half.
 
     Source: Hanley and McNeil, The Meaning and Use of the Area under a ROC Curve, 1982 (the Mann-Whitney statistic).
     """
