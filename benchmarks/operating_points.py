@@ -61,7 +61,10 @@ def matched_logits(val: Predictions, other: Predictions) -> np.ndarray:
 
 WAYS: dict[str, Way] = {
     "0.5": lambda val, other: other.probabilities >= 0.5,
-    **{f"{rule} on validation": by_rule(rule) for rule in ("youden", "sensitivity=0.95", "sensitivity=0.9", "specificity=0.95")},
+    **{
+        f"{rule} on validation": by_rule(rule)
+        for rule in ("youden", "sensitivity=0.95", "sensitivity=0.9", "specificity=0.95")
+    },
     "0.5, calibrated on validation": calibrated,
     "share of validation, calibrated": even,
     "prior shift by EM (Saerens 2002)": prior_shift,
