@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from trainer.config.threshold_rule import RATES, ThresholdRule, parse_rule
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import NOTHING_CALLED, OperatingPoint
 
 if TYPE_CHECKING:
     import numpy as np
 
 logger = logging.getLogger(__name__)
-
-NOTHING_CALLED = 1.001
-"""The threshold at which no image is called PNEUMONIA, however its probability is rounded."""
 
 
 def fit_operating_point(

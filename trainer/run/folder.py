@@ -42,6 +42,7 @@ WRITTEN_FILES = (
     *(f"evaluations/*/{name}" for name in _PAGE_FILES),
     *(f"{folder}/{name}" for folder in ("checkpoints", ".checkpoints", "last") for name in _CHECKPOINT_FILES),
     *(f"tensorboard/{name}" for name in _EVENT_FILES),
+    "recalibrations/*.json",
     "model.keras",
     "flags.json",
     "trainer.log",

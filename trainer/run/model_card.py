@@ -44,6 +44,10 @@ WRITTEN_IF_SET = (
 )
 """The entries that only some kinds of runs have."""
 
+NOTHING_CALLED = 1.001
+"""The threshold at which no image is called PNEUMONIA, however its probability is rounded."""
+
+_THRESHOLD = number(0, NOTHING_CALLED)
 _LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
 _OBJECT = mapping_of(anything, most=1000)
 _CARD = entries(
@@ -61,7 +65,7 @@ _CARD = entries(
         "fold": nullable(_OBJECT),
         "phases": list_of(_OBJECT, most=1000),
         "best": nullable(_OBJECT),
-        "threshold": nullable(number(0, 1)),
+        "threshold": nullable(_THRESHOLD),
         "threshold_rule": nullable(_LINE),
         "temperature": nullable(number(1e-6, 1e6)),
         "bias": nullable(number(-1e6, 1e6)),
@@ -84,7 +88,7 @@ _CARD = entries(
 
 _RECALIBRATION = entries(
     {
-        "threshold": number(0, 1.1),
+        "threshold": _THRESHOLD,
         "threshold_rule": _LINE,
         "temperature": number(1e-6, 1e6),
         "bias": number(-1e6, 1e6),

@@ -1,11 +1,14 @@
 """`model.json` is read and written without a change, whichever version of the program made it."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from beam_prep.console.errors import UsageError
+from trainer.evaluation.thresholds import choose_threshold
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
 
@@ -18,6 +21,15 @@ def test_a_card_is_written_as_it_was_read(tmp_path):
     (tmp_path / "model.json").write_text(text)
     ModelCard.read(RunFolder(tmp_path)).write(RunFolder(tmp_path))
     assert (tmp_path / "model.json").read_text() == text
+
+
+def test_the_threshold_at_which_nothing_is_called_can_be_read_again(tmp_path):
+    saturated = np.ones(4)
+    threshold = choose_threshold("specificity=0.9", np.array([0, 0, 1, 1]), saturated)
+    assert not (saturated >= threshold).any()
+    card = replace(ModelCard.read(RunFolder(OLD_RUN)), operating_point=OperatingPoint(threshold))
+    card.write(RunFolder(tmp_path))
+    assert ModelCard.read(RunFolder(tmp_path)) == card
 
 
 def test_what_is_missing_has_its_default_or_is_named(tmp_path):
@@ -36,7 +48,7 @@ def test_what_is_missing_has_its_default_or_is_named(tmp_path):
         ({"temperature": 0}, "temperature: expected a finite number from 1e-06"),
         ({"temperature": float("nan")}, "temperature: expected a finite number"),
         ({"temperature": -1.5}, "temperature: expected a finite number"),
-        ({"threshold": 2}, "threshold: expected a finite number from 0 to 1, found 2"),
+        ({"threshold": 2}, "threshold: expected a finite number from 0 to 1.001, found 2"),
         ({"image_size": 10**9}, "image_size: expected a whole number from 1 to 4096"),
         ({"image_size": "90"}, 'image_size: expected a whole number from 1 to 4096, found "90"'),
         ({"class_names": "AB"}, "class_names: expected a list"),

@@ -17,7 +17,8 @@ JOB = job_of({"data": "d", "output": "o", "overwrite": True}, "f" * 64)
 @pytest.fixture
 def run(tmp_path):
     """A finished run."""
-    for name in ("config.json", "model.keras", "metrics.json", "tensorboard/train/events.out.tfevents.1.vm.2.0.v2"):
+    events = "tensorboard/train/events.out.tfevents.1.vm.2.0.v2"
+    for name in ("config.json", "model.keras", "metrics.json", events, "recalibrations/clinic.json"):
         (tmp_path / "run" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "run" / name).write_text("{}")
     return tmp_path / "run"
