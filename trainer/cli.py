@@ -29,7 +29,6 @@ from trainer.config.commands import (
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.run.model_card import ModelCard
-from trainer.run.speed import splits_of
 from trainer.tables import print_fold, print_numbers, print_robustness, with_interval
 
 
@@ -42,7 +41,6 @@ def _train(config: TrainConfig) -> None:
         return
     folder, numbers = result
     print_numbers(numbers)
-    _print_subgroups(numbers)
     card = ModelCard.read(folder)
     print_fold(card)
     if rate := numbers["speed"]["images_per_s"]:
@@ -72,7 +70,6 @@ def _probe(config: ProbeConfig) -> None:
 
     folder, numbers = probe(config)
     print_numbers(numbers)
-    _print_subgroups(numbers)
     card = ModelCard.read(folder)
     fitted = card.probe or {}
     print_fold(card)
@@ -106,7 +103,6 @@ def _evaluate(config: EvaluateConfig) -> None:
 
     folder, numbers = evaluate(config)
     print_numbers({config.split: numbers[config.split]})
-    _print_subgroups({config.split: numbers[config.split]})
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset of the run; its results are in a folder of their own")
     print_robustness(numbers[config.split].get("robustness", ()))
@@ -227,22 +223,6 @@ def _compare(config: CompareConfig) -> None:
 
 def _p_value(p_value: float | None) -> str:
     return "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
-def _print_subgroups(numbers: dict[str, Any]) -> None:
-    """Prints the numbers of each domain, age band, sex and view, a table for each split that has any."""
-    columns = ("auroc", "sensitivity", "specificity")
-    for split, of_split in splits_of(numbers).items():
-        for trait, groups in of_split.get("subgroups", {}).items():
-            width = max(20, *(len(name) + 4 for name in groups))
-            print(f"{f'{split} by {trait}':{width}}" + "".join(f"{name:>21}" for name in ("images", *columns)))
-            for name, values in groups.items():
-                cells = [with_interval(values[column], values[f"{column}_ci95"]) for column in columns]
-                shown = " ".join(f"{count} {label}" for label, count in values["class_counts"].items() if count)
-                print(
-                    f"  {name:{width - 2}}" + "".join(f"{cell:>21}" for cell in (values["num_images"], *cells)), end=""
-                )
-                print(f"  {'all ' + shown if len(shown.split()) == 2 else ''}".rstrip())
 
 
 COMMANDS = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from beam_prep.console.escapes import printable
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
-    """Prints a row for each split and each set of another source, and what the sets say about the model.
+    """Prints a row for each split and each set of another source, and what the sets and subgroups say about the model.
 
     Args:
         numbers: the content of `metrics.json`.
@@ -31,6 +32,23 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     for values in rows.values():
         if transfer := values.get("transfer"):
             print(f"transfer:  {transfer['headline']}")
+    for split, values in splits_of(numbers).items():
+        for trait, groups in values.get("subgroups", {}).items():
+            _print_subgroups(f"{split} by {trait}", groups)
+
+
+def _print_subgroups(title: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints a row for each domain, age band, sex or view; a row of one class alone says so."""
+    columns = ("auroc", "sensitivity", "specificity")
+    names = {name: printable(name) for name in groups}
+    width = max(20, *(len(name) + 4 for name in names.values()))
+    print(f"{title:{width}}" + "".join(f"{head:>21}" for head in ("images", *columns)))
+    for name, values in groups.items():
+        cells = [with_interval(values[column], values[f"{column}_ci95"]) for column in columns]
+        row = f"  {names[name]:{width - 2}}" + "".join(f"{cell:>21}" for cell in (values["num_images"], *cells))
+        classes = {label: count for label, count in values["class_counts"].items() if count}
+        only = "".join(f"  all {count} {label}" for label, count in classes.items()) if len(classes) == 1 else ""
+        print(f"{row}{only}")
 
 
 def print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
@@ -59,7 +77,7 @@ def print_fold(card: ModelCard) -> None:
         print(f"fold:      {fold['fold']}, {counts}")
         if domains := fold.get("domains"):
             held = "tested on, and neither trained nor validated on" if "test" in fold else "validated on"
-            print(f"domains:   {', '.join(domains)}: {held}; {fold['num_left_out']} images are in no split")
+            print(f"domains:   {printable(', '.join(domains))}: {held}; {fold['num_left_out']} images are in no split")
 
 
 def with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:

@@ -246,8 +246,8 @@ class CompareConfig:
     output: str | None = None
     """HTML file to write the page to; if not given, only the table is printed."""
     split: str = "test"
-    """Split whose results are compared: test, val, train, or external-NAME for a set that the runs followed by
-    --external."""
+    """Split whose results are compared: test, val, train, all (the splits of another dataset together), or
+    external-NAME for a set that the runs followed by --external."""
     allow_different: bool = False
     """Accept runs that were evaluated on other images; they are marked and have no difference."""
 
@@ -255,4 +255,4 @@ class CompareConfig:
         if len(self.runs) < 2:
             raise UsageError(f"expected two runs or more to compare, found {len(self.runs)}")
         if self.split not in ("test", "val", "train", "all") and not self.split.startswith("external-"):
-            raise UsageError(f"--split is {self.split}; expected test, val, train or external-NAME")
+            raise UsageError(f"--split is {self.split}; expected test, val, train, all or external-NAME")

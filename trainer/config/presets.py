@@ -1,4 +1,7 @@
-"""Reads presets: recipes of flags of `train`, as JSON files in `presets/`. Standard library only."""
+"""Reads presets: recipes of flags of `train`, as JSON files in `presets/`. Standard library only.
+
+A preset that is `based_on` another one holds only the settings in which it differs.
+"""
 
 from __future__ import annotations
 
@@ -62,6 +65,8 @@ def read_preset(name: str) -> Preset:
         raise UsageError(f"--preset {name} is unknown; expected one of: {', '.join(preset_names())}")
     content = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
     settings = {flag: Setting(**setting) for flag, setting in content["settings"].items()}
+    if "based_on" in content:
+        settings = read_preset(content["based_on"]).settings | settings
     return Preset(name, content["description"], settings, content["equalization"])
 
 

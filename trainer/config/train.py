@@ -32,8 +32,9 @@ FROM_SCRATCH = ("baseline_cnn", "se_resnet", "se_resnet_small")
 class TrainConfig(TrainFlags):
     """Train a network on a prepared dataset, evaluate it and write its report.
 
-    The defaults are the settings of the study; `--preset best` does better (docs/recipe.md). `vgg19` and
-    `inception_resnet_v2` train a new head on the frozen network first, then the last layers of the network with it.
+    The defaults are the settings of the study; `--preset best` did better on the images that it was chosen by
+    (docs/recipe.md). `vgg19` and `inception_resnet_v2` train a new head on the frozen network first, then the last
+    layers of the network with it.
     """
 
     def __post_init__(self) -> None:

@@ -72,12 +72,11 @@ def evaluate(
 
     point = point or OperatingPoint()
     predicted = (probabilities >= point.threshold).astype(int)
-    tn, fp, fn, tp = (int(n) for n in metrics.confusion_matrix(labels, predicted, labels=[0, 1]).ravel())
-    cells = {"tn": tn, "fp": fp, "fn": fn, "tp": tp}
+    cells = _cells(labels, predicted)
     undefined = _undefined(cells, labels)
     values = {
         "loss": loss,
-        **_ranked(labels, probabilities, both=bool(tp + fn and tn + fp)),
+        **_ranked(labels, probabilities, both="auroc" not in undefined),
         **_counted(cells),
         **_calibrated(labels, probabilities, point),
     }
@@ -124,15 +123,9 @@ def of_patients(
     """
     ill, means, num_mixed = mean_by_patient(labels, probabilities, groups)
     called = means >= threshold
-    cells = {
-        "tn": int(np.sum(~called & (ill == 0))),
-        "fp": int(np.sum(called & (ill == 0))),
-        "fn": int(np.sum(~called & (ill == 1))),
-        "tp": int(np.sum(called & (ill == 1))),
-    }
     patients = np.arange(len(ill))
     estimate = estimate_auroc(ill, means, patients)
-    values = {**_counted(cells), "auroc": estimate and estimate.value}
+    values = {**_counted(_cells(ill, called)), "auroc": estimate and estimate.value}
     bounds = {**share_intervals(ill, called, patients), "auroc": estimate and estimate.interval()}
     numbers: dict[str, Any] = {"num_patients": len(ill), "num_mixed": num_mixed}
     for name in OF_PATIENTS:
@@ -173,6 +166,11 @@ def _predictive_intervals(values: Mapping[str, Any]) -> dict[str, Bounds]:
                 values[right], values[f"{right}_ci95"], 1 - values[other], [1 - high, 1 - low], share
             )
     return bounds
+
+
+def _cells(labels: np.ndarray, called: np.ndarray) -> dict[str, int]:
+    """Returns the cells of the confusion matrix by name, of labels and of calls, [N] each."""
+    return dict(zip(("tn", "fp", "fn", "tp"), np.bincount(2 * labels + called, minlength=4).tolist(), strict=True))
 
 
 def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:

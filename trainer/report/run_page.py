@@ -84,6 +84,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     lead = next(iter(metrics))  # the split of the headline and of most figures: test, if the run has results on test
     read = {split: read_predictions(run, split) for split in metrics}
     predictions = {split: of_split for split, of_split in read.items() if of_split is not None}
+    patients = {split: each["patients"] for split, each in metrics.items() if "patients" in each}
     history = read_history(run)
     html = render(
         "trainer.report",
@@ -101,7 +102,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         trait_titles=[METRICS[key] for key in TRAIT_METRICS],
         headline=[_headline(key, metrics, lead) for key in HEADLINE],
         numbers=_numbers(metrics),
-        patients=(patients := {split: each["patients"] for split, each in metrics.items() if "patients" in each}),
+        patients=patients,
         patient_numbers=_numbers(patients),
         speed=_speed(all_metrics.get("speed", {})),
         undefined=[

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from beam_prep.dataset.schema import CLASS_NAMES
-from beam_prep.pages.page import CLASS_COLOURS, INK, RULE, SERIES_COLOURS, figure_svg
+from beam_prep.pages.page import CLASS_COLOURS, INK, RULE, SERIES_COLOURS, figure_svg, literal
 from trainer.evaluation.predictions import Predictions, external_split, read_predictions
 from trainer.report.curves import DASHES
 from trainer.run.folder import EXTERNAL_PREFIX
@@ -73,7 +73,7 @@ def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
             if not len(scores):
                 continue
             share = 100 * np.histogram(scores, bins=edges)[0] / len(scores)
-            axes.stairs(share, edges, label=title, baseline=None, **_style(index))
+            axes.stairs(share, edges, label=literal(title), baseline=None, **_style(index))
             texts.append(f"{name} of {title}: median {np.median(scores):.3f}")
         axes.set_title(name, color=CLASS_COLOURS[label], loc="left", fontsize=10)
         axes.set(xlim=(0, 1), ylabel="% of class")
@@ -100,7 +100,7 @@ def auroc_by_epoch(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -
     columns = {"validation": "val_auroc", **{name: f"{EXTERNAL_PREFIX}{name}_auroc" for name in names}}
     for index, (title, column) in enumerate(columns.items()):
         values = np.array([row.get(column, np.nan) for row in history], dtype=float)
-        axes.plot(epochs, values, label=title, marker="o" if len(history) < 3 else None, **_style(index))
+        axes.plot(epochs, values, label=literal(title), marker="o" if len(history) < 3 else None, **_style(index))
         texts.append(f"{title} {values[-1]:.3f}")
     axes.set(xlabel="epoch", ylabel="AUROC", xlim=(0.5, len(history) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy import stats
+from scores import draw_with_ties
 from sklearn import metrics as sk
 
 from beam_prep.console.errors import UsageError
@@ -15,9 +16,7 @@ from trainer.run.model_card import OperatingPoint
 
 @pytest.fixture
 def val() -> tuple[np.ndarray, np.ndarray]:
-    rng = np.random.default_rng(1)
-    labels = rng.integers(0, 2, 200)
-    return labels, np.round(np.clip(0.5 + 0.3 * (labels - 0.5) + rng.normal(0, 0.2, 200), 0, 1), 2)
+    return draw_with_ties(200, seed=1)
 
 
 def test_youden_is_the_best_sum_of_both_rates(val):
