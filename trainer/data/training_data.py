@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.sharding import size_folder
 from beam_prep.storage.paths import to_readable
 from trainer.config.fold import Fold
 from trainer.config.tf_config import Cluster
@@ -89,7 +90,8 @@ class TrainingData:
             RunError: the dataset was replaced by another one.
         """
         data = self._config.data
-        if self.held or not all(path.startswith(str(to_readable(data))) for path in self.source.paths):
+        folder = str(to_readable(data) / size_folder(self.source.image_size))
+        if self.held or not all(path.startswith(folder) for path in self.source.paths):
             return
         try:
             fingerprint = Manifest.read(data).fingerprint

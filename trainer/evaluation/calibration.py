@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from trainer.run.model_card import OperatingPoint
+
 CALIBRATION_BINS = 10
 SMALLEST = 1e-15
 """The distance that probabilities keep from 0 and 1 when their logit is taken."""
@@ -70,11 +72,11 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(np.exp(best.x))
 
 
-def calibrate(probabilities: np.ndarray, temperature: float, bias: float = 0.0) -> np.ndarray:
+def calibrate(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
     """Returns the calibrated probabilities float [N]; a temperature of 1 and a bias of 0 change nothing."""
-    if temperature == 1 and bias == 0:
+    if point.temperature == 1 and point.bias == 0:
         return probabilities
-    return sigmoid(logits_of(probabilities) / temperature + bias)
+    return sigmoid(logits_of(probabilities) / point.temperature + point.bias)
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:

@@ -223,10 +223,7 @@ def _intervals(
         **ranking_intervals(labels, probabilities, groups),
         **share_intervals(labels, probabilities >= point.threshold, groups),
     }
-    for suffix, scores in (
-        ("", probabilities),
-        ("_calibrated", calibrate(probabilities, point.temperature, point.bias)),
-    ):
+    for suffix, scores in (("", probabilities), ("_calibrated", calibrate(probabilities, point))):
         gaps = scores - labels
         bounds[f"loss{suffix}"] = mean_interval(cross_entropies(labels, logits_of(scores)), groups)
         bounds[f"brier{suffix}"] = mean_interval(gaps**2, groups)
@@ -236,7 +233,7 @@ def _intervals(
 
 def _calibrated(labels: np.ndarray, probabilities: np.ndarray, point: OperatingPoint) -> dict[str, float]:
     """Computes the metrics of calibration, before and after temperature scaling."""
-    calibrated = calibrate(probabilities, point.temperature, point.bias)
+    calibrated = calibrate(probabilities, point)
     return {
         "brier": float(np.mean((probabilities - labels) ** 2)),
         "ece": expected_calibration_error(labels, probabilities),

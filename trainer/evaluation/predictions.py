@@ -92,7 +92,7 @@ def write_predictions(folder: RunFolder, split: str, predictions: Predictions, *
         "group": predictions.groups,
         "label": predictions.labels.tolist(),
         "probability": predictions.probabilities.tolist(),
-        "calibrated_probability": calibrate(predictions.probabilities, point.temperature, point.bias).tolist(),
+        "calibrated_probability": calibrate(predictions.probabilities, point).tolist(),
         "prediction": predictions.classes(point.threshold).tolist(),
         "source_pixels": predictions.source_pixels.tolist(),
         **predictions.traits,

@@ -9,7 +9,14 @@ from typing import Any
 import numpy as np
 
 from trainer.config.threshold_rule import parse_rule
-from trainer.evaluation.calibration import calibrate, cross_entropy, expected_calibration_error, logits_of, sigmoid
+from trainer.evaluation.calibration import (
+    calibrate,
+    cross_entropies,
+    cross_entropy,
+    expected_calibration_error,
+    logits_of,
+    sigmoid,
+)
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.thresholds import choose_threshold
 from trainer.run.model_card import OperatingPoint
@@ -72,7 +79,7 @@ def recalibrate(sample: Predictions, point: OperatingPoint, rule: str) -> Recali
         ]
     )
     bounds = np.percentile(drawn, [2.5, 97.5], axis=0).T.tolist()
-    before = _measure(sample, np.full(len(sample.labels), point.threshold), _calibrated(sample.logits, point))
+    before = _measure(sample, np.full(len(sample.labels), point.threshold), calibrate(sample.probabilities, point))
     return Recalibration(
         fitted, bounds[0], bounds[1], before, _cross_validated(sample, rule), _warnings(sample, bounds)
     )
@@ -111,7 +118,7 @@ def _fit(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[f
     def loss(place: np.ndarray) -> tuple[float, np.ndarray]:
         inverse, bias = np.exp(-place[0]), place[1]
         scores = logits * inverse + bias
-        value = float(weights @ (np.logaddexp(0, scores) - labels * scores))
+        value = float(weights @ cross_entropies(labels, scores))
         slope = weights * (sigmoid(scores) - labels)
         gradient = np.array([-float(slope @ logits) * inverse, float(slope.sum())])
         priors = place / np.square([SPREAD_OF_LOG_TEMPERATURE, SPREAD_OF_BIAS])
@@ -119,10 +126,6 @@ def _fit(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[f
 
     best = minimize(loss, np.zeros(2), jac=True, method="L-BFGS-B")
     return float(np.exp(best.x[0])), float(best.x[1])
-
-
-def _calibrated(logits: np.ndarray, point: OperatingPoint) -> np.ndarray:
-    return calibrate(sigmoid(logits), point.temperature, point.bias)
 
 
 def _cross_validated(sample: Predictions, rule: str) -> dict[str, Any]:
@@ -134,7 +137,7 @@ def _cross_validated(sample: Predictions, rule: str) -> dict[str, Any]:
         inside = fold == each
         point = fit_point(sample, rule, ~inside)
         thresholds[inside] = point.threshold
-        calibrated[inside] = _calibrated(sample.logits[inside], point)
+        calibrated[inside] = calibrate(sample.probabilities[inside], point)
     return _measure(sample, thresholds, calibrated)
 
 

@@ -124,9 +124,8 @@ def _scores(label: int, sets: Mapping[str, Evaluation]) -> dict[str, Any]:
 def _calibration(evaluation: Evaluation) -> dict[str, Any]:
     """Returns the mean calibrated probability of a set beside its share of PNEUMONIA, and its calibration error."""
     predictions, numbers = evaluation.predictions, evaluation.numbers
-    point = OperatingPoint.of(numbers)
     return {
-        "mean_probability": float(calibrate(predictions.probabilities, point.temperature, point.bias).mean()),
+        "mean_probability": float(calibrate(predictions.probabilities, OperatingPoint.of(numbers)).mean()),
         "prevalence": float(predictions.labels.mean()),
         "ece": numbers["ece_calibrated"],
         "brier": numbers["brier_calibrated"],

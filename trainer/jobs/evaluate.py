@@ -183,8 +183,8 @@ def _evaluate_run(
         evaluation = replace(evaluation, numbers={**evaluation.numbers, "recalibration": config.recalibration})
     is_in_run = is_own and config.recalibration is None
     folder = run if is_in_run else run.evaluation_folder(manifest.fingerprint, config.recalibration)
-    shown = [evaluation] if manifest.shows_pictures else []
-    numbers = publish(folder, [evaluation], read_samples(shown, sources, predictor.model))
+    samples = read_samples([evaluation], sources, predictor.model, shows_pictures=manifest.shows_pictures)
+    numbers = publish(folder, [evaluation], samples)
     run.push()
     return folder, numbers
 
@@ -271,7 +271,7 @@ def _evaluate_ensemble(
         evaluations = [
             _with_transfer(config, each, home, point, manifest, has_selected=selecting) for each in evaluations
         ]
-    shown = evaluations if manifest.shows_pictures else []
-    numbers = publish(folder, evaluations, read_samples(shown, sources[0]))
+    samples = read_samples(evaluations, sources[0], shows_pictures=manifest.shows_pictures)
+    numbers = publish(folder, evaluations, samples)
     home.push()
     return folder, numbers

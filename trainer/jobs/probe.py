@@ -82,8 +82,8 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         described = _describe(config, manifest, model, fitted, seconds)
         fold_entry = in_fold.to_json() if in_fold else None
         ModelCard(**network, **described, fold=fold_entry, operating_point=point).write(folder)
-        shown = evaluations if manifest.shows_pictures else []
-        numbers = publish(folder, evaluations, read_samples(shown, sources, model))
+        samples = read_samples(evaluations, sources, model, shows_pictures=manifest.shows_pictures)
+        numbers = publish(folder, evaluations, samples)
         folder.finish()
         folder.push()
         return folder, numbers

@@ -78,8 +78,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 evaluations = _evaluate(trainer, trained)
                 val = next((each for each in evaluations if each.split == "val"), None)
                 transfers = [_evaluate_external(trainer, trained, each, val) for each in external]
-                shown = evaluations if manifest.shows_pictures else []
-                samples = read_samples(shown, trainer.sources, trainer.model)
+                samples = read_samples(
+                    evaluations, trainer.sources, trainer.model, shows_pictures=manifest.shows_pictures
+                )
         if not trainer.is_chief:
             return None
         numbers = publish(trainer.folder, evaluations, samples, external=transfers, speed=trainer.speed())

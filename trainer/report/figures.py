@@ -58,12 +58,14 @@ def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, point: Op
     main, below = figure.subplots(2, sharex=True, height_ratios=(3.4, 1))
     main.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
     texts = []
-    for name, each, colour in (("uncalibrated", probabilities, MUTED), ("calibrated", None, INK)):
-        scores = calibrate(probabilities, point.temperature, point.bias) if each is None else each
+    drawn: tuple[tuple[str, np.ndarray, str, Any], ...] = (
+        ("uncalibrated", probabilities, MUTED, (0, (4, 2))),
+        ("calibrated", calibrate(probabilities, point), INK, "solid"),
+    )
+    for name, scores, colour, dashes in drawn:
         mean, share, counts = reliability(labels, scores)
         error = expected_calibration_error(labels, scores)
         texts.append(f"{name}, ECE {error:.3f}")
-        dashes = "solid" if each is None else (0, (4, 2))
         filled = np.isfinite(share)
         main.plot(mean[filled], share[filled], "o", linestyle=dashes, color=colour, markersize=4, label=texts[-1])
         edges = np.linspace(0, 1, len(counts) + 1)

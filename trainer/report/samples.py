@@ -67,7 +67,11 @@ def choose(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> d
 
 
 def read_samples(
-    evaluations: Sequence[Evaluation], sources: Mapping[str, SplitSource], model: keras.Model | None = None
+    evaluations: Sequence[Evaluation],
+    sources: Mapping[str, SplitSource],
+    model: keras.Model | None = None,
+    *,
+    shows_pictures: bool,
 ) -> list[Sample]:
     """Reads the images to show from the records: those of one split, of test before validation before training.
 
@@ -75,11 +79,12 @@ def read_samples(
         evaluations: results of one or more splits.
         sources: records by split.
         model: the model that made the predictions, to draw heat maps with; None draws none.
+        shows_pictures: see `Manifest.shows_pictures`; no image is read if it is False.
     """
     from trainer.data.tf_dataset import evaluation_batches
     from trainer.evaluation.evaluate import BATCH_SIZE
 
-    if not evaluations:
+    if not evaluations or not shows_pictures:
         return []
     evaluation = min(evaluations, key=lambda each: list(SPLIT_NAMES).index(each.split))
     predictions = evaluation.predictions

@@ -4,6 +4,7 @@ import json
 from dataclasses import replace
 
 import pytest
+from dataset_files import make_manifest
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Shard, Split
@@ -15,13 +16,9 @@ def manifest() -> Manifest:
     split = Split.from_counts({"NORMAL": 1341, "PNEUMONIA": 3875}, num_groups=3000)
     empty = Split.from_counts({"NORMAL": 0, "PNEUMONIA": 0}, num_groups=0)
     shard = Shard("size-90/train-00000-of-00001.tfrecord", 5216, 10**6, "ab" * 32)
-    return Manifest(
+    return make_manifest(
         num_inputs=5216,
         num_records=5216,
-        num_duplicates=0,
-        num_rejected=0,
-        num_near_duplicates=0,
-        rejected_by_reason={},
         options={"image_sizes": [90], "equalization": "hist", "encoding": "raw"},
         splits={"train": split, "val": empty, "test": empty},
         pixels={"90": {"mean": 127.5, "std": 73.0}},

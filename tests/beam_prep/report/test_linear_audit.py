@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from dataset_files import make_manifest
 
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.manifest import Manifest, Split
@@ -15,19 +16,8 @@ def dataset_of(folder, images: list[tuple[int, np.ndarray]]) -> Manifest:
         for i, (label, pixels) in enumerate(images)
     ]
     shard = write_shard(folder, "size-40/train-00000-of-00001.tfrecord", frames)
-    counts = {"NORMAL": 1, "PNEUMONIA": 1}
-    return Manifest(
-        num_inputs=len(frames),
-        num_records=len(frames),
-        num_duplicates=0,
-        num_rejected=0,
-        num_near_duplicates=0,
-        rejected_by_reason={},
-        options={},
-        splits={"train": Split.from_counts(counts, 1)},
-        pixels={},
-        sizes={"40": {"train": [shard]}},
-    )
+    split = Split.from_counts({"NORMAL": 1, "PNEUMONIA": 1}, 1)
+    return make_manifest(splits={"train": split}, sizes={"40": {"train": [shard]}})
 
 
 @pytest.mark.parametrize(("step", "low", "high"), [(0, 0.35, 0.65), (25, 0.95, 1.0)])

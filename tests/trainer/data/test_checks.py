@@ -3,33 +3,18 @@
 import logging
 
 import pytest
+from dataset_files import make_manifest
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import Manifest, Split
 from trainer.config.train import TrainConfig
 from trainer.data.checks import check_preparation
 
 COMMAND = "python -m beam_prep prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist"
 
 
-def manifest(equalization: str, *sizes: int) -> Manifest:
-    split = Split.from_counts({"NORMAL": 30, "PNEUMONIA": 90}, num_groups=100)
-    return Manifest(
-        num_inputs=120,
-        num_records=120,
-        num_duplicates=0,
-        num_rejected=0,
-        num_near_duplicates=0,
-        rejected_by_reason={},
-        options={"equalization": equalization},
-        splits={"train": split, "val": split, "test": split},
-        pixels={},
-        sizes={str(size): {} for size in sizes},
-    )
-
-
 def check(equalization: str, *sizes: int, preset: str | None = "best") -> None:
-    check_preparation(TrainConfig(data="D", output="o", image_size=64, preset=preset), manifest(equalization, *sizes))
+    manifest = make_manifest(options={"equalization": equalization}, sizes={str(size): {} for size in sizes})
+    check_preparation(TrainConfig(data="D", output="o", image_size=64, preset=preset), manifest)
 
 
 @pytest.mark.parametrize(("equalization", "preset"), [("hist", "best"), ("clahe", None)])

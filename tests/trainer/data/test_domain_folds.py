@@ -1,9 +1,10 @@
 """Folds by domain: what is validated or tested on comes from domains that are not trained on."""
 
 import pytest
+from dataset_files import make_manifest
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import Manifest, Split
+from beam_prep.dataset.manifest import Split
 from trainer.config.fold import Fold
 from trainer.config.train import TrainConfig
 from trainer.data.folds import RecordIndex, divide, domain_numbers
@@ -25,7 +26,7 @@ def divided(fold: str, records=RECORDS):
     _, groups, labels, domains = zip(*indexed, strict=True)
     index = RecordIndex(labels, groups, [str(place) for place in range(len(indexed))], domains)
     empty = Split.from_counts({"NORMAL": 0, "PNEUMONIA": 0}, 0)
-    manifest = Manifest(13, 13, 0, 0, 0, {}, {}, dict.fromkeys(of_split, empty), {}, {})
+    manifest = make_manifest(splits=dict.fromkeys(of_split, empty))
     sources = {name: SplitSource((name,), (len(each),), 32, "raw") for name, each in of_split.items()}
     found = divide(wanted, "data", manifest, sources, index)
     chosen = {

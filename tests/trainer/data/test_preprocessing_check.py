@@ -3,12 +3,12 @@
 from dataclasses import replace
 
 import pytest
+from dataset_files import make_manifest
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import Manifest
 from trainer.data.checks import check_same_preprocessing
 
-SQUASHED = Manifest(0, 0, 0, 0, 0, {}, {"equalization": "hist"}, {}, {}, {"32": {}})
+SQUASHED = make_manifest(options={"equalization": "hist"}, sizes={"32": {}})
 PADDED = replace(SQUASHED, options={"equalization": "hist", "fit": "pad"})
 
 

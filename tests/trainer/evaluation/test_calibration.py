@@ -12,6 +12,7 @@ from trainer.evaluation.calibration import (
     reliability,
     sigmoid,
 )
+from trainer.run.model_card import OperatingPoint
 
 
 def draw(temperature: float, num_images: int = 20_000) -> tuple[np.ndarray, np.ndarray]:
@@ -26,12 +27,12 @@ def test_the_temperature_that_made_a_model_too_sure_is_found(temperature):
     labels, probabilities = draw(temperature)
     found = fit_temperature(labels, probabilities)
     assert found == pytest.approx(temperature, rel=0.05)
-    assert expected_calibration_error(labels, calibrate(probabilities, found)) < 0.01
+    assert expected_calibration_error(labels, calibrate(probabilities, OperatingPoint(temperature=found))) < 0.01
 
 
 def test_scaling_mends_calibration_and_moves_no_image_past_another():
     labels, probabilities = draw(3.0)
-    mended = calibrate(probabilities, fit_temperature(labels, probabilities))
+    mended = calibrate(probabilities, OperatingPoint(temperature=fit_temperature(labels, probabilities)))
     assert cross_entropy(labels, logits_of(mended)) < cross_entropy(labels, logits_of(probabilities))
     assert expected_calibration_error(labels, mended) < 0.2 * expected_calibration_error(labels, probabilities)
     assert (np.argsort(mended, kind="stable") == np.argsort(probabilities, kind="stable")).all()
@@ -44,7 +45,7 @@ def test_without_an_error_or_a_class_there_is_no_best_temperature():
 
 def test_certain_probabilities_stay_numbers():
     labels, probabilities = np.array([0, 1, 1, 0]), np.array([0.0, 1.0, 0.0, 0.6])
-    mended = calibrate(probabilities, fit_temperature(labels, probabilities))
+    mended = calibrate(probabilities, OperatingPoint(temperature=fit_temperature(labels, probabilities)))
     assert np.isfinite(mended).all()
     assert np.isfinite(cross_entropy(labels, logits_of(mended)))
 

@@ -42,7 +42,7 @@ def test_the_temperature_and_the_bias_of_a_shifted_model_are_found():
 def test_a_probability_as_rule_is_one_of_the_recalibrated_probabilities():
     sample = draw(400, temperature=2.0, bias=1.0)
     point = fit_point(sample, "0.3")
-    calibrated = calibrate(sample.probabilities, point.temperature, point.bias)
+    calibrated = calibrate(sample.probabilities, point)
     assert ((sample.probabilities >= point.threshold) == (calibrated >= 0.3)).all()
 
 
