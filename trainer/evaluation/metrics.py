@@ -27,11 +27,11 @@ from trainer.statistics.intervals import (
     ranking_intervals,
     share_intervals,
 )
-from trainer.statistics.patients import mean_by_patient
+from trainer.statistics.patients import Groups, mean_by_patient
 from trainer.statistics.shares import predictive_interval
 
 OF_PATIENTS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
-"""The metrics that are computed of patients too, from the mean probability of a patient's images."""
+"""The metrics that are computed of patients, of subgroups and of perturbed images too."""
 
 
 def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
@@ -73,7 +73,7 @@ def evaluate(
     point = point or OperatingPoint()
     predicted = (probabilities >= point.threshold).astype(int)
     cells = _cells(labels, predicted)
-    undefined = _undefined(cells, labels)
+    undefined = find_undefined(labels, predicted)
     values = {
         "loss": loss,
         **_ranked(labels, probabilities, both="auroc" not in undefined),
@@ -122,12 +122,24 @@ def of_patients(
         number of patients with images of both classes, who count as PNEUMONIA.
     """
     ill, means, num_mixed = mean_by_patient(labels, probabilities, groups)
-    called = means >= threshold
-    patients = np.arange(len(ill))
-    estimate = estimate_auroc(ill, means, patients)
-    values = {**_counted(_cells(ill, called)), "auroc": estimate and estimate.value}
-    bounds = {**share_intervals(ill, called, patients), "auroc": estimate and estimate.interval()}
-    numbers: dict[str, Any] = {"num_patients": len(ill), "num_mixed": num_mixed}
+    numbers = measure_decisions(ill, means, np.arange(len(ill)), threshold)
+    return {"num_patients": len(ill), "num_mixed": num_mixed, **numbers}
+
+
+def measure_decisions(labels: np.ndarray, scores: np.ndarray, groups: Groups, threshold: float) -> dict[str, Any]:
+    """Computes the metrics of `OF_PATIENTS` with their intervals, None where not defined; none needs a resample.
+
+    Args:
+        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
+        scores: float [N] in 0..1, of PNEUMONIA.
+        groups: [N], the patient of each score.
+        threshold: the score at or above which PNEUMONIA is called.
+    """
+    called = scores >= threshold
+    estimate = estimate_auroc(labels, scores, groups)
+    values = {**_counted(_cells(labels, called)), "auroc": estimate and estimate.value}
+    bounds = {**share_intervals(labels, called, groups), "auroc": estimate and estimate.interval()}
+    numbers: dict[str, Any] = {}
     for name in OF_PATIENTS:
         numbers |= {name: values[name], f"{name}_ci95": bounds[name]}
     return numbers
@@ -173,8 +185,9 @@ def _cells(labels: np.ndarray, called: np.ndarray) -> dict[str, int]:
     return dict(zip(("tn", "fp", "fn", "tp"), np.bincount(2 * labels + called, minlength=4).tolist(), strict=True))
 
 
-def _undefined(cells: Mapping[str, int], labels: np.ndarray) -> dict[str, str]:
-    """Returns the reasons, by name, why metrics are not defined for these images."""
+def find_undefined(labels: np.ndarray, called: np.ndarray) -> dict[str, str]:
+    """Returns the reasons, by name, why metrics are not defined for labels and calls, [N] each."""
+    cells = _cells(labels, called)
     undefined: dict[str, str] = {}
     if len(np.unique(labels)) < 2:
         only = f"all {len(labels)} images are {CLASS_NAMES[int(labels[0])]}"

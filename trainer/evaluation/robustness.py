@@ -6,17 +6,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.progress import progress_bar
 from trainer.data.splits import SplitSource
 from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
+from trainer.evaluation.metrics import measure_decisions
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.run.model_card import OperatingPoint
-from trainer.statistics.auroc import estimate_auroc
 from trainer.statistics.differences import paired_difference
 
 
@@ -69,25 +68,18 @@ def _measure(perturbation: Perturbation, perturbed: Predictions, clean: Evaluati
     The difference is the AUROC of the perturbed images less that of the unchanged ones, over the same patients;
     sensitivity and specificity are at the threshold of the run.
     """
-    right = perturbed.classes(OperatingPoint.of(clean.numbers).threshold) == perturbed.labels
     difference = paired_difference(
         perturbed.labels,
         clean.predictions.probabilities_of(perturbed.filenames),
         perturbed.probabilities,
         perturbed.groups,
     )
-    estimate = estimate_auroc(perturbed.labels, perturbed.probabilities, perturbed.groups)
-
-    def share_right(of_class: np.ndarray) -> float | None:
-        return float(right[of_class].mean()) if of_class.any() else None
-
+    threshold = OperatingPoint.of(clean.numbers).threshold
+    numbers = measure_decisions(perturbed.labels, perturbed.probabilities, perturbed.groups, threshold)
     return {
         "kind": perturbation.kind,
         "level": perturbation.level,
-        "auroc": estimate and estimate.value,
-        "auroc_ci95": estimate and estimate.interval(),
-        "sensitivity": share_right(perturbed.labels == 1),
-        "specificity": share_right(perturbed.labels == 0),
+        **{name: numbers[name] for name in ("auroc", "auroc_ci95", "sensitivity", "specificity")},
         "auroc_difference": difference.value if difference else None,
         "auroc_difference_ci95": difference.ci95 if difference else None,
     }

@@ -12,7 +12,7 @@ import numpy as np
 
 from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.dataset.traits import AGE_BANDS
-from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.metrics import find_undefined, measure_decisions
 from trainer.evaluation.predictions import Predictions
 from trainer.run.model_card import OperatingPoint
 from trainer.statistics.shares import share_interval
@@ -20,11 +20,8 @@ from trainer.statistics.shares import share_interval
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
 NORMAL, OTHER, UNKNOWN = "normal", "not named", "not known"
 AGES = tuple(AGE_BANDS.values())
-NUMBERS = (
-    *("num_images", "num_groups", "auroc", "auroc_ci95", "sensitivity", "sensitivity_ci95"),
-    *("specificity", "specificity_ci95", "accuracy"),
-)
-"""The entries of `metrics.json` that a domain, an age band, a sex or a view has."""
+NUMBERS = ("auroc", "auroc_ci95", "sensitivity", "sensitivity_ci95", "specificity", "specificity_ci95", "accuracy")
+"""The metrics that `metrics.json` has of a domain, an age band, a sex or a view."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +58,7 @@ def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> d
         Name of the trait → its value → the numbers of these images, of which `undefined` says why one is None: where
         all images are of one class, there is a sensitivity or a specificity only. A trait with one value is left out.
     """
+    threshold = (point or OperatingPoint()).threshold
     measured: dict[str, dict[str, dict[str, Any]]] = {}
     for trait, values in predictions.traits.items():
         if len(set(values)) < 2:
@@ -71,11 +69,16 @@ def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> d
             set(values), key=lambda value: (not value, AGES.index(value) if value in AGES else 0, value)
         ):
             part = predictions.select(of_image == value)
-            numbers = evaluate(part.labels, part.probabilities, part.groups, part.loss(), point=point)
+            numbers = measure_decisions(part.labels, part.probabilities, part.groups, threshold)
+            undefined = find_undefined(part.labels, part.probabilities >= threshold)
             measured[trait][value or UNKNOWN] = {
                 "class_counts": {name: int((part.labels == label).sum()) for label, name in enumerate(CLASS_NAMES)},
+                "num_images": len(part.labels),
+                "num_groups": len(set(part.groups)),
                 **{name: numbers[name] for name in NUMBERS},
-                "undefined": {name: reason for name, reason in numbers["undefined"].items() if name in NUMBERS},
+                "undefined": {
+                    name: undefined[metric] for name in NUMBERS if (metric := name.removesuffix("_ci95")) in undefined
+                },
             }
     return measured
 
