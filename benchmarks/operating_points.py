@@ -79,7 +79,10 @@ def rates(labels: np.ndarray, called: np.ndarray) -> tuple[float, float, float]:
 
 
 def recalibrated(other: Predictions, rule: str) -> tuple[float, float, float]:
-    """Returns the mean rates of the images that are left when a run is recalibrated on `SAMPLE` labelled ones."""
+    """Returns the mean rates of the images that are left when a run is recalibrated on `SAMPLE` labelled ones.
+
+    Images are drawn and not patients, so that a patient can have images on both sides: the rates are a little too good.
+    """
     rng, found = np.random.default_rng(0), []
     for _ in range(DRAWS):
         order = rng.permutation(len(other.labels))

@@ -1,0 +1,24 @@
+"""The numbers of a run as the console shows them."""
+
+import numpy as np
+
+from trainer.evaluation.calibration import logits_of
+from trainer.evaluation.metrics import evaluate
+from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.subgroups import by_trait
+from trainer.tables import print_numbers
+
+
+def test_each_domain_has_a_row_that_no_name_can_forge_and_says_if_it_has_one_class(capsys):
+    names = [str(place) for place in range(6)]
+    labels, scores = np.array([0, 1, 0, 1, 0, 0]), np.array([0.1, 0.9, 0.6, 0.7, 0.2, 0.8])
+    traits = {"domain": ["Bonn"] * 4 + ["\x1b[2J"] * 2}
+    predictions = Predictions(names, names, labels, logits_of(scores), scores, np.zeros(6, int), traits)
+    numbers = evaluate(labels, scores, names, predictions.loss())
+    print_numbers({"test": {**numbers, "subgroups": by_trait(predictions)}, "speed": {}})
+    title, forged, bonn = capsys.readouterr().out.splitlines()[-3:]
+    assert title.split() == ["test", "by", "domain", "images", "auroc", "sensitivity", "specificity"]
+    assert forged.split()[:4] == [r"\x1b[2J", "2", "undefined", "undefined"]
+    assert forged.endswith("  all 2 NORMAL")
+    assert bonn.split()[:3] == ["Bonn", "4", "1.000"]
+    assert not bonn.endswith("NORMAL")
