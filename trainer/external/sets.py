@@ -98,7 +98,7 @@ def open_joined(
 def open_learnt(run: RunFolder, card: ModelCard) -> dict[str, SplitSource] | None:
     """Opens the splits that a run was trained and validated on; None if they are not where they were."""
     try:
-        data = run.read_json("config").get("data", "")
+        data = str(run.read_json("config").get("data", ""))
         manifest = read_manifest(data)
         if manifest.fingerprint != card.dataset_fingerprint:
             return None

@@ -22,7 +22,7 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.escapes import csv_cell
 from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.contained import check_contained
-from beam_prep.storage.json_schema import Mismatch, anything, load_json
+from beam_prep.storage.json_schema import Mismatch, anything, load_json, mapping_of
 from beam_prep.storage.mirror import mirror_of
 
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
@@ -118,14 +118,14 @@ class RunFolder:
         """Writes `name`.json."""
         self._write(f"{name}.json", json.dumps(content, indent=2) + "\n")
 
-    def read_json(self, name: str) -> Any:
+    def read_json(self, name: str) -> dict[str, Any]:
         """Reads `name`.json.
 
         Raises:
-            UsageError: the file is missing, so that the folder holds no finished run.
+            UsageError: the file is missing, so that the folder holds no finished run, or holds no JSON object.
         """
         try:
-            return load_json((self.path / f"{name}.json").read_bytes(), anything)
+            content: dict[str, Any] = load_json((self.path / f"{name}.json").read_bytes(), mapping_of(anything))
         except Mismatch as error:
             raise UsageError(f"{self.path / name}.json: {error}; it is no file of a run, or damaged") from None
         except (FileNotFoundError, NotADirectoryError):
@@ -133,6 +133,7 @@ class RunFolder:
                 f"--run {self}: expected a finished run, found no {name}.json; "
                 f"make one with: python -m trainer train --data DATASET --output {quote(str(self))}"
             ) from None
+        return content
 
     def write_table(self, name: str, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
         """Writes `name`.csv."""

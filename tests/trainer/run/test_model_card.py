@@ -70,3 +70,11 @@ def test_what_is_no_card_is_refused(tmp_path, text):
     (tmp_path / "model.json").write_text(text)
     with pytest.raises(UsageError, match=r"model\.json"):
         ModelCard.read(RunFolder(tmp_path))
+
+
+def test_every_file_of_a_run_is_an_object(tmp_path):
+    (tmp_path / "config.json").write_text('["--overwrite"]')
+    with pytest.raises(
+        UsageError, match=r"config\.json: expected an object .* found a list of 1; it is no file of a run"
+    ):
+        RunFolder(tmp_path).read_json("config")
