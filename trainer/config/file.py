@@ -16,6 +16,8 @@ from trainer.config.train_flags import TrainFlags
 LISTS = tuple(field.name for field in fields(TrainFlags) if isinstance(field.default, tuple))
 """The flags that take several values."""
 
+_NO_FLAG = text(r"(?!-)[^\0]*", example="imagenet (no flag)")
+
 
 def with_config_file(arguments: list[str]) -> list[str]:
     """Puts the flags of `--preset NAME` and then of `--config FILE` before the flags of the user: the last one wins.
@@ -96,4 +98,5 @@ def _flag_value(value: Any, place: str) -> None:
     """Checks the value of a flag: a flag of one value takes no list, and no text may look like a flag."""
     for each in value if isinstance(value, list) and place in LISTS else [value]:
         scalar(each, place)
-        text(r"(?!-)[^\0]*", example="imagenet (no flag)")(each if isinstance(each, str) else "", place)
+        if isinstance(each, str):
+            _NO_FLAG(each, place)

@@ -158,11 +158,10 @@ def _measure(sample: Predictions, thresholds: np.ndarray, calibrated: np.ndarray
 
 def _warnings(sample: Predictions, bounds: Sequence[Sequence[float]]) -> tuple[str, ...]:
     few = min(count_patients(sample.labels, sample.groups))
-    said = []
-    if few < ADVISED_PATIENTS:
-        said.append(
-            f"the sample is small: {few} patients of its rarer class, {ADVISED_PATIENTS} are advised; "
-            f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}, the bias {bounds[1][0]:.2f} to "
-            f"{bounds[1][1]:.2f} (95 % intervals)"
-        )
-    return tuple(said)
+    if few >= ADVISED_PATIENTS:
+        return ()
+    return (
+        f"the sample is small: {few} patients of its rarer class, {ADVISED_PATIENTS} are advised; "
+        f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}, the bias {bounds[1][0]:.2f} to "
+        f"{bounds[1][1]:.2f} (95 % intervals)",
+    )
