@@ -18,7 +18,7 @@ from beam_prep.dataset.manifest_schema import check_manifest
 from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.contained import check_contained
-from beam_prep.storage.json_schema import anything, load_json
+from beam_prep.storage.json_schema import anything, read_json
 from beam_prep.storage.paths import AnyPath, ReadablePath, to_path, to_readable
 
 MANIFEST_NAME = "manifest.json"
@@ -166,7 +166,7 @@ class Manifest:
         check_contained(folder, MANIFEST_NAME)
         path = folder / MANIFEST_NAME
         try:
-            content = load_json(path.read_bytes(), anything)
+            content = read_json(path, anything)
         except (FileNotFoundError, NotADirectoryError):
             found = "a folder without it" if folder.is_dir() else "no such folder"
             raise UsageError(

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
+
+from beam_prep.storage.paths import ReadablePath, is_local
 
 MAX_JSON_BYTES = 64 * 2**20
 """The largest JSON file that is read; a manifest has some 200 bytes for each shard."""
@@ -29,6 +32,20 @@ class Mismatch(ValueError):
         super().__init__(f"{place + ': ' if place else ''}expected {expected}, found {found}")
 
 
+def read_json(path: ReadablePath, check: Check) -> Any:
+    """Reads a JSON file, see `load_json`; a file of this machine that is too large is never held in memory.
+
+    Raises:
+        OSError: the file is missing or can't be read.
+        Mismatch: the file is too large or no JSON, or an entry is not what the check asks for.
+    """
+    if not is_local(path):
+        return load_json(path.read_bytes(), check)
+    with open(path, "rb") as file:
+        _check_size(os.fstat(file.fileno()).st_size)
+        return load_json(file.read(MAX_JSON_BYTES + 1), check)
+
+
 def load_json(data: bytes, check: Check) -> Any:
     """Parses JSON and checks it.
 
@@ -39,8 +56,7 @@ def load_json(data: bytes, check: Check) -> Any:
     Raises:
         Mismatch: the file is too large or no JSON, or an entry is not what the check asks for.
     """
-    if len(data) > MAX_JSON_BYTES:
-        raise Mismatch("", f"at most {MAX_JSON_BYTES} bytes of JSON", f"{len(data)}")
+    _check_size(len(data))
     try:
         content = json.loads(data, parse_int=_whole_number)
     except RecursionError:
@@ -194,6 +210,11 @@ def anything(value: Any, place: str, depth: int = 0) -> None:
         raise Mismatch(place[:60], f"at most {MAX_DEPTH} levels", "more")
     for each in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         anything(each, place, depth + 1)
+
+
+def _check_size(num_bytes: int) -> None:
+    if num_bytes > MAX_JSON_BYTES:
+        raise Mismatch("", f"at most {MAX_JSON_BYTES} bytes of JSON", f"{num_bytes}")
 
 
 def _whole_number(digits: str) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from beam_prep.console.command_line import Command, parse, to_flags
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.json_schema import Mismatch, load_json, mapping_of, scalar, text
+from beam_prep.storage.json_schema import Mismatch, mapping_of, read_json, scalar, text
 from beam_prep.storage.paths import to_path
 from trainer.config.presets import read_preset
 from trainer.config.train_flags import TrainFlags
@@ -79,7 +79,7 @@ def flags_from_file(path: str) -> list[str]:
         UsageError: the file is missing, holds no JSON object, or names an unknown flag.
     """
     try:
-        content = load_json(to_path(path).read_bytes(), mapping_of(_flag_value, most=1000))
+        content = read_json(to_path(path), mapping_of(_flag_value, most=1000))
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
     except Mismatch as error:

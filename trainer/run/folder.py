@@ -22,7 +22,7 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.escapes import csv_cell
 from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.contained import check_contained
-from beam_prep.storage.json_schema import Mismatch, anything, load_json, mapping_of
+from beam_prep.storage.json_schema import Mismatch, anything, mapping_of, read_json
 from beam_prep.storage.mirror import mirror_of
 
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
@@ -125,7 +125,7 @@ class RunFolder:
             UsageError: the file is missing, so that the folder holds no finished run, or holds no JSON object.
         """
         try:
-            content: dict[str, Any] = load_json((self.path / f"{name}.json").read_bytes(), mapping_of(anything))
+            content: dict[str, Any] = read_json(self.path / f"{name}.json", mapping_of(anything))
         except Mismatch as error:
             raise UsageError(f"{self.path / name}.json: {error}; it is no file of a run, or damaged") from None
         except (FileNotFoundError, NotADirectoryError):

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.json_schema import Mismatch, anything, entries, load_json, mapping_of, text
+from beam_prep.storage.json_schema import Mismatch, anything, entries, mapping_of, read_json, text
 from beam_prep.storage.paths import AnyPath
 from trainer.config.train import TrainConfig
 
@@ -87,7 +87,7 @@ def read_job(file: AnyPath) -> dict[str, Any]:
         UsageError: the file is no job.
     """
     try:
-        job: dict[str, Any] = load_json(file.read_bytes(), _JOB)
+        job: dict[str, Any] = read_json(file, _JOB)
     except Mismatch as error:
         raise UsageError(f"{file}: {error}; start anew with --overwrite") from None
     return job

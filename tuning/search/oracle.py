@@ -26,7 +26,7 @@ import keras_tuner
 from keras_tuner.engine.trial import Trial, TrialStatus
 
 from beam_prep.console.errors import RunError
-from beam_prep.storage.json_schema import anything, entries, list_of, load_json, mapping_of, number
+from beam_prep.storage.json_schema import anything, entries, list_of, mapping_of, number, read_json
 from trainer.run.folder import RunFolder
 from tuning.config import DEFAULT_TRIALS, SearchConfig
 from tuning.trials.sweep_job import SweepJob
@@ -161,7 +161,7 @@ class SweepOracle(keras_tuner.Oracle):
         if not path.exists():
             return
         try:
-            state = load_json(path.read_bytes(), _STATE)
+            state = read_json(path, _STATE)
             self.trials = {name: self._load_trial(name) for name in state["start_order"]}
             self.set_state(state)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
@@ -172,7 +172,7 @@ class SweepOracle(keras_tuner.Oracle):
 
     def _load_trial(self, trial_id: str) -> Trial:
         """Reads a trial that this oracle saved, and checks that it can be one of this search."""
-        content = load_json(self._trial_file(trial_id).read_bytes(), anything)
+        content = read_json(self._trial_file(trial_id), anything)
         if content["trial_id"] != trial_id:
             raise ValueError(f"{self._trial_file(trial_id)}: expected trial_id {trial_id}")
         trial = Trial.from_state(content)

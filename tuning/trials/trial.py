@@ -14,12 +14,12 @@ from beam_prep.storage.json_schema import (
     Mismatch,
     any_number,
     entries,
-    load_json,
     mapping_of,
     nullable,
     number,
     one_of,
     or_scalars,
+    read_json,
     scalar,
     text,
     whole,
@@ -133,7 +133,7 @@ def read_object(path: Path, check: Check) -> dict[str, Any]:
         RunError: the file is damaged or can't be read.
     """
     try:
-        content: dict[str, Any] = load_json(path.read_bytes(), check)
+        content: dict[str, Any] = read_json(path, check)
     except OSError as error:
         raise RunError(f"{path}: can't be read: {error.strerror}") from None
     except Mismatch as error:
