@@ -17,9 +17,10 @@ HASH_GAP = 4.0  # the least ratio of the level that the perceptual hash is made 
 class Pyramid:
     """An equalized image at full, half, quarter … size; a pixel of a level is the mean of 2 x 2 of the level before.
 
-    A result that is shrunk from a level that is a good deal larger is within 8/255 of one that is shrunk from the image
-    itself, at a fraction of the cost; on real X-rays the difference is 7 at most, at sharp edges. The level depends on
-    the size of the image and that of the result alone: a result has the same pixels whatever other sizes are made.
+    A result that is shrunk from a level that is a good deal larger is near to one that is shrunk from the image itself,
+    at a fraction of the cost: within 1/255 on average; at sharp edges within 19/255 for 1,022 X-rays of 224 to 256 px,
+    within 9/255 for the same ones enlarged to some 1,000 px. The level depends on the size of the image and that of the
+    result alone: a result has the same pixels whatever other sizes are made.
 
     Args:
         image: `L` or `I;16`, of any size.

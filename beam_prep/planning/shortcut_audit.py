@@ -24,9 +24,10 @@ NUM_BINS = 30
 NUM_RANGES = 10
 RANGE_GAIN = 0.02  # gain in AUROC above which ranges tell more than the order of the values, and not by chance
 CHANCE_DEVIATIONS = 3.05
-"""The standard deviations by which 1 in 200 features exceed 0.5: 1 in 20 divided by ten features (Bonferroni).
+"""The standard deviations by which about 1 in 200 features exceed 0.5: 1 in 20 divided by ten features (Bonferroni).
 
-Simulated with 30 and 40 patients (2.95) and 100 and 300 (3.04), as ranges are more often higher than a normal value is.
+Of simulated features, one random number a patient, 0.5 % exceed it with 30 and 40 patients and 0.75 % with 100 and 300:
+the better of ranges and order is more often high by chance than a normal value is.
 """
 
 Value = TypeVar("Value")
@@ -95,8 +96,8 @@ class Audit:
     Attributes:
         num_images: class name → the number of images.
         num_groups: class name → the number of patients.
-        chance_auroc: the AUROC below which all features stay in 19 of 20 datasets whose features have nothing to do
-            with the class, for as many patients; None without patients of both classes.
+        chance_auroc: the AUROC below which all features stay in some 19 of 20 datasets whose features have nothing to
+            do with the class, for as many patients; None without patients of both classes.
         shortcuts: name of the feature, as in `image_stats.FEATURES` → its result.
     """
 
@@ -191,7 +192,7 @@ def auroc_by_range(classes: Sequence[Sequence[tuple[int, int]]]) -> float | None
 
 
 def _chance_auroc(num_negatives: int, num_positives: int) -> float | None:
-    """Returns the value that the best AUROC of ten features exceeds by chance in 1 of 20 datasets.
+    """Returns the value that the best AUROC of ten features exceeds by chance in some 1 of 20 datasets.
 
     Each feature counts by its high, its low or its ranges of values.
     """
