@@ -47,7 +47,8 @@ def check_options(config: PrepConfig, dataset: AnyPath) -> Manifest:
     manifest = Manifest.read(dataset)
     if manifest.schema_version != SCHEMA_VERSION:
         raise _holds_another(config, f", of the older schema version {manifest.schema_version}")
-    here, there = config.shaping_options(), manifest.options
+    here = config.shaping_options() | {"pictures": config.pictures}
+    there = manifest.options | {"pictures": manifest.pictures}
     values = {name: (_option(there, name), _option(here, name)) for name in there | here}
     differing = [f"--{name} {old} there, {new} here" for name, (old, new) in values.items() if old != new]
     if differing:

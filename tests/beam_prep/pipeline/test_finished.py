@@ -32,6 +32,8 @@ def test_a_finished_dataset_is_complete_and_other_options_or_inputs_are_refused(
         prepare(replace(config, image_sizes=(40,)))
     with pytest.raises(UsageError, match=r"already \(--fit squash there, pad here\); name another"):
         prepare(replace(config, fit="pad"))
+    with pytest.raises(UsageError, match=r"already \(--pictures auto there, off here\); name another"):
+        prepare(replace(config, pictures="off"))
     image = min(Path(config.input).rglob("*.jpeg"))
     os.utime(image, ns=(0, 0))
     with pytest.raises(UsageError, match="holds a dataset already, of other images"):
