@@ -16,6 +16,14 @@ CLASS_NAMES = ("NORMAL", "PNEUMONIA")
 BINARY = "binary"
 """The task of a dataset with two classes: one of them is true of an image."""
 
+MULTICLASS = "multiclass"
+"""The task of a dataset with three classes or more: one of them is true of an image."""
+
+MULTILABEL = "multilabel"
+"""The task of a dataset with findings: any number of them is true of an image, and each may be unknown."""
+
+TASKS = (BINARY, MULTICLASS, MULTILABEL)
+
 EQUALIZATIONS = ("hist", "hist_full", "clahe", "none")
 """The equalizations of an image before the resize."""
 

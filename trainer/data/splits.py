@@ -9,6 +9,7 @@ from shlex import quote
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest, Split
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES
 from beam_prep.dataset.sharding import size_folder
 from beam_prep.dataset.tfrecord import BrokenRecord, scan_frames
 from beam_prep.storage.paths import ReadablePath, is_streamed, list_files, to_readable
@@ -28,6 +29,8 @@ class SplitSource:
         num_corrupt: number of broken records that were left out.
         kept: indices of the only shards that this worker trains on; None if it shares all shards with the others.
         selected: for each shard, True for each record that is read; None if all records are read.
+        task: what the labels of an image are, one of `schema.TASKS`.
+        class_names: the names of the classes, or of the findings of a multilabel dataset, by label.
     """
 
     paths: tuple[str, ...]
@@ -37,6 +40,8 @@ class SplitSource:
     num_corrupt: int = 0
     kept: tuple[int, ...] | None = None
     selected: tuple[tuple[bool, ...], ...] | None = None
+    task: str = BINARY
+    class_names: tuple[str, ...] = CLASS_NAMES
 
     @property
     def num_records(self) -> int:
@@ -120,6 +125,8 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
         shard_records=tuple(shard.num_records for shard in shards),
         image_size=image_size,
         encoding=manifest.options["encoding"],
+        task=manifest.task,
+        class_names=manifest.class_names,
     )
 
 
