@@ -74,8 +74,9 @@ class SearchConfig:
     """Algorithm that chooses configurations. grid: all of them; hyperband: many for few epochs, the best for more."""
     objective: Objective = "val_auroc"
     """Metric of the validation images to optimize: val_loss, val_brier and val_ece are minimized, others maximized.
-    external_auroc: the AUROC on the first set of --external; it also chooses the epoch that each trial keeps, so that
-    this set counts as a development set."""
+    external_auroc: the AUROC on the first set of --external, which counts as a development set. An objective that
+    `trainer train --select_by` knows chooses the epoch that each trial keeps too; all others measure the epoch of the
+    least validation loss."""
     max_trials: int = 0
     """Largest number of trials; 0: 20 (random, bayesian) or all (grid, hyperband)."""
     max_hours: float = 0.0
@@ -95,8 +96,8 @@ class SearchConfig:
     space: str | None = None
     """YAML file of the search space, each line a flag and its value, values or range; the command line wins."""
     early_stopping_patience: int = 5
-    """Epochs without a lower validation loss after which a phase of a trial ends; 0: never before its last epoch. With
-    --objective external_auroc: epochs without a higher AUROC there."""
+    """Epochs without a better epoch by --select_by after which a phase of a trial ends; 0: never before its last
+    epoch."""
     hyperband_factor: int = 3
     """Factor N of Hyperband: one configuration of N is kept, and trained for N times the epochs."""
     seed: int = 0

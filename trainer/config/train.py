@@ -136,9 +136,9 @@ class TrainConfig(TrainFlags):
     @property
     def selected_by(self) -> tuple[str, Literal["min", "max"]]:
         """The column of `history.csv` that `select_by` names, and the direction in which it is better."""
-        if self.select_by == "val_loss":
-            return "val_loss", "min"
-        return f"external_{next(iter(self.external_sets))}_auroc", "max"
+        if self.select_by == "external_auroc":
+            return f"external_{next(iter(self.external_sets))}_auroc", "max"
+        return self.select_by, "min" if self.select_by == "val_loss" else "max"
 
     def _check_external(self) -> None:
         if len(self.external_sets) < len(self.external):
@@ -178,6 +178,10 @@ class TrainConfig(TrainFlags):
             raise UsageError(
                 f"--train_on_val leaves no images to choose --threshold_rule {self.threshold_rule} on; give the "
                 "threshold of a run that validated, from its model.json"
+            )
+        if self.select_by in ("val_accuracy", "val_auroc"):
+            raise UsageError(
+                f"--select_by {self.select_by} needs validation images, which --train_on_val trains on; leave one out"
             )
         if self.early_stopping_patience and self.select_by == "val_loss":
             raise UsageError(

@@ -8,6 +8,9 @@ from typing import Literal
 Arch = Literal["baseline_cnn", "se_resnet", "se_resnet_small", "vgg19", "inception_resnet_v2"]
 """The name of a network."""
 
+SelectBy = Literal["val_loss", "val_accuracy", "val_auroc", "external_auroc"]
+"""The metric of an epoch that chooses the weights which a training keeps."""
+
 DEFAULT_BATCH_SIZE = 18
 """The global batch size of the study."""
 
@@ -54,9 +57,10 @@ class TrainFlags:
     """Dataset folders of other sources, prepared with the same options. They are never trained on: after each epoch the
     model is measured on all their images, and the report shows how well it does there. A set that shares images or
     patients with train or validation is refused."""
-    select_by: Literal["val_loss", "external_auroc"] = "val_loss"
-    """Metric whose best epoch is kept, and which --early_stopping_patience follows. external_auroc: the AUROC on the
-    first set of --external, which then counts as a development set, as it has chosen the epoch."""
+    select_by: SelectBy = "val_loss"
+    """Metric whose best epoch is kept, and which --early_stopping_patience follows. val_accuracy: the accuracy on
+    validation at a threshold of 0.5. external_auroc: the AUROC on the first set of --external, which then counts as a
+    development set, as it has chosen the epoch."""
     early_stopping_patience: int = 0
     """Epochs without a better --select_by (by default a lower validation loss) after which a phase ends; 0: all epochs
     are run."""

@@ -47,6 +47,16 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
         )
 
 
+def check_selection(splits: Mapping[str, Split], select_by: str) -> None:
+    """Raises a `UsageError` if an epoch is to be chosen by an AUROC that the validation images do not define."""
+    counts = splits["val"].class_counts
+    if select_by == "val_auroc" and not all(counts.values()):
+        raise UsageError(
+            f"--select_by val_auroc needs validation images of both classes, found {counts}; choose val_loss or "
+            f"val_accuracy; otherwise {advise_on_images(splits)}"
+        )
+
+
 def check_filled(manifest: Manifest, split: str, data: str) -> None:
     """Raises a `UsageError` if a split of the dataset in the folder `data` is empty."""
     if not manifest.splits[split].num_records:
@@ -132,10 +142,11 @@ def check_preparation(config: TrainConfig, manifest: Manifest) -> None:
         )
 
 
-def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str) -> None:
+def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str, select_by: str = "val_loss") -> None:
     """Raises a `UsageError` that names the fold unless its splits can be trained and validated on."""
     try:
         check_trainable(divided.splits, batch_size, larger_val="fewer folds")
         check_threshold_rule(divided.splits, threshold_rule)
+        check_selection(divided.splits, select_by)
     except UsageError as error:
         raise UsageError(f"{divided.fold.flag}: {error}") from None

@@ -60,7 +60,7 @@ class TrainingData:
         self._fingerprint = manifest.fingerprint
         self._fold = open_fold(config.division, config.data, manifest, sources) if config.division else None
         if self._fold:
-            check_fold(self._fold, config.global_batch_size, config.threshold_rule)
+            check_fold(self._fold, config.global_batch_size, config.threshold_rule, config.select_by)
         self.sources = self._fold.sources if self._fold else dict(sources)
         self._trained_on = POOLED if config.train_on_val else ("train",)
         self.source = join([self.sources[split] for split in self._trained_on])

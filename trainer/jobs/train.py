@@ -11,7 +11,7 @@ from beam_prep.storage.locks import exclusive
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_preparation, check_threshold_rule, check_trainable
+from trainer.data.checks import check_preparation, check_selection, check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.external.sets import ExternalSet, check_apart, open_external_sets
@@ -54,6 +54,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     if config.division is None:  # the splits of a fold are checked when its records are known
         check_trainable(manifest.splits, config.global_batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
+        check_selection(manifest.splits, config.select_by)
     external = open_external_sets(config, manifest)
     fingerprints = {each.name: each.manifest.fingerprint for each in external}
     job = job_of(config.to_json(), manifest.fingerprint, fingerprints)

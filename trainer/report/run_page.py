@@ -94,7 +94,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         card=card,
         members=card.members or (),
         kept_loss=_number(card.best or {}, "val_loss", digits=4),
-        kept_by=", ".join(card.development or ()),
+        kept_for=_kept_for(card),
         class_names=CLASS_NAMES,
         split_names=SPLIT_NAMES,
         lead=lead,
@@ -177,6 +177,14 @@ def _interval(values: Mapping[str, Any], key: str) -> str | None:
     """Formats the interval of a metric; None if it has none."""
     bounds = values.get(f"{key}_ci95")
     return f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else None
+
+
+def _kept_for(card: ModelCard) -> str:
+    """Returns what the kept epoch was the best by, in words; an empty text for the validation loss."""
+    if card.development:
+        return f"the best AUROC on {', '.join(card.development)}, a development set"
+    titles = {"val_auroc": "validation AUROC", "val_accuracy": "validation accuracy at a threshold of 0.5"}
+    return next((f"the best {title}" for column, title in titles.items() if column in (card.best or {})), "")
 
 
 def _headline(key: str, metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:

@@ -69,6 +69,7 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
             early_stopping_patience=0,
             threshold_rule=_fixed(card.operating_point.threshold),
             train_on_val=True,
+            select_by=base.select_by if base.select_by == "external_auroc" else "val_loss",
             fold=None,
         )
     }

@@ -123,6 +123,14 @@ class SweepFolder:
         """True if the folder holds a sweep."""
         return (self.path / "sweep.json").is_file()
 
+    def read_started(self) -> dict[str, Any]:
+        """Reads the `sweep.json` of a sweep that was started.
+
+        Raises:
+            RunError: the file is damaged or can't be read.
+        """
+        return read_object(self.path / "sweep.json", STARTED_SWEEP)
+
     def has_ended(self, limits: list[float]) -> bool:
         """Returns whether the search has ended within these limits (trials, hours), as `mark_ended` noted it."""
         try:
@@ -183,8 +191,7 @@ class SweepFolder:
         Raises:
             UsageError: something differs; the message lists what.
         """
-        recorded = read_object(self.path / "sweep.json", STARTED_SWEEP)
-        was, now = _compared(recorded), _compared(json.loads(json.dumps(described)))
+        was, now = _compared(self.read_started()), _compared(json.loads(json.dumps(described)))
         differing = [
             f"  --{name}: {was.get(name)} there, {now.get(name)} here"
             for name in dict.fromkeys([*was, *now])

@@ -2,24 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.trainable import advise_on_images
-from trainer.config.file import preset_in, shared_flags
+from trainer.config.file import preset_in, shared_flags, value_of
 from trainer.config.train import FROM_SCRATCH, TrainConfig
-from trainer.data.checks import check_threshold_rule, check_trainable
+from trainer.config.train_flags import SelectBy
+from trainer.data.checks import check_selection, check_threshold_rule, check_trainable
 from trainer.data.splits import open_split, read_manifest
 from trainer.external.sets import open_external_sets
 from tuning.config import SearchConfig
 from tuning.trials.search_space import EQUALIZATION, SearchSpace, resolve_space
 from tuning.trials.sweep_folder import SweepFolder
 from tuning.trials.trial import check_trial_id
+
+logger = logging.getLogger(__name__)
 
 RESERVED_FLAGS = ("config", "evaluate_test", "train_on_val", "keep_checkpoint", "continue_from")
 """The flags of `trainer train` that a search sets itself, or that make no sense for a trial."""
@@ -203,6 +207,7 @@ class SweepJob:
                     f"--objective {self.config.objective} needs validation images of both classes, found {counts}; "
                     f"choose val_loss or val_accuracy; otherwise {advise_on_images(manifest.splits)}"
                 )
+            check_selection(manifest.splits, self.flags["select_by"])
 
 
 def searched_values(values: Values) -> dict[str, Any]:
@@ -218,13 +223,36 @@ def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
             raise UsageError(f"--{field.name} can't be set for the trials of a search; leave it out")
     for name in ("config", "preset", "data", "output"):
         del flags[name]
-    if config.objective == "external_auroc":
-        flags["select_by"] = "external_auroc"
+    preset = preset_in(train_flags)
+    if value_of("select_by", train_flags) is None and "select_by" not in preset:
+        flags["select_by"] = _selection(config)
     return flags | {
         "seed": config.seed,
         "early_stopping_patience": config.early_stopping_patience,
         "evaluate_test": False,
     }
+
+
+def _selection(config: SearchConfig) -> str:
+    """Returns the metric that chooses the epoch of each trial where the command names none.
+
+    The metric is the objective if epochs are measured by it, else the validation loss; a sweep that is resumed keeps
+    the metric that it was started with.
+    """
+    chosen = config.objective if config.objective in get_args(SelectBy) else "val_loss"
+    folder = SweepFolder(config.output)
+    if config.overwrite or not folder.is_started:
+        return chosen
+    began = str(folder.read_started()["train"].get("select_by", "val_loss"))
+    if began not in get_args(SelectBy):
+        return chosen
+    if began != chosen:
+        logger.warning(
+            "--output %s: this sweep was started with --select_by %s and resumes with it; a new sweep for %s takes "
+            "--select_by %s",
+            *(config.output, began, config.objective, chosen),
+        )
+    return began
 
 
 def _common_sizes(manifests: Mapping[str, Manifest], datasets: Mapping[str, str]) -> list[int]:

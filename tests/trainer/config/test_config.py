@@ -27,6 +27,7 @@ from trainer.config.train import TrainConfig
         ({"early_stopping_patience": -1}, "--early_stopping_patience is -1"),
         ({"train_on_val": True, "threshold_rule": "youden"}, "no images to choose --threshold_rule youden on"),
         ({"train_on_val": True, "early_stopping_patience": 2}, "needs validation images"),
+        ({"train_on_val": True, "select_by": "val_auroc"}, "--select_by val_auroc needs validation images"),
         ({"train_on_val": True, "evaluate_test": False}, "leaves nothing to evaluate on"),
         ({"train_on_val": True, "fold": "1/5"}, "leaves nothing to validate --fold 1/5 on"),
         ({"sampler": "balanced", "shard_files": True}, "draws from all shards"),

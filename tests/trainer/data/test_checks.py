@@ -1,4 +1,4 @@
-"""A preset says how its images are to be prepared where a dataset was prepared in another way."""
+"""Datasets that do not fit a preset, or the metric that chooses the epoch, are refused or said."""
 
 import logging
 
@@ -6,10 +6,12 @@ import pytest
 from dataset_files import make_manifest
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.manifest import Split
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_preparation
+from trainer.data.checks import check_preparation, check_selection
 
 COMMAND = "python -m beam_prep prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist"
+SPLIT = Split.from_counts({"NORMAL": 4, "PNEUMONIA": 4}, 8)
 
 
 def check(equalization: str, *sizes: int, preset: str | None = "best") -> None:
@@ -21,6 +23,14 @@ def check(equalization: str, *sizes: int, preset: str | None = "best") -> None:
 def test_nothing_is_said_where_the_dataset_fits_or_no_preset_is_taken(caplog, equalization, preset):
     check(equalization, 64, 90, preset=preset)
     assert not caplog.text
+
+
+def test_no_epoch_is_chosen_by_an_auroc_that_validation_does_not_define():
+    one_class = {"val": Split.from_counts({"NORMAL": 4, "PNEUMONIA": 0}, 4), "train": SPLIT}
+    with pytest.raises(UsageError, match="--select_by val_auroc needs validation images of both classes"):
+        check_selection(one_class, "val_auroc")
+    check_selection(one_class, "val_accuracy")
+    check_selection({"val": SPLIT}, "val_auroc")
 
 
 def test_a_dataset_without_the_size_of_the_preset_is_refused_with_the_command_that_prepares_it():

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.metrics import roc_auc_score
 
 from beam_prep.console.errors import RunError, Terminated, UsageError
 from beam_prep.dataset.manifest import Manifest
@@ -82,6 +83,17 @@ def test_callbacks_of_the_user_are_called_for_batches_and_epochs(dataset, tmp_pa
         rows = list(zip(csv.DictReader(file), csv.DictReader(history), strict=True))
     assert [(row["loss"], row["val_loss"]) for row, _ in rows] == [(row["loss"], row["val_loss"]) for _, row in rows]
     assert list((tmp_path / "logs").rglob("events.*"))
+
+
+def test_the_weights_of_the_epoch_that_select_by_chooses_are_kept_and_measured(dataset, tmp_path):
+    job = training(dataset, tmp_path / "run", epochs=4, learning_rate=1e-4, select_by="val_auroc")
+    trained = job.run()
+    best = max(job.state.history, key=lambda row: row["val_auroc"])
+    least = min(job.state.history, key=lambda row: row["val_loss"])
+    assert (best["epoch"], best["val_auroc"]) == (job.state.best["epoch"], job.state.best["val_auroc"])
+    assert best["epoch"] != least["epoch"], "the epochs of this training differ"
+    measured = roc_auc_score(trained.val.labels, trained.val.probabilities)
+    assert measured == pytest.approx(best["val_auroc"], abs=1e-9)
 
 
 def test_early_stopping_ends_the_phase(dataset, tmp_path):

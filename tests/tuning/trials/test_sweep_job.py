@@ -17,8 +17,9 @@ from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial_runner import TrialRunner
 
 
-def job(*data: Path, train: tuple[str, ...] = (), **flags) -> SweepJob:
-    return SweepJob.of(SearchConfig(data=tuple(map(str, data)), output="S", **{"batch_size": ("8",), **flags}), train)
+def job(*data: Path, train: tuple[str, ...] = (), output: str = "S", **flags) -> SweepJob:
+    config = SearchConfig(data=tuple(map(str, data)), output=output, **{"batch_size": ("8",), **flags})
+    return SweepJob.of(config, train)
 
 
 @pytest.fixture(scope="module")
@@ -88,11 +89,39 @@ def test_an_objective_on_another_source_chooses_the_epoch_of_each_trial_too(data
     config = found.train_config({"image_size": 32}, "R")
     assert (config.external, config.select_by) == ((str(clinic),), "external_auroc")
     assert found.config.direction == "max"
-    assert job(dataset, train=("--external", str(clinic))).flags["select_by"] == "val_loss"
+    assert job(dataset, train=("--external", str(clinic))).flags["select_by"] == "val_auroc"
     with pytest.raises(UsageError, match="needs --external"):
         job(dataset, objective="external_auroc")
     with pytest.raises(UsageError, match=r"--external dataset: .* equalization hist, .* with clahe"):
         job(dataset, train=("--external", str(clahe)), objective="external_auroc", image_size=("32",))
+
+
+@pytest.mark.parametrize(
+    ("objective", "selected"),
+    [("val_auroc", "val_auroc"), ("val_accuracy", "val_accuracy"), ("val_loss", "val_loss"), ("val_ece", "val_loss")],
+)
+def test_the_objective_chooses_the_epoch_of_each_trial_if_epochs_are_measured_by_it(dataset, objective, selected):
+    assert job(dataset, objective=objective).train_config({"image_size": 32}, "R").select_by == selected
+    given = job(dataset, train=("--select_by", "val_accuracy"), objective=objective)
+    assert given.flags["select_by"] == "val_accuracy", "the user's own choice wins"
+
+
+def test_a_sweep_that_kept_the_least_loss_is_resumed_so(dataset, tmp_path, caplog):
+    places = {"output": str(tmp_path / "sweep")}
+    begun = job(dataset, train=("--select_by", "val_loss"), **places)
+    described = begun.to_json()
+    del described["train"]["select_by"]  # as in a sweep from before the flag
+    begun.folder.start(described, overwrite=False)
+
+    resumed = job(dataset, **places)
+    assert resumed.flags["select_by"] == "val_loss"
+    resumed.folder.check_same_sweep(resumed.to_json())
+    (line,) = caplog.messages
+    assert "started with --select_by val_loss and resumes with it; a new sweep for val_auroc takes" in line
+    assert job(dataset, overwrite=True, **places).flags["select_by"] == "val_auroc"
+    other = job(dataset, train=("--select_by", "val_auroc"), **places)
+    with pytest.raises(UsageError, match="--select_by: val_loss there, val_auroc here"):
+        other.folder.check_same_sweep(other.to_json())
 
 
 def test_the_objective_of_a_trial_is_that_of_the_first_set(dataset, tmp_path):
