@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from beam_prep.console.errors import RunError
+from beam_prep.console.errors import RunError, UsageError
 from tuning.search.heartbeats import POLL_S, HeartbeatMonitor
 from tuning.search.oracle import SweepOracle
 from tuning.search.rpc import start_server
@@ -26,7 +26,8 @@ def run_chief(job: SweepJob, oracle: SweepOracle, address: str, on_trial_end: Ca
         on_trial_end: called with each trial that ends.
 
     Raises:
-        UsageError: the address can't be listened on.
+        UsageError: the address can't be listened on, or a worker ended with a wrong command or config and no other
+            works.
         RunError: no worker sent a heartbeat for `worker_timeout_s`, or the state can't be saved.
     """
     folder = job.folder
@@ -56,6 +57,11 @@ def run_chief(job: SweepJob, oracle: SweepOracle, address: str, on_trial_end: Ca
 def _check(job: SweepJob, oracle: SweepOracle) -> None:
     if oracle.failure is not None:
         raise RunError(f"the trials can't be handed out: {oracle.failure}") from oracle.failure
+    if oracle.idle_s() > job.config.lease_s and (refusals := job.folder.refusals):
+        name, reason = next(iter(refusals.items()))
+        raise UsageError(
+            f"no worker works any more: {len(refusals)} ended with a wrong command or config; {name}: {reason}"
+        )
     if oracle.idle_s() > job.config.worker_timeout_s:
         raise RunError(
             f"no worker sent a heartbeat for {job.config.worker_timeout_s:.0f} s; {len(oracle.end_order)} trials have "

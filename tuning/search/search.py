@@ -6,10 +6,11 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from beam_prep.console.errors import RunError
+from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.signals import stop_on_sigterm
 from trainer.config.quiet_start import quiet_start
 from tuning.config import SearchConfig
@@ -18,6 +19,7 @@ from tuning.search.estimate import describe_plan, estimate_cost, warm_up
 from tuning.search.heartbeats import POLL_S
 from tuning.search.retrain import retrain
 from tuning.search.roles import Role
+from tuning.trials.sweep_folder import SweepFolder
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
 
@@ -49,11 +51,12 @@ def search(
         RunError: the search failed.
         Terminated: SIGTERM stopped the search; its state is saved.
     """
-    job = SweepJob.of(config, train_flags)
-    if role.kind == "worker":
-        _wait_for_chief(job)
-    else:
-        job.folder.start(job.to_json(), overwrite=config.overwrite)
+    with _told_to_chief(config, role):
+        job = SweepJob.of(config, train_flags)
+        if role.kind == "worker":
+            _wait_for_chief(job)
+        else:
+            job.folder.start(job.to_json(), overwrite=config.overwrite)
     stop_on_sigterm("all progress is saved: run the same command again to resume")
     with tempfile.TemporaryDirectory(prefix="cxrflow-xla-") as programs:
         environ = sharing_programs(os.environ, programs)
@@ -73,6 +76,20 @@ def sharing_programs(environ: Mapping[str, str], folder: str) -> dict[str, str]:
     """
     flags = f"--tf_xla_persistent_cache_directory={folder} {environ.get('TF_XLA_FLAGS', '')}"
     return {**environ, "TF_XLA_FLAGS": flags.strip()}
+
+
+@contextmanager
+def _told_to_chief(config: SearchConfig, role: Role) -> Iterator[None]:
+    """Tells the chief if the block ends a worker by a wrong command or config."""
+    folder = SweepFolder(config.output)
+    try:
+        yield
+        if role.kind == "worker":
+            folder.forget_refusal(role.name)
+    except UsageError as error:
+        if role.kind == "worker":
+            folder.note_refusal(role.name, str(error))
+        raise
 
 
 def _wait_for_chief(job: SweepJob) -> None:

@@ -113,6 +113,24 @@ class SweepFolder:
         """The folder of the heartbeats, one file a worker."""
         return self.oracle / "workers"
 
+    def note_refusal(self, worker: str, reason: str) -> None:
+        """Notes for the chief why a worker ended with a wrong command or config, which no restart mends."""
+        with suppress(OSError):  # the note is a help: without the folder of a chief nobody reads it
+            self._refusal(worker).write_text(reason, encoding="utf-8")
+
+    def forget_refusal(self, worker: str) -> None:
+        """Removes the note of a worker that works again."""
+        self._refusal(worker).unlink(missing_ok=True)
+
+    @property
+    def refusals(self) -> dict[str, str]:
+        """The reasons of the workers that ended with a wrong command or config, by the name of the worker."""
+        notes = sorted(self.heartbeats.glob(self._refusal("*").name))
+        return {note.name.partition("-")[2]: note.read_text(encoding="utf-8") for note in notes}
+
+    def _refusal(self, worker: str) -> Path:
+        return self.heartbeats / f"refused-{worker}"
+
     @property
     def final(self) -> Path:
         """The folder of the runs that retrain the best configuration after the search."""
@@ -180,6 +198,8 @@ class SweepFolder:
                     clear_written(self.path, SWEEP_FILES)
             self.oracle.mkdir(parents=True, exist_ok=True)
             self.heartbeats.mkdir(exist_ok=True)
+            for worker in self.refusals:
+                self.forget_refusal(worker)
         RunFolder(self.path).write_json("sweep", described)
 
     def check_same_sweep(self, described: Mapping[str, Any]) -> None:
