@@ -138,8 +138,8 @@ class TrainFlags:
     cache_dir: str | None = None
     """Folder of --cache disk, kept for the next run; ~/.cache/cxrflow if not given."""
     stage_dir: str | None = None
-    """Folder on this machine that shards are downloaded to before the training and kept in; if not given,
-    TensorFlow streams gs:// itself. With --shard_files, each worker downloads its share and keeps it in all epochs."""
+    """Folder on this machine that shards are downloaded to before the training and kept in; if not given, they
+    are streamed. With --shard_files, each worker downloads its share and keeps it in all epochs."""
     stage_max_bytes: int = 0
     """Largest size of --stage_dir, bytes; shards beyond it are streamed. 0: no limit but the disk."""
     shard_files: bool = False

@@ -14,7 +14,8 @@ from beam_prep.dataset import schema
 from beam_prep.dataset.record_checks import png_start
 from trainer.data.folds import RecordIndex
 from trainer.data.held_images import DeviceRows, HeldImages, positions_in_order, ragged, shuffle_by_tensor
-from trainer.data.read_errors import checked_paths, readable_records
+from trainer.data.read_errors import readable_records
+from trainer.data.shard_records import record_reader
 from trainer.data.splits import SplitSource
 
 READERS = 4  # number of shards that are read in turns
@@ -207,7 +208,7 @@ def started_early(dataset: tf.data.Dataset) -> tf.data.Dataset:
 
 def _records(source: SplitSource) -> tf.data.Dataset:
     """Returns the records of a source in the order of the manifest, string []."""
-    records, counts = tf.data.TFRecordDataset(checked_paths(source)), _counts(source)
+    records, counts = record_reader(source.paths)(source.paths), _counts(source)
     return records if counts is None else _repeated(records, np.concatenate(counts))
 
 
@@ -216,13 +217,13 @@ def _read(
 ) -> tf.data.Dataset:
     """Returns the records of some shards, string []."""
     counts = _counts(source, draws)
-    paths = checked_paths(source)
-    columns: tuple = ([paths[shard] for shard in shards],)
+    records_of = record_reader(source.paths)
+    columns: tuple = ([source.paths[shard] for shard in shards],)
     if counts is not None:
         columns += (ragged([counts[shard] for shard in shards]),)
 
     def read(path: tf.Tensor, *counts: tf.Tensor) -> tf.data.Dataset:
-        records = tf.data.TFRecordDataset(path)
+        records = records_of(path)
         return _repeated(records, *counts) if counts else records
 
     return tf.data.Dataset.from_tensor_slices(columns).interleave(

@@ -5,12 +5,14 @@ import zlib
 from dataclasses import replace
 
 import google_crc32c
+import numpy as np
 import pytest
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import frame, read_frames
+from trainer.data.read_errors import readable_records
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
 
@@ -36,22 +38,57 @@ def changed(source, name: str, value: object) -> bytes:
     return frame(example.SerializeToString())
 
 
-def test_a_length_of_2_to_the_62_with_a_valid_checksum_never_reaches_tensorflow(source, tmp_path):
+READS = [
+    hold,
+    read_index,
+    lambda source: list(evaluation_batches(source, batch_size=2)),
+    lambda source: list(training_batches(source, batch_size=2, seed=0, epoch=0)),
+]
+"""Every function that reads records."""
+
+
+def huge_record() -> bytes:
+    """Returns the frame of a record whose length is 2^62 bytes, with a checksum that matches."""
     length = struct.pack("<Q", 2**62)
     crc = google_crc32c.value(length)
     masked = (((crc >> 15) | (crc << 17)) + 0xA282EAD8) & 0xFFFFFFFF
-    evil = forged(source, tmp_path, length + struct.pack("<I", masked) + b"data")
-    for read in (hold, read_index, evaluation_batches_of, training_batches_of):
-        with pytest.raises(RunError, match=rf"record 1: broken length: {2**62} bytes.*beam_prep verify"):
-            read(evil)
+    return length + struct.pack("<I", masked) + b"data"
 
 
-def evaluation_batches_of(source):
-    return evaluation_batches(source, batch_size=2)
+@pytest.mark.parametrize("read", READS)
+def test_a_length_of_2_to_the_62_with_a_valid_checksum_never_reaches_tensorflow(source, tmp_path, read):
+    with pytest.raises(RunError, match=rf"record 1: broken length: {2**62} bytes.*beam_prep verify"):
+        read(forged(source, tmp_path, huge_record()))
 
 
-def training_batches_of(source):
-    return training_batches(source, batch_size=2, seed=0, epoch=0)
+@pytest.mark.parametrize("read", READS)
+def test_nor_does_one_of_a_shard_that_is_streamed_from_a_bucket(source, tmp_path, bucket, read):
+    evil = forged(source, tmp_path, huge_record())
+    url = f"{bucket.put(tmp_path, 'evil')}/val-00000-of-00001.tfrecord"
+    source = replace(evil, paths=(url,))
+    with pytest.raises(RunError, match=rf"{url}: record 1: broken length: {2**62} bytes"), readable_records(source):
+        read(source)
+
+
+def test_records_that_are_streamed_from_a_bucket_are_those_of_the_disk_in_the_same_order(dataset, bucket):
+    manifest = Manifest.read(dataset)
+    here, there = (open_split(str(data), manifest, 32, "train") for data in (dataset, bucket.put(dataset, "data")))
+    some = [index % 3 > 0 for index in range(here.num_records)]
+    for one, other in ((here, there), (here.select(some), there.select(some))):
+        epochs = [training_batches(source, batch_size=8, seed=1, epoch=2).as_numpy_iterator() for source in (one, other)]
+        for batch, same in zip(*epochs, strict=True):
+            np.testing.assert_array_equal(batch[0], same[0])
+        assert read_index(one) == read_index(other)
+
+
+def test_a_bucket_that_fails_while_records_are_streamed_is_told_in_one_line(source, tmp_path, bucket):
+    url = bucket.put(tmp_path, "data")
+    gone = replace(source, paths=(f"{url}/gone",))
+    with pytest.raises(RunError, match=f"reading the records failed: {url}/gone is gone"):
+        hold(gone)
+    bucket.fail("GET .*gone", status=403)
+    with pytest.raises(RunError, match=f"{url}/gone: access is forbidden"):
+        hold(gone)
 
 
 @pytest.mark.parametrize(
