@@ -1,7 +1,7 @@
 """Reads the records of shards as datasets of `tf.data`; no length that crashes TensorFlow reaches it.
 
-TensorFlow takes a length at its word if its checksum matches. So shards on this machine are checked first, which costs a
-microsecond a record; those in a bucket, whose lengths can't be read without the rest, are read by `tfrecord.read_frames`.
+TensorFlow takes a length at its word if its checksum matches. So shards on this machine are checked first, which costs
+a microsecond a record. The lengths in a shard of a bucket can't be read without the rest, so Python reads such shards.
 """
 
 from __future__ import annotations

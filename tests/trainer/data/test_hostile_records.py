@@ -75,7 +75,9 @@ def test_records_that_are_streamed_from_a_bucket_are_those_of_the_disk_in_the_sa
     here, there = (open_split(str(data), manifest, 32, "train") for data in (dataset, bucket.put(dataset, "data")))
     some = [index % 3 > 0 for index in range(here.num_records)]
     for one, other in ((here, there), (here.select(some), there.select(some))):
-        epochs = [training_batches(source, batch_size=8, seed=1, epoch=2).as_numpy_iterator() for source in (one, other)]
+        epochs = [
+            training_batches(source, batch_size=8, seed=1, epoch=2).as_numpy_iterator() for source in (one, other)
+        ]
         for batch, same in zip(*epochs, strict=True):
             np.testing.assert_array_equal(batch[0], same[0])
         assert read_index(one) == read_index(other)
