@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from beam_prep.dataset.schema import MULTICLASS, MULTILABEL
 from trainer.run.model_card import OperatingPoint
 
 CALIBRATION_BINS = 10
@@ -14,7 +15,7 @@ TEMPERATURES = (0.05, 20.0)
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Returns the mean difference of the probability of PNEUMONIA from its frequency, over ten bins of equal width.
+    """Returns the mean difference of the positive class's probability from its frequency, over ten bins of equal width.
 
     Each bin counts by its number of images.
 
@@ -28,7 +29,8 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[np.ndarr
     """Returns the numbers behind the calibration error.
 
     Returns:
-        Mean probability and share of PNEUMONIA (both NaN in an empty bin), and number of images, by bin: [10] each.
+        Mean probability and share of the positive class (both NaN in an empty bin), and number of images, by bin: [10]
+        each.
     """
     bins = bins_of(probabilities)
     counts = np.bincount(bins, minlength=CALIBRATION_BINS)
@@ -47,12 +49,19 @@ def cross_entropies(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     return np.logaddexp(0, logits) - labels * logits
 
 
+def softmax_cross_entropies(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
+    """Returns the cross-entropy float [N] of each row of logits, float [N, K], of labels int [N] in 0..K - 1."""
+    from scipy.special import log_softmax
+
+    return -log_softmax(logits, axis=1)[np.arange(len(labels)), labels]
+
+
 def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Finds the temperature by which logits are divided for the least cross-entropy.
 
     Args:
         labels: int [N], of the validation images.
-        probabilities: float [N] in 0..1.
+        probabilities: float [N] in 0..1, of the positive class; of a multiclass model float [N, K].
 
     Returns:
         The temperature; more than 1 for an overconfident model. 1 where none is best: if all images are of one class,
@@ -62,21 +71,40 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """
     from scipy.optimize import minimize_scalar
 
-    if len(np.unique(labels)) < 2 or np.array_equal(probabilities >= 0.5, labels == 1):
+    two_classes = probabilities.ndim == 1
+    right = (probabilities >= 0.5) == (labels == 1) if two_classes else probabilities.argmax(axis=1) == labels
+    if len(np.unique(labels)) < 2 or right.all():
         return 1.0
-    scores = logits_of(probabilities)
+    scores = logits_of(probabilities) if two_classes else log_of(probabilities)
+    entropies = cross_entropies if two_classes else softmax_cross_entropies
     low, high = np.log(TEMPERATURES)
     best = minimize_scalar(
-        lambda log_t: cross_entropy(labels, scores / np.exp(log_t)), bounds=(low, high), method="bounded"
+        lambda log_t: float(np.mean(entropies(labels, scores / np.exp(log_t)))), bounds=(low, high), method="bounded"
     )
     return float(np.exp(best.x))
 
 
 def calibrate(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
-    """Returns the calibrated probabilities float [N]; a temperature of 1 and a bias of 0 change nothing."""
-    if point.temperature == 1 and point.bias == 0:
+    """Returns the calibrated probabilities; a temperature of 1 and a bias of 0 change nothing.
+
+    Args:
+        probabilities: float [N] of two classes, else float [N, K].
+        point: the operating point, whose temperatures and bias calibrate.
+    """
+    if point.task == MULTICLASS:
+        return probabilities if point.temperature == 1 else probabilities_of(log_of(probabilities), point)
+    if point.task != MULTILABEL and point.temperature == 1 and point.bias == 0:
         return probabilities
-    return sigmoid(logits_of(probabilities) / point.temperature + point.bias)
+    return probabilities_of(logits_of(probabilities), point)
+
+
+def probabilities_of(logits: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    """Returns the calibrated probabilities of logits, float [N] of two classes, else float [N, K]."""
+    if point.task == MULTICLASS:
+        return softmax(logits / point.temperature)
+    if point.task == MULTILABEL:
+        return sigmoid(logits / np.array(point.temperatures))
+    return sigmoid(logits / point.temperature + point.bias)
 
 
 def logits_of(probabilities: np.ndarray) -> np.ndarray:
@@ -88,6 +116,17 @@ def logits_of(probabilities: np.ndarray) -> np.ndarray:
 def sigmoid(logits: np.ndarray) -> np.ndarray:
     """Returns the probabilities float [N] of logits."""
     return 1 / (1 + np.exp(-np.clip(logits, -700, 700)))
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    """Returns the probabilities float [N, K] of logits, of which one class is true."""
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def log_of(probabilities: np.ndarray) -> np.ndarray:
+    """Returns the logarithms of probabilities, which are logits of a softmax; finite for 0 too."""
+    return np.log(np.clip(probabilities, SMALLEST, None))
 
 
 def bins_of(probabilities: np.ndarray) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import tensorflow as tf
@@ -79,7 +79,7 @@ def predict_split(
         changed = batches if change is None else map(change, batches)
         predictions = predictor.predict(changed, on_batch=bar.update)
     check_finite(predictions.logits, f"images of {split}")
-    return predictions
+    return replace(predictions, class_names=source.class_names)
 
 
 def hold_batches(source: SplitSource) -> list[Batch] | None:

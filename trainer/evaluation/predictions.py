@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
 from beam_prep.console.escapes import from_csv_cell
-from beam_prep.dataset.schema import TRAITS
-from trainer.evaluation.calibration import calibrate, cross_entropies, logits_of, sigmoid
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTICLASS, MULTILABEL, TRAITS
+from trainer.evaluation.calibration import (
+    calibrate,
+    cross_entropies,
+    log_of,
+    logits_of,
+    sigmoid,
+    softmax,
+    softmax_cross_entropies,
+)
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import OperatingPoint
+
+PROBABILITY = "probability_"
+"""The beginning of the columns that hold the probability of a class or finding, which its name follows."""
 
 
 @dataclass(frozen=True)
@@ -24,12 +35,14 @@ class Predictions:
     Attributes:
         filenames: [N], the name of the image file of each record.
         groups: [N], the patient of each image.
-        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
-        logits: float64 [N], of PNEUMONIA.
-        probabilities: float64 [N] in 0..1, of PNEUMONIA.
+        labels: int [N], the index of the class of each image; of a multilabel model int [N, K], 1 where a finding is
+            present, 0 where it is absent, -1 where that is not known.
+        logits: float64 [N], of the positive class, whose index is 1; of three classes or of findings float64 [N, K].
+        probabilities: float64 in 0..1, of the shape of the logits.
         source_pixels: int [N], number of pixels of each image before its resize; 0 where the record lacks it.
         traits: name of a trait in `schema.TRAITS` → [N], its value for each image, empty where it is not known. A trait
             that is known of no image is left out.
+        class_names: the names of the K classes or findings, by label.
     """
 
     filenames: list[str]
@@ -39,6 +52,7 @@ class Predictions:
     probabilities: np.ndarray
     source_pixels: np.ndarray
     traits: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    class_names: Sequence[str] = CLASS_NAMES
 
     @classmethod
     def from_logits(
@@ -51,12 +65,41 @@ class Predictions:
         traits: Mapping[str, Sequence[str]] = MappingProxyType({}),
     ) -> Predictions:
         """Makes predictions of the logits that a model returned."""
-        return cls(filenames, groups, labels, logits, sigmoid(logits), source_pixels, dict(traits))
+        if labels.ndim == 2:
+            logits = logits.reshape(labels.shape)
+        probabilities = softmax(logits) if logits.ndim > labels.ndim else sigmoid(logits)
+        return cls(filenames, groups, labels, logits, probabilities, source_pixels, dict(traits))
+
+    @property
+    def task(self) -> str:
+        """What the labels of an image are, one of `schema.TASKS`."""
+        if self.probabilities.ndim == 1:
+            return BINARY
+        return MULTICLASS if self.labels.ndim == 1 else MULTILABEL
+
+    @property
+    def truths(self) -> np.ndarray:
+        """The labels of each image by class, int [N, K]: 1 where a class is true, 0 where not, -1 if not known."""
+        return self.labels if self.task == MULTILABEL else np.eye(len(self.class_names), dtype=int)[self.labels]
+
+    def against_rest(self, index: int) -> Predictions:
+        """Returns the predictions of one class as those of two classes, for the images whose label of it is known."""
+        known, name = self.truths[:, index] >= 0, self.class_names[index]
+        part = self.select(known)
+        probabilities = part.probabilities[:, index]
+        return replace(
+            part,
+            labels=self.truths[known, index],
+            logits=part.logits[:, index] if self.task == MULTILABEL else logits_of(probabilities),
+            probabilities=probabilities,
+            class_names=(f"not {name}", name),
+        )
 
     def select(self, inside: np.ndarray) -> Predictions:
         """Returns the predictions of some of the images; `inside` is bool [N]."""
         places: list[int] = np.flatnonzero(inside).tolist()
-        return Predictions(
+        return replace(
+            self,
             filenames=[self.filenames[place] for place in places],
             groups=[self.groups[place] for place in places],
             labels=self.labels[places],
@@ -66,18 +109,42 @@ class Predictions:
             traits={name: [values[place] for place in places] for name, values in self.traits.items()},
         )
 
-    def loss(self, class_weights: Sequence[float] = (1.0, 1.0)) -> float:
-        """Returns the mean binary cross-entropy, each image weighted by its class."""
-        return float(np.mean(np.asarray(class_weights)[self.labels] * cross_entropies(self.labels, self.logits)))
+    def loss(self, class_weights: Sequence[float] | np.ndarray | None = None) -> float:
+        """Returns the mean cross-entropy of the images; of findings that of all labels that are known.
+
+        Args:
+            class_weights: float [K], the weight of an image by its class; of findings float [K, 2], the weights of a
+                label by its value, 0 or 1. All weights are 1 if they are not given.
+        """
+        if self.task == MULTILABEL:
+            images, findings = np.nonzero(self.labels >= 0)
+            labels, logits = self.labels[images, findings], self.logits[images, findings]
+            weights = 1.0 if class_weights is None else np.asarray(class_weights)[findings, labels]
+            return float(np.mean(weights * cross_entropies(labels, logits)))
+        entropies = (softmax_cross_entropies if self.task == MULTICLASS else cross_entropies)(self.labels, self.logits)
+        return float(
+            np.mean(entropies if class_weights is None else np.asarray(class_weights)[self.labels] * entropies)
+        )
 
     def probabilities_of(self, filenames: Sequence[str]) -> np.ndarray:
-        """Returns the probabilities of images that are named, float [N], in the order of their names."""
+        """Returns the probabilities of images that are named, in the order of their names."""
         place = {name: index for index, name in enumerate(self.filenames)}
         return self.probabilities[[place[name] for name in filenames]]
 
     def classes(self, threshold: float) -> np.ndarray:
-        """Returns the predicted classes, int [N]: 1 where the probability is at or above the threshold, else 0."""
+        """Returns the classes of two, int [N]: 1 where the probability is at or above the threshold, else 0."""
         return (self.probabilities >= threshold).astype(int)
+
+    def called(self, point: OperatingPoint) -> np.ndarray:
+        """Returns True for each image that is called positive, bool [N]; for each of K classes, bool [N, K]."""
+        return called(self.probabilities, point)
+
+
+def called(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
+    """Returns what an operating point calls positive, see `Predictions.called`."""
+    if point.task == MULTICLASS:
+        return np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
+    return probabilities >= (np.array(point.thresholds) if point.task == MULTILABEL else point.threshold)
 
 
 def external_split(name: str) -> str:
@@ -90,10 +157,7 @@ def write_predictions(folder: RunFolder, split: str, predictions: Predictions, *
     columns = {
         "filename": predictions.filenames,
         "group": predictions.groups,
-        "label": predictions.labels.tolist(),
-        "probability": predictions.probabilities.tolist(),
-        "calibrated_probability": calibrate(predictions.probabilities, point).tolist(),
-        "prediction": predictions.classes(point.threshold).tolist(),
+        **_of_classes(predictions, point),
         "source_pixels": predictions.source_pixels.tolist(),
         **predictions.traits,
     }
@@ -101,11 +165,40 @@ def write_predictions(folder: RunFolder, split: str, predictions: Predictions, *
     folder.write_table(f"predictions-{split}", tuple(columns), rows)
 
 
-def read_predictions(run: Path, split: str) -> Predictions | None:
+def _of_classes(predictions: Predictions, point: OperatingPoint) -> dict[str, list]:
+    """Returns the columns of labels, probabilities and predicted classes."""
+    called, names = predictions.called(point), predictions.class_names
+    if predictions.task == BINARY:
+        return {
+            "label": predictions.labels.tolist(),
+            "probability": predictions.probabilities.tolist(),
+            "calibrated_probability": calibrate(predictions.probabilities, point).tolist(),
+            "prediction": called.astype(int).tolist(),
+        }
+    if predictions.task == MULTICLASS:
+        return {
+            "label": [names[label] for label in predictions.labels],
+            "prediction": [names[label] for label in called.argmax(axis=1)],
+            **{f"{PROBABILITY}{name}": predictions.probabilities[:, at].tolist() for at, name in enumerate(names)},
+        }
+    columns: dict[str, list] = {}
+    for at, name in enumerate(names):
+        columns[f"label_{name}"] = ["" if label < 0 else label for label in predictions.labels[:, at].tolist()]
+        columns[f"{PROBABILITY}{name}"] = predictions.probabilities[:, at].tolist()
+        columns[f"prediction_{name}"] = called[:, at].astype(int).tolist()
+    return columns
+
+
+def read_predictions(run: Path, split: str, class_names: Sequence[str] = CLASS_NAMES) -> Predictions | None:
     """Reads `predictions-SPLIT.csv` of a run.
 
     The file holds probabilities alone: the logits are worked out from them again, as far as they were not rounded to
     0 or 1.
+
+    Args:
+        run: the folder of the run.
+        split: the name of the split.
+        class_names: the names of two classes, which are not in the file; those of more classes are.
 
     Returns:
         The predictions; None if the run has none of the split.
@@ -114,14 +207,26 @@ def read_predictions(run: Path, split: str) -> Predictions | None:
     if not path.exists():
         return None
     with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    probabilities = np.array([float(row["probability"]) for row in rows], dtype=float)
+        reader = csv.DictReader(file)
+        rows, columns = list(reader), tuple(reader.fieldnames or ())
+    names = [column.removeprefix(PROBABILITY) for column in columns if column.startswith(PROBABILITY)]
+    if names:
+        probabilities = np.array([[float(row[f"{PROBABILITY}{name}"]) for name in names] for row in rows], dtype=float)
+    else:
+        probabilities = np.array([float(row["probability"]) for row in rows], dtype=float)
+    if names and "label" in columns:
+        labels = np.array([names.index(from_csv_cell(row["label"])) for row in rows], dtype=int)
+    elif names:
+        labels = np.array([[int(row[f"label_{name}"] or -1) for name in names] for row in rows], dtype=int)
+    else:
+        labels = np.array([int(row["label"]) for row in rows], dtype=int)
     return Predictions(
         filenames=[from_csv_cell(row["filename"]) for row in rows],
         groups=[row["group"] for row in rows],
-        labels=np.array([int(row["label"]) for row in rows], dtype=int),
-        logits=logits_of(probabilities),
+        labels=labels,
+        logits=log_of(probabilities) if probabilities.ndim > labels.ndim else logits_of(probabilities),
         probabilities=probabilities,
         source_pixels=np.array([int(row.get("source_pixels") or 0) for row in rows], dtype=int),
-        traits={name: [from_csv_cell(row[name]) for row in rows] for name in TRAITS if rows and name in rows[0]},
+        traits={name: [from_csv_cell(row[name]) for row in rows] for name in TRAITS if rows and name in columns},
+        class_names=tuple(names or class_names),
     )

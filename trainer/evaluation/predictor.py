@@ -72,7 +72,7 @@ class Predictor:
         )
 
         def predict(rows: tf.Tensor) -> tf.Tensor:
-            return tf.cast(logits(tf.cast(rows, tf.float32), training=False), tf.float32)  # [n, 1]
+            return tf.cast(logits(tf.cast(rows, tf.float32), training=False), tf.float32)  # [n, 1] or [n, K]
 
         self._logits = ReplicaFunction(predict, strategy, batch)
 
@@ -110,13 +110,18 @@ class Predictor:
         )
 
     def logits(self, images: tf.Tensor | np.ndarray) -> np.ndarray:
-        """Returns the logits of PNEUMONIA, float64 [N], of images uint8 [N, S, S, 1]."""
+        """Returns the logits of images uint8 [N, S, S, 1]: float64 [N] of one output, else float64 [N, K]."""
         return self.start(images)()
 
     def start(self, images: tf.Tensor | np.ndarray) -> Callable[[], np.ndarray]:
         """Starts to predict images; returns a function that waits for their logits, see `logits`."""
         logits, num_images = self._logits.start(images), int(images.shape[0])
-        return lambda: logits.numpy()[:num_images, 0].astype(np.float64)
+
+        def fetch() -> np.ndarray:
+            values: np.ndarray = logits.numpy()[:num_images].astype(np.float64)
+            return values[:, 0] if values.shape[1] == 1 else values
+
+        return fetch
 
 
 def load_predictor(path: Path) -> Predictor:

@@ -1,4 +1,4 @@
-"""Chooses the threshold at or above which an image is called PNEUMONIA. Loads nothing heavy."""
+"""Chooses the threshold at or above which an image is called positive. Loads nothing heavy."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
-from trainer.config.threshold_rule import RATES, ThresholdRule, parse_rule
+from beam_prep.dataset.schema import CLASS_NAMES, MULTICLASS, MULTILABEL
+from trainer.config.threshold_rule import ThresholdRule, parse_rule
 from trainer.run.model_card import NOTHING_CALLED, OperatingPoint
 
 if TYPE_CHECKING:
@@ -17,17 +18,58 @@ logger = logging.getLogger(__name__)
 
 
 def fit_operating_point(
-    rule: str, labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str] | None = None
+    rule: str,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str] | None = None,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> OperatingPoint:
-    """Chooses threshold and temperature on the validation images; see `choose_threshold`."""
+    """Chooses thresholds and temperatures on the validation images, see `OperatingPoint`.
+
+    Args:
+        rule: see `parse_rule`; not used for a multiclass model, which has no threshold.
+        labels, probabilities, groups: as in `Predictions`.
+        class_names: the names of the classes or findings.
+
+    Raises:
+        UsageError: the rule needs images of both classes, and all are of one class. The threshold of such a finding is
+            0.5, which is logged.
+    """
+    import numpy as np
+
     from trainer.evaluation.calibration import fit_temperature
 
-    threshold = choose_threshold(rule, labels, probabilities, groups)
-    return OperatingPoint(threshold, rule, fit_temperature(labels, probabilities))
+    if probabilities.ndim == 1:
+        threshold = choose_threshold(rule, labels, probabilities, groups, class_names)
+        return OperatingPoint(threshold, rule, fit_temperature(labels, probabilities))
+    if labels.ndim == 1:
+        return OperatingPoint(temperature=fit_temperature(labels, probabilities), task=MULTICLASS)
+    thresholds, temperatures = [], []
+    for index, name in enumerate(class_names):
+        known = labels[:, index] >= 0
+        truths, scores = labels[known, index], probabilities[known, index]
+        patients = None if groups is None else np.asarray(groups)[known].tolist()
+        if parse_rule(rule).kind != "fixed" and len(np.unique(truths)) < 2:
+            logger.warning(
+                "--threshold_rule %s: no validation image shows whether it holds for %s (%d present, %d absent); "
+                "its threshold is 0.5",
+                *(rule, name, np.sum(truths == 1), np.sum(truths == 0)),
+            )
+            thresholds.append(0.5)
+        else:
+            thresholds.append(choose_threshold(rule, truths, scores, patients, (f"not {name}", name)))
+        temperatures.append(fit_temperature(truths, scores))
+    return OperatingPoint(
+        threshold_rule=rule, task=MULTILABEL, thresholds=tuple(thresholds), temperatures=tuple(temperatures)
+    )
 
 
 def choose_threshold(
-    rule: str, labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str] | None = None
+    rule: str,
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str] | None = None,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> float:
     """Chooses a threshold by a rule.
 
@@ -36,8 +78,9 @@ def choose_threshold(
     Args:
         rule: see `parse_rule`.
         labels: int [N], of the validation images.
-        probabilities: float [N] in 0..1, of PNEUMONIA.
+        probabilities: float [N] in 0..1, of the positive class.
         groups: [N], the patient of each image, for rules with a confidence; if not given, each image has its own.
+        class_names: the names of the two classes.
 
     Raises:
         UsageError: the rule needs images of both classes, and all are of one class.
@@ -60,13 +103,13 @@ def choose_threshold(
     else:
         columns = np.flatnonzero(specificity >= parsed.number)[::-1]
     patients = np.arange(len(labels)) if groups is None else np.asarray(groups)
-    # The last column calls all images PNEUMONIA, or none: its rate is 1 for future images too.
+    # The last column calls all images positive, or none: its rate is 1 for future images too.
     for column in columns[:-1]:
         threshold = _between(ranking.thresholds, int(column))
         if _holds(parsed, labels, probabilities >= threshold, patients):
             return threshold
     if parsed.confidence is not None:
-        of_class, name = labels == _label(parsed), RATES[parsed.kind]
+        of_class, name = labels == _label(parsed), class_names[_label(parsed)]
         counts = f"{of_class.sum()} validation images of {name} of {len(np.unique(patients[of_class]))} patients"
         logger.warning("--threshold_rule %s: %s can't show this; all images are called %s", rule, counts, name)
     return _between(ranking.thresholds, int(columns[-1]))

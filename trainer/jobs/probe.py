@@ -170,7 +170,7 @@ def _evaluate(
         if split in sources
     }
     val = predicted["val"]
-    point = fit_operating_point(config.threshold_rule, val.labels, val.probabilities, val.groups)
+    point = fit_operating_point(config.threshold_rule, val.labels, val.probabilities, val.groups, val.class_names)
     evaluations = [
         measure(predictions, split, point=point, prevalence=config.prevalence)
         for split, predictions in predicted.items()

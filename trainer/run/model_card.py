@@ -8,7 +8,7 @@ from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.schema import EQUALIZATIONS, SPLITS
+from beam_prep.dataset.schema import BINARY, EQUALIZATIONS, MULTICLASS, MULTILABEL, SPLITS, TASKS
 from beam_prep.storage.json_schema import (
     Mismatch,
     anything,
@@ -32,6 +32,7 @@ NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerpr
 """The entries without which a model can't be used."""
 
 WRITTEN_IF_SET = (
+    "task",
     "fit",
     "num_corrupt",
     "trained_on",
@@ -45,9 +46,17 @@ WRITTEN_IF_SET = (
 """The entries that only some kinds of runs have."""
 
 NOTHING_CALLED = 1.001
-"""The threshold at which no image is called PNEUMONIA, however its probability is rounded."""
+"""The threshold at which no image is called positive, however its probability is rounded."""
+
+_POINT_ENTRIES = {
+    BINARY: ("threshold", "threshold_rule", "temperature", "bias"),
+    MULTICLASS: ("temperature",),
+    MULTILABEL: ("threshold_rule", "thresholds", "temperatures"),
+}
+"""The entries of `model.json` that hold the operating point, by task."""
 
 _THRESHOLD = number(0, NOTHING_CALLED)
+_TEMPERATURE = number(1e-6, 1e6)
 _LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
 _OBJECT = mapping_of(anything, most=1000)
 _CARD = entries(
@@ -59,6 +68,7 @@ _CARD = entries(
         "dataset_fingerprint": text(r"\w+", example="0123456789abcdef", most=128),
     },
     {
+        "task": one_of(*TASKS),
         "fit": nullable(one_of("pad", "crop")),
         "num_corrupt": nullable(mapping_of(whole(), one_of(*SPLITS))),
         "trained_on": nullable(list_of(one_of(*SPLITS))),
@@ -67,7 +77,9 @@ _CARD = entries(
         "best": nullable(_OBJECT),
         "threshold": nullable(_THRESHOLD),
         "threshold_rule": nullable(_LINE),
-        "temperature": nullable(number(1e-6, 1e6)),
+        "temperature": nullable(_TEMPERATURE),
+        "thresholds": list_of(_THRESHOLD, most=1000),
+        "temperatures": list_of(_TEMPERATURE, most=1000),
         "bias": nullable(number(-1e6, 1e6)),
         "development": nullable(mapping_of(text(), most=1000)),
         "summary": text(most=10**7),
@@ -90,7 +102,7 @@ _RECALIBRATION = entries(
     {
         "threshold": _THRESHOLD,
         "threshold_rule": _LINE,
-        "temperature": number(1e-6, 1e6),
+        "temperature": _TEMPERATURE,
         "bias": number(-1e6, 1e6),
         "source_ids": list_of(_LINE, most=10**7),
     },
@@ -101,28 +113,51 @@ _RECALIBRATION = entries(
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The threshold, the temperature and the bias that are fixed on validation and then used on every other split.
+    """The thresholds, the temperatures and the bias that are fixed on validation and then used on every other split.
+
+    A model of two classes has a threshold, a temperature and a bias. A multiclass model has a temperature only, since
+    the most probable class is its prediction. A multilabel model has a threshold and a temperature for each finding.
 
     Attributes:
-        threshold: an image whose probability of PNEUMONIA is at or above it is called PNEUMONIA.
+        threshold: an image whose probability of the positive class is at or above it is called positive.
         threshold_rule: the rule by which the threshold was chosen, see `parse_rule`.
         temperature: the number that logits are divided by to be calibrated.
         bias: the number that is added to a divided logit; 0 unless the run was recalibrated, see `recalibrate`.
+        task: what the labels of an image are, one of `schema.TASKS`.
+        thresholds, temperatures: threshold and temperature of each finding of a multilabel model.
     """
 
     threshold: float = 0.5
     threshold_rule: str = "0.5"
     temperature: float = 1.0
     bias: float = 0.0
+    task: str = BINARY
+    thresholds: tuple[float, ...] = ()
+    temperatures: tuple[float, ...] = ()
+
+    @classmethod
+    def fixed(
+        cls, threshold: float = 0.5, rule: str = "0.5", *, task: str = BINARY, num_classes: int = 2
+    ) -> OperatingPoint:
+        """Returns an operating point with one threshold for all findings, and without calibration."""
+        findings = num_classes if task == MULTILABEL else 0
+        return cls(threshold, rule, task=task, thresholds=(threshold,) * findings, temperatures=(1.0,) * findings)
 
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> OperatingPoint:
         """Takes the operating point from entries of `model.json` or `metrics.json`; the defaults stand for null."""
-        return cls(**{name: entries[name] for name in asdict(cls()) if entries.get(name) is not None})
+        given = {each.name: entries[each.name] for each in fields(cls) if entries.get(each.name) is not None}
+        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the entries for `model.json`; a bias of 0 is left out."""
-        return {name: value for name, value in asdict(self).items() if name != "bias" or value}
+        """Returns the entries for `model.json`, which depend on the task; a bias of 0 is left out."""
+        names = _POINT_ENTRIES[self.task]
+        content = {name: value for name, value in asdict(self).items() if name in names and (name != "bias" or value)}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
+
+    def of_finding(self, index: int) -> OperatingPoint:
+        """Returns the operating point of one finding of a multilabel model."""
+        return OperatingPoint(self.thresholds[index], self.threshold_rule, self.temperatures[index])
 
 
 @dataclass(frozen=True)
@@ -134,6 +169,7 @@ class ModelCard:
         image_size: side of the images that the network takes, px.
         equalization: equalization of the images before the resize, see `beam_prep.images.equalize`.
         class_names: names of the classes, by label.
+        task: what the labels of an image are, one of `schema.TASKS`.
         dataset_fingerprint: fingerprint of the dataset that the model was trained on.
         fit: the way an image becomes a square, see `beam_prep.images.fit`; None for `squash`.
         num_corrupt: number of corrupt records that were left out, by split.
@@ -160,6 +196,7 @@ class ModelCard:
     equalization: str
     class_names: Sequence[str]
     dataset_fingerprint: str
+    task: str = BINARY
     fit: str | None = None
     num_corrupt: Mapping[str, int] | None = None
     trained_on: Sequence[str] | None = None
@@ -192,6 +229,12 @@ class ModelCard:
         except Mismatch as error:
             raise UsageError(f"--run {run}: its model.json is not that of a finished run: {error}") from None
         point = OperatingPoint.of(content)
+        num_classes = len(content["class_names"])
+        if point.task == MULTILABEL and not len(point.thresholds) == len(point.temperatures) == num_classes:
+            raise UsageError(
+                f"--run {run}: its model.json is not that of a finished run: expected thresholds and temperatures of "
+                f"{num_classes} findings, found {len(point.thresholds)} and {len(point.temperatures)}"
+            )
         known = {name: content[name] for name in {each.name for each in fields(cls)} & content.keys()}
         unknown = {name: content[name] for name in content if name not in {**known, **point.to_json()}}
         return cls(**known, operating_point=point, unknown=unknown)
@@ -222,7 +265,7 @@ class ModelCard:
         for name, value in vars(self).items():
             if name in ("operating_point", "unknown"):
                 content |= value.to_json() if name == "operating_point" else value
-            elif (value is not None and value != {}) or name not in WRITTEN_IF_SET:
+            elif value not in (None, {}, BINARY) or name not in WRITTEN_IF_SET:
                 content[name] = value
         run.write_json("model", content)
 
@@ -236,9 +279,11 @@ class ModelCard:
         """Returns the entries that go beside a model that leaves its run."""
         point = self.operating_point
         entries = {name: getattr(self, name) for name in NEEDED}
+        task = {"task": self.task} if self.task != BINARY else {}
         fit = {"fit": self.fit} if self.fit else {}
         return {
             **entries,
+            **task,
             **fit,
             **{name: value for name, value in point.to_json().items() if name != "threshold_rule"},
         }

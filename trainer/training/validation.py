@@ -112,7 +112,7 @@ class Validation:
             point = OperatingPoint(parse_rule(threshold_rule).number, threshold_rule)
             return TrainedModel(self.predictor, point, val=None)
         val = self._predict(self.source, show_progress=show_progress)
-        point = fit_operating_point(threshold_rule, val.labels, val.probabilities, val.groups)
+        point = fit_operating_point(threshold_rule, val.labels, val.probabilities, val.groups, val.class_names)
         return TrainedModel(self.predictor, point, val)
 
     def _predict(self, source: SplitSource, *, show_progress: bool) -> Predictions:
