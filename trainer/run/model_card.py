@@ -146,8 +146,11 @@ class OperatingPoint:
     @classmethod
     def of(cls, entries: Mapping[str, Any]) -> OperatingPoint:
         """Takes the operating point from entries of `model.json` or `metrics.json`; the defaults stand for null."""
-        given = {each.name: entries[each.name] for each in fields(cls) if entries.get(each.name) is not None}
-        return cls(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        given: dict[str, Any] = {}
+        for name in (each.name for each in fields(cls)):
+            if (value := entries.get(name)) is not None:
+                given[name] = tuple(value) if isinstance(value, list) else value
+        return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the entries for `model.json`, which depend on the task; a bias of 0 is left out."""
