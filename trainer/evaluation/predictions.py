@@ -25,7 +25,7 @@ from trainer.run.folder import RunFolder
 from trainer.run.model_card import OperatingPoint
 
 PROBABILITY = "probability_"
-"""The beginning of the columns that hold the probability of a class or finding, which its name follows."""
+"""The beginning of the columns that hold probabilities of a class or finding; its name follows."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +72,7 @@ class Predictions:
 
     @property
     def task(self) -> str:
-        """What the labels of an image are, one of `schema.TASKS`."""
+        """The task that the shapes of labels and probabilities belong to, one of `schema.TASKS`."""
         if self.probabilities.ndim == 1:
             return BINARY
         return MULTICLASS if self.labels.ndim == 1 else MULTILABEL
