@@ -16,13 +16,15 @@ from beam_prep.console.signals import ending_at_once
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
 from beam_prep.dataset.manifest import REPORT_NAME, SUSPECT_NAME, Manifest
+from beam_prep.dataset.schema import BINARY
 from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.pipeline.dataflow_options import SubmittedJob
 from beam_prep.planning.domains import describe_domains
+from beam_prep.planning.label_audits import LabelAudits
 from beam_prep.planning.patients import describe_told_by
-from beam_prep.planning.shortcut_audit import Audit
 from beam_prep.storage.paths import to_path
 
+MAX_COLUMNS = 5  # classes that have a column each in the table of the console
 SHORTCUT_AUROC = 0.8  # the AUROC from which the console warns of a number that tells the class by itself
 
 
@@ -71,10 +73,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         places = f"{quote(config.output)} --input {quote(config.input)}"
         print(f"next:      python -m beam_prep report {places} (when the job is done)")
         return
-    print(f"{'split':8}" + "".join(f"{name:>12}" for name in manifest.class_names) + f"{'images':>10}{'patients':>10}")
-    for name, split in manifest.splits.items():
-        by_class = "".join(f"{split.class_counts[class_name]:>12}" for class_name in manifest.class_names)
-        print(f"{name:8}{by_class}{split.num_records:>10}{split.num_groups:>10}")
+    _print_counts(manifest)
     print(
         f"inputs:    {manifest.num_inputs} = {manifest.num_records} records + {manifest.num_duplicates} duplicates "
         f"+ {manifest.num_rejected} rejected"
@@ -85,14 +84,14 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         folders = " and ".join(f"{count:,} of {split}" for split, count in pooled.items())
         print(f"pooled:    {folders} folders are divided anew, by patient; --keep_splits takes them as they are")
     print(f"patients:  {describe_told_by(manifest.patients)}")
-    for title, said in zip(("domains:", ""), describe_domains(manifest.domains), strict=False):
+    for title, said in zip(("domains:", ""), describe_domains(manifest.domains, manifest.labels), strict=False):
         print(f"{title:11}{said}")
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):
         print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
     if manifest.num_near_duplicates:
         print(f"alike:     {manifest.num_near_duplicates} pairs of near duplicates, each pair within one split")
-    if telling := _telling(config.output):
-        print(f"shortcut:  {', '.join(telling)} alone tells the class; see Shortcuts in the report")
+    for told, telling in _telling(config.output, manifest):
+        print(f"shortcut:  {', '.join(telling)} alone tells {told}; see Shortcuts in the report")
     for option in ("stratify", "stratify_domains"):
         if manifest.options.get(option):
             print(f"note:      with --{option} a patient may change its split when images are added")
@@ -121,17 +120,39 @@ def _print_job(job: SubmittedJob) -> None:
     print(f"template:  {job.template}" if job.template else f"console:   {job.link}", flush=True)
 
 
-def _telling(dataset: str) -> list[str]:
-    """Returns the numbers of an image that tell its class by themselves, with their AUROCs."""
-    audit = Audit.read(dataset)
-    telling = audit.telling(SHORTCUT_AUROC) if audit else {}
-    return [f"{FEATURES[name].title} (AUROC {shortcut.best:.2f})" for name, shortcut in telling.items()]
+def _print_counts(manifest: Manifest) -> None:
+    """Prints the number of images by split and class: a column for each class, or a line where they are many."""
+    if len(manifest.class_names) <= MAX_COLUMNS and not manifest.labels.is_multilabel:
+        names = [(name, max(len(name) + 2, 12)) for name in manifest.class_names]
+        print(f"{'split':8}" + "".join(f"{name:>{width}}" for name, width in names) + f"{'images':>10}{'patients':>10}")
+        for split, counts in manifest.splits.items():
+            by_class = "".join(f"{counts.class_counts[name]:>{width}}" for name, width in names)
+            print(f"{split:8}{by_class}{counts.num_records:>10}{counts.num_groups:>10}")
+        return
+    width = max(map(len, (*manifest.class_names, "patients"))) + 2
+    print(f"{'':{width}}" + "".join(f"{split:>10}" for split in manifest.splits))
+    rows = {name: [split.class_counts[name] for split in manifest.splits.values()] for name in manifest.class_names}
+    rows["images"] = [split.num_records for split in manifest.splits.values()]
+    rows["patients"] = [split.num_groups for split in manifest.splits.values()]
+    for name, numbers in rows.items():
+        print(f"{name:{width}}" + "".join(f"{number:>10}" for number in numbers))
+
+
+def _telling(dataset: str, manifest: Manifest) -> Iterator[tuple[str, list[str]]]:
+    """Yields each class that numbers of an image tell by themselves, with these numbers and their AUROCs."""
+    audits = LabelAudits.read(dataset, manifest.labels)
+    for name, audit in audits.by_class.items() if audits else ():
+        if telling := audit.telling(SHORTCUT_AUROC):
+            said = [f"{FEATURES[feature].title} (AUROC {shortcut.best:.2f})" for feature, shortcut in telling.items()]
+            yield "the class" if manifest.task == BINARY else name, said
 
 
 def _shares(manifest: Manifest, split: str) -> Iterator[str]:
     """Lists the share of the records that a split holds, of all records and of each class."""
     total = manifest.num_records
     yield f"{manifest.splits[split].num_records / total:.1%} of all records"
+    if len(manifest.class_names) > MAX_COLUMNS or manifest.labels.is_multilabel:
+        return
     for name in manifest.class_names:
         of_class = sum(counts.class_counts[name] for counts in manifest.splits.values())
         yield f"{manifest.splits[split].class_counts[name] / of_class:.1%} of {name}"

@@ -8,6 +8,7 @@ Source: tensorflow/core/example/{example,feature}.proto.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,7 +25,7 @@ class Record:
         encoding: the form of the pixels, `raw` or `png`.
         height: the height of the image, px.
         width: the width of the image, px.
-        label: the class, an index into `schema.CLASS_NAMES`.
+        label: the index of the class; `schema.NO_CLASS` for the multilabel task.
         filename: the path of the raw image, relative to the input folder.
         source_id: the SHA-256 (hex) of the decoded pixels at full size.
         group: the salted hash of the patient group.
@@ -33,7 +34,8 @@ class Record:
         age: the band of the patient's age, see `traits.age_band`; empty if it is not known or was not asked for.
         sex: `F` or `M`; empty likewise.
         view: the view position, such as `PA`; empty likewise.
-        labels: for each class, 1 if it is true of the image, else 0; made from `label` if it is not given.
+        labels: for each class, 1 if it is true of the image, else 0; made from `label`, as that of two classes, if it
+            is not given.
         label_mask: for each class, 1 if its label is known, else 0; all are known if it is not given.
     """
 
@@ -56,20 +58,37 @@ class Record:
 
     def __post_init__(self) -> None:
         if not self.labels:
-            one_hot = tuple(int(label == self.label) for label in range(len(schema.CLASS_NAMES)))
-            object.__setattr__(self, "labels", one_hot)
+            object.__setattr__(self, "labels", schema.DEFAULT_LABELS.vector(self.label))
         if not self.label_mask:
             object.__setattr__(self, "label_mask", (1,) * len(self.labels))
 
+    @property
+    def vector(self) -> tuple[int, ...]:
+        """The value of each class: `schema.PRESENT`, `ABSENT` or `UNKNOWN`."""
+        known = zip(self.labels, self.label_mask, strict=True)
+        return tuple(label if is_known else schema.UNKNOWN for label, is_known in known)
 
-def to_example(record: Record) -> bytes:
-    """Serializes a record; equal records give equal bytes (features are in the order of their names)."""
+    @classmethod
+    def of_vector(cls, vector: Sequence[int], **fields: Any) -> Record:
+        """Makes a record from the value of each class, see `vector`, and all other fields."""
+        labels = tuple(int(value == schema.PRESENT) for value in vector)
+        return cls(**fields, labels=labels, label_mask=tuple(int(value != schema.UNKNOWN) for value in vector))
+
+
+def to_example(record: Record, class_names: Sequence[str] = schema.CLASS_NAMES) -> bytes:
+    """Serializes a record; equal records give equal bytes (features are in the order of their names).
+
+    Args:
+        record: the record.
+        class_names: the names of the classes, as many as the record has labels.
+    """
+    text = schema.NAMES_SEPARATOR.join(schema.LabelSpace(tuple(class_names)).names_of(record.labels))
     example = _example_class()()
     features = example.features.feature
     for name, value in (
         (schema.ENCODED, record.encoded),
         (schema.FORMAT, record.encoding.encode()),
-        (schema.TEXT, schema.CLASS_NAMES[record.label].encode()),
+        (schema.TEXT, text.encode()),
         (schema.FILENAME, record.filename.encode()),
         (schema.SOURCE_ID, record.source_id.encode()),
         (schema.GROUP, record.group.encode()),

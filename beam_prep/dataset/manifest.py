@@ -15,7 +15,7 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.input_counts import InputCounts
 from beam_prep.dataset.manifest_schema import check_manifest
-from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, READABLE_VERSIONS, SCHEMA_VERSION, LabelSpace
 from beam_prep.storage.atomic import write_text
 from beam_prep.storage.contained import check_contained
 from beam_prep.storage.json_schema import anything, read_json
@@ -29,7 +29,7 @@ SUSPECT_NAME = "suspect.jsonl"
 LIST_NAMES = (REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, SUSPECT_NAME)
 AUDIT_NAME = "audit.json"
 REPORT_NAME = "report.html"
-INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts", "pictures")
+INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts", "pictures", "cooccurrence")
 """The entries of the manifest that the fingerprint leaves out."""
 SINCE_VERSION_2 = ("task", "domains")
 """The entries that a manifest of version 1 does not have."""
@@ -58,23 +58,44 @@ class Split:
 
     Attributes:
         num_records: the number of images.
-        class_counts: class name → number of images.
-        class_weights: class name → n / (2 * n_class), None for a class without images. Source: the study;
-            King and Zeng, Logistic Regression in Rare Events Data, 2001.
+        class_counts: class name → number of images of which the class is true. Those of the multilabel task do not add
+            up to the number of images.
+        class_weights: class name → the weight of an image of the class: n / (K * n_class) for K classes, and
+            n_known / (2 * n_present) for the multilabel task, where it is the weight of a present finding (of an absent
+            one, n_known / (2 * n_absent)). None for a class without images. Source: the study; King and Zeng, Logistic
+            Regression in Rare Events Data, 2001.
         num_groups: the number of patients.
+        known_counts: finding → number of images of which it is known whether it is present; None but for the multilabel
+            task.
     """
 
     num_records: int
     class_counts: dict[str, int]
     class_weights: dict[str, float | None]
     num_groups: int
+    known_counts: dict[str, int] | None = None
 
     @classmethod
     def from_counts(cls, class_counts: Mapping[str, int], num_groups: int) -> Split:
-        """Computes the total and the class weights from the counts by class name."""
+        """Computes the total and the class weights from the counts by class name, where each image has one class."""
         total = sum(class_counts.values())
         weights = {name: total / (len(class_counts) * n) if n else None for name, n in class_counts.items()}
         return cls(total, dict(class_counts), weights, num_groups)
+
+    @classmethod
+    def from_findings(
+        cls, present: Mapping[str, int], known: Mapping[str, int], *, num_records: int, num_groups: int
+    ) -> Split:
+        """Computes the class weights of the multilabel task.
+
+        Args:
+            present: finding → number of images in which it is present.
+            known: finding → number of images of which it is known.
+            num_records: the number of images.
+            num_groups: the number of patients.
+        """
+        weights = {name: known[name] / (2 * n) if n else None for name, n in present.items()}
+        return cls(num_records, dict(present), weights, num_groups, dict(known))
 
 
 @dataclass(frozen=True)
@@ -92,9 +113,12 @@ class Manifest:
         num_repaired: the number of images whose file lacked its last bytes but no pixel.
         input_counts: the numbers of input files that are left out, pooled or suspect.
         pictures: `on` or `off` if the user said so; `auto` to show pictures on pages unless the dataset is anonymous.
-        task: what the labels of an image say: `binary`, one of two classes.
+        class_names: the names of the classes or findings; the index is the label.
+        task: what the labels of an image say, see `schema.TASKS`.
         domains: domain (empty for images whose domain is not known) → split → class name → number of images; empty if
             no domain is known.
+        cooccurrence: finding → finding → number of images of all splits in which both are present; for the multilabel
+            task only.
     """
 
     num_inputs: int
@@ -116,13 +140,19 @@ class Manifest:
     class_names: tuple[str, ...] = CLASS_NAMES
     task: str = BINARY
     domains: DomainCounts = field(default_factory=dict)
+    cooccurrence: dict[str, dict[str, int]] = field(default_factory=dict)
     schema_version: int = SCHEMA_VERSION
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The task and the class names, which say what the labels of a record mean."""
+        return LabelSpace(self.class_names, self.task)
 
     @property
     def fingerprint(self) -> str:
         """The SHA-256 (hex) of the manifest without what only informs: equal for equal records and options."""
         left_out = INFORMATION if self.schema_version > 1 else (*INFORMATION, *SINCE_VERSION_2)
-        content = {key: value for key, value in asdict(self).items() if key not in left_out}
+        content = {key: value for key, value in self._content().items() if key not in left_out}
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -151,8 +181,17 @@ class Manifest:
 
     def write(self, dataset: str | AnyPath) -> None:
         """Writes `manifest.json`; from then on the folder is a dataset."""
-        content = {"schema_version": self.schema_version, "fingerprint": self.fingerprint, **asdict(self)}
+        content = {"schema_version": self.schema_version, "fingerprint": self.fingerprint, **self._content()}
         write_text(to_path(dataset) / MANIFEST_NAME, json.dumps(content, indent=2) + "\n")
+
+    def _content(self) -> dict[str, Any]:
+        """Returns the entries as JSON holds them; those of the multilabel task are left out for other tasks."""
+        content = asdict(self)
+        if not self.labels.is_multilabel:
+            del content["cooccurrence"]
+            for split in content["splits"].values():
+                del split["known_counts"]
+        return content
 
     @classmethod
     def read(cls, dataset: str | ReadablePath) -> Manifest:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from beam_prep.dataset.schema import ENCODINGS, EQUALIZATIONS, FITS, SPLITS
+from beam_prep.dataset.schema import BINARY, ENCODINGS, EQUALIZATIONS, FITS, MULTICLASS, MULTILABEL, SPLITS, TASKS
 from beam_prep.storage.json_schema import (
     Mismatch,
     entries,
@@ -29,6 +29,7 @@ _SHA256 = text(r"[0-9a-f]{64}", example=f"{'0123456789abcdef' * 4} (a SHA-256)")
 _SIZE = text(r"[1-9]\d{1,3}", example="90 (a size in px)")
 _SPLIT = one_of(*SPLITS)
 _NAME = text(r"[^\0]+", example="NORMAL", most=100)
+_COUNTS = mapping_of(_COUNT, _NAME, most=1000)
 _WORDS = text(most=100_000)
 _SHARD_PATH = r"size-[1-9]\d{1,3}/(train|val|test)-\d{5}-of-\d{5}\.tfrecord"
 
@@ -55,10 +56,11 @@ _CHECK = entries(
             entries(
                 {
                     "num_records": _COUNT,
-                    "class_counts": mapping_of(_COUNT, _NAME, most=1000),
+                    "class_counts": _COUNTS,
                     "class_weights": mapping_of(nullable(number(0, MAX_RECORDS)), _NAME, most=1000),
                     "num_groups": _COUNT,
-                }
+                },
+                {"known_counts": _COUNTS},
             ),
             _SPLIT,
         ),
@@ -79,7 +81,7 @@ _CHECK = entries(
             ),
             _SIZE,
         ),
-        "class_names": list_of(_NAME, least=2, most=1000),
+        "class_names": list_of(_NAME, least=1, most=1000),
     },
     {
         "software": mapping_of(_WORDS),
@@ -88,8 +90,9 @@ _CHECK = entries(
         "num_repaired": _COUNT,
         "input_counts": mapping_of(mapping_of(_COUNT)),
         "pictures": one_of("auto", "on", "off"),
-        "task": _NAME,
+        "task": one_of(*TASKS),
         "domains": mapping_of(mapping_of(mapping_of(_COUNT, _NAME), _SPLIT)),
+        "cooccurrence": mapping_of(_COUNTS, _NAME, most=1000),
     },
 )
 
@@ -106,15 +109,19 @@ def check_manifest(content: Any, place: str = "") -> None:
     """
     _CHECK(content, place)
     splits, sizes = content["splits"], content["sizes"]
+    is_multilabel = _check_classes(content) == MULTILABEL
     _check_sum("num_records", content["num_records"], (split["num_records"] for split in splits.values()))
     for name in SPLITS:
         if name not in splits:
             raise Mismatch("splits", f"an entry {name}", "none")
         counts = splits[name]["class_counts"]
-        for entry in ("class_counts", "class_weights"):
-            if list(splits[name][entry]) != content["class_names"]:
+        for entry in ("class_counts", "class_weights", *(("known_counts",) if is_multilabel else ())):
+            if list(splits[name].get(entry, ())) != content["class_names"]:
                 raise Mismatch(f"splits.{name}.{entry}", f"the classes {content['class_names']}", "others")
-        _check_sum(f"splits.{name}.num_records", splits[name]["num_records"], counts.values())
+        if is_multilabel:
+            _check_findings(splits[name], f"splits.{name}")
+        else:
+            _check_sum(f"splits.{name}.num_records", splits[name]["num_records"], counts.values())
     for size, by_split in sizes.items():
         if not 16 <= int(size) <= 4096:
             raise Mismatch("sizes", "image sizes from 16 to 4096 px", size)
@@ -122,6 +129,25 @@ def check_manifest(content: Any, place: str = "") -> None:
             shards = by_split.get(name, [])
             _check_sum(f"sizes.{size}.{name}", split["num_records"], (shard["num_records"] for shard in shards))
     _check_shards(sizes)
+
+
+def _check_classes(content: Mapping[str, Any]) -> str:
+    """Checks that the names of the classes differ and are as many as the task has; returns the task."""
+    task, names = content.get("task", BINARY), content["class_names"]
+    expected = {BINARY: "two different names", MULTICLASS: "three or more different names"}.get(task, "different names")
+    fits = {BINARY: len(names) == 2, MULTICLASS: len(names) > 2}.get(task, True)
+    if not fits or len(set(names)) != len(names):
+        raise Mismatch("class_names", f"{expected} for the task {task}", f"{len(names)} names: {str(names)[:60]}")
+    return task
+
+
+def _check_findings(split: Mapping[str, Any], place: str) -> None:
+    """Checks that no finding is known or present in more images than there are."""
+    for name, known in split["known_counts"].items():
+        if known > split["num_records"]:
+            raise Mismatch(f"{place}.known_counts.{name}", f"at most {split['num_records']} images", str(known))
+        if (present := split["class_counts"][name]) > known:
+            raise Mismatch(f"{place}.class_counts.{name}", f"at most {known} images, which are known", str(present))
 
 
 def _check_shards(sizes: Mapping[str, Mapping[str, list[dict[str, Any]]]]) -> None:

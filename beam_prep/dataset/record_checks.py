@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from beam_prep.dataset.example_proto import Record
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import NO_CLASS, LabelSpace
 
 PNG_START = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -27,11 +28,7 @@ def find_problems(record: Record, size: int, manifest: Manifest) -> Iterator[str
     """
     if (record.height, record.width) != (size, size):
         yield f" is {record.width} x {record.height} px"
-    if not 0 <= record.label < len(manifest.class_names):
-        yield f" has the label {record.label}; expected 0 to {len(manifest.class_names) - 1}"
-    one_hot = tuple(int(label == record.label) for label in range(len(manifest.class_names)))
-    if (record.labels, record.label_mask) != (one_hot, (1,) * len(one_hot)):
-        yield f": its labels {str(record.labels)[:60]} are not those of its class"
+    yield from _find_label_problems(record, manifest.labels)
     if record.encoding != manifest.options["encoding"]:
         yield f" is encoded as {record.encoding[:20]!r}; expected {manifest.options['encoding']}"
     elif record.encoding == "raw" and len(record.encoded) != size * size:
@@ -46,6 +43,25 @@ def find_problems(record: Record, size: int, manifest: Manifest) -> Iterator[str
         yield f" has the file name {record.filename[:60]!r}; expected a path relative to the input"
     if min(record.source_height, record.source_width) < 0:
         yield f" is of an image of {record.source_width} x {record.source_height} px"
+
+
+def _find_label_problems(record: Record, labels: LabelSpace) -> Iterator[str]:
+    num_classes = len(labels.class_names)
+    if labels.is_multilabel:
+        if record.label != NO_CLASS:
+            yield f" has the label {record.label}; expected {NO_CLASS}, as of all images with several findings"
+        values = zip(record.labels, record.label_mask, strict=False)
+        is_valid = all(pair in ((0, 0), (0, 1), (1, 1)) for pair in values)
+        if not is_valid or not len(record.labels) == len(record.label_mask) == num_classes:
+            yield (
+                f": its labels {str(record.labels)[:60]} with the mask {str(record.label_mask)[:60]} are not "
+                f"{num_classes} times 0 or 1, and 0 where the mask is 0"
+            )
+        return
+    if not 0 <= record.label < num_classes:
+        yield f" has the label {record.label}; expected 0 to {num_classes - 1}"
+    if (record.labels, record.label_mask) != (labels.vector(record.label), (1,) * num_classes):
+        yield f": its labels {str(record.labels)[:60]} are not those of its class"
 
 
 def png_start(size: int) -> bytes:

@@ -10,10 +10,14 @@ from pathlib import Path
 from beam_prep.dataset.example_proto import from_example
 from beam_prep.dataset.manifest import Manifest, Shard
 from beam_prep.dataset.record_checks import find_problems
+from beam_prep.dataset.schema import ABSENT, PRESENT
 from beam_prep.dataset.tfrecord import read_frames
 from beam_prep.storage.mirror import local_copy
 from beam_prep.storage.paths import AnyPath, list_files
 from beam_prep.storage.transfer import file_sha256
+
+Counts = Counter[tuple[str, str, int]]
+"""The number of records by domain, class and its value: present, absent or unknown."""
 
 
 def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], Iterable[Shard]] = iter) -> list[str]:
@@ -40,7 +44,7 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
         for shard in listed
     ]
     place = {shard.path: (size, split) for size, split, shard in shards}
-    class_counts: dict[tuple[int, str], Counter[tuple[str, str]]] = {}  # by domain and class
+    class_counts: dict[tuple[int, str], Counts] = {}
     groups: dict[str, set[str]] = {}
     differences: list[str] = []
     for shard in progress([shard for _, _, shard in shards]):
@@ -48,13 +52,19 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
         counts = class_counts.setdefault((size, split), Counter())
         differences += _check_shard(dataset, shard, size, counts, groups.setdefault(split, set()), manifest)
     for (size, split), counts in class_counts.items():
-        expected = manifest.splits[split].class_counts
-        found = {name: sum(count for (_, known), count in counts.items() if known == name) for name in expected}
-        if found != expected:
-            differences.append(f"size {size}, {split}: expected classes {expected}, found {found}")
+        for words, expected, values in (
+            ("classes", manifest.splits[split].class_counts, (PRESENT,)),
+            ("known labels", manifest.splits[split].known_counts or {}, (PRESENT, ABSENT)),
+        ):
+            found = dict.fromkeys(expected, 0)
+            for (_, name, value), count in counts.items():
+                if name in found and value in values:
+                    found[name] += count
+            if found != expected:
+                differences.append(f"size {size}, {split}: expected {words} {expected}, found {found}")
         for domain, by_split in manifest.domains.items():
             expected = by_split.get(split, {})
-            found = {name: counts[domain, name] for name in expected}
+            found = {name: counts[domain, name, PRESENT] for name in expected}
             if found != expected:
                 differences.append(f"size {size}, {split}, domain {domain}: expected {expected}, found {found}")
     splits = sorted(groups)
@@ -67,7 +77,7 @@ def find_differences(dataset: AnyPath, progress: Callable[[Collection[Shard]], I
 
 
 def _check_shard(
-    dataset: AnyPath, shard: Shard, size: int, counts: Counter[tuple[str, str]], groups: set[str], manifest: Manifest
+    dataset: AnyPath, shard: Shard, size: int, counts: Counts, groups: set[str], manifest: Manifest
 ) -> Iterator[str]:
     path = dataset / shard.path
     if not path.is_file():
@@ -78,7 +88,7 @@ def _check_shard(
 
 
 def _check_file(
-    file: Path, shard: Shard, size: int, counts: Counter[tuple[str, str]], groups: set[str], manifest: Manifest
+    file: Path, shard: Shard, size: int, counts: Counts, groups: set[str], manifest: Manifest
 ) -> Iterator[str]:
     sha256 = file_sha256(file)
     if sha256 != shard.sha256:
@@ -89,8 +99,9 @@ def _check_file(
             record = from_example(data)
             num_records += 1
             groups.add(record.group)
-            if 0 <= record.label < len(manifest.class_names):
-                counts[record.domain, manifest.class_names[record.label]] += 1
+            if len(record.labels) == len(record.label_mask) == len(manifest.class_names):
+                values = zip(manifest.class_names, record.vector, strict=True)
+                counts.update((record.domain, name, value) for name, value in values)
             for problem in find_problems(record, size, manifest):
                 yield f"{shard.path}: record {num_records - 1}{problem}"
     except ValueError as error:

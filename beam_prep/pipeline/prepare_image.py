@@ -9,6 +9,7 @@ import numpy as np
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.image_limits import MAX_SECONDS
 from beam_prep.dataset.patient_groups import BY_HEADER, Salt
+from beam_prep.dataset.schema import DEFAULT_LABELS, LabelSpace
 from beam_prep.dataset.tfrecord import frame
 from beam_prep.images.blank import check_not_blank
 from beam_prep.images.decode import digest, encode, pixel_sums
@@ -34,12 +35,13 @@ def prepare_image(
     max_blank_fraction: float = 1.0,
     max_seconds: float = MAX_SECONDS,
     traits: Sequence[str] = (),
+    labels: LabelSpace = DEFAULT_LABELS,
 ) -> tuple[Prepared, list[bytes]]:
     """Decodes, equalizes, resizes and measures one image; it is decoded once for all sizes.
 
     Args:
         data: the content of the file.
-        source: the path, class, split and patient of the image; its class is known.
+        source: the path, labels, split and patient of the image; its labels are known.
         name: the file name for the records, see `public_name`.
         image_sizes: the sizes of the records, px.
         equalization: `hist`, `hist_full`, `clahe` or `none`, see `equalize`.
@@ -50,6 +52,7 @@ def prepare_image(
         max_seconds: the processor time that the decoding may take, s.
         traits: the traits of the patient that the records are to hold, of `age`, `sex` and `view`. What a metadata file
             says goes before the header of a DICOM file.
+        labels: the task and the class names.
 
     Returns:
         The prepared image, whose spans are still empty, and its framed records, one for each size.
@@ -71,7 +74,8 @@ def prepare_image(
     header = patient_traits(data) if traits else {}
     told: dict[str, str] = {trait: getattr(source, trait) or header.get(trait, "") for trait in traits}
     records = [
-        Record(
+        Record.of_vector(
+            labels.vector(source.label, source.findings),
             encoded=encode(pixels, encoding),
             encoding=encoding,
             height=image_px,
@@ -105,8 +109,9 @@ def prepare_image(
         repaired="repaired" in image.info,
         domain=source.domain,
         folded_group=salt.hash(folded) if is_known(told_by) and folded != patient else "",
+        findings=source.findings,
     )
-    return prepared, [frame(to_example(record)) for record in records]
+    return prepared, [frame(to_example(record, labels.class_names)) for record in records]
 
 
 def public_name(filename: str, *, anonymize: bool, salt: Salt) -> str:

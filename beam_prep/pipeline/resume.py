@@ -38,6 +38,7 @@ def from_note(note: str) -> Prepared:
     fields["sums"] = tuple(tuple(sums) for sums in fields["sums"])
     fields["spans"] = tuple(Span(*span) for span in fields["spans"])
     fields["stats"] = ImageStats(*fields["stats"])
+    fields["findings"] = tuple(fields.get("findings", ()))
     return Prepared(**fields)
 
 

@@ -16,6 +16,7 @@ from beam_prep.dataset.image_limits import ImageError
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, SUSPECT_NAME, Shard
 from beam_prep.dataset.patient_groups import BY_HEADER, Salt
+from beam_prep.dataset.schema import DEFAULT_LABELS, LabelSpace
 from beam_prep.dataset.tfrecord import is_whole, write_shard
 from beam_prep.images.input_files import read_image_file
 from beam_prep.pipeline.listing import Listing
@@ -53,13 +54,15 @@ class PrepareImage(beam.DoFn):
         config: the options of the preparation.
         work: the work folder, which holds the spool.
         salt: the salt of the hashes of patients and file names.
+        labels: the task and the class names.
     """
 
     _spool: SpoolWriter | BucketSpoolWriter  # opened by `setup`, since a DoFn travels to its workers without open files
     _progress: ProgressFile
 
-    def __init__(self, config: PrepConfig, work: WorkFolder, salt: Salt):
+    def __init__(self, config: PrepConfig, work: WorkFolder, salt: Salt, labels: LabelSpace = DEFAULT_LABELS):
         self._config = config
+        self._labels = labels
         self._root = to_path(config.input)
         self._work = work
         self._salt = salt
@@ -104,6 +107,7 @@ class PrepareImage(beam.DoFn):
             max_blank_fraction=config.max_blank_fraction,
             max_seconds=config.max_seconds_per_image,
             traits=config.subgroups,
+            labels=self._labels,
         )
         if config.unknown_patient == "reject" and not is_known(prepared.told_by):
             raise ImageError("unknown_patient", "neither its path nor its header tells its patient")
@@ -151,13 +155,15 @@ class MakePlan(beam.DoFn):
     Args:
         config: the options of the preparation.
         work: the work folder.
+        labels: the task and the class names.
     """
 
     TASKS = "tasks"
 
-    def __init__(self, config: PrepConfig, work: WorkFolder):
+    def __init__(self, config: PrepConfig, work: WorkFolder, labels: LabelSpace = DEFAULT_LABELS):
         self._config = config
         self._work = work
+        self._labels = labels
 
     def process(self, elements: list[Prepared | Rejected | InputCount]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
         config = self._config
@@ -179,6 +185,7 @@ class MakePlan(beam.DoFn):
             max_rejected_fraction=config.max_rejected_fraction,
             options=config.shaping_options(),
             input_counts=[element for element in elements if isinstance(element, InputCount)],
+            labels=self._labels,
         )
         for name, count in plan.counts.items():
             Metrics.counter(NAMESPACE, name).inc(count)
@@ -218,7 +225,7 @@ def write_manifest(
         (SUSPECT_NAME, plan.suspect),
     ):
         write_lines(to_path(dataset) / name, (json.dumps(row._asdict()) for row in rows))
-    plan.audit.write(dataset)
+    plan.audits.write(dataset)
     manifest = replace(plan.manifest(shards, software), pictures=pictures)
     remove_other_shards(dataset, {shard.path for shard in shards})
     manifest.write(dataset)

@@ -11,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from beam_prep.dataset.manifest import DomainCounts
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import DEFAULT_LABELS, LabelSpace
 from beam_prep.planning.outcomes import Prepared
 
 UNKNOWN = "not known"
@@ -22,20 +22,20 @@ MAX_NAMED = 6  # domains that the console names
 _VERDICTS = ((0.9, "nearly all"), (0.5, "much"), (0.2, "a little"), (0.0, "next to nothing"))
 
 
-def count_domains(splits: Mapping[str, Sequence[Prepared]]) -> DomainCounts:
-    """Counts the images by domain, split and class; returns nothing if no domain is known."""
-    counts = {split: Counter((image.domain, image.label) for image in images) for split, images in splits.items()}
-    names = sorted(
-        {domain for of_split in counts.values() for domain, _ in of_split}, key=lambda name: (not name, name)
-    )
-    if not any(names):
+def count_domains(splits: Mapping[str, Sequence[Prepared]], labels: LabelSpace = DEFAULT_LABELS) -> DomainCounts:
+    """Counts the images by domain, split and class that is true of them; returns nothing if no domain is known."""
+    counts: dict[str, Counter[tuple[str, str]]] = {}
+    found = {image.domain for images in splits.values() for image in images}
+    if not any(found):
         return {}
+    for split, images in splits.items():
+        vectors = ((image.domain, labels.vector(image.label, image.findings)) for image in images)
+        counts[split] = Counter((domain, name) for domain, vector in vectors for name in labels.names_of(vector))
     return {
         domain: {
-            split: {name: of_split[domain, label] for label, name in enumerate(CLASS_NAMES)}
-            for split, of_split in counts.items()
+            split: {name: of_split[domain, name] for name in labels.class_names} for split, of_split in counts.items()
         }
-        for domain in names
+        for domain in sorted(found, key=lambda name: (not name, name))
     }
 
 
@@ -71,7 +71,7 @@ def cramers_v(domains: DomainCounts) -> float | None:
     return math.sqrt(max(sum(cells) - 1, 0.0) / (smaller - 1))
 
 
-def describe_domains(domains: DomainCounts) -> Iterator[str]:
+def describe_domains(domains: DomainCounts, labels: LabelSpace = DEFAULT_LABELS) -> Iterator[str]:
     """Says the counts by domain and class, and how far the domain tells the class, each in one line."""
     totals = totals_by_domain(domains)
     if not totals:
@@ -82,13 +82,16 @@ def describe_domains(domains: DomainCounts) -> Iterator[str]:
     ]
     more = [f"{len(named) - MAX_NAMED} more"] if len(named) > MAX_NAMED else []
     yield "; ".join(named[:MAX_NAMED] + more)
-    if told := tell_class(domains):
+    if told := tell_class(domains, labels):
         yield told
 
 
-def tell_class(domains: DomainCounts) -> str | None:
-    """Says in one sentence how far the domain tells the class; None for a single domain."""
-    association = cramers_v(domains)
+def tell_class(domains: DomainCounts, labels: LabelSpace = DEFAULT_LABELS) -> str | None:
+    """Says in one sentence how far the domain tells the class; None for a single domain, and for the multilabel task.
+
+    An image of the multilabel task is counted with each of its findings, so that the counts are no table of images.
+    """
+    association = None if labels.is_multilabel else cramers_v(domains)
     if association is None:
         return None
     totals = totals_by_domain(domains)

@@ -20,7 +20,7 @@ class Prepared(NamedTuple):
 
     Attributes:
         filename: the path relative to the input folder, or its hash.
-        label: the index of the class in `schema.CLASS_NAMES`.
+        label: the index of the class; `schema.NO_CLASS` for the multilabel task.
         split: the split that a test folder or a metadata file names; None leaves it to the rank of the patient.
         group: the salted hash of the patient group.
         group_rank: the rank of the patient in [0, 2**64), which decides its split.
@@ -34,6 +34,7 @@ class Prepared(NamedTuple):
         repaired: True if the file lacked its last bytes but no pixel.
         domain: where the image comes from; empty if it is not known.
         folded_group: the salted hash of the patient in small letters; empty for a patient written so, or not known.
+        findings: the value of each finding, see `schema.PRESENT`; empty but for the multilabel task.
     """
 
     filename: str
@@ -51,6 +52,7 @@ class Prepared(NamedTuple):
     repaired: bool = False
     domain: str = ""
     folded_group: str = ""
+    findings: tuple[int, ...] = ()
 
 
 class Rejected(NamedTuple):

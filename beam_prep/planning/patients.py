@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_HEADER, BY_REGEX, UNKNOWN
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import DEFAULT_LABELS, PRESENT, LabelSpace
 from beam_prep.planning.outcomes import Prepared
 from beam_prep.sources.layouts.table import LAYOUTS
 
@@ -59,7 +59,7 @@ def warn_of_unknown_patients(images: Sequence[Prepared]) -> Iterator[str]:
     )
 
 
-def warn_of_one_patient(images: Sequence[Prepared]) -> Iterator[str]:
+def warn_of_one_patient(images: Sequence[Prepared], labels: LabelSpace = DEFAULT_LABELS) -> Iterator[str]:
     """Yields a warning where more than half of the images, or of those of a class, have the same patient.
 
     Images outside the test set are also looked at by themselves: they are the ones to divide.
@@ -68,8 +68,11 @@ def warn_of_one_patient(images: Sequence[Prepared]) -> Iterator[str]:
         warnings = [_warn_of_one_patient(of_all, "")]
         if not any(warnings):
             warnings = [
-                _warn_of_one_patient([image for image in of_all if image.label == label], f" of class {name}")
-                for label, name in enumerate(CLASS_NAMES)
+                _warn_of_one_patient(
+                    [image for image in of_all if labels.vector(image.label, image.findings)[index] == PRESENT],
+                    f" of class {name}",
+                )
+                for index, name in enumerate(labels.class_names)
             ]
         if any(warnings):
             yield from filter(None, warnings)

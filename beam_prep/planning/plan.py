@@ -11,13 +11,14 @@ from typing import Any
 
 from beam_prep.dataset.input_counts import SUSPECT, InputCount, InputCounts, add_up
 from beam_prep.dataset.manifest import DomainCounts, Manifest, Shard, Split
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import DEFAULT_LABELS, LabelSpace
 from beam_prep.dataset.sharding import pick_num_shards, shard_bounds, shard_name, size_folder
 from beam_prep.dataset.trainable import find_training_problem
+from beam_prep.planning.class_counts import count_cooccurrence, count_split, warn_of_rare_classes
 from beam_prep.planning.domains import count_domains
+from beam_prep.planning.label_audits import LabelAudits, make_audits
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected, Span, Suspect
 from beam_prep.planning.patients import count_told_by, warn_of_cases, warn_of_one_patient, warn_of_unknown_patients
-from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.planning.splits import Fractions, assign
 
 
@@ -43,7 +44,7 @@ class Plan:
         near_duplicates: the pairs of records that look the same.
         rejected: the rejected inputs.
         suspect: the records that may be no X-rays.
-        audit: the shortcut audit.
+        audits: the shortcut audit of each label.
         patients: what told the patient → the number of images.
         warnings: what the user should know before a training, a text for each.
         max_rejected_fraction: the share of rejected inputs, in 0..1, above which no dataset is made.
@@ -51,6 +52,8 @@ class Plan:
         options: the options for the manifest.
         input_counts: the numbers of input files that are left out, pooled or suspect.
         domains: the numbers of images by domain, split and class name.
+        labels: the task and the class names.
+        cooccurrence: the numbers of images by two findings that are both present, for the multilabel task.
     """
 
     tasks: list[ShardTask]
@@ -62,7 +65,7 @@ class Plan:
     near_duplicates: list[NearDuplicate]
     rejected: list[Rejected]
     suspect: list[Suspect]
-    audit: Audit
+    audits: LabelAudits
     patients: dict[str, int]
     warnings: list[str]
     max_rejected_fraction: float
@@ -70,11 +73,16 @@ class Plan:
     options: dict[str, Any] = field(default_factory=dict)
     input_counts: InputCounts = field(default_factory=dict)
     domains: DomainCounts = field(default_factory=dict)
+    labels: LabelSpace = DEFAULT_LABELS
+    cooccurrence: dict[str, dict[str, int]] = field(default_factory=dict)
 
     @property
     def problem(self) -> str | None:
         """The reason why no dataset may be made; None if it may."""
-        missing = [name for name in CLASS_NAMES if not any(split.class_counts[name] for split in self.splits.values())]
+        names = self.labels.class_names
+        missing = [name for name in names if not any(split.class_counts[name] for split in self.splits.values())]
+        if self.labels.is_multilabel and len(missing) < len(names):
+            missing = []  # the other findings can be learned
         reasons = ", ".join(f"{n} {reason}" for reason, n in self.rejected_by_reason.items()) or "none"
         rejected = f"{len(self.rejected)} of {self.num_inputs} inputs are rejected ({reasons})"
         if missing:
@@ -130,6 +138,9 @@ class Plan:
             warnings=self.warnings,
             input_counts=self.input_counts,
             domains=self.domains,
+            class_names=self.labels.class_names,
+            task=self.labels.task,
+            cooccurrence=self.cooccurrence,
         )
 
 
@@ -161,6 +172,7 @@ def make_plan(
     max_rejected_fraction: float,
     options: dict[str, Any],
     input_counts: Sequence[InputCount] = (),
+    labels: LabelSpace = DEFAULT_LABELS,
 ) -> Plan:
     """Plans the dataset, as a pure function of the outcomes and options.
 
@@ -172,6 +184,7 @@ def make_plan(
         max_rejected_fraction: the share of rejected inputs, in 0..1, above which the plan has a problem.
         options: the options for the manifest.
         input_counts: the counts of input files that the listing gives.
+        labels: the task and the class names.
     """
     prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
     unreadable = [outcome for outcome in outcomes if isinstance(outcome, Rejected)]
@@ -181,9 +194,7 @@ def make_plan(
     shard_paths: dict[str, dict[str, list[str]]] = {str(size): {} for size in image_sizes}
     splits: dict[str, Split] = {}
     for split, images in assignment.splits.items():
-        counts = Counter(image.label for image in images)
-        by_class = {name: counts[label] for label, name in enumerate(CLASS_NAMES)}
-        splits[split] = Split.from_counts(by_class, num_groups=len({image.group for image in images}))
+        splits[split] = count_split(images, labels)
         largest = sum(image.spans[-1].length for image in images) // max(len(images), 1)
         bounds = shard_bounds(len(images), pick_num_shards(len(images), largest, num_shards) if images else 0)
         for which, size in enumerate(image_sizes):
@@ -209,15 +220,18 @@ def make_plan(
         near_duplicates=assignment.near_duplicates,
         rejected=sorted(unreadable + assignment.rejected),
         suspect=suspect,
-        audit=make_audit((image.label, image.group_rank, image.stats) for image in kept),
+        audits=make_audits(kept, labels),
         patients=count_told_by(prepared),
         warnings=[
             *warn_of_unknown_patients(prepared),
-            *warn_of_one_patient(prepared),
+            *warn_of_one_patient(prepared, labels),
             *warn_of_cases(prepared),
+            *warn_of_rare_classes(splits, labels),
             *filter(None, [find_training_problem(splits)]),
         ],
-        domains=count_domains(assignment.splits),
+        domains=count_domains(assignment.splits, labels),
+        labels=labels,
+        cooccurrence=count_cooccurrence(kept, labels),
         max_rejected_fraction=max_rejected_fraction,
         num_repaired=sum(image.repaired for image in prepared),
         options=options,

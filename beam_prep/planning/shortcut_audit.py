@@ -6,19 +6,15 @@ Standard library only.
 
 from __future__ import annotations
 
-import json
 import math
 from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from beam_prep.dataset.image_stats import FEATURES, ImageStats
-from beam_prep.dataset.manifest import AUDIT_NAME
 from beam_prep.dataset.schema import CLASS_NAMES
-from beam_prep.storage.atomic import write_text
-from beam_prep.storage.paths import AnyPath, to_path
 
 NUM_BINS = 30
 NUM_RANGES = 10
@@ -61,9 +57,9 @@ class Shortcut:
         auroc: the AUROC of the value, in whichever direction it is higher: from 0.5, which tells nothing, to 1; None
             where it is not defined.
         higher_in: the class with the higher values; None where neither has them.
-        auroc_by_range: the AUROC of the share of PNEUMONIA in the tenth that a value falls into, learned on one half of
-            the patients and tried on the other. It recognizes a class that keeps to the middle or to both ends. None
-            where a half lacks a class.
+        auroc_by_range: the AUROC of the share of the second class in the tenth that a value falls into, learned on one
+            half of the patients and tried on the other. It recognizes a class that keeps to the middle or to both ends.
+            None where a half lacks a class.
         note: the reason why the AUROC is not defined or is 0.5 in any case.
         num_without: class name → the number of images without this feature, which do not count here.
         histogram: the values of the images with this feature.
@@ -112,43 +108,36 @@ class Audit:
         chance = self.chance_auroc or 1.0
         return {name: found for name, found in ranked if found.best and found.best >= auroc and found.best > chance}
 
-    def write(self, dataset: str | AnyPath) -> None:
-        """Writes `audit.json` into a dataset, whole or not at all."""
-        write_text(to_path(dataset) / AUDIT_NAME, json.dumps(asdict(self)) + "\n")
-
     @classmethod
-    def read(cls, dataset: str | AnyPath) -> Audit | None:
-        """Reads the `audit.json` of a dataset; returns None if it is absent or not valid."""
-        try:
-            content = json.loads((to_path(dataset) / AUDIT_NAME).read_text(encoding="utf-8"))
-            shortcuts = {
-                name: Shortcut(**{**shortcut, "histogram": Histogram(**shortcut["histogram"])})
-                for name, shortcut in content.pop("shortcuts").items()
-            }
-            later = {"darkest"} - set(shortcuts)  # datasets of before lack it
-            return cls(**content, shortcuts={name: shortcuts[name] for name in FEATURES if name not in later})
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            return None
+    def from_json(cls, content: dict[str, Any]) -> Audit:
+        """Makes an audit from the parsed JSON of `asdict`; raises a KeyError or a TypeError if it is none."""
+        shortcuts = {
+            name: Shortcut(**{**shortcut, "histogram": Histogram(**shortcut["histogram"])})
+            for name, shortcut in content["shortcuts"].items()
+        }
+        later = {"darkest"} - set(shortcuts)  # datasets of before lack it
+        return cls(**{**content, "shortcuts": {name: shortcuts[name] for name in FEATURES if name not in later}})
 
 
-def make_audit(images: Iterable[tuple[int, int, ImageStats]]) -> Audit:
+def make_audit(images: Iterable[tuple[int, int, ImageStats]], names: Sequence[str] = CLASS_NAMES) -> Audit:
     """Audits the records of a dataset.
 
     Args:
-        images: label, rank of the patient (see `rank`) and statistics of each image, in any order.
+        images: label (0 or 1), rank of the patient (see `rank`) and statistics of each image, in any order.
+        names: the names of the two classes.
     """
-    of_class: list[list[tuple[int, ImageStats]]] = [[] for _ in CLASS_NAMES]
-    groups: list[set[int]] = [set() for _ in CLASS_NAMES]
+    of_class: list[list[tuple[int, ImageStats]]] = [[] for _ in names]
+    groups: list[set[int]] = [set() for _ in names]
     for label, group_rank, stats in images:
         of_class[label].append((group_rank % 2, stats))
         groups[label].add(group_rank)
     return Audit(
-        num_images=_by_class(map(len, of_class)),
-        num_groups=_by_class(map(len, groups)),
+        num_images=_by_class(names, map(len, of_class)),
+        num_groups=_by_class(names, map(len, groups)),
         chance_auroc=_chance_auroc(*map(len, groups)),
         shortcuts={
             name: _shortcut(
-                [[(feature.of(stats), half) for half, stats in members] for members in of_class], feature.steps
+                [[(feature.of(stats), half) for half, stats in members] for members in of_class], feature.steps, names
             )
             for name, feature in FEATURES.items()
         },
@@ -202,12 +191,13 @@ def _chance_auroc(num_negatives: int, num_positives: int) -> float | None:
     return round(min(0.5 + CHANCE_DEVIATIONS * deviation, 1.0), 4)
 
 
-def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int) -> Shortcut:
+def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int, names: Sequence[str]) -> Shortcut:
     """Audits one feature.
 
     Args:
         values: the value of each image, in steps, and the half of its patient, for each class.
         steps: the number of steps to one unit of the feature.
+        names: the names of the classes.
     """
     halved = [[(value, half) for value, half in members if value is not None] for members in values]
     present = [[value for value, _ in members] for members in halved]
@@ -220,7 +210,7 @@ def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int) ->
         area = round(max(signed, 1 - signed), 4)
         by_range = auroc_by_range(halved)
         if signed != 0.5:
-            higher_in = CLASS_NAMES[signed > 0.5]
+            higher_in = names[signed > 0.5]
         elif len({value for members in present for value in members}) == 1:
             note = "all the same"
     return Shortcut(
@@ -228,18 +218,18 @@ def _shortcut(values: Sequence[Sequence[tuple[int | None, int]]], steps: int) ->
         higher_in=higher_in,
         auroc_by_range=None if by_range is None else round(by_range, 4),
         note=note,
-        num_without=_by_class(len(all_) - len(having) for all_, having in zip(values, present, strict=True)),
-        histogram=_histogram([sorted(members) for members in present], steps),
+        num_without=_by_class(names, (len(all_) - len(having) for all_, having in zip(values, present, strict=True))),
+        histogram=_histogram([sorted(members) for members in present], steps, names),
     )
 
 
-def _histogram(values: Sequence[Sequence[int]], steps: int) -> Histogram:
+def _histogram(values: Sequence[Sequence[int]], steps: int, names: Sequence[str]) -> Histogram:
     """Makes the histogram of the sorted values of each class.
 
     The bins span 98 in 100 values of either class, so that a single outlier does not stretch them.
     """
     if not any(values):
-        return Histogram(0.0, 1.0, _by_class([] for _ in values))
+        return Histogram(0.0, 1.0, _by_class(names, ([] for _ in values)))
     low = min(members[len(members) // 100] for members in values if members)
     high = max(members[-1 - len(members) // 100] for members in values if members)
     step = -(-(high - low + 1) // NUM_BINS)
@@ -248,9 +238,9 @@ def _histogram(values: Sequence[Sequence[int]], steps: int) -> Histogram:
     for members, bins in zip(values, counts, strict=True):
         for value in members:
             bins[min(max((value - low) // step, 0), num_bins - 1)] += 1
-    return Histogram(low / steps, step / steps, _by_class(counts))
+    return Histogram(low / steps, step / steps, _by_class(names, counts))
 
 
-def _by_class(values: Iterable[Value]) -> dict[str, Value]:
+def _by_class(names: Sequence[str], values: Iterable[Value]) -> dict[str, Value]:
     """Maps the class names to values that stand in their order."""
-    return dict(zip(CLASS_NAMES, values, strict=True))
+    return dict(zip(names, values, strict=True))

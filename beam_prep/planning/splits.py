@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from beam_prep.dataset.patient_groups import LinkedGroups
+from beam_prep.dataset.schema import NO_CLASS
 from beam_prep.planning.duplicates import near_pairs
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected
 
@@ -53,10 +54,10 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
     """Finds duplicates and gives every patient one split.
 
     Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. Images
-    with the same pixels but different classes are all rejected. Patients that share an image, or have images that are
-    near duplicates, or differ only in capital and small letters, are one group. A group with images of the test set
-    belongs to the test set: its other images would leak and are rejected. The split of any other group depends on its
-    rank (the smallest rank of its patients), so that it does not change when images are added.
+    with the same pixels but different classes or findings are all rejected. Patients that share an image, or have
+    images that are near duplicates, or differ only in capital and small letters, are one group. A group with images of
+    the test set belongs to the test set: its other images would leak and are rejected. The split of any other group
+    depends on its rank (the smallest rank of its patients), so that it does not change when images are added.
 
     Args:
         images: all decodable images, in any order.
@@ -97,7 +98,7 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
 def _exact_duplicates(
     images: Iterable[Prepared],
 ) -> tuple[list[Prepared], list[tuple[Prepared, Prepared]], list[Rejected]]:
-    """Returns the images to keep, (duplicate, original) pairs, and rejections: the same pixels under two classes."""
+    """Returns the images to keep, (duplicate, original) pairs, and rejections: the same pixels with other labels."""
     by_pixels: dict[str, list[Prepared]] = defaultdict(list)
     for image in sorted(images, key=lambda image: (image.split != "test", image.filename)):
         by_pixels[image.pixels].append(image)
@@ -105,9 +106,10 @@ def _exact_duplicates(
     duplicates: list[tuple[Prepared, Prepared]] = []
     rejected: list[Rejected] = []
     for first, *others in by_pixels.values():
-        if any(other.label != first.label for other in others):
+        if any((other.label, other.findings) != (first.label, first.findings) for other in others):
             names = ", ".join(sorted(image.filename for image in (first, *others)))
-            rejected += [Rejected(image.filename, "two_classes", f"same pixels: {names}") for image in (first, *others)]
+            reason = "two_classes" if first.label != NO_CLASS else "two_labels"
+            rejected += [Rejected(image.filename, reason, f"same pixels: {names}") for image in (first, *others)]
         else:
             kept.append(first)
             duplicates += [(other, first) for other in others]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 from beam_prep.dataset.image_stats import FEATURES
@@ -11,10 +11,12 @@ from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
 from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, REPORT_NAME, Manifest
 from beam_prep.pages.page import render, write_page
 from beam_prep.planning.domains import UNKNOWN, tell_class, totals_by_domain
+from beam_prep.planning.label_audits import LabelAudits
 from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit, Shortcut
 from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
-from beam_prep.report.linear_audit import LINEAR_PX, linear_auroc
+from beam_prep.report.label_tables import cooccurrence_rows, count_rows, pooled_histograms, shortcut_rows
+from beam_prep.report.linear_audit import LINEAR_PX, linear_aurocs
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
 from beam_prep.storage.paths import AnyPath
 
@@ -66,7 +68,7 @@ def write_report(
         },
         domains=totals_by_domain(manifest.domains),
         domain_splits={domain or UNKNOWN: by_split for domain, by_split in manifest.domains.items()},
-        domain_tells=tell_class(manifest.domains),
+        domain_tells=tell_class(manifest.domains, manifest.labels),
         left_out=list(say_left_out(manifest.input_counts)),
         pooled=manifest.input_counts.get(POOLED, {}),
         num_suspect=sum(manifest.input_counts.get(SUSPECT, {}).values()),
@@ -91,9 +93,10 @@ def write_report(
         near_copies=side_by_side(near_rows, raw) if raw is not None else [],
         max_listed=MAX_LISTED,
         shards=list(_shard_rows(manifest)),
-        linear_auroc=linear_auroc(dataset, manifest),
         linear_px=LINEAR_PX,
-        **_audit_values(Audit.read(dataset)),
+        count_rows=count_rows(manifest),
+        cooccurrence=cooccurrence_rows(manifest),
+        **_audit_values(LabelAudits.read(dataset, manifest.labels), linear_aurocs(dataset, manifest)),
     )
     path = dataset / REPORT_NAME
     write_page(path, html)
@@ -111,20 +114,25 @@ def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, is_shown: bool, 
     return otherwise
 
 
-def _audit_values(audit: Audit | None) -> dict[str, Any]:
-    """Returns the values of the audit that the template uses."""
-    if audit is None:
-        return {"audit": None}
-    telling = audit.telling(WARN_AUROC)
-    histograms = {name: audit.shortcuts[name].histogram for name in (*SIZE_FIGURES, *AUDIT_FIGURES)}
+def _audit_values(audits: LabelAudits | None, linear: Mapping[str, float | None]) -> dict[str, Any]:
+    """Returns the values of the audit that the template uses.
+
+    Args:
+        audits: the audits of the dataset; None without them.
+        linear: class name → the AUROC of a linear model.
+    """
+    values: dict[str, Any] = {"audit": None, "has_audit": audits is not None, "features": FEATURES}
+    values |= {"warn_auroc": WARN_AUROC, "shortcut_rows": [], "linear_auroc": next(iter(linear.values()), None)}
+    if audits is None:
+        return values
+    if audits.binary:
+        values |= _binary_values(audits.binary)
+        histograms = {name: shortcut.histogram for name, shortcut in audits.binary.shortcuts.items()}
+    else:
+        values["shortcut_rows"] = shortcut_rows(audits, linear, WARN_AUROC)
+        histograms = pooled_histograms(audits)
     varied = {name: histogram for name, histogram in histograms.items() if histogram.num_bins > 1}
-    return {
-        "audit": audit,
-        "features": FEATURES,
-        "verdicts": {name: _verdict(shortcut, audit.chance_auroc) for name, shortcut in audit.shortcuts.items()},
-        "telling": [FEATURES[name].title for name in telling],
-        "warn_auroc": WARN_AUROC,
-        "patients_text": " and ".join(f"{count:,} {name}" for name, count in audit.num_groups.items()),
+    return values | {
         "size_figures": [class_histogram(FEATURES[name], varied[name], 4.0) for name in SIZE_FIGURES if name in varied],
         "size_constants": [
             f"{FEATURES[name].title.lower()} {histograms[name].start:g}{unit}"
@@ -134,6 +142,16 @@ def _audit_values(audit: Audit | None) -> dict[str, Any]:
         "audit_figures": [
             class_histogram(FEATURES[name], varied[name], 4.7) for name in AUDIT_FIGURES if name in varied
         ],
+    }
+
+
+def _binary_values(audit: Audit) -> dict[str, Any]:
+    """Returns the values of the audit of two classes."""
+    return {
+        "audit": audit,
+        "verdicts": {name: _verdict(shortcut, audit.chance_auroc) for name, shortcut in audit.shortcuts.items()},
+        "telling": [FEATURES[name].title for name in audit.telling(WARN_AUROC)],
+        "patients_text": " and ".join(f"{count:,} {name}" for name, count in audit.num_groups.items()),
     }
 
 

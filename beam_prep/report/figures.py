@@ -8,7 +8,8 @@ import numpy as np
 
 from beam_prep.dataset.image_stats import Feature
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.pages.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg
+from beam_prep.dataset.schema import BINARY
+from beam_prep.pages.page import CLASS_COLOURS, INK, MUTED, RULE, SERIES_COLOURS, figure_svg, literal
 from beam_prep.planning.shortcut_audit import Histogram
 
 if TYPE_CHECKING:
@@ -18,30 +19,39 @@ GREY_TOP = 3  # upper end of a grey histogram, in multiples of the mean count
 
 
 def split_chart(manifest: Manifest) -> Markup:
-    """Draws the number of images by split and class, as horizontal bars."""
+    """Draws the number of images by split and class, as horizontal bars.
+
+    Two classes are a bar each in the group of a split; more labels have a group each, with a bar for each split.
+    """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4.7, 0.6 + 0.8 * max(len(manifest.splits), 1)), layout="constrained")
+    counts_of = {split: counts.class_counts for split, counts in manifest.splits.items()}
+    if manifest.task == BINARY:
+        groups, bar_height, group_inches = list(counts_of), 0.36, 0.8
+        series = {name: [counts[name] for counts in counts_of.values()] for name in manifest.class_names}
+    else:
+        groups, bar_height, group_inches = list(manifest.class_names), 0.26, 0.55
+        series = {split: list(counts.values()) for split, counts in counts_of.items()}
+    colours: tuple[str, ...] = CLASS_COLOURS if manifest.task == BINARY else SERIES_COLOURS
+    figure = Figure(figsize=(4.7, 0.6 + group_inches * max(len(groups), 1)), layout="constrained")
     axes = figure.subplots()
-    largest = max((count for split in manifest.splits.values() for count in split.class_counts.values()), default=0)
-    bar_height = 0.36
-    for label, name in enumerate(manifest.class_names):
-        counts = [split.class_counts[name] for split in manifest.splits.values()]
-        places = np.arange(len(counts)) + (label - (len(manifest.class_names) - 1) / 2) * bar_height
-        bars = axes.barh(places, counts, height=bar_height * 0.92, color=CLASS_COLOURS[label], label=name)
+    largest = max((count for counts in series.values() for count in counts), default=0)
+    for index, (name, counts) in enumerate(series.items()):
+        places = np.arange(len(counts)) + (index - (len(series) - 1) / 2) * bar_height
+        bars = axes.barh(places, counts, height=bar_height * 0.92, color=colours[index], label=literal(name))
         axes.bar_label(bars, labels=[f"{count:,}" for count in counts], padding=4, color=INK)
-    axes.set_yticks(range(len(manifest.splits)), list(manifest.splits))
+    axes.set_yticks(range(len(groups)), [literal(name) for name in groups])
     axes.invert_yaxis()
     axes.set_xlim(0, max(largest * 1.12, 1))
     axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
     axes.grid(axis="x", color=RULE, linewidth=0.8)
     axes.tick_params(axis="y", length=0)
     axes.set_xlabel("images")
-    figure.legend(loc="outside upper left", ncols=2, frameon=False, borderaxespad=0)
+    figure.legend(loc="outside upper left", ncols=max(len(series), 2), frameon=False, borderaxespad=0)
     counts_text = "; ".join(
-        f"{split}: " + ", ".join(f"{count} {name}" for name, count in counts.class_counts.items())
-        for split, counts in manifest.splits.items()
+        f"{split}: " + ", ".join(f"{count} {name}" for name, count in counts.items())
+        for split, counts in counts_of.items()
     )
     return figure_svg(figure, f"Images by split and class. {counts_text}")
 
@@ -63,7 +73,7 @@ def grey_histogram(pixels: np.ndarray, label: str) -> Markup:
 
 
 def class_histogram(feature: Feature, histogram: Histogram, width: float) -> Markup:
-    """Draws the histogram of a feature, both classes on one axis, as shares of their class; `width` is in inches."""
+    """Draws the histogram of a feature, all its classes on one axis, as shares of the class; `width` is in inches."""
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
@@ -75,7 +85,7 @@ def class_histogram(feature: Feature, histogram: Histogram, width: float) -> Mar
     for label, (name, counts) in enumerate(histogram.counts.items()):
         share = 100 * np.array(counts) / max(sum(counts), 1)
         axes.stairs(share, edges, fill=True, color=CLASS_COLOURS[label], alpha=0.25, linewidth=0)
-        axes.stairs(share, edges, color=CLASS_COLOURS[label], linewidth=1.6, label=name)
+        axes.stairs(share, edges, color=CLASS_COLOURS[label], linewidth=1.6, label=literal(name))
         if any(counts):
             spread.append(f"most {name} images around {edges[share.argmax()] + histogram.step / 2:.4g}")
     axes.margins(x=0.04)
@@ -84,6 +94,6 @@ def class_histogram(feature: Feature, histogram: Histogram, width: float) -> Mar
     axes.yaxis.set_major_locator(MaxNLocator(4, integer=True))
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_xlabel(feature.axis)
-    axes.set_ylabel("% of class")
+    axes.set_ylabel("% of class" if len(histogram.counts) > 1 else "% of images")
     figure.legend(loc="outside upper left", ncols=2, frameon=False, borderaxespad=0)
     return figure_svg(figure, f"Histogram by class of {feature.title.lower()} ({feature.axis}): {', '.join(spread)}")

@@ -26,8 +26,10 @@ from beam_prep.storage.paths import AnyPath
 if TYPE_CHECKING:
     from markupsafe import Markup
 
-SAMPLES_PER_CLASS = 6
+SAMPLES_PER_CLASS, FEWER_SAMPLES = 6, 3
 PAIRS_PER_CLASS = 2
+MANY_CLASSES = 4
+"""The number of classes above which each has fewer pictures."""
 SHOWN_REJECTED = 6  # rejected files of each reason
 SHOWN_DUPLICATES = 6
 MAX_TRIED = 24  # files to try to decode for these pictures: most rejected files can't be decoded
@@ -52,10 +54,22 @@ class Copies(NamedTuple):
 
 @dataclass(frozen=True)
 class Pair:
-    """An image before and after equalization; `width` and `height` (px) are those of the file."""
+    """An image before and after equalization.
+
+    Attributes:
+        filename: the path of the raw image, relative to the input folder.
+        labels: the indices of the classes that are true of the image.
+        class_name: the names of these classes in words.
+        width: the width of the file's image, px.
+        height: its height, px.
+        before_uri: the image of the file as a data URI.
+        before_histogram: the histogram of its grey values.
+        after_uri: the image of the record as a data URI.
+        after_histogram: the histogram of its grey values.
+    """
 
     filename: str
-    label: int
+    labels: tuple[int, ...]
     class_name: str
     width: int
     height: int
@@ -75,13 +89,15 @@ def read_samples(dataset: AnyPath, manifest: Manifest) -> tuple[list[list[Record
     if not manifest.image_sizes or "train" not in manifest.splits:
         return samples, None
     counts = manifest.splits["train"].class_counts
-    wanted = sum(min(SAMPLES_PER_CLASS, counts[name]) for name in manifest.class_names)
+    most = FEWER_SAMPLES if len(manifest.class_names) > MANY_CLASSES else SAMPLES_PER_CLASS
+    wanted = sum(min(most, counts[name]) for name in manifest.class_names)
     paths = (dataset / shard.path for shard in manifest.shards(manifest.image_sizes[-1], "train"))
     try:
         for data in itertools.chain.from_iterable(map(read_frames, paths)):
             record = from_example(data)
-            if len(samples[record.label]) < SAMPLES_PER_CLASS:
-                samples[record.label].append(record)
+            for of_class, is_true in zip(samples, record.labels, strict=True):
+                if is_true and len(of_class) < most:
+                    of_class.append(record)
             if sum(map(len, samples)) == wanted:
                 break
     except (OSError, ValueError) as error:
@@ -96,11 +112,12 @@ def record_picture(record: Record) -> Picture:
 
 def before_and_after(samples: Sequence[Sequence[Record]], input_dir: AnyPath, class_names: Sequence[str]) -> list[Pair]:
     """Returns the first samples of each class whose raw file is still the one that the record was made from."""
-    pairs: list[Pair] = []
+    pairs: dict[str, Pair] = {}
     for records in samples:
-        of_class = filter(None, (_pair(record, input_dir, class_names) for record in records))
-        pairs += itertools.islice(of_class, PAIRS_PER_CLASS)
-    return pairs
+        of_class = filter(None, (_pair(each, input_dir, class_names) for each in records if each.filename not in pairs))
+        most = 1 if len(class_names) > MANY_CLASSES else PAIRS_PER_CLASS
+        pairs |= {pair.filename: pair for pair in itertools.islice(of_class, most)}
+    return list(pairs.values())
 
 
 def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: AnyPath) -> dict[str, list[Picture]]:
@@ -140,10 +157,11 @@ def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pai
     if raw is None or digest(raw.tobytes()) != record.source_id:
         return None
     before, after = np.asarray(equalize(raw, "none")), _pixels(record)
+    labels = tuple(label for label, is_true in enumerate(record.labels) if is_true)
     return Pair(
         filename=record.filename,
-        label=record.label,
-        class_name=class_names[record.label],
+        labels=labels,
+        class_name=" and ".join(class_names[label] for label in labels) or "no finding",
         width=raw.width,
         height=raw.height,
         before_uri=image_uri(before, THUMBNAIL_PX),

@@ -30,7 +30,7 @@ class Source:
 
     Attributes:
         filename: the path relative to the input folder, "/" between parts.
-        label: the index of the class in `CLASS_NAMES`; None where no folder of the path names a class.
+        label: the index of the class, or `schema.NO_CLASS` for the multilabel task; None where nothing tells the label.
         split: the split that a folder of the path or a metadata file names; None leaves it to the rank of the patient.
         group: the patient in plain text, which never leaves the preparation; the file name where no patient is known.
         told_by: what told the patient, see `patient_groups`.
@@ -38,6 +38,7 @@ class Source:
         age: the band of the patient's age that a metadata file tells, see `traits`; empty if not known.
         sex: the patient's sex, `F` or `M`, likewise.
         view: the view position, such as `PA`, likewise.
+        findings: the value of each finding, see `schema.PRESENT`, for the multilabel task; else empty.
     """
 
     filename: str
@@ -49,6 +50,7 @@ class Source:
     age: str = ""
     sex: str = ""
     view: str = ""
+    findings: tuple[int, ...] = ()
 
     @property
     def is_dicom(self) -> bool:
@@ -67,12 +69,16 @@ class Source:
 
     def to_json(self) -> str:
         """Returns one line of the listing that the pipeline reads."""
-        return json.dumps(asdict(self))
+        fields = asdict(self)
+        if not self.findings:
+            del fields["findings"]  # datasets of before were made from lines without them
+        return json.dumps(fields)
 
     @classmethod
     def from_json(cls, line: str) -> Source:
         """Parses a line of the listing, the inverse of `to_json`."""
-        return cls(**json.loads(line))
+        fields = json.loads(line)
+        return cls(**{**fields, "findings": tuple(fields.get("findings", ()))})
 
 
 def describe(filename: str, patient_rule: PatientRule = KNOWN_NAMES, *, keep_splits: bool = False) -> Source:

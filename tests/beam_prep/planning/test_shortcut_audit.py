@@ -1,6 +1,5 @@
 """The audit of numbers that tell the class by themselves, and the warning about them."""
 
-import json
 import random
 import shutil
 
@@ -10,8 +9,7 @@ from PIL import Image
 
 from beam_prep import cli
 from beam_prep.config import PrepConfig
-from beam_prep.dataset.image_stats import FEATURES, ImageStats
-from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.image_stats import ImageStats
 from beam_prep.dataset.patient_groups import rank
 from beam_prep.planning.shortcut_audit import Audit, auroc, auroc_by_range, make_audit
 
@@ -114,29 +112,6 @@ def test_histograms_hold_every_image_and_no_stray_value_rules_them():
     assert histogram.start + histogram.num_bins * histogram.step < 870
     inside = sum(histogram.start + histogram.step <= w < histogram.start + 2 * histogram.step for w in widths[0])
     assert histogram.counts["NORMAL"][1] == inside
-
-
-def test_the_file_is_read_back_and_a_broken_one_is_none(tmp_path):
-    audit = make_audit(patients([[stats(width=800 + i) for i in range(9)], [stats()] * 9]))
-    audit.write(tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["audit.json"]
-    assert Audit.read(tmp_path) == audit
-    content = json.loads((tmp_path / "audit.json").read_text())
-    for broken in ("", "[]", json.dumps({**content, "shortcuts": {}}), json.dumps({**content, "more": 1})):
-        (tmp_path / "audit.json").write_text(broken)
-        assert Audit.read(tmp_path) is None
-    assert Audit.read(tmp_path / "absent") is None
-
-
-def test_a_dataset_is_audited_over_all_its_records(dataset):
-    audit, manifest = Audit.read(dataset), Manifest.read(dataset)
-    assert audit is not None
-    assert set(audit.shortcuts) == set(FEATURES)
-    for name, count in audit.num_images.items():
-        assert count == sum(split.class_counts[name] for split in manifest.splits.values())
-    assert sum(audit.num_groups.values()) == sum(split.num_groups for split in manifest.splits.values())
-    assert audit.shortcuts["width"].histogram.counts == {name: [count] for name, count in audit.num_images.items()}
-    assert audit.shortcuts["jpeg_quality"].histogram.start == 90
 
 
 def test_the_console_warns_of_what_tells_the_class(images, tmp_path, capsys):

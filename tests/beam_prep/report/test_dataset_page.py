@@ -18,6 +18,7 @@ from beam_prep.dataset.tfrecord import frame, write_shard
 from beam_prep.images.decode import decode, digest
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import NORMAL, figure_svg, image_uri
+from beam_prep.planning.label_audits import LabelAudits
 from beam_prep.planning.shortcut_audit import make_audit
 from beam_prep.report.dataset_page import write_report
 
@@ -85,7 +86,7 @@ def _make_dataset(tmp_path: Path, train: dict[str, int]) -> tuple[Path, Path]:
     audited = [
         (label, rank(f"{label}-{i}"), each) for label, members in stats.items() for i, each in enumerate(members)
     ]
-    make_audit(audited).write(dataset)
+    LabelAudits({"PNEUMONIA": make_audit(audited)}, is_binary=True).write(dataset)
     rejected = [
         {"filename": f"train/NORMAL/bad{i}.png", "reason": "undecodable", "detail": "cut <b>"} for i in range(3)
     ]

@@ -7,7 +7,7 @@ from dataset_files import make_manifest
 from beam_prep.dataset.example_proto import Record, to_example
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.tfrecord import frame, write_shard
-from beam_prep.report.linear_audit import linear_auroc
+from beam_prep.report.linear_audit import linear_aurocs
 
 
 def dataset_of(folder, images: list[tuple[int, np.ndarray]]) -> Manifest:
@@ -29,11 +29,12 @@ def test_a_linear_model_finds_a_brighter_corner_and_nothing_in_noise(tmp_path, s
         pixels[:8, :8] += step * (index % 2)
         images.append((index % 2, pixels.clip(0, 255).astype(np.uint8)))
     manifest = dataset_of(tmp_path, images)
-    assert low <= linear_auroc(tmp_path, manifest) <= high
+    (found,) = linear_aurocs(tmp_path, manifest).values()
+    assert low <= found <= high
 
 
 def test_too_few_images_or_unreadable_shards_give_none(tmp_path):
     manifest = dataset_of(tmp_path, [(index % 2, np.zeros((40, 40), np.uint8)) for index in range(30)])
-    assert linear_auroc(tmp_path, manifest) is None
+    assert linear_aurocs(tmp_path, manifest) == {"PNEUMONIA": None}
     (tmp_path / "size-40/train-00000-of-00001.tfrecord").write_bytes(b"broken")
-    assert linear_auroc(tmp_path, manifest) is None
+    assert linear_aurocs(tmp_path, manifest) == {}
