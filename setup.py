@@ -1,5 +1,7 @@
 """Describes the distribution `cxrflow`: four packages, with heavy dependencies in extras. A plain install is light."""
 
+from pathlib import Path
+
 from setuptools import Extension, find_packages, setup
 
 BASE = ["numpy>=1.26", "pillow>=11", "tyro>=1.0"]
@@ -23,9 +25,29 @@ setup(
     name="cxrflow",
     version="0.1.0",
     description="Chest X-ray images in, a trained, evaluated and explained pneumonia classifier out.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
     license="Apache-2.0",
+    keywords=["chest X-ray", "pneumonia", "DICOM", "Apache Beam", "TensorFlow", "Kubernetes"],
+    project_urls={"Data set": "https://www.kaggle.com/datasets/paultimothymooney/chest-xray-pneumonia"},
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Science/Research",
+        "Operating System :: MacOS",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: C",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+        "Topic :: Scientific/Engineering :: Medical Science Apps.",
+    ],
     python_requires=">=3.11,<3.14",
     packages=find_packages(include=["beam_prep*", "trainer*", "tuning*", "k8s*"]),
+    py_modules=["cxrflow"],
+    entry_points={"console_scripts": ["cxrflow=cxrflow:main"]},
     package_data={
         "beam_prep": ["pages/templates/*", "report/templates/*"],
         "trainer": ["report/templates/*", "config/presets/*"],

@@ -8,7 +8,7 @@ from shlex import quote
 
 from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
 from beam_prep.console import command_line
-from beam_prep.console.command_line import BEGUN, RESUMES, Command
+from beam_prep.console.command import BEGUN, RESUMES, Command
 from beam_prep.console.errors import UsageError
 from beam_prep.console.escapes import printable
 from beam_prep.console.progress import track
@@ -183,14 +183,58 @@ def report(config: ReportConfig) -> None:
 
 
 COMMANDS = {
-    "synthesize": Command(SynthesizeConfig, synthesize, after_interrupt=BEGUN, is_private=False),
-    "download": Command(DownloadConfig, download, after_interrupt=BEGUN, is_private=False),
-    "prepare": Command(PrepConfig, prepare, takes_more=True, after_interrupt=RESUMES),
-    "verify": Command(VerifyConfig, verify, positional=True),
-    "report": Command(ReportConfig, report, positional=True),
+    "synthesize": Command(
+        SynthesizeConfig,
+        synthesize,
+        after_interrupt=BEGUN,
+        is_private=False,
+        examples=(
+            "synthesize --output phantoms",
+            "synthesize --output phantoms --num_images 5000 --seed 1",
+        ),
+    ),
+    "download": Command(
+        DownloadConfig,
+        download,
+        after_interrupt=BEGUN,
+        is_private=False,
+        examples=(
+            "download --output kaggle",
+            "download --dataset OWNER/NAME --output images",
+        ),
+    ),
+    "prepare": Command(
+        PrepConfig,
+        prepare,
+        takes_more=True,
+        after_interrupt=RESUMES,
+        examples=(
+            "prepare --input kaggle/chest_xray --output dataset --image_sizes 64",
+            "prepare --input images --metadata_csv labels.csv --output dataset",
+        ),
+    ),
+    "verify": Command(
+        VerifyConfig,
+        verify,
+        positional=True,
+        examples=(
+            "verify dataset",
+            "verify gs://bucket/dataset",
+        ),
+    ),
+    "report": Command(
+        ReportConfig,
+        report,
+        positional=True,
+        examples=(
+            "report dataset",
+            "report dataset --input kaggle/chest_xray",
+        ),
+    ),
 }
 
 
-def main() -> None:
+def main(program: str | None = None) -> None:
     """Runs `python -m beam_prep`."""
-    command_line.main("beam_prep", "Turns raw chest X-rays into a dataset: sharded TFRecords and a manifest.", COMMANDS)
+    summary = "Turns raw chest X-rays into a dataset: sharded TFRecords and a manifest."
+    command_line.main("beam_prep", summary, COMMANDS, program=program)

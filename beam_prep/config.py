@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from beam_prep.console.command import FlagGroups
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import to_path
 
@@ -117,6 +118,26 @@ class PrepConfig:
     """True to replace the dataset in the output folder."""
     wait: bool = True
     """True to follow a job on Dataflow to its end and show its counters; --no_wait submits the job and returns."""
+
+    flag_groups = FlagGroups(
+        main=(
+            *("input", "output", "image_sizes", "equalization", "fit", "val_fraction"),
+            *("metadata_csv", "group_regex", "anonymize", "overwrite"),
+        ),
+        groups={
+            "data": ("input", "metadata_csv", "domain_column", "subgroups"),
+            "splits": (
+                *("val_fraction", "test_fraction", "keep_splits", "stratify", "stratify_domains"),
+                *("group_regex", "group_from", "unknown_patient"),
+            ),
+            "images": (
+                *("image_sizes", "equalization", "fit"),
+                *("max_rejected_fraction", "max_blank_fraction", "max_seconds_per_image"),
+            ),
+            "privacy": ("salt_file", "public_salt", "anonymize", "pictures"),
+            "files": ("output", "num_shards", "encoding", "overwrite", "wait"),
+        },
+    )
 
     def __post_init__(self) -> None:
         for place in (self.input, self.output):

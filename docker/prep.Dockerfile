@@ -12,7 +12,7 @@ WORKDIR /build
 COPY docker/prep.lock ./
 RUN pip install --require-hashes --requirement prep.lock
 
-COPY LICENSE setup.py pyproject.toml ./
+COPY LICENSE README.md setup.py pyproject.toml cxrflow.py ./
 COPY beam_prep beam_prep
 RUN pip install --no-deps --no-build-isolation .
 

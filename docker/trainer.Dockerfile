@@ -16,7 +16,7 @@ WORKDIR /build
 COPY docker/trainer.lock ./
 RUN pip install --require-hashes --requirement trainer.lock
 
-COPY LICENSE setup.py pyproject.toml ./
+COPY LICENSE README.md setup.py pyproject.toml cxrflow.py ./
 COPY beam_prep beam_prep
 COPY trainer trainer
 COPY tuning tuning

@@ -1,1 +1,1 @@
-"""Runs trainings, sweeps and preparations on Kubernetes."""
+"""Runs trainings, sweeps and preparations on Kubernetes. Part of cxrflow."""

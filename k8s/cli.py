@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from beam_prep.console import command_line
-from beam_prep.console.command_line import Command
+from beam_prep.console.command import Command
 from k8s import commands
 from k8s.render.render import render, to_yaml
 from k8s.spec import CommonSpec, PrepSpec, SweepSpec, TrainSpec
@@ -33,9 +33,11 @@ COMMANDS = {
 }
 
 
-def main() -> None:
+def main(program: str | None = None) -> None:
     """Runs the command that the command line names, and exits."""
-    command_line.main("k8s", "Run trainings, sweeps and preparations on Kubernetes.", COMMANDS, _with_config_file)
+    command_line.main(
+        "k8s", "Run trainings, sweeps and preparations on Kubernetes.", COMMANDS, _with_config_file, program=program
+    )
 
 
 def _with_config_file(arguments: list[str]) -> list[str]:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import make_dataclass, replace
 from typing import Any
 
-from beam_prep.console.command_line import Command
+from beam_prep.console.command import Command
 from beam_prep.console.errors import UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.kinds import title
@@ -109,8 +109,8 @@ def delete_and_print(config: DeleteConfig) -> None:
 
 
 COMMANDS = {
-    "status": Command(StatusConfig, print_status),
-    "logs": Command(LogsConfig, print_logs),
-    "wait": Command(WaitConfig, wait_and_print),
-    "delete": Command(DeleteConfig, delete_and_print),
+    "status": Command(StatusConfig, print_status, examples=("status --name chest",)),
+    "logs": Command(LogsConfig, print_logs, examples=("logs --follow --name chest",)),
+    "wait": Command(WaitConfig, wait_and_print, examples=("wait --name chest --timeout_s 3600",)),
+    "delete": Command(DeleteConfig, delete_and_print, examples=("delete --name chest",)),
 }

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
 
 
@@ -81,3 +82,5 @@ class SubmitConfig(ContextConfig):
     """Delete an older submission of the same name first, and wait until it is gone."""
     preflight: bool = True
     """Check first that it can work: batch size, dataset, folders that outlive the pods, nodes, permissions, queue."""
+
+    flag_groups = FlagGroups(groups={"sending": ("context", "dry_run", "replace", "preflight")})

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 from beam_prep.config import SALT_FLAGS, PrepConfig
+from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
@@ -80,6 +81,18 @@ class CommonSpec:
     """The time from SIGTERM to SIGKILL, s, in which a pod writes a checkpoint."""
     ttl_hours: float = 168.0
     """The time that the objects and logs of a finished submission are kept, h."""
+
+    flag_groups = FlagGroups(
+        main=("name", "image", "data", "input", "output", "pvc", "bucket", "num_gpus", "num_nodes", "num_workers"),
+        groups={
+            "submission": (
+                *("name", "image", "allow_tag", "namespace", "queue", "service_account"),
+                *("num_nodes", "jobset", "tensorboard", "num_workers", "token_secret", "salt_secret"),
+            ),
+            "pods": ("pvc", "bucket", "cpu", "memory", "disk", "shm", "num_gpus", "gpu_type", "spot"),
+            "limits": ("retries", "deadline_hours", "grace_seconds", "ttl_hours"),
+        },
+    )
 
     def __post_init__(self) -> None:
         if len(self.name) > MAX_NAME or not NAME.fullmatch(self.name):

@@ -13,14 +13,19 @@ from documents import shell_lines
 from rooms import ROOMS
 
 import beam_prep.cli
+import cxrflow
 import k8s.cli
 import trainer.cli
 import tuning.cli
-from beam_prep.console.command_line import parse, split_command
+from beam_prep.console.command import split_command
+from beam_prep.console.help_page import asks_for_help, help_page
+from beam_prep.console.parsing import parse
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 TABLES = {
+    "cxrflow": {**cxrflow.packaged_commands(), **cxrflow.OWN},
+    "cxrflow k8s": k8s.cli.COMMANDS,
     "beam_prep": beam_prep.cli.COMMANDS,
     "trainer": trainer.cli.COMMANDS,
     "tuning": tuning.cli.COMMANDS,
@@ -31,23 +36,30 @@ TABLES = {
 def documented_commands() -> list[str]:
     found = set()
     for document in DOCUMENTS:
-        found |= {re.split(r"#| \| ", line)[0].strip() for line in shell_lines(document) if "python -m " in line}
+        lines = (re.split(r"#| \| ", line)[0].strip() for line in shell_lines(document))
+        found |= {line for line in lines if "python -m " in line or re.match(r"cxrflow [a-z]", line)}
     return sorted(found)
 
 
 @pytest.mark.parametrize("line", documented_commands())
 def test_every_documented_command_is_understood(line):
-    words = shlex.split(line[line.index("python -m ") + len("python -m ") :])
-    if words[0] in TABLES:
-        name, flags = split_command(TABLES[words[0]], words[1:])
-        parse(TABLES[words[0]][name], "python -m …", flags)
+    words = shlex.split(line.rpartition("python -m ")[2])
+    program = "cxrflow k8s" if words[:2] == ["cxrflow", "k8s"] else words[0]
+    if program in TABLES:
+        name, flags = split_command(TABLES[program], words[len(program.split()) :])
+        if asks_for_help(flags):
+            help_page(TABLES[program][name], program, name, flags)
+        else:
+            parse(TABLES[program][name], program, flags)
 
 
 def test_commands_are_documented():
-    documented = "\n".join(documented_commands())
-    for package, commands in TABLES.items():
+    documented = "\n".join(documented_commands()).replace("python -m ", "")
+    for program, commands in TABLES.items():
         for name in commands:
-            assert f"python -m {package} {name}" in documented
+            by_word = f"cxrflow {'k8s ' * (program == 'k8s')}{name}"
+            assert f"{program} {name}" in documented or by_word in documented or program.startswith("cxrflow")
+    assert all(f"cxrflow {name}" in documented for name in cxrflow.OWN)
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

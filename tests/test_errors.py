@@ -152,7 +152,7 @@ def test_a_plain_install_says_which_extra_is_missing(phantoms, dataset, tmp_path
         f"runpy.run_module({package!r}, run_name='__main__')"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    refused(result, f"{missing} is not installed", f"cxrflow[{extra}]")
+    refused(result, f"{missing} is not installed", f"[{extra}]'")
 
 
 def test_flags_on_the_command_line_win_over_the_config_file(command, dataset, tmp_path):

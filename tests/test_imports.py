@@ -12,6 +12,7 @@ import pytest
 from rooms import LIBRARIES, PACKAGES, ROOMS, ROOT
 
 import beam_prep.cli
+import cxrflow
 import k8s.cli
 import trainer.cli
 import tuning.cli
@@ -46,12 +47,12 @@ WRONG_COMMANDS_WITH_NUMPY = [
 def room_of(path: Path) -> str:
     """Returns the room of a module; `__main__` and `__init__` of a package belong to its `cli`."""
     module = path.relative_to(ROOT).with_suffix("")
-    if len(module.parts) > 2:
-        return ".".join(module.parts[:-1])
+    if len(module.parts) != 2:
+        return ".".join(module.parts[:-1]) or module.name
     return f"{module.parts[0]}.{'cli' if module.name.startswith('__') else module.name}"
 
 
-MODULES: dict[str, list[Path]] = defaultdict(list)
+MODULES: dict[str, list[Path]] = defaultdict(list, cxrflow=[ROOT / "cxrflow.py"])
 for package in PACKAGES:
     for path in sorted((ROOT / package).rglob("*.py")):
         MODULES[room_of(path)].append(path)
@@ -151,9 +152,15 @@ def run(lines: list[str], folder: Path) -> dict[str, tuple[int, str, set[str]]]:
     return {line: (code, printed, set(modules) & SLOW_TO_LOAD) for line, (code, printed, modules) in outcomes}
 
 
-@pytest.mark.parametrize("cli", [beam_prep.cli, trainer.cli, tuning.cli, k8s.cli], ids=lambda cli: cli.__package__)
-def test_help_and_a_wrong_flag_load_nothing_heavy(cli, tmp_path):
-    commands = [f"{cli.__package__} {name}".strip() for name in ("", *cli.COMMANDS)]
+@pytest.mark.parametrize(
+    ("program", "table"),
+    [
+        *((cli.__package__, cli.COMMANDS) for cli in (beam_prep.cli, trainer.cli, tuning.cli, k8s.cli)),
+        ("cxrflow", [*cxrflow.OWN, "train", "k8s submit train"]),
+    ],
+)
+def test_help_and_a_wrong_flag_load_nothing_heavy(program, table, tmp_path):
+    commands = [f"{program} {name}".strip() for name in ("", *table)]
     wrong = run([f"{command} --no_such_flag=1" for command in commands], tmp_path)
     asked = run([f"{command} --help" for command in commands], tmp_path)
     assert {line: outcome for line, outcome in wrong.items() if outcome[0] != 2 or outcome[2]} == {}

@@ -9,7 +9,7 @@ import pytest
 from run_experiments import Result, Spoilt, flags_of, robustness_table, table
 from run_transfer import Transfer, transfer_table
 
-from beam_prep.console.command_line import parse
+from beam_prep.console.parsing import parse
 from trainer.cli import COMMANDS
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig

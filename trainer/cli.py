@@ -12,7 +12,7 @@ from shlex import quote
 from typing import Any
 
 from beam_prep.console import command_line
-from beam_prep.console.command_line import BEGUN, RESUMES, Command
+from beam_prep.console.command import BEGUN, RESUMES, Command
 from beam_prep.console.escapes import csv_cell, printable
 from beam_prep.console.progress import progress_bar
 from beam_prep.storage.paths import to_path
@@ -29,7 +29,7 @@ from trainer.config.commands import (
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.run.model_card import ModelCard
-from trainer.tables import print_fold, print_numbers, print_robustness, with_interval
+from trainer.tables import print_comparison, print_fold, print_numbers, print_robustness, with_interval
 
 
 def _train(config: TrainConfig) -> None:
@@ -202,42 +202,89 @@ def _compare(config: CompareConfig) -> None:
     from trainer.report.comparison_page import write_comparison
 
     compared = compare(config.runs, config.split, allow_different=config.allow_different)
-    width = max(len(printable(each.name)) for each in compared) + 2
-    names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
-    heads = "".join(f"{name:>21}" for name in names)
-    print(f"{config.split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
-    for each in compared:
-        cells = [with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
-        row = f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells)
-        if found := each.difference:
-            difference = with_interval(found.value, found.ci95, signed=True)
-            print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
-        else:
-            print(f"{row}{'–' if each.same_images else 'other images':>28}")
-    print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
-    num_compared = sum(each.difference is not None for each in compared)
-    print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")
+    print_comparison(compared, config.split)
     if config.output:
         print(f"report:    {write_comparison(compared, config.split, to_path(config.output))}")
 
 
-def _p_value(p_value: float | None) -> str:
-    return "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"
-
-
 COMMANDS = {
-    "train": Command(TrainConfig, _train, after_interrupt=RESUMES),
-    "probe": Command(ProbeConfig, _probe),
-    "presets": Command(PresetsConfig, _presets),
-    "evaluate": Command(EvaluateConfig, _evaluate, repeats=True),
-    "recalibrate": Command(RecalibrateConfig, _recalibrate),
-    "predict": Command(PredictConfig, _predict, positional=("files",)),
-    "explain": Command(ExplainConfig, _explain, positional=("files",), after_interrupt=BEGUN),
-    "export": Command(ExportConfig, _export, after_interrupt=BEGUN, is_private=False),
-    "compare": Command(CompareConfig, _compare, positional=True),
+    "train": Command(
+        TrainConfig,
+        _train,
+        after_interrupt=RESUMES,
+        examples=(
+            "train --preset best --data dataset --output runs/best",
+            "train --arch vgg19 --data dataset --output runs/vgg19 --seed 1",
+        ),
+    ),
+    "probe": Command(
+        ProbeConfig,
+        _probe,
+        examples=(
+            "probe --arch vgg19 --data dataset --output runs/probe",
+            "probe --run runs/best --data dataset --output runs/probe",
+        ),
+    ),
+    "presets": Command(PresetsConfig, _presets, examples=("presets",)),
+    "evaluate": Command(
+        EvaluateConfig,
+        _evaluate,
+        repeats=True,
+        examples=(
+            "evaluate --run runs/best --data dataset --split val",
+            "evaluate --run runs/a --run runs/b --data dataset --output runs/both",
+        ),
+    ),
+    "recalibrate": Command(
+        RecalibrateConfig,
+        _recalibrate,
+        examples=(
+            "recalibrate --run runs/best --data sample",
+            "recalibrate --run runs/best --data sample --split val --name clinic",
+        ),
+    ),
+    "predict": Command(
+        PredictConfig,
+        _predict,
+        positional=("files",),
+        examples=(
+            "predict --run runs/best images > predictions.csv",
+            "predict --run runs/best --format jsonl a.dcm b.png",
+        ),
+    ),
+    "explain": Command(
+        ExplainConfig,
+        _explain,
+        positional=("files",),
+        after_interrupt=BEGUN,
+        examples=(
+            "explain --run runs/best images --output explained",
+            "explain --run runs/best a.dcm b.png --output explained",
+        ),
+    ),
+    "export": Command(
+        ExportConfig,
+        _export,
+        after_interrupt=BEGUN,
+        is_private=False,
+        examples=(
+            "export --run runs/best --output exported",
+            "export --run runs/best --recalibration clinic --output exported",
+        ),
+    ),
+    "compare": Command(
+        CompareConfig,
+        _compare,
+        positional=True,
+        examples=(
+            "compare runs/a runs/b --output comparison.html",
+            "compare runs/a runs/b runs/c --split val",
+        ),
+    ),
 }
 
 
-def main() -> None:
+def main(program: str | None = None) -> None:
     """Runs the command line of `python -m trainer`."""
-    command_line.main("trainer", "Trains, evaluates and uses models on prepared datasets.", COMMANDS, with_config_file)
+    summary = "Trains, evaluates and uses models on prepared datasets."
+    command_line.main("trainer", summary, COMMANDS, with_config_file, program=program)

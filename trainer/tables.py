@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.escapes import printable
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
+
+if TYPE_CHECKING:
+    from trainer.report.comparison_page import Compared
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
@@ -65,6 +68,25 @@ def print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
         print()
 
 
+def print_comparison(compared: Sequence[Compared], split: str) -> None:
+    """Prints a row for each run, with its difference from the first one, and what the columns mean."""
+    width = max(len(printable(each.name)) for each in compared) + 2
+    names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
+    heads = "".join(f"{name:>21}" for name in names)
+    print(f"{split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
+    for each in compared:
+        cells = [with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
+        row = f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells)
+        if found := each.difference:
+            difference = with_interval(found.value, found.ci95, signed=True)
+            print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
+        else:
+            print(f"{row}{'–' if each.same_images else 'other images':>28}")
+    print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
+    num_compared = sum(each.difference is not None for each in compared)
+    print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")
+
+
 def print_fold(card: ModelCard) -> None:
     """Prints the images and patients of the fold of a run, if it was trained in one."""
     if fold := card.fold:
@@ -92,3 +114,7 @@ def with_interval(value: float | None, bounds: list[float] | None, *, signed: bo
 def shown(value: float | int | str | None) -> str:
     """Formats a number of a table."""
     return "undefined" if value is None else f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _p_value(p_value: float | None) -> str:
+    return "–" if p_value is None else "<0.001" if p_value < 0.001 else f"{p_value:.3f}"

@@ -1,1 +1,4 @@
-"""Searches for the best hyperparameters by trials of `trainer train`, and shows the results of such a sweep."""
+"""Searches for the best hyperparameters by trials of `trainer train`, and shows the results of such a sweep.
+
+Part of cxrflow.
+"""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.console import command_line
-from beam_prep.console.command_line import RESUMES, Command
+from beam_prep.console.command import RESUMES, Command
 from beam_prep.console.escapes import printable
 from tuning.config import SearchConfig, ShowConfig
 from tuning.search.roles import Role, find_role
@@ -96,11 +96,20 @@ def _print(line: str) -> None:
 
 
 COMMANDS = {
-    "search": Command(SearchConfig, search, takes_more=True, after_interrupt=RESUMES),
-    "show": Command(ShowConfig, show, positional=True),
+    "search": Command(
+        SearchConfig,
+        search,
+        takes_more=True,
+        after_interrupt=RESUMES,
+        examples=(
+            "search --data dataset --output sweep --learning_rate 1e-5:1e-2",
+            "search --data dataset --output sweep --space space.yaml --max_hours 8",
+        ),
+    ),
+    "show": Command(ShowConfig, show, positional=True, examples=("show sweep",)),
 }
 
 
-def main() -> None:
+def main(program: str | None = None) -> None:
     """Runs the command line."""
-    command_line.main("tuning", "Search for the best configuration of the trainer.", COMMANDS)
+    command_line.main("tuning", "Search for the best configuration of the trainer.", COMMANDS, program=program)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import is_url
@@ -127,6 +128,28 @@ class SearchConfig:
     """Seconds without any worker (or, for a worker, without the chief) after which the process gives up."""
     overwrite: bool = False
     """Replace the sweep in the output folder and all its trials."""
+
+    flag_groups = FlagGroups(
+        main=(
+            *("data", "output", "algorithm", "objective", "max_trials", "max_hours"),
+            *("learning_rate", "space", "retrain_best", "overwrite"),
+        ),
+        groups={
+            "search": (
+                *("data", "algorithm", "objective", "max_trials", "max_hours", "hyperband_factor"),
+                *("early_stopping_patience", "seed", "retrain_best", "retrain_seeds", "warm_up"),
+            ),
+            "space": (
+                *("image_size", "batch_size", "unfreeze_layers", "learning_rate", "fine_tune_learning_rate"),
+                *("dropout", "space"),
+            ),
+            "workers": (
+                *("role", "worker_index", "oracle", "oracle_cert", "oracle_key", "oracle_ca"),
+                *("lease_s", "worker_timeout_s"),
+            ),
+            "files": ("output", "overwrite"),
+        },
+    )
 
     def __post_init__(self) -> None:
         if not self.data:

@@ -1,64 +1,37 @@
-"""Makes commands from frozen dataclasses, and runs them; shared by `cli.py` of all packages.
-
-tyro makes the flags and the help from a dataclass; this module answers a mistake of the user with one line.
-"""
+"""Runs the commands of a package, and writes configs as flags; shared by `cli.py` of all packages."""
 
 from __future__ import annotations
 
 import atexit
-import contextlib
-import io
 import logging
 import os
 import re
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass, make_dataclass
-from itertools import pairwise
-from typing import Annotated, Any, cast, get_args, get_type_hints
+from dataclasses import fields
+from typing import Any
 
+from beam_prep.console.command import Command, split_command
+from beam_prep.console.distribution import EXTRAS, install_command, version
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
 from beam_prep.console.escapes import PrintableFormatter, printable
 from beam_prep.console.file_modes import restrict_outputs
+from beam_prep.console.help_page import HELP, asks_for_help, command_list, help_page
+from beam_prep.console.parsing import parse
 from beam_prep.console.signals import INTERRUPTED, raise_on_interrupt
 from beam_prep.console.standard_output import discard_output, keep_lines_whole
 
-EXTRAS = {"beam_prep": "prep", "trainer": "train", "tuning": "tune", "k8s": "k8s"}
-"""Package → the extra of the distribution with the dependencies of the package."""
-HELP = ("-h", "--help")
-RESUMES = "the same command resumes it"
-"""The advice after Ctrl-C for a command that saves its state on the way."""
-BEGUN = "empty the output folder, or name another, and run the same command again"
-"""The advice after Ctrl-C for a command that takes an empty folder only."""
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command.
-
-    Attributes:
-        config: a frozen dataclass with a docstring; the flags are its fields, and those of a dataclass within it.
-        run: the function that does the work and prints the results; its arguments are the config and, with
-            `takes_more`, the list of unknown flags.
-        positional: the fields that are positional arguments instead of flags; True: all required fields.
-        takes_more: True if unknown flags are handed to `run` (for Beam) instead of being refused.
-        repeats: True if a flag of several values is repeated, with one value each time.
-        after_interrupt: the advice to a user who has interrupted the command.
-        is_private: True if the output may tell of patients, so that only its owner may read it, see `restrict_outputs`.
-    """
-
-    config: type
-    run: Callable[..., Any]
-    positional: bool | tuple[str, ...] = False
-    takes_more: bool = False
-    repeats: bool = False
-    after_interrupt: str = "the same command starts it anew"
-    is_private: bool = True
+VERSION = "--version"
 
 
 def main(
-    package: str, summary: str, commands: Mapping[str, Command], expand: Callable[[list[str]], list[str]] = list
+    package: str,
+    summary: str,
+    commands: Mapping[str, Command],
+    expand: Callable[[list[str]], list[str]] = list,
+    *,
+    program: str | None = None,
 ) -> None:
     """Runs `python -m PACKAGE COMMAND --flag value` and exits: 0 done, 1 failed run, 2 wrong command or config.
 
@@ -67,6 +40,7 @@ def main(
         summary: a line on the package, for the help.
         commands: name of the command, of one word or two → command.
         expand: changes the command line before it is parsed.
+        program: the words that started the program, such as `cxrflow`; by default `python -m PACKAGE`.
     """
     handler = logging.StreamHandler()
     handler.setFormatter(PrintableFormatter("%(levelname)s: %(message)s"))
@@ -74,7 +48,7 @@ def main(
     keep_lines_whole()
     try:
         arguments = _with_home(expand(_with_home(sys.argv[1:])))
-        sys.exit(_dispatch(package, summary, commands, arguments))
+        sys.exit(_dispatch(program or f"python -m {package}", summary, commands, arguments))
     except CxrflowError as error:
         print(f"error: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
@@ -82,8 +56,9 @@ def main(
         missing = (error.name or "").partition(".")[0]
         if missing in ("", *EXTRAS):
             raise
-        extra = EXTRAS[package]
-        print(f"error: {missing} is not installed; {package} needs: pip install 'cxrflow[{extra}]'", file=sys.stderr)
+        print(
+            f"error: {missing} is not installed; {package} needs: {install_command(EXTRAS[package])}", file=sys.stderr
+        )
         sys.exit(UsageError.exit_code)
     except OSError as error:
         logging.debug("failed", exc_info=True)
@@ -126,17 +101,24 @@ def _advice(commands: Mapping[str, Command], arguments: Sequence[str]) -> str:
         return Command.after_interrupt
 
 
-def _dispatch(package: str, summary: str, commands: Mapping[str, Command], arguments: list[str]) -> int:
+def _dispatch(program: str, summary: str, commands: Mapping[str, Command], arguments: list[str]) -> int:
     if _asks_for_list(commands, arguments):
-        width = max(map(len, commands))
-        print(f"usage: python -m {package} COMMAND --flag value\n\n{summary}\n\ncommands:")
-        for name, command in commands.items():
-            print(f"  {name:{width}}  {(command.config.__doc__ or '').splitlines()[0]}")
-        print(f"\nFlags of a command: python -m {package} COMMAND --help")
+        print(
+            command_list(program, summary, {name: command.config.__doc__ or "" for name, command in commands.items()})
+        )
         return 0 if arguments else UsageError.exit_code
+    if VERSION in arguments[:1]:
+        print(f"cxrflow {version()}")
+        return 0
     name, flags = split_command(commands, arguments)
     command = commands[name]
-    config, more = parse(command, f"python -m {package} {name}", flags)
+    if flags == [VERSION]:
+        print(f"cxrflow {version()}")
+        return 0
+    if asks_for_help(flags):
+        print(help_page(command, program, name, flags))
+        return 0
+    config, more = parse(command, f"{program} {name}", flags)
     raise_on_interrupt()
     if command.is_private:
         restrict_outputs()
@@ -148,92 +130,6 @@ def _asks_for_list(commands: Collection[str], arguments: list[str]) -> bool:
     groups = {name.split()[0] for name in commands if " " in name}
     first, second = [*arguments, "", ""][:2]
     return not arguments or first in HELP or (first in groups and second in HELP)
-
-
-def split_command(commands: Collection[str], arguments: Sequence[str]) -> tuple[str, list[str]]:
-    """Splits a command line into the name of the command, of one word or two, and its flags.
-
-    Raises:
-        UsageError: the command is unknown.
-    """
-    for num_words in (2, 1):
-        if (name := " ".join(arguments[:num_words])) in commands:
-            return name, list(arguments[num_words:])
-    raise UsageError(f"unknown command {arguments[0]}; expected one of: {', '.join(commands)}")
-
-
-def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[str]]:
-    """Parses the flags of a command.
-
-    Args:
-        command: the command.
-        prog: the name of the program in the help.
-        flags: the command line after the name of the command.
-
-    Returns:
-        The config, and the unknown flags if the command takes more.
-
-    Raises:
-        UsageError: a flag is unknown, missing or has a wrong value.
-        SystemExit: the help was printed; with code 0.
-    """
-    import tyro
-
-    wanted = {
-        tyro.conf.OmitArgPrefixes: True,
-        tyro.conf.PositionalRequiredArgs: command.positional is True,
-        tyro.conf.UseAppendAction: command.repeats,
-    }
-    markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
-    messages = io.StringIO()
-    given = _with_positions(command.config, flags)
-    try:
-        with contextlib.redirect_stderr(messages):
-            parsed: tuple[Any, list[str]] = tyro.cli(
-                _placed(command),
-                prog=prog,
-                args=given,
-                use_underscores=True,
-                return_unknown_args=True,
-                config=markers,
-            )
-    except SystemExit as error:
-        if not error.code:
-            raise
-        raise UsageError(f"{_one_line(messages.getvalue())}; see {prog} --help") from None
-    config, more = parsed
-    if more and not command.takes_more:
-        raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
-    return config, more
-
-
-def _with_positions(config: type, flags: Sequence[str]) -> list[str]:
-    """Returns a command line with the positions of switches: `--name` alone means on, and `--no_name` means off.
-
-    A switch is a flag whose values are on, off and others, such as auto.
-    """
-    switches, more = _switches(config), [*flags, "--"]
-    given: list[str] = []
-    for flag, value in pairwise(more):
-        name = flag.replace("-", "_").lstrip("_")
-        if name in switches and flag.startswith("--"):
-            given += [flag, "on"] if value.startswith("--") else [flag]
-        elif name.removeprefix("no_") in switches and flag.startswith("--no"):
-            given += [f"--{name.removeprefix('no_')}", "off"]
-        else:
-            given.append(flag)
-    return given
-
-
-def _switches(config: type) -> set[str]:
-    """Returns the names of the flags of a config, and of a config within it, that may be on, off or something else."""
-    names: set[str] = set()
-    for name, hint in get_type_hints(config).items():
-        if is_dataclass(hint):
-            names |= _switches(cast(type, hint))
-        elif {"on", "off"} <= set(get_args(hint)):
-            names.add(name)
-    return names
 
 
 def to_flags(values: Mapping[str, Any]) -> list[str]:
@@ -271,30 +167,3 @@ def check_at_least(config: object, /, **least: float) -> None:
         value = getattr(config, name)
         if isinstance(value, (int, float)) and value < smallest:
             raise UsageError(f"--{name} is {value}; expected at least {smallest}")
-
-
-def _placed(command: Command) -> type:
-    """Returns the config class of a command with its positional fields marked for tyro."""
-    import tyro
-
-    if isinstance(command.positional, bool):
-        return command.config
-    hints, by_place = get_type_hints(command.config), cast(Any, tyro.conf.Positional)
-    marked: list[tuple[str, Any]] = []
-    for name in command.positional:
-        shown = tyro.conf.arg(metavar=name.upper(), help_behavior_hint="(required)")
-        marked.append((name, Annotated[by_place[hints[name]], shown]))
-    placed = make_dataclass(command.config.__name__, marked, bases=(command.config,), frozen=True)
-    placed.__doc__ = command.config.__doc__
-    return placed
-
-
-def _one_line(box: str) -> str:
-    """Returns the message in tyro's box as one line, without the hints below the rule."""
-    lines = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip("│ ") for line in box.splitlines()[1:]]
-    said: list[str] = []
-    for line in lines:
-        if set(line) <= set("─╰╯"):
-            break
-        said.append(line)
-    return " ".join(said) or box.strip()

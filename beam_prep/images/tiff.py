@@ -98,7 +98,7 @@ def decode_grey(data: bytes, index: int, tags: Tags) -> Image.Image:
     try:
         import imagecodecs
     except ImportError:
-        raise ImageError("no_tiff_reader", "this TIFF needs imagecodecs: pip install 'cxrflow[prep]'") from None
+        raise ImageError("no_tiff_reader", "it needs imagecodecs; cxrflow doctor says how to install it") from None
     pixels = np.asarray(imagecodecs.tiff_decode(data, index=index))
     if pixels.shape[:2] != (tags[HEIGHT], tags[WIDTH]) or pixels.dtype.itemsize * 8 != bits[0]:
         raise ImageError("undecodable", "TIFF: samples of another size or depth than the header's")

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from beam_prep.config import SALT_FLAGS, PrepConfig
+from beam_prep.console.distribution import install_command
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import is_bucket, is_inside, to_path
 
@@ -129,7 +130,7 @@ def _labels() -> tuple[str, ...]:
 def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
     """Lists all mistakes in the options of a job."""
     if importlib.util.find_spec("google.cloud.dataflow") is None:
-        yield "submitting a job takes another package: pip install 'cxrflow[dataflow]'"
+        yield f"submitting a job takes another package: {install_command('dataflow')}"
     for flag, place in (("input", config.input), ("output", config.output)):
         if not is_bucket(place):
             yield f"--{flag} {place}: workers see no disk of this machine; expected gs://BUCKET/NAME"

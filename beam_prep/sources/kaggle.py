@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from beam_prep.console.distribution import install_command
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.progress import progress_bar
 from beam_prep.sources.unzip import unpack, unpacked_bytes
@@ -95,7 +96,7 @@ def _sign_in() -> KaggleApi:
         try:
             from kaggle.api.kaggle_api_extended import KaggleApi
         except ModuleNotFoundError:
-            raise UsageError("Kaggle's client is not installed: pip install 'cxrflow[kaggle]' (Python 3.11+)") from None
+            raise UsageError(f"Kaggle's client is not installed: {install_command('kaggle')}") from None
         logging.getLogger("kaggle").setLevel(logging.ERROR)
         client = KaggleApi()
         try:

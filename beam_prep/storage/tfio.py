@@ -22,7 +22,7 @@ from beam_prep.storage.gcs import READ_AHEAD_BYTES, MissingObjectError
 
 SCHEMES = ("s3", "az")
 
-INSTALL = "in an environment of its own: pip install --constraint constraints-tfio.txt 'cxrflow[tfio]'"
+INSTALL = "in an environment of its own, from the repository: pip install --constraint constraints-tfio.txt '.[tfio]'"
 CREDENTIALS = "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and S3_ENDPOINT, or TF_AZURE_STORAGE_KEY"
 
 

@@ -43,7 +43,7 @@ class Room:
 
 
 _TABLES = [Room(name, **rules) for name, rules in RULES.items() if name != "libraries"]
-PACKAGES = {table.name: table for table in _TABLES if table.name == table.package}
+PACKAGES = {table.name: table for table in _TABLES if table.place == f"{table.package}/"}
 ROOMS = {table.name: table for table in _TABLES if table.name not in PACKAGES}
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from beam_prep.console.command_line import parse
+from beam_prep.console.parsing import parse
 from beam_prep.storage.paths import is_url
 from k8s.cluster.kinds import title
 from k8s.render.objects import Object

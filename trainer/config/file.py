@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
-from beam_prep.console.command_line import Command, parse, to_flags
+from beam_prep.console.command import Command
+from beam_prep.console.command_line import to_flags
 from beam_prep.console.errors import UsageError
+from beam_prep.console.parsing import parse
 from beam_prep.storage.json_schema import Mismatch, mapping_of, read_json, scalar, text
 from beam_prep.storage.paths import to_path
 from trainer.config.presets import read_preset

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from beam_prep.console.command import FlagGroups
+
 Arch = Literal["baseline_cnn", "se_resnet", "se_resnet_small", "vgg19", "inception_resnet_v2"]
 """The name of a network."""
 
@@ -186,3 +188,35 @@ class TrainFlags:
     """Write a profile of ten training steps, after the first ones, into the folder tensorboard of the run."""
     overwrite: bool = False
     """Replace the run in the output folder, finished or not."""
+
+    flag_groups = FlagGroups(
+        main=(
+            *("data", "output", "preset", "arch", "image_size"),
+            *("epochs", "batch_size", "learning_rate", "threshold_rule", "overwrite"),
+        ),
+        groups={
+            "data": (
+                *("data", "external", "sampler", "class_weights", "fold", "holdout_domain", "train_on_val"),
+                *("deterministic", "skip_corrupt"),
+            ),
+            "network": ("arch", "image_size", "weights", "unfreeze_layers", "dropout"),
+            "optimization": (
+                *("batch_size", "epochs", "fine_tune_epochs", "learning_rate", "fine_tune_learning_rate"),
+                *("optimizer", "weight_decay", "clip_norm", "schedule", "warmup_epochs", "plateau_patience"),
+                *("early_stopping_patience", "select_by", "label_smoothing", "ema_decay", "on_nan", "seed"),
+            ),
+            "augmentation": (
+                *("augment", "rotation_degrees", "zoom", "shift", "horizontal_flip", "gamma", "contrast"),
+                *("brightness", "sharpness", "mixup_alpha", "cutout"),
+            ),
+            "devices": (
+                *("strategy", "num_replicas", "precision", "mixed_precision", "jit_compile", "steps_per_call"),
+                *("cache", "feature_cache", "cache_dir", "stage_dir", "stage_max_bytes", "shard_files", "profile"),
+            ),
+            "evaluation": ("threshold_rule", "prevalence", "evaluate_test"),
+            "files": (
+                *("output", "config", "preset", "checkpoint_every_steps", "keep_checkpoint", "continue_from"),
+                *("overwrite",),
+            ),
+        },
+    )

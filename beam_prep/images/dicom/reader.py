@@ -134,7 +134,7 @@ def _discreet(part: str) -> Iterator[None]:
         import pydicom
         import pydicom.config
     except ImportError:
-        raise ImageError("no_dicom_reader", "reading DICOM needs pydicom: pip install 'cxrflow[prep]'") from None
+        raise ImageError("no_dicom_reader", "DICOM needs pydicom; cxrflow doctor says how to install it") from None
     logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
     pydicom.config.settings.reading_validation_mode = pydicom.config.IGNORE
     try:

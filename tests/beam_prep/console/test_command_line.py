@@ -4,8 +4,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from beam_prep.console.command_line import Command, changed_flags, parse, split_command
+from beam_prep.console.command import Command, split_command
+from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
+from beam_prep.console.parsing import parse
 
 
 @dataclass(frozen=True)

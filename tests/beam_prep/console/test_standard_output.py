@@ -11,7 +11,8 @@ PROGRAM = """
 from __future__ import annotations
 import sys
 from dataclasses import dataclass
-from beam_prep.console.command_line import RESUMES, Command, main
+from beam_prep.console.command import RESUMES, Command
+from beam_prep.console.command_line import main
 
 @dataclass(frozen=True)
 class Rows:

@@ -5,7 +5,9 @@ import json
 import pytest
 from submissions import DATAFLOW, GKE, IMAGE, PREP, SWEEP, TRAIN, VARIANTS, only, pod_templates, rendered
 
-from beam_prep.console.command_line import Command, changed_flags, parse
+from beam_prep.console.command import Command
+from beam_prep.console.command_line import changed_flags
+from beam_prep.console.parsing import parse
 from k8s.preflight.offline_checks import check_offline
 from k8s.preflight.workload import workloads_of
 from trainer.config.train import TrainConfig

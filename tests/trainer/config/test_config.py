@@ -4,8 +4,9 @@ import json
 
 import pytest
 
-from beam_prep.console.command_line import Command, parse
+from beam_prep.console.command import Command
 from beam_prep.console.errors import UsageError
+from beam_prep.console.parsing import parse
 from trainer.config.file import flags_from_file
 from trainer.config.train import TrainConfig
 

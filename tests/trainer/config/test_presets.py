@@ -5,8 +5,8 @@ from dataclasses import fields
 
 import pytest
 
-from beam_prep.console.command_line import parse
 from beam_prep.console.errors import UsageError
+from beam_prep.console.parsing import parse
 from trainer.cli import COMMANDS
 from trainer.config.file import with_config_file
 from trainer.config.presets import preset_names, read_preset

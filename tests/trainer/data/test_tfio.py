@@ -35,7 +35,7 @@ def test_without_tensorflow_io_a_line_says_what_to_install(place, command, tmp_p
     assert result.returncode == 2
     (line,) = result.stderr.splitlines()
     assert f"{place[:2]}:// is read by tensorflow-io, which is not installed" in line
-    assert "--constraint constraints-tfio.txt 'cxrflow[tfio]'" in line
+    assert "--constraint constraints-tfio.txt '.[tfio]'" in line
 
 
 @pytest.mark.parametrize("place", PLACES)
