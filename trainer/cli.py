@@ -29,7 +29,7 @@ from trainer.config.commands import (
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.run.model_card import ModelCard
-from trainer.tables import print_comparison, print_fold, print_numbers, print_robustness, with_interval
+from trainer.tables import print_comparison, print_decision, print_fold, print_numbers, print_robustness, with_interval
 
 
 def _train(config: TrainConfig) -> None:
@@ -106,7 +106,7 @@ def _evaluate(config: EvaluateConfig) -> None:
     if to_path(str(folder)) != to_path(config.output or config.run[0]):
         print(f"note:      {config.data} is not the dataset of the run; its results are in a folder of their own")
     print_robustness(numbers[config.split].get("robustness", ()))
-    print(f"threshold: {numbers[config.split]['threshold']:.6g} ({numbers[config.split]['threshold_rule']})")
+    print_decision(numbers[config.split])
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
 

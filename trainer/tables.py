@@ -25,7 +25,8 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     print(f"{'split':{width}}" + "".join(f"{name:>13}" for name in columns))
     rows = {**splits_of(numbers), **external}
     for split, values in rows.items():
-        print(f"{split:{width}}" + "".join(f"{shown(values[name]):>13}" for name in columns))
+        cells = [shown(values[name]) if name in values else "–" for name in columns]
+        print(f"{split:{width}}" + "".join(f"{cell:>13}" for cell in cells))
         if patients := values.get("patients"):
             cells = [patients["num_patients"], "", *(patients[name] for name in columns[2:])]
             print(f"{'patients':{width}}" + "".join(f"{shown(cell):>13}" for cell in cells))
@@ -35,14 +36,35 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     for values in rows.values():
         if transfer := values.get("transfer"):
             print(f"transfer:  {transfer['headline']}")
+    for split, values in rows.items():
+        if classes := values.get("classes"):
+            _print_classes(split, classes)
     for split, values in splits_of(numbers).items():
         for trait, groups in values.get("subgroups", {}).items():
             _print_subgroups(f"{split} by {trait}", groups)
 
 
+def _print_classes(split: str, classes: Mapping[str, Mapping[str, Any]]) -> None:
+    """Prints a row for each class or finding of a split; the AUROC of the split is the mean of theirs."""
+    columns = ("auroc", "auprc", "sensitivity", "specificity")
+    names = {name: printable(name) for name in classes}
+    width = max(20, len(split) + 12, *(len(name) + 4 for name in names.values()))
+    heads = "".join(f"{head:>10}" for head in ("known", "positive")) + "".join(f"{head:>21}" for head in columns)
+    print(f"{f'{split} by class':{width}}{heads}{'threshold':>12}")
+    for name, values in classes.items():
+        counts = "".join(f"{values[count]:>10}" for count in ("num_known", "num_positive"))
+        cells = [with_interval(values.get(column), values.get(f"{column}_ci95")) for column in columns]
+        threshold = shown(values["threshold"]) if "threshold" in values else "–"
+        print(f"  {names[name]:{width - 2}}{counts}{''.join(f'{cell:>21}' for cell in cells)}{threshold:>12}")
+    for name, values in classes.items():
+        if reason := values["undefined"].get("auroc"):
+            print(f"{'':{width}} auroc of {names[name]} is undefined: {reason}")
+
+
 def _print_subgroups(title: str, groups: Mapping[str, Mapping[str, Any]]) -> None:
     """Prints a row for each domain, age band, sex or view; a row of one class alone says so."""
-    columns = ("auroc", "sensitivity", "specificity")
+    first = next(iter(groups.values()))
+    columns = [name for name in ("auroc", "accuracy", "sensitivity", "specificity") if f"{name}_ci95" in first]
     names = {name: printable(name) for name in groups}
     width = max(20, *(len(name) + 4 for name in names.values()))
     print(f"{title:{width}}" + "".join(f"{head:>21}" for head in ("images", *columns)))
@@ -50,41 +72,37 @@ def _print_subgroups(title: str, groups: Mapping[str, Mapping[str, Any]]) -> Non
         cells = [with_interval(values[column], values[f"{column}_ci95"]) for column in columns]
         row = f"  {names[name]:{width - 2}}" + "".join(f"{cell:>21}" for cell in (values["num_images"], *cells))
         classes = {label: count for label, count in values["class_counts"].items() if count}
-        only = "".join(f"  all {count} {label}" for label, count in classes.items()) if len(classes) == 1 else ""
+        only = (
+            "".join(f"  all {count} {label}" for label, count in classes.items())
+            if [*classes.values()] == [values["num_images"]]
+            else ""
+        )
         print(f"{row}{only}")
 
 
 def print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:
     """Prints the entry `robustness` of a split, a row for each perturbation."""
-    if rows:
-        print(f"\n{'perturbed images':36}{'auroc':>21}{'auroc difference':>28}{'sensitivity':>13}{'specificity':>13}")
+    if not rows:
+        return
+    columns = [name for name in ("accuracy", "sensitivity", "specificity") if name in rows[0]]
+    heads = "".join(f"{name:>13}" for name in columns)
+    print(f"\n{'perturbed images':36}{'auroc':>21}{'auroc difference':>28}{heads}")
     for row in rows:
         difference = with_interval(row["auroc_difference"], row["auroc_difference_ci95"], signed=True)
-        print(
-            f"{row['kind'] + ' ' + row['level']:36}{with_interval(row['auroc'], row['auroc_ci95']):>21}"
-            f"{difference:>28}{shown(row['sensitivity']):>13}{shown(row['specificity']):>13}"
-        )
-    if rows:
-        print()
+        cells = "".join(f"{shown(row[name]):>13}" for name in columns)
+        auroc = with_interval(row["auroc"], row["auroc_ci95"])
+        print(f"{row['kind'] + ' ' + row['level']:36}{auroc:>21}{difference:>28}{cells}")
+    print()
 
 
-def print_comparison(compared: Sequence[Compared], split: str) -> None:
-    """Prints a row for each run, with its difference from the first one, and what the columns mean."""
-    width = max(len(printable(each.name)) for each in compared) + 2
-    names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
-    heads = "".join(f"{name:>21}" for name in names)
-    print(f"{split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
-    for each in compared:
-        cells = [with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
-        row = f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells)
-        if found := each.difference:
-            difference = with_interval(found.value, found.ci95, signed=True)
-            print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
-        else:
-            print(f"{row}{'–' if each.same_images else 'other images':>28}")
-    print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
-    num_compared = sum(each.difference is not None for each in compared)
-    print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")
+def print_decision(values: Mapping[str, Any]) -> None:
+    """Prints how the images of a split were decided, and by which rule."""
+    if "threshold" in values:
+        print(f"threshold: {values['threshold']:.6g} ({values['threshold_rule']})")
+    elif "thresholds" in values:
+        print(f"threshold: one of each class, see above ({values['threshold_rule']})")
+    else:
+        print(f"decision:  the most probable class; calibrated by the temperature {values['temperature']:.3f}")
 
 
 def print_fold(card: ModelCard) -> None:

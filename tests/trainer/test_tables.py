@@ -1,12 +1,14 @@
 """The numbers of a run as the console shows them."""
 
 import numpy as np
+from class_predictions import FINDINGS, findings, three_classes
 
 from trainer.evaluation.calibration import logits_of
+from trainer.evaluation.evaluate import measure
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.subgroups import by_trait
-from trainer.tables import print_numbers
+from trainer.tables import print_decision, print_numbers
 
 
 def test_each_domain_has_a_row_that_no_name_can_forge_and_says_if_it_has_one_class(capsys):
@@ -22,3 +24,31 @@ def test_each_domain_has_a_row_that_no_name_can_forge_and_says_if_it_has_one_cla
     assert forged.endswith("  all 2 NORMAL")
     assert bonn.split()[:3] == ["Bonn", "4", "1.000"]
     assert not bonn.endswith("NORMAL")
+
+
+def test_each_class_and_finding_has_a_row_below_the_split(capsys):
+    numbers = measure(three_classes(), "test").numbers
+    print_numbers({"test": numbers, "speed": {}})
+    print_decision(numbers)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == [
+        "test",
+        "90",
+        *(f"{numbers[name]:.4f}" for name in ("loss", "accuracy", "auroc")),
+        "–",
+        "–",
+    ]
+    assert lines[3].split()[:4] == [
+        "COVID",
+        "90",
+        str(numbers["classes"]["COVID"]["num_positive"]),
+        f"{numbers['classes']['COVID']['auroc']:.3f}",
+    ]
+    assert lines[-1] == "decision:  the most probable class; calibrated by the temperature 1.000"
+
+    unknown = findings()
+    unknown.labels[:, 0] = -1
+    print_numbers({"val": measure(unknown, "val").numbers, "speed": {}})
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[3:5]] == list(FINDINGS)
+    assert lines[-1].strip() == "auroc of Mass is undefined: no label of it is known"

@@ -9,11 +9,13 @@ from typing import Any
 import tensorflow as tf
 
 from beam_prep.console.progress import progress_bar
+from beam_prep.dataset.schema import BINARY
 from trainer.data.held_images import fits_device
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
+from trainer.evaluation.class_metrics import evaluate_classes
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor, check_finite
 from trainer.evaluation.subgroups import by_trait
@@ -104,15 +106,29 @@ def hold_batches(source: SplitSource) -> list[Batch] | None:
 def measure(
     predictions: Predictions, split: str, *, point: OperatingPoint | None = None, prevalence: float | None = None
 ) -> Evaluation:
-    """Computes the numbers of a split from its predictions, see `metrics.evaluate`, and of its subgroups."""
-    numbers = metrics.evaluate(
-        predictions.labels,
-        predictions.probabilities,
-        predictions.groups,
-        predictions.loss(),
-        point=point,
-        prevalence=prevalence,
-    )
+    """Computes the numbers of a split from its predictions, and of its subgroups.
+
+    They are those of `metrics.evaluate`; of several classes or findings, those of `class_metrics.evaluate_classes`.
+
+    Args:
+        predictions: of the split.
+        split: the name of the split.
+        point: the operating point of the run; if not given, the threshold is 0.5 and nothing is calibrated.
+        prevalence: see `metrics.evaluate`; only for two classes.
+    """
+    point = point or OperatingPoint.fixed(task=predictions.task, num_classes=len(predictions.class_names))
+    if predictions.task == BINARY:
+        numbers = metrics.evaluate(
+            predictions.labels,
+            predictions.probabilities,
+            predictions.groups,
+            predictions.loss(),
+            point=point,
+            prevalence=prevalence,
+            class_names=predictions.class_names,
+        )
+    else:
+        numbers = evaluate_classes(predictions, point)
     if subgroups := by_trait(predictions, point):
         numbers["subgroups"] = subgroups
     return Evaluation(split, numbers, predictions)

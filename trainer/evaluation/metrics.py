@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -28,22 +29,52 @@ from trainer.statistics.intervals import (
     share_intervals,
 )
 from trainer.statistics.patients import Groups, mean_by_patient
-from trainer.statistics.shares import predictive_interval
+from trainer.statistics.predictive import predictive_intervals, predictive_values
 
 OF_PATIENTS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
 """The metrics that are computed of patients, of subgroups and of perturbed images too."""
 
 
+@dataclass(frozen=True)
+class Decisions:
+    """What a model makes of the probabilities of N images of two classes, from P patients.
+
+    Attributes:
+        called: bool [N], True for an image that is called positive.
+        patients_called: bool [P], True for a patient who is called positive, in the order of `mean_by_patient`.
+        calibrated: float [N] in 0..1, the calibrated probability of the positive class.
+    """
+
+    called: np.ndarray
+    patients_called: np.ndarray
+    calibrated: np.ndarray
+
+
 def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
-    """Returns the metrics of an epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None if there is one class only)."""
+    """Returns the metrics of an epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None if there is one class only).
+
+    The AUROC of several classes or findings is their mean. Findings have no accuracy: it is None.
+
+    Args:
+        labels, probabilities: as in `Predictions`.
+        loss: the loss of the images.
+    """
+    if probabilities.ndim == 1:
+        accuracy: float | None = float(np.mean((probabilities >= 0.5) == (labels == 1)))
+        return {"loss": loss, "accuracy": accuracy, "auroc": _auroc(labels, probabilities)}
+    is_multiclass = labels.ndim == 1
+    truths = np.eye(probabilities.shape[1], dtype=int)[labels] if is_multiclass else labels
+    areas = [_auroc(each[each >= 0], scores[each >= 0]) for each, scores in zip(truths.T, probabilities.T, strict=True)]
+    defined = [area for area in areas if area is not None]
+    accuracy = float(np.mean(probabilities.argmax(axis=1) == labels)) if is_multiclass else None
+    return {"loss": loss, "accuracy": accuracy, "auroc": float(np.mean(defined)) if defined else None}
+
+
+def _auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
+    """Returns the AUROC of images of two classes; None if all are of one class."""
     from sklearn.metrics import roc_auc_score
 
-    both = len(np.unique(labels)) == 2
-    return {
-        "loss": loss,
-        "accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),
-        "auroc": float(roc_auc_score(labels, probabilities)) if both else None,
-    }
+    return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else None
 
 
 def evaluate(
@@ -54,39 +85,66 @@ def evaluate(
     *,
     point: OperatingPoint | None = None,
     prevalence: float | None = None,
+    class_names: Sequence[str] = CLASS_NAMES,
 ) -> dict[str, Any]:
-    """Computes all metrics of one split.
+    """Computes all metrics of one split of two classes.
 
     Args:
-        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
-        probabilities: float [N] in 0..1, of PNEUMONIA.
+        labels: int [N], 0 or 1, the positive class.
+        probabilities: float [N] in 0..1, of the positive class.
         groups: [N], the patient of each image.
         loss: mean cross-entropy of the logits.
         point: threshold and temperature; 0.5 and 1 if not given.
-        prevalence: share of PNEUMONIA in 0..1 for which PPV and NPV are computed too; None computes neither.
+        prevalence: share of the positive class in 0..1 for which PPV and NPV are computed too; None computes neither.
+        class_names: the names of the two classes.
 
     Returns:
         The entry of the split in `metrics.json`. Its `undefined` holds, by name, the reason why a metric is None.
     """
+    point = point or OperatingPoint()
+    means = mean_by_patient(labels, probabilities, groups)[1]
+    decisions = Decisions(probabilities >= point.threshold, means >= point.threshold, calibrate(probabilities, point))
+    return evaluate_decisions(
+        labels, probabilities, groups, loss, decisions, point.to_json(), prevalence=prevalence, class_names=class_names
+    )
+
+
+def evaluate_decisions(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    groups: Sequence[str],
+    loss: float,
+    decisions: Decisions,
+    made_by: Mapping[str, Any],
+    *,
+    prevalence: float | None = None,
+    class_names: Sequence[str],
+) -> dict[str, Any]:
+    """Computes all metrics of one split of two classes from decisions; see `evaluate`.
+
+    Args:
+        labels, probabilities, groups, loss, prevalence, class_names: as in `evaluate`.
+        decisions: the decisions on the same images.
+        made_by: the entries of the operating point that made them.
+    """
     from sklearn import metrics
 
-    point = point or OperatingPoint()
-    predicted = (probabilities >= point.threshold).astype(int)
+    predicted = decisions.called.astype(int)
     cells = _cells(labels, predicted)
-    undefined = find_undefined(labels, predicted)
+    undefined = find_undefined(labels, predicted, class_names)
     values = {
         "loss": loss,
         **_ranked(labels, probabilities, both="auroc" not in undefined),
         **_counted(cells),
-        **_calibrated(labels, probabilities, point),
+        **_calibrated(labels, probabilities, decisions.calibrated),
     }
-    for name, bounds in _intervals(labels, probabilities, groups, point).items():
+    for name, bounds in _intervals(labels, probabilities, groups, decisions).items():
         values[f"{name}_ci95"] = None if name in undefined else bounds
         if values[f"{name}_ci95"] is None:
             undefined[f"{name}_ci95"] = undefined.get(name, "it needs two patients and a metric above 0")
     if prevalence is not None:
         values |= predictive_values(values["sensitivity"], values["specificity"], prevalence)
-        values |= _predictive_intervals(values)
+        values |= predictive_intervals(values)
         for name in ("ppv_at_prevalence", "npv_at_prevalence"):
             if values[name] is None:
                 undefined[name] = undefined[f"{name}_ci95"] = (
@@ -94,48 +152,43 @@ def evaluate(
                 )
     return {
         **values,
-        **point.to_json(),
+        **made_by,
         "confusion_matrix": cells,
         "classification_report": _plain(
             metrics.classification_report(
-                labels, predicted, labels=[0, 1], target_names=list(CLASS_NAMES), output_dict=True, zero_division=0.0
+                labels, predicted, labels=[0, 1], target_names=list(class_names), output_dict=True, zero_division=0.0
             )
         ),
         "num_images": len(labels),
         "num_groups": len(set(groups)),
-        "patients": of_patients(labels, probabilities, groups, point.threshold),
+        "patients": _of_patients(labels, probabilities, groups, decisions.patients_called),
         "undefined": undefined,
     }
 
 
-def of_patients(
-    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], threshold: float
+def _of_patients(
+    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], patients_called: np.ndarray
 ) -> dict[str, Any]:
     """Computes the metrics of patients: each is one decision, on the mean probability of his images.
 
-    Args:
-        labels, probabilities, groups: as in `evaluate`.
-        threshold: the mean probability at or above which a patient is called PNEUMONIA.
-
     Returns:
         The metrics of `OF_PATIENTS` with their intervals, None where not defined; `num_patients`; and `num_mixed`, the
-        number of patients with images of both classes, who count as PNEUMONIA.
+        number of patients with images of both classes, who count as positive.
     """
     ill, means, num_mixed = mean_by_patient(labels, probabilities, groups)
-    numbers = measure_decisions(ill, means, np.arange(len(ill)), threshold)
+    numbers = measure_decisions(ill, means, np.arange(len(ill)), patients_called)
     return {"num_patients": len(ill), "num_mixed": num_mixed, **numbers}
 
 
-def measure_decisions(labels: np.ndarray, scores: np.ndarray, groups: Groups, threshold: float) -> dict[str, Any]:
+def measure_decisions(labels: np.ndarray, scores: np.ndarray, groups: Groups, called: np.ndarray) -> dict[str, Any]:
     """Computes the metrics of `OF_PATIENTS` with their intervals, None where not defined; none needs a resample.
 
     Args:
-        labels: int [N], 0 NORMAL or 1 PNEUMONIA.
-        scores: float [N] in 0..1, of PNEUMONIA.
+        labels: int [N], 0 or 1, the positive class.
+        scores: float [N] in 0..1, of the positive class.
         groups: [N], the patient of each score.
-        threshold: the score at or above which PNEUMONIA is called.
+        called: bool [N], True where a score is called positive.
     """
-    called = scores >= threshold
     estimate = estimate_auroc(labels, scores, groups)
     values = {**_counted(_cells(labels, called)), "auroc": estimate and estimate.value}
     bounds = {**share_intervals(labels, called, groups), "auroc": estimate and estimate.interval()}
@@ -145,61 +198,27 @@ def measure_decisions(labels: np.ndarray, scores: np.ndarray, groups: Groups, th
     return numbers
 
 
-def predictive_values(sensitivity: float | None, specificity: float | None, prevalence: float) -> dict[str, Any]:
-    """Computes PPV and NPV for another share of ill patients than that of the dataset.
-
-    Args:
-        sensitivity, specificity: in 0..1, or None.
-        prevalence: share of ill patients, in 0..1.
-
-    Returns:
-        `prevalence`, `ppv_at_prevalence`, `npv_at_prevalence`; None where a value is not defined.
-
-    Source: Altman and Bland, Diagnostic tests 2: predictive values, BMJ 309, 1994.
-    """
-    ppv = npv = None
-    if sensitivity is not None and specificity is not None:
-        ill, well = prevalence, 1 - prevalence
-        ppv = _share(sensitivity * ill, sensitivity * ill + (1 - specificity) * well)
-        npv = _share(specificity * well, specificity * well + (1 - sensitivity) * ill)
-    return {"prevalence": prevalence, "ppv_at_prevalence": ppv, "npv_at_prevalence": npv}
-
-
-def _predictive_intervals(values: Mapping[str, Any]) -> dict[str, Bounds]:
-    """Returns the intervals of the predictive values at a prevalence, from those of sensitivity and specificity."""
-    bounds: dict[str, Bounds] = {}
-    ill = values["prevalence"]
-    sources = (("ppv", "sensitivity", "specificity", ill), ("npv", "specificity", "sensitivity", 1 - ill))
-    for name, right, other, share in sources:
-        bounds[f"{name}_at_prevalence_ci95"] = None
-        if values[f"{name}_at_prevalence"] is not None:
-            low, high = values[f"{other}_ci95"]
-            bounds[f"{name}_at_prevalence_ci95"] = predictive_interval(
-                values[right], values[f"{right}_ci95"], 1 - values[other], [1 - high, 1 - low], share
-            )
-    return bounds
-
-
 def _cells(labels: np.ndarray, called: np.ndarray) -> dict[str, int]:
     """Returns the cells of the confusion matrix by name, of labels and of calls, [N] each."""
     return dict(zip(("tn", "fp", "fn", "tp"), np.bincount(2 * labels + called, minlength=4).tolist(), strict=True))
 
 
-def find_undefined(labels: np.ndarray, called: np.ndarray) -> dict[str, str]:
-    """Returns the reasons, by name, why metrics are not defined for labels and calls, [N] each."""
+def find_undefined(labels: np.ndarray, called: np.ndarray, class_names: Sequence[str]) -> dict[str, str]:
+    """Returns the reasons, by name, why metrics are not defined for labels and calls, [N] each, of two classes."""
+    negative, positive = class_names
     cells = _cells(labels, called)
     undefined: dict[str, str] = {}
     if len(np.unique(labels)) < 2:
-        only = f"all {len(labels)} images are {CLASS_NAMES[int(labels[0])]}"
+        only = f"all {len(labels)} images are {class_names[int(labels[0])]}"
         undefined = dict.fromkeys(
             ("auroc", "auprc", "sensitivity_at_specificity_90", "specificity_at_sensitivity_90"), only
         )
     reasons = {
-        "sensitivity": (cells["tp"] + cells["fn"], "no image is PNEUMONIA"),
-        "specificity": (cells["tn"] + cells["fp"], "no image is NORMAL"),
-        "ppv": (cells["tp"] + cells["fp"], "no image is called PNEUMONIA"),
-        "npv": (cells["tn"] + cells["fn"], "no image is called NORMAL"),
-        "f1": (cells["tp"] + cells["fp"] + cells["fn"], "no image is PNEUMONIA or called so"),
+        "sensitivity": (cells["tp"] + cells["fn"], f"no image is {positive}"),
+        "specificity": (cells["tn"] + cells["fp"], f"no image is {negative}"),
+        "ppv": (cells["tp"] + cells["fp"], f"no image is called {positive}"),
+        "npv": (cells["tn"] + cells["fn"], f"no image is called {negative}"),
+        "f1": (cells["tp"] + cells["fp"] + cells["fn"], f"no image is {positive} or called so"),
     }
     return undefined | {name: reason for name, (count, reason) in reasons.items() if not count}
 
@@ -229,14 +248,14 @@ def _counted(cells: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _intervals(
-    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], point: OperatingPoint
+    labels: np.ndarray, probabilities: np.ndarray, groups: Sequence[str], decisions: Decisions
 ) -> dict[str, Bounds]:
     """Computes the 95 % intervals over patients of all metrics that have one, by name."""
     bounds = {
         **ranking_intervals(labels, probabilities, groups),
-        **share_intervals(labels, probabilities >= point.threshold, groups),
+        **share_intervals(labels, decisions.called, groups),
     }
-    for suffix, scores in (("", probabilities), ("_calibrated", calibrate(probabilities, point))):
+    for suffix, scores in (("", probabilities), ("_calibrated", decisions.calibrated)):
         gaps = scores - labels
         bounds[f"loss{suffix}"] = mean_interval(cross_entropies(labels, logits_of(scores)), groups)
         bounds[f"brier{suffix}"] = mean_interval(gaps**2, groups)
@@ -244,9 +263,8 @@ def _intervals(
     return bounds
 
 
-def _calibrated(labels: np.ndarray, probabilities: np.ndarray, point: OperatingPoint) -> dict[str, float]:
+def _calibrated(labels: np.ndarray, probabilities: np.ndarray, calibrated: np.ndarray) -> dict[str, float]:
     """Computes the metrics of calibration, before and after temperature scaling."""
-    calibrated = calibrate(probabilities, point)
     return {
         "brier": float(np.mean((probabilities - labels) ** 2)),
         "ece": expected_calibration_error(labels, probabilities),

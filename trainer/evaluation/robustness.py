@@ -9,13 +9,16 @@ from typing import Any
 import tensorflow as tf
 
 from beam_prep.console.progress import progress_bar
+from beam_prep.dataset.schema import BINARY
 from trainer.data.splits import SplitSource
+from trainer.evaluation.class_metrics import measure_part
 from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.metrics import measure_decisions
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.run.model_card import OperatingPoint
+from trainer.statistics.averages import average_difference
 from trainer.statistics.differences import paired_difference
 
 
@@ -66,20 +69,22 @@ def _measure(perturbation: Perturbation, perturbed: Predictions, clean: Evaluati
     """Returns the entry of one perturbation in `metrics.json`; a metric that is not defined is None.
 
     The difference is the AUROC of the perturbed images less that of the unchanged ones, over the same patients;
-    sensitivity and specificity are at the threshold of the run.
+    sensitivity and specificity are at the threshold of the run. The AUROC of several classes is their mean; they have
+    neither sensitivity nor specificity.
     """
-    difference = paired_difference(
-        perturbed.labels,
-        clean.predictions.probabilities_of(perturbed.filenames),
-        perturbed.probabilities,
-        perturbed.groups,
-    )
-    threshold = OperatingPoint.of(clean.numbers).threshold
-    numbers = measure_decisions(perturbed.labels, perturbed.probabilities, perturbed.groups, threshold)
+    before = clean.predictions.probabilities_of(perturbed.filenames)
+    if perturbed.task == BINARY:
+        difference = paired_difference(perturbed.labels, before, perturbed.probabilities, perturbed.groups)
+        called = perturbed.called(OperatingPoint.of(clean.numbers))
+        numbers = measure_decisions(perturbed.labels, perturbed.probabilities, perturbed.groups, called)
+        numbers = {name: numbers[name] for name in ("auroc", "auroc_ci95", "sensitivity", "specificity")}
+    else:
+        difference = average_difference(perturbed.truths, before, perturbed.probabilities, perturbed.groups)
+        numbers = measure_part(perturbed)
     return {
         "kind": perturbation.kind,
         "level": perturbation.level,
-        **{name: numbers[name] for name in ("auroc", "auroc_ci95", "sensitivity", "specificity")},
+        **numbers,
         "auroc_difference": difference.value if difference else None,
         "auroc_difference_ci95": difference.ci95 if difference else None,
     }

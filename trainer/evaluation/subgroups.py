@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import BINARY
 from beam_prep.dataset.traits import AGE_BANDS
+from trainer.evaluation.class_metrics import NO_CLASS, measure_part
 from trainer.evaluation.metrics import find_undefined, measure_decisions
 from trainer.evaluation.predictions import Predictions
 from trainer.run.model_card import OperatingPoint
@@ -56,9 +57,9 @@ def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> d
 
     Returns:
         Name of the trait → its value → the numbers of these images, of which `undefined` says why one is None: where
-        all images are of one class, there is a sensitivity or a specificity only. A trait with one value is left out.
+        all images are of one class, there is a sensitivity or a specificity only. The AUROC of several classes is their
+        mean; they have neither sensitivity nor specificity. A trait with one value is left out.
     """
-    threshold = (point or OperatingPoint()).threshold
     measured: dict[str, dict[str, dict[str, Any]]] = {}
     for trait, values in predictions.traits.items():
         if len(set(values)) < 2:
@@ -69,18 +70,37 @@ def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> d
             set(values), key=lambda value: (not value, AGES.index(value) if value in AGES else 0, value)
         ):
             part = predictions.select(of_image == value)
-            numbers = measure_decisions(part.labels, part.probabilities, part.groups, threshold)
-            undefined = find_undefined(part.labels, part.probabilities >= threshold)
             measured[trait][value or UNKNOWN] = {
-                "class_counts": {name: int((part.labels == label).sum()) for label, name in enumerate(CLASS_NAMES)},
+                "class_counts": _class_counts(part),
                 "num_images": len(part.labels),
                 "num_groups": len(set(part.groups)),
-                **{name: numbers[name] for name in NUMBERS},
-                "undefined": {
-                    name: undefined[metric] for name in NUMBERS if (metric := name.removesuffix("_ci95")) in undefined
-                },
+                **_measure(part, point or OperatingPoint()),
             }
     return measured
+
+
+def _class_counts(part: Predictions) -> dict[str, int]:
+    """Returns the number of images for which each class is true."""
+    if part.task == BINARY:
+        return {name: int((part.labels == label).sum()) for label, name in enumerate(part.class_names)}
+    counts = np.sum(part.truths == 1, axis=0).tolist()
+    return dict(zip(part.class_names, counts, strict=True))
+
+
+def _measure(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
+    """Returns the numbers of a part of the images, and why some are not defined."""
+    if part.task != BINARY:
+        numbers = measure_part(part)
+        return {**numbers, "undefined": {} if numbers["auroc"] is not None else {"auroc": NO_CLASS}}
+    called = part.called(point)
+    numbers = measure_decisions(part.labels, part.probabilities, part.groups, called)
+    undefined = find_undefined(part.labels, called, part.class_names)
+    return {
+        **{name: numbers[name] for name in NUMBERS},
+        "undefined": {
+            name: undefined[metric] for name in NUMBERS if (metric := name.removesuffix("_ci95")) in undefined
+        },
+    }
 
 
 def subtype_of(filename: str, label: int) -> str:

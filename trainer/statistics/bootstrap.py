@@ -89,6 +89,16 @@ def average_precision(true: np.ndarray, false: np.ndarray) -> np.ndarray:
     return ratio(np.sum(np.diff(true, axis=1) * precision[:, 1:], axis=1), true[:, -1])
 
 
+def area_under_roc(true: np.ndarray, false: np.ndarray) -> np.ndarray:
+    """Returns the area under the ROC curve of each resample, [B]; NaN for resamples of one class.
+
+    Args:
+        true, false: the positives that `Ranking.counts` returns, [B, U + 1] each.
+    """
+    heights = (true[:, 1:] + true[:, :-1]) / 2
+    return ratio(np.sum(np.diff(false, axis=1) * heights, axis=1), true[:, -1] * false[:, -1])
+
+
 def resampled(
     groups: Groups, measures: Mapping[str, Callable[[np.ndarray], np.ndarray]], *, seed: int = 0
 ) -> dict[str, np.ndarray]:

@@ -11,8 +11,6 @@ Methodology 24, 1998.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from trainer.statistics.patients import Groups, number_patients, sum_by_patient
@@ -48,32 +46,6 @@ def lower_bound(hits: np.ndarray, groups: Groups, *, confidence: float) -> float
     of_all_hits = (1 - confidence) ** (1 / effective_size(np.full(len(hits), True), groups))
     # The first image that is not a hit tells more of the design effect, which must not raise the bound.
     return float(min(betaincinv(successes, size - successes + 1, 1 - confidence), of_all_hits))
-
-
-def predictive_interval(
-    right: float, right_bounds: Sequence[float], wrong: float, wrong_bounds: Sequence[float], prevalence: float
-) -> list[float]:
-    """Returns the interval of the share of images of a class among those that are called so, for a share of the class.
-
-    Args:
-        right: the share of the class that is called so, such as the sensitivity, with the interval `right_bounds`.
-        right_bounds: [low, high].
-        wrong: the share of the other class that is called so, such as 1 less the specificity; not 0 where `right` is 0.
-        wrong_bounds: [low, high].
-        prevalence: the share of the class, above 0 and below 1.
-
-    Source: Zou and Donner, Construction of confidence limits about effect measures, Statistics in Medicine 27, 2008
-    (the logarithm of the likelihood ratio, from the intervals of both shares).
-    """
-    from scipy.special import expit, logit
-
-    def bound(right_bound: float, wrong_bound: float, sign: int) -> float:
-        if not (right and wrong and right_bound and wrong_bound):  # on the logarithm, one of them is without a bound
-            return float(right_bound * prevalence / (right_bound * prevalence + wrong_bound * (1 - prevalence) or 1))
-        half = np.hypot(np.log(right_bound / right), np.log(wrong_bound / wrong))
-        return float(expit(logit(prevalence) + np.log(right / wrong) + sign * half))
-
-    return [bound(right_bounds[0], wrong_bounds[1], -1), bound(right_bounds[1], wrong_bounds[0], 1)]
 
 
 def effective_size(hits: np.ndarray, groups: Groups) -> float:

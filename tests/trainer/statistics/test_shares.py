@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from trainer.statistics.shares import effective_size, lower_bound, predictive_interval, share_interval
+from trainer.statistics.shares import effective_size, lower_bound, share_interval
 
 
 @pytest.mark.parametrize("num_hits", [0, 1, 30, 49, 50])
@@ -34,16 +34,6 @@ def test_the_first_error_never_raises_the_lower_bound(seed):
     without = lower_bound(hits, patients, confidence=0.975)
     hits[rng.integers(len(hits))] = False
     assert lower_bound(hits, patients, confidence=0.975) <= without
-
-
-def test_a_predictive_value_has_the_interval_of_its_likelihood_ratio():
-    low, high = predictive_interval(0.9, [0.85, 0.94], 0.1, [0.06, 0.16], 0.1)
-    assert low < 0.5 < high, "9 of 100 found, 9 of 100 false alarms"
-    alone = predictive_interval(0.9, [0.9, 0.9], 0.1, [0.06, 0.16], 0.1)
-    assert low < alone[0] == pytest.approx(0.09 / (0.09 + 0.16 * 0.9))
-    assert predictive_interval(0.9, [0.85, 0.94], 0.0, [0.0, 0.05], 0.5) == [pytest.approx(0.85 / 0.9), 1]
-    assert predictive_interval(0.0, [0.0, 0.05], 0.1, [0.06, 0.16], 0.5) == [0, pytest.approx(0.05 / 0.11)]
-    assert predictive_interval(1.0, [0.9, 1.0], 0.0, [0.0, 0.0], 0.5) == [1, 1]
 
 
 def test_no_image_has_no_interval():
