@@ -10,7 +10,7 @@ from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
 
 if TYPE_CHECKING:
-    from trainer.report.comparison_page import Compared
+    pass
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
