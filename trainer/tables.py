@@ -10,7 +10,7 @@ from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
 
 if TYPE_CHECKING:
-    pass
+    from trainer.report.comparison_page import Compared
 
 
 def print_numbers(numbers: Mapping[str, Any]) -> None:
@@ -103,6 +103,25 @@ def print_decision(values: Mapping[str, Any]) -> None:
         print(f"threshold: one of each class, see above ({values['threshold_rule']})")
     else:
         print(f"decision:  the most probable class; calibrated by the temperature {values['temperature']:.3f}")
+
+
+def print_comparison(compared: Sequence[Compared], split: str) -> None:
+    """Prints a row for each run, with its difference from the first one, and what the columns mean."""
+    width = max(len(printable(each.name)) for each in compared) + 2
+    names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
+    heads = "".join(f"{name:>21}" for name in names)
+    print(f"{split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
+    for each in compared:
+        cells = [with_interval(each.numbers.get(name), each.numbers.get(f"{name}_ci95")) for name in names]
+        row = f"{printable(each.name):{width}}" + "".join(f"{cell:>21}" for cell in cells)
+        if found := each.difference:
+            difference = with_interval(found.value, found.ci95, signed=True)
+            print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
+        else:
+            print(f"{row}{'–' if each.same_images else 'other images':>28}")
+    print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
+    num_compared = sum(each.difference is not None for each in compared)
+    print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")
 
 
 def print_fold(card: ModelCard) -> None:
