@@ -33,14 +33,6 @@ PRESENT, ABSENT, UNKNOWN = 1, 0, -1
 NAMES_SEPARATOR = "|"
 """The text between the names of several findings of one image, as in the table of NIH ChestX-ray14."""
 
-MULTICLASS = "multiclass"
-"""The task of a dataset with three classes or more: one of them is true of an image."""
-
-MULTILABEL = "multilabel"
-"""The task of a dataset with findings: any number of them is true of an image, and each may be unknown."""
-
-TASKS = (BINARY, MULTICLASS, MULTILABEL)
-
 EQUALIZATIONS = ("hist", "hist_full", "clahe", "none")
 """The equalizations of an image before the resize."""
 

@@ -35,46 +35,16 @@ OF_PATIENTS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
 """The metrics that are computed of patients, of subgroups and of perturbed images too."""
 
 
-@dataclass(frozen=True)
-class Decisions:
-    """What a model makes of the probabilities of N images of two classes, from P patients.
-
-    Attributes:
-        called: bool [N], True for an image that is called positive.
-        patients_called: bool [P], True for a patient who is called positive, in the order of `mean_by_patient`.
-        calibrated: float [N] in 0..1, the calibrated probability of the positive class.
-    """
-
-    called: np.ndarray
-    patients_called: np.ndarray
-    calibrated: np.ndarray
-
-
 def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
-    """Returns the metrics of an epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None if there is one class only).
-
-    The AUROC of several classes or findings is their mean. Findings have no accuracy: it is None.
-
-    Args:
-        labels, probabilities: as in `Predictions`.
-        loss: the loss of the images.
-    """
-    if probabilities.ndim == 1:
-        accuracy: float | None = float(np.mean((probabilities >= 0.5) == (labels == 1)))
-        return {"loss": loss, "accuracy": accuracy, "auroc": _auroc(labels, probabilities)}
-    is_multiclass = labels.ndim == 1
-    truths = np.eye(probabilities.shape[1], dtype=int)[labels] if is_multiclass else labels
-    areas = [_auroc(each[each >= 0], scores[each >= 0]) for each, scores in zip(truths.T, probabilities.T, strict=True)]
-    defined = [area for area in areas if area is not None]
-    accuracy = float(np.mean(probabilities.argmax(axis=1) == labels)) if is_multiclass else None
-    return {"loss": loss, "accuracy": accuracy, "auroc": float(np.mean(defined)) if defined else None}
-
-
-def _auroc(labels: np.ndarray, scores: np.ndarray) -> float | None:
-    """Returns the AUROC of images of two classes; None if all are of one class."""
+    """Returns the metrics of an epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None if there is one class only)."""
     from sklearn.metrics import roc_auc_score
 
-    return float(roc_auc_score(labels, scores)) if len(np.unique(labels)) == 2 else None
+    both = len(np.unique(labels)) == 2
+    return {
+        "loss": loss,
+        "accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),
+        "auroc": float(roc_auc_score(labels, probabilities)) if both else None,
+    }
 
 
 def evaluate(
@@ -107,6 +77,21 @@ def evaluate(
     return evaluate_decisions(
         labels, probabilities, groups, loss, decisions, point.to_json(), prevalence=prevalence, class_names=class_names
     )
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """The decisions of a model on N images of two classes, from P patients.
+
+    Attributes:
+        called: bool [N], True for an image that is called positive.
+        patients_called: bool [P], True for a patient who is called positive, in the order of `mean_by_patient`.
+        calibrated: float [N] in 0..1, the calibrated probability of the positive class.
+    """
+
+    called: np.ndarray
+    patients_called: np.ndarray
+    calibrated: np.ndarray
 
 
 def evaluate_decisions(

@@ -10,7 +10,6 @@ from class_predictions import CLASSES, FINDINGS, predict, three_classes
 
 from trainer.evaluation.class_metrics import NO_CLASS
 from trainer.evaluation.evaluate import measure
-from trainer.evaluation.metrics import monitored
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.thresholds import fit_operating_point
 from trainer.statistics import bootstrap
@@ -59,11 +58,6 @@ def test_classes_have_the_numbers_of_scikit_learn(classes):
     assert precisions == pytest.approx(sk.precision_score(labels, predicted, average=None))
     assert "threshold" not in numbers
     assert "threshold" not in numbers["classes"]["COVID"]
-    assert monitored(labels, probabilities, 0.3) == {
-        "loss": 0.3,
-        "accuracy": numbers["accuracy"],
-        "auroc": pytest.approx(numbers["auroc"]),
-    }
     json.dumps(numbers, allow_nan=False)
 
 
@@ -82,7 +76,6 @@ def test_each_finding_has_the_numbers_of_two_classes_over_its_known_labels(findi
     assert numbers["auroc"] == pytest.approx(np.mean(areas))
     assert "accuracy" not in numbers
     assert numbers["thresholds"] == list(point.thresholds)
-    assert monitored(findings.labels, findings.probabilities, 0.3)["auroc"] == pytest.approx(numbers["auroc"])
     json.dumps(numbers, allow_nan=False)
 
 
