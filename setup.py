@@ -14,7 +14,7 @@ GCS = ["google-cloud-storage>=3.1"]
 WORKER = [*DICOM, *GCS, "google-crc32c>=1.6", "protobuf>=5"]
 # Bounded by the version whose private parts beam_prep/pipeline/runners.py was tried with.
 BEAM = "apache-beam>=2.77,<2.78"
-PREP = [*PAGES, *WORKER, BEAM]
+PREP = [*PAGES, *WORKER, BEAM, "pyyaml>=6"]
 # The part of apache-beam[gcp] that is needed to submit a job; the whole extra would be 90 packages.
 DATAFLOW = ["google-cloud-dataflow-client>=0.9,<0.14", "google-auth-httplib2>=0.2,<0.3"]
 # Bounded by the versions whose private parts trainer/training/library_internals.py was tried with.

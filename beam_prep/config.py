@@ -13,6 +13,11 @@ from beam_prep.storage.paths import to_path
 SALT_FLAGS = "--salt_file FILE names a secret one, --public_salt takes the one that everybody knows"
 """The advice where a job must name the salt of its hashes."""
 
+AUTO = "auto"
+"""The value of `--classes` that takes the classes from the input."""
+MAX_CLASSES = 100
+"""The largest number of classes or findings."""
+
 
 @dataclass(frozen=True)
 class SynthesizeConfig:
@@ -47,7 +52,7 @@ class PrepConfig:
     """Equalize, resize and shard images into TFRecords (Apache Beam).
 
     DICOM, JPEG, PNG, TIFF, BMP, GIF, WebP and JPEG 2000 images, whatever their suffix, are read from class folders
-    (NORMAL, PNEUMONIA) anywhere below the input; the images of a `test` folder become the test set.
+    (NORMAL, PNEUMONIA; see --classes) anywhere below the input; the images of a `test` folder become the test set.
     Beam's own options may follow, e.g. --runner DirectRunner --direct_num_workers 2.
     """
 
@@ -63,6 +68,28 @@ class PrepConfig:
     fit: Literal["squash", "pad", "crop"] = "squash"
     """The way an image becomes a square: squash gives up its aspect ratio, pad adds black at two sides, crop cuts two
     sides off."""
+    classes: tuple[str, ...] = ()
+    """The names of the classes, in the order of the labels: of two, the second is the positive one. The images are in
+    folders of these names (in any case), or the table of --metadata_csv names them; images of other classes are left
+    out. Default: NORMAL PNEUMONIA. `auto` takes the classes that are there."""
+    task: Literal["auto", "binary", "multiclass", "multilabel"] = "auto"
+    """What the labels say. binary: one of two classes is true of an image; multiclass: one of three or more;
+    multilabel: any number of findings, which --metadata_csv tells; auto: by the number of --classes, and multilabel
+    where --label_columns is given."""
+    label_map: str | None = None
+    """A file of YAML or JSON that says what folders or values of a table stand for: a class, or null to leave their
+    images out, such as {bacteria: PNEUMONIA, lateral: null}."""
+    label_regex: str | None = None
+    """A regular expression to search the path of an image for, whose group `label` (or first group) is the class, in
+    place of the folder. (NORMAL|bacteria|virus) reads three classes from the names of the Kaggle set."""
+    label_column: str | None = None
+    """The column of --metadata_csv with the class (default: label), or with all findings of the multilabel task, as in
+    Mass|Edema, where `No Finding` stands for none."""
+    label_columns: tuple[str, ...] = ()
+    """The columns of --metadata_csv that hold a finding each: 1, 0, -1 for uncertain, empty for not known. They are in
+    the order of --classes, which are their titles by default, and the other way round."""
+    uncertain: Literal["ignore", "positive", "negative"] = "ignore"
+    """The treatment of findings that --label_columns call uncertain (-1): ignore takes them for not known."""
     val_fraction: float = 0.2
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0
@@ -84,7 +111,7 @@ class PrepConfig:
     its split when images are added."""
     metadata_csv: str | None = None
     """A CSV file (commas, semicolons or tabs) with the columns path, label, group (the patient), split and domain,
-    which go before the path."""
+    which go before the path. --label_column and --label_columns name other columns of labels."""
     domain_column: str = "domain"
     """The column of --metadata_csv that tells where an image comes from: a hospital, a scanner, a year. Without it, the
     file names of some public sets tell it. Domains are kept in the records, with --anonymize at most 20 of them."""
@@ -149,6 +176,7 @@ class PrepConfig:
                 raise UsageError(f"--image_sizes {size}: expected 16 to 4096 px")
         object.__setattr__(self, "image_sizes", tuple(sorted(set(self.image_sizes))))
         object.__setattr__(self, "subgroups", tuple(sorted(set(self.subgroups))))
+        self._check_labels()
         if self.metadata_csv is None and self.domain_column != type(self).domain_column:
             raise UsageError(f"--domain_column {self.domain_column} names a column of --metadata_csv, which is missing")
         if not 0 < self.val_fraction < 1:
@@ -173,8 +201,66 @@ class PrepConfig:
         if self.num_shards < 0:
             raise UsageError(f"--num_shards is {self.num_shards}; expected 0 (pick by size) or more")
 
+    def _check_labels(self) -> None:
+        """Raises a `UsageError` if the flags of labels are wrong or do not go together."""
+        names = self.classes or self.label_columns
+        said = f"--classes {' '.join(names)}"
+        for name in names:
+            if not name.strip() or name != name.strip() or len(name) > 64 or not name.isprintable() or "|" in name:
+                raise UsageError(f"--classes {name!r}: expected at most 64 letters in one line, without |")
+        if AUTO in names and len(names) > 1:
+            raise UsageError(f"{said}: auto stands alone, it takes the classes that are there")
+        if len({name.casefold() for name in names}) < len(names):
+            raise UsageError(f"{said}: expected different names, also in small letters")
+        if len(names) > MAX_CLASSES:
+            raise UsageError(f"--classes: expected at most {MAX_CLASSES} names, found {len(names)}")
+        if self.label_columns and AUTO not in names and len(self.label_columns) != len(names):
+            raise UsageError(f"--label_columns names {len(self.label_columns)} columns for {len(names)} --classes")
+        if self.metadata_csv is None and (self.label_column or self.label_columns):
+            flag = "--label_column" if self.label_column else "--label_columns"
+            raise UsageError(f"{flag} names columns of --metadata_csv, which is missing")
+        if self.label_regex is not None:
+            try:
+                re.compile(self.label_regex)
+            except re.error as error:
+                raise UsageError(f"--label_regex {self.label_regex}: {error}") from None
+        if self.task == "multilabel" or (self.task == "auto" and self.label_columns):
+            self._check_findings()
+        else:
+            self._check_number(len(names) or 2)
+
+    def _check_number(self, number: int) -> None:
+        """Raises a `UsageError` if the number of the classes is wrong, where one class is true of an image."""
+        if wrong := [name for name in ("label_columns", "uncertain") if self._is_given(name)]:
+            raise UsageError(f"--{wrong[0]} is for findings; add --task multilabel")
+        expected = {"binary": number == 2, "multiclass": number > 2}.get(self.task, number > 1)
+        if AUTO not in self.classes and not expected:
+            numbers = {"binary": "2", "multiclass": "3 or more"}.get(self.task, "2 or more")
+            raise UsageError(
+                f"--task {self.task}: expected {numbers} --classes, found {number}; --task multilabel takes any number"
+            )
+
+    def _check_findings(self) -> None:
+        """Raises a `UsageError` if flags do not go with the multilabel task."""
+        if not (self.classes or self.label_columns):
+            raise UsageError("--task multilabel: name the findings by --classes (or auto) or by --label_columns")
+        if self.metadata_csv is None:
+            raise UsageError("--task multilabel: the findings come from a table; name it by --metadata_csv")
+        if self.label_columns and (AUTO in self.classes or self.label_column or self.label_map):
+            raise UsageError("--label_columns does not go with --classes auto, --label_column or --label_map")
+        for name in ("label_regex", "stratify", "stratify_domains"):
+            if self._is_given(name):
+                raise UsageError(f"--{name}: an image has one class for it; leave it out with --task multilabel")
+
+    def _is_given(self, name: str) -> bool:
+        """Returns True if a flag has another value than its default."""
+        return bool(getattr(self, name) != getattr(type(self), name))
+
     def shaping_options(self) -> dict[str, Any]:
-        """Returns the options that shape the records and their splits, for the manifest: no path and no salt."""
+        """Returns the options that shape the records and their splits, for the manifest: no path and no salt.
+
+        Those of the labels are left out, see `LabelRule.options`.
+        """
         options = {
             "image_sizes": list(self.image_sizes),
             "equalization": self.equalization,

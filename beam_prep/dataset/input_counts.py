@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 NO_IMAGE, MASKS, HIDDEN, REPEATED, MISNAMED = "no_image", "masks", "hidden", "repeated", "misnamed"
 POOLED, SUSPECT = "pooled", "suspect"
+OTHER_CLASSES = "other_classes"
 
 # The words for one file that is left out, and for several.
 _LEFT_OUT = {
@@ -17,6 +18,7 @@ _LEFT_OUT = {
     MASKS: ("1 file is a mask or annotation, no X-ray", "{} files are masks or annotations, no X-rays"),
     HIDDEN: ("1 file or folder is hidden", "{} files or folders are hidden"),
     REPEATED: ("1 link leads to a folder that is listed already", "{} links lead to folders that are listed already"),
+    OTHER_CLASSES: ("1 image is of no class that is asked for", "{} images are of no class that is asked for"),
     MISNAMED: ("1 object has a name that can't be a path", "{} objects have names that can't be paths"),
 }
 
@@ -28,8 +30,8 @@ class InputCount(NamedTuple):
     """A number of input files.
 
     Attributes:
-        topic: `NO_IMAGE`, `MASKS`, `HIDDEN`, `REPEATED` or `MISNAMED` for files that are left out; `POOLED` for images
-            in a folder of a split that is not kept; `SUSPECT` for records that may be no X-rays.
+        topic: `NO_IMAGE`, `MASKS`, `HIDDEN`, `REPEATED`, `MISNAMED` or `OTHER_CLASSES` for files that are left out;
+            `POOLED` for images in a folder of a split that is not kept; `SUSPECT` for records that may be no X-rays.
         kind: the suffix of files that are no images, the name of the split of images that are pooled, and the like.
         num_files: the number of files.
     """

@@ -15,10 +15,11 @@ from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
-from beam_prep.pipeline.listing import Listing, list_inputs
+from beam_prep.pipeline.listing import Listing, list_inputs, resolve_labels
 from beam_prep.pipeline.runners import failure_reason, make_pipeline
 from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
+from beam_prep.sources.labels import LabelRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path, to_path
 
@@ -63,9 +64,20 @@ def submit(
     check_dataset_output(output, overwrite=config.overwrite)
     pipeline = make_pipeline(options)
     work = WorkFolder(str(output))
-    inputs, counts = _list_inputs(config, raw, work)
+    label_rule = resolve_labels(config, raw)
+    inputs, counts = _list_inputs(config, raw, label_rule, work)
     hints = is_prime(options.get_all_options())
-    build_in_bucket(pipeline, config, work, salt=salt, software=software, inputs=inputs, counts=counts, hints=hints)
+    build_in_bucket(
+        pipeline,
+        config,
+        work,
+        label_rule=label_rule,
+        salt=salt,
+        software=software,
+        inputs=inputs,
+        counts=counts,
+        hints=hints,
+    )
     with _failures_translated(config.output):
         result = pipeline.run()
     job = submitted_job(options, result)
@@ -82,7 +94,7 @@ def submit(
 
 
 def _list_inputs(
-    config: PrepConfig, raw: ObjectPath, work: WorkFolder
+    config: PrepConfig, raw: ObjectPath, label_rule: LabelRule, work: WorkFolder
 ) -> tuple[Sequence[KeyRange] | Listing, Sequence[InputCount]]:
     """Splits the input into key ranges for the workers to list.
 
@@ -90,7 +102,7 @@ def _list_inputs(
     folder, and the counts of input files are returned, too.
     """
     if config.metadata_csv:
-        sources, counts = list_inputs(config, raw)
+        sources, counts = list_inputs(config, raw, label_rule)
         return Listing.write(work.listing, sources), counts
     if not raw.is_dir():
         raise UsageError(f"--input {raw}: expected a folder with images, found nothing; check the path")

@@ -21,17 +21,17 @@ from beam_prep.storage.atomic import write_text
 from beam_prep.storage.paths import AnyPath, file_stamps
 
 
-def inputs_digest(config: PrepConfig, salt: Salt, raw: AnyPath, sources: Sequence[Source]) -> str:
+def inputs_digest(options: Mapping[str, Any], salt: Salt, raw: AnyPath, sources: Sequence[Source]) -> str:
     """Returns a SHA-256 (hex) that is equal for equal options, salts and images; images are told by size and time.
 
     Args:
-        config: the options of the preparation.
+        options: the options that shape the records and their splits.
         salt: the salt of the hashes.
         raw: the input folder, whose own path does not count.
         sources: the inputs with their classes, splits and patients.
     """
     stamps = file_stamps(raw, (source.filename for source in sources))
-    digest = hashlib.sha256(json.dumps(config.shaping_options()).encode() + hashlib.sha256(salt.value).digest())
+    digest = hashlib.sha256(json.dumps(options).encode() + hashlib.sha256(salt.value).digest())
     for source in sources:
         digest.update(json.dumps([source.to_json(), stamps.get(source.filename)]).encode())
     return digest.hexdigest()
@@ -42,12 +42,18 @@ def write_note(dataset: AnyPath, digest: str) -> None:
     write_text(dataset / NOTE_NAME, digest)
 
 
-def check_options(config: PrepConfig, dataset: AnyPath) -> Manifest:
-    """Returns the manifest of a dataset; raises a UsageError if it was made with other options."""
+def check_options(config: PrepConfig, shaping: Mapping[str, Any], dataset: AnyPath) -> Manifest:
+    """Returns the manifest of a dataset; raises a UsageError if it was made with other options.
+
+    Args:
+        config: the options of the preparation.
+        shaping: those that shape the records and their splits.
+        dataset: the dataset folder.
+    """
     manifest = Manifest.read(dataset)
     if manifest.schema_version != SCHEMA_VERSION:
         raise _holds_another(config, f", of the older schema version {manifest.schema_version}")
-    here = config.shaping_options() | {"pictures": config.pictures}
+    here = {**shaping, "pictures": config.pictures}
     there = manifest.options | {"pictures": manifest.pictures}
     values = {name: (_option(there, name), _option(here, name)) for name in there | here}
     differing = [f"--{name} {old} there, {new} here" for name, (old, new) in values.items() if old != new]
@@ -68,7 +74,7 @@ def check_inputs(config: PrepConfig, dataset: AnyPath, digest: str) -> None:
     except OSError:
         raise _holds_another(config, "") from None  # made on a cluster, or by an older version
     if noted != digest:
-        raise _holds_another(config, ", of other images, patients, splits or another salt")
+        raise _holds_another(config, ", of other images, labels, patients, splits or another salt")
 
 
 def _holds_another(config: PrepConfig, difference: str) -> UsageError:

@@ -9,7 +9,7 @@ import apache_beam as beam
 from beam_prep.config import PrepConfig
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.patient_groups import Salt
-from beam_prep.pipeline.listing import Listing
+from beam_prep.pipeline.listing import Listing, make_patient_rule
 from beam_prep.pipeline.resume import read_done
 from beam_prep.pipeline.transforms import (
     GatherAll,
@@ -23,7 +23,7 @@ from beam_prep.pipeline.transforms import (
 )
 from beam_prep.pipeline.work_folder import WorkFolder
 from beam_prep.sources.bucket_listing import KeyRange, list_range
-from beam_prep.sources.patients import PatientRule
+from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
 
 # Memory of a worker of Dataflow Prime, which picks a machine for each step.
 IMAGE_RAM = {"min_ram": "4GB"}
@@ -36,6 +36,7 @@ def build(
     work: WorkFolder,
     listing: Listing,
     *,
+    label_rule: LabelRule = DEFAULT_RULE,
     salt: Salt,
     software: dict[str, str],
     counts: Sequence[InputCount] = (),
@@ -50,6 +51,7 @@ def build(
         config: the options of the preparation.
         work: the work folder, with the notes of the inputs that are done.
         listing: the listing of the inputs to prepare.
+        label_rule: the way to tell labels, with the task and the class names.
         salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
         counts: the counts of input files that the listing gives.
@@ -59,10 +61,11 @@ def build(
     """
     # Not by Beam's ReadFromText, which takes brackets in the name of a folder for a pattern.
     sources = pipeline | "Listing" >> beam.Create([listing]) | "ReadListing" >> beam.FlatMap(read_listing)
-    fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> beam.ParDo(PrepareImage(config, work, salt))
+    prepare = beam.ParDo(PrepareImage(config, work, salt, label_rule.labels))
+    fresh = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> prepare
     done = pipeline | "Done" >> beam.Create([work.done]) | "ReadDone" >> beam.FlatMap(read_done)
     counted = pipeline | "InputCounts" >> beam.Create(counts)
-    return _plan_and_write((fresh, done, counted) | beam.Flatten(), config, work, software, {})
+    return _plan_and_write((fresh, done, counted) | beam.Flatten(), config, work, label_rule, software, {})
 
 
 def build_in_bucket(
@@ -70,6 +73,7 @@ def build_in_bucket(
     config: PrepConfig,
     work: WorkFolder,
     *,
+    label_rule: LabelRule = DEFAULT_RULE,
     salt: Salt,
     software: dict[str, str],
     inputs: Sequence[KeyRange] | Listing,
@@ -85,6 +89,7 @@ def build_in_bucket(
         pipeline: a pipeline on any runner.
         config: the options of the preparation.
         work: the work folder in the output folder.
+        label_rule: the way to tell labels, with the task and the class names.
         salt: the salt of the hashes of patients and file names.
         software: versions for the manifest.
         inputs: the key ranges of the input, for the workers to list, or the listing of the inputs.
@@ -102,23 +107,31 @@ def build_in_bucket(
         list_images = beam.FlatMap(
             list_range,
             root=config.input,
-            patient_rule=PatientRule(config.group_regex, config.group_from),
+            patient_rule=make_patient_rule(config, label_rule),
             keep_splits=config.keep_splits,
+            label_rule=label_rule,
         )
         sources = cleared | "SpreadRanges" >> beam.Reshuffle() | "ListRange" >> list_images
     else:
         sources = cleared | "ReadListing" >> beam.FlatMap(read_listing, counts=counts)
-    prepare = beam.ParDo(PrepareImage(config, work, salt)).with_resource_hints(**(IMAGE_RAM if hints else {}))
+    prepare = beam.ParDo(PrepareImage(config, work, salt, label_rule.labels)).with_resource_hints(
+        **(IMAGE_RAM if hints else {})
+    )
     outcomes = sources | "SpreadOut" >> beam.Reshuffle() | "PrepareImage" >> prepare
-    fingerprint = _plan_and_write(outcomes, config, work, software, PLAN_RAM if hints else {})
+    fingerprint = _plan_and_write(outcomes, config, work, label_rule, software, PLAN_RAM if hints else {})
     return fingerprint | "RemoveWorkFolder" >> beam.Map(remove_work_folder, work=work)
 
 
 def _plan_and_write(
-    outcomes: beam.PCollection, config: PrepConfig, work: WorkFolder, software: dict[str, str], hints: dict[str, str]
+    outcomes: beam.PCollection,
+    config: PrepConfig,
+    work: WorkFolder,
+    label_rule: LabelRule,
+    software: dict[str, str],
+    hints: dict[str, str],
 ) -> beam.PCollection:
     """Adds the plan, the second pass and the manifest; returns the fingerprint of the dataset."""
-    make_plan = beam.ParDo(MakePlan(config, work))
+    make_plan = beam.ParDo(MakePlan(config, work, label_rule))
     make_plan.with_resource_hints(**hints)  # the result is not used: its type has no `with_outputs`
     gathered = outcomes | "GatherMetadata" >> GatherAll(**hints)
     planned = gathered | "MakePlan" >> make_plan.with_outputs(MakePlan.TASKS, main="plan")

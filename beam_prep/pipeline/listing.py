@@ -9,27 +9,108 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import logging
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
-from beam_prep.config import PrepConfig
+from beam_prep.config import AUTO, PrepConfig
+from beam_prep.console.errors import UsageError
 from beam_prep.dataset.input_counts import InputCount
-from beam_prep.sources.discover import Source, find_sources
-from beam_prep.sources.metadata_csv import MetadataColumns
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTICLASS, MULTILABEL, LabelSpace
+from beam_prep.sources.class_names import find_classes, order_classes, read_label_map
+from beam_prep.sources.discover import Source, find_sources, list_images
+from beam_prep.sources.labels import LabelRule, finding_names
+from beam_prep.sources.metadata_columns import MetadataColumns
+from beam_prep.sources.metadata_csv import read_labels
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.paths import AnyPath, to_path
 
 
-def list_inputs(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[InputCount]]:
+def resolve_labels(config: PrepConfig, raw: AnyPath) -> LabelRule:
+    """Returns the way to tell labels: reads the file of `--label_map`, and finds the classes for `--classes auto`.
+
+    Args:
+        config: the options of a preparation.
+        raw: the input folder, whose images are listed for `--classes auto` only.
+
+    Raises:
+        UsageError: a file can't be read, the input holds less than two classes, or `--label_map` names another class.
+    """
+    label_map = read_label_map(config.label_map) if config.label_map else {}
+    is_multilabel = config.task == MULTILABEL or bool(config.label_columns)
+    names = config.classes or config.label_columns or CLASS_NAMES
+    is_auto = names == (AUTO,)
+    if is_auto:
+        names = _found_classes(config, raw, label_map, is_multilabel)
+        task = BINARY if len(names) == 2 else MULTICLASS
+        if config.task in (BINARY, MULTICLASS) and config.task != task:
+            raise UsageError(f"--task {config.task}: --classes auto finds {len(names)} classes: {', '.join(names)}")
+    known = {name.casefold() for name in names}
+    wrong = [value for value, name in label_map.items() if name is not None and name.casefold() not in known]
+    if is_auto:
+        label_map = {value: name for value, name in label_map.items() if value not in wrong}  # no image has these
+    elif wrong:
+        raise UsageError(
+            f"--label_map {config.label_map}: {label_map[wrong[0]]} is not among the classes {', '.join(names)}"
+        )
+    task = MULTILABEL if is_multilabel else BINARY if len(names) == 2 else MULTICLASS
+    return LabelRule(
+        labels=LabelSpace(tuple(names), task),
+        label_map=label_map,
+        label_regex=config.label_regex,
+        uncertain=config.uncertain,
+        is_chosen=bool(config.classes) and not is_auto,
+    )
+
+
+def _found_classes(
+    config: PrepConfig, raw: AnyPath, label_map: dict[str, str | None], is_multilabel: bool
+) -> tuple[str, ...]:
+    """Returns the classes that a table or else the paths tell, and says them in one line."""
+    columns = _columns(config)
+    cells = list(read_labels(config.metadata_csv, columns)) if config.metadata_csv else []
+    if cells or is_multilabel:
+        where = f"the column {columns.label} of --metadata_csv"
+        names = order_classes(finding_names(cells) if is_multilabel else cells, label_map)
+    else:
+        where = "the paths by --label_regex" if config.label_regex else "the folders"
+        names = find_classes(list_images(raw).images, label_map, config.label_regex)
+    if len(names) < (1 if is_multilabel else 2):
+        found = f"{names[0]} only" if names else "none"
+        raise UsageError(f"--classes auto: expected two classes or more in {where} of --input {raw}, found {found}")
+    logging.warning("--classes auto takes %s from %s, in this order", ", ".join(names), where)
+    return names
+
+
+def make_patient_rule(config: PrepConfig, label_rule: LabelRule) -> PatientRule:
+    """Returns the way to tell patients from paths as the options of a preparation say."""
+    return PatientRule(config.group_regex, config.group_from, frozenset(label_rule.class_of))
+
+
+def list_inputs(config: PrepConfig, raw: AnyPath, label_rule: LabelRule) -> tuple[list[Source], list[InputCount]]:
     """Lists the inputs in a folder as the options of a preparation say, see `find_sources`."""
     return find_sources(
         raw,
-        patient_rule=PatientRule(config.group_regex, config.group_from),
+        patient_rule=make_patient_rule(config, label_rule),
         metadata_csv=config.metadata_csv,
-        columns=MetadataColumns(config.domain_column, config.subgroups, config.anonymize),
+        columns=_columns(config),
         keep_splits=config.keep_splits,
+        label_rule=label_rule,
+    )
+
+
+def _columns(config: PrepConfig) -> MetadataColumns:
+    """Returns the columns of the metadata file that the options name."""
+    names = () if AUTO in config.classes else config.classes
+    is_by_name = config.task == MULTILABEL and not config.label_column and not config.label_columns
+    return MetadataColumns(
+        domain=config.domain_column,
+        label=config.label_column or MetadataColumns.label,
+        findings=names if is_by_name else config.label_columns,
+        traits=config.subgroups,
+        anonymize=config.anonymize,
     )
 
 

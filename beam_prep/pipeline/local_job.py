@@ -18,7 +18,7 @@ from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_job import submit
 from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
 from beam_prep.pipeline.finished import check_inputs, check_options, inputs_digest, write_note
-from beam_prep.pipeline.listing import Listing, list_inputs
+from beam_prep.pipeline.listing import Listing, list_inputs, resolve_labels
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
 from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
 from beam_prep.pipeline.salt import default_salt, given_salt
@@ -35,6 +35,7 @@ from beam_prep.pipeline.work_folder import (
 from beam_prep.pipeline.worker_errors import advise, errors_kept_in
 from beam_prep.planning.plan import find_split_problem
 from beam_prep.sources.discover import Source
+from beam_prep.sources.labels import LabelRule
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.mirror import Mirror, kept_mirror_of
 from beam_prep.storage.output_folder import check_only_written
@@ -82,21 +83,25 @@ def prepare(
             remove_leftovers(output)
         else:
             check_only_written(output, DATASET_FILES)
-        manifest = check_options(config, output) if is_finished else None
-        sources, counts = _find_sources(config, raw)
+        label_rule = resolve_labels(config, raw)
+        shaping = config.shaping_options() | label_rule.options()
+        manifest = check_options(config, shaping, output) if is_finished else None
+        sources, counts = _find_sources(config, raw, label_rule)
         salt = salt or default_salt(sources)
-        digest = inputs_digest(config, salt, raw, sources)
+        digest = inputs_digest(shaping, salt, raw, sources)
         if manifest:
             check_inputs(config, output, digest)
             _complete(config, mirror)
             return manifest
         pipeline = make_pipeline(options, WorkFolder(str(mirror.local)).errors)
         mirror.forget(MANIFEST_NAME)  # left by a job that was killed while it uploaded its dataset
-        work = open_work_folder(mirror.local, overwrite=config.overwrite, job=_job(config, raw, salt, software))
+        work = open_work_folder(
+            mirror.local, overwrite=config.overwrite, job=_job(config, raw, label_rule, salt, software)
+        )
         write_note(mirror.local, digest)
         num_images, (listing, num_done) = len(sources), _write_inputs(work, raw, sources, salt)
         del sources  # a large set takes no memory while it is prepared
-        build(pipeline, config, work, listing, salt=salt, software=software, counts=counts)
+        build(pipeline, config, work, listing, label_rule=label_rule, salt=salt, software=software, counts=counts)
         _run(pipeline, work, config.output, num_images, num_done)
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
@@ -120,9 +125,9 @@ def _complete(config: PrepConfig, mirror: Mirror) -> None:
     logging.warning("complete, nothing to do: %s holds the dataset of these inputs and options", output)
 
 
-def _find_sources(config: PrepConfig, raw: AnyPath) -> tuple[list[Source], list[InputCount]]:
+def _find_sources(config: PrepConfig, raw: AnyPath, label_rule: LabelRule) -> tuple[list[Source], list[InputCount]]:
     """Lists the inputs and checks the splits that they name."""
-    sources, counts = list_inputs(config, raw)
+    sources, counts = list_inputs(config, raw, label_rule)
     named = (source.split for source in sources)
     if problem := find_split_problem(config.test_fraction, config.keep_splits, named):
         raise UsageError(problem)
@@ -153,7 +158,9 @@ def _run(pipeline: beam.Pipeline, work: WorkFolder, output: str, num_images: int
         raise RunError(f"{output} holds no dataset: {work.problem}")
 
 
-def _job(config: PrepConfig, raw: AnyPath, salt: Salt, software: dict[str, str]) -> dict[str, Any]:
+def _job(
+    config: PrepConfig, raw: AnyPath, label_rule: LabelRule, salt: Salt, software: dict[str, str]
+) -> dict[str, Any]:
     """Returns all that decides, beside the image itself, what an image becomes; an equal job can be resumed."""
     return {
         "input": salt.hash(str(raw.absolute())),
@@ -167,6 +174,7 @@ def _job(config: PrepConfig, raw: AnyPath, salt: Salt, software: dict[str, str])
         "salt": salt.hash("the salt of this job"),
         "software": software,
         "note_format": NOTE_FORMAT,
+        **label_rule.options(),
     }
 
 

@@ -19,7 +19,7 @@ from beam_prep.dataset.patient_groups import BY_HEADER, Salt
 from beam_prep.dataset.schema import DEFAULT_LABELS, LabelSpace
 from beam_prep.dataset.tfrecord import is_whole, write_shard
 from beam_prep.images.input_files import read_image_file
-from beam_prep.pipeline.listing import Listing
+from beam_prep.pipeline.listing import Listing, make_patient_rule
 from beam_prep.pipeline.prepare_image import prepare_image, public_name
 from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
@@ -29,10 +29,11 @@ from beam_prep.planning.patients import is_known
 from beam_prep.planning.plan import Plan, ShardTask, find_split_problem, make_plan
 from beam_prep.planning.splits import Fractions
 from beam_prep.sources.discover import Source
-from beam_prep.sources.patients import PatientRule
+from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
 from beam_prep.storage.paths import to_path
 
 NAMESPACE = "beam_prep"
+_NO_CLASS = "no folder of its path is named after a class"
 
 
 def clear_output(inputs: Sequence[Any], *, config: PrepConfig) -> Sequence[Any]:
@@ -92,7 +93,8 @@ class PrepareImage(beam.DoFn):
 
     def _prepare(self, source: Source, name: str) -> Prepared:
         if source.label is None:
-            raise ImageError("no_class", "no folder of its path is named after a class")
+            told = "no row of --metadata_csv says a finding" if self._labels.is_multilabel else _NO_CLASS
+            raise ImageError("no_class", told)
         config = self._config
         info, data = read_image_file(self._root / source.filename)
         prepared, frames = prepare_image(
@@ -155,15 +157,15 @@ class MakePlan(beam.DoFn):
     Args:
         config: the options of the preparation.
         work: the work folder.
-        labels: the task and the class names.
+        label_rule: the way to tell labels, with the task and the class names.
     """
 
     TASKS = "tasks"
 
-    def __init__(self, config: PrepConfig, work: WorkFolder, labels: LabelSpace = DEFAULT_LABELS):
+    def __init__(self, config: PrepConfig, work: WorkFolder, label_rule: LabelRule = DEFAULT_RULE):
         self._config = config
         self._work = work
-        self._labels = labels
+        self._label_rule = label_rule
 
     def process(self, elements: list[Prepared | Rejected | InputCount]) -> Iterator[Plan | beam.pvalue.TaggedOutput]:
         config = self._config
@@ -172,7 +174,7 @@ class MakePlan(beam.DoFn):
         prepared = [outcome for outcome in outcomes if isinstance(outcome, Prepared)]
         problem = find_split_problem(config.test_fraction, config.keep_splits, (image.split for image in prepared))
         if not problem and prepared and not config.metadata_csv:
-            rule = PatientRule(config.group_regex, config.group_from)
+            rule = make_patient_rule(config, self._label_rule)
             problem = rule.find_problem(image.told_by for image in prepared)
         if problem:
             self._work.report_problem(problem)
@@ -183,9 +185,9 @@ class MakePlan(beam.DoFn):
             fractions=Fractions(config.val_fraction, config.test_fraction, config.stratify, config.stratify_domains),
             num_shards=config.num_shards,
             max_rejected_fraction=config.max_rejected_fraction,
-            options=config.shaping_options(),
+            options=config.shaping_options() | self._label_rule.options(),
             input_counts=[element for element in elements if isinstance(element, InputCount)],
-            labels=self._labels,
+            labels=self._label_rule.labels,
         )
         for name, count in plan.counts.items():
             Metrics.counter(NAMESPACE, name).inc(count)

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.images.input_files import find_images
-from beam_prep.sources.discover import Source, count_pooled, describe
+from beam_prep.sources.discover import Source, count_pooled, describe, leave_out
+from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path
@@ -51,13 +52,22 @@ def split_into_ranges(root: ObjectPath, wanted: int = NUM_RANGES, small: int = S
 
 
 def list_range(
-    key_range: KeyRange, *, root: str, patient_rule: PatientRule, keep_splits: bool
+    key_range: KeyRange,
+    *,
+    root: str,
+    patient_rule: PatientRule,
+    keep_splits: bool,
+    label_rule: LabelRule = DEFAULT_RULE,
 ) -> Iterator[Source | InputCount]:
     """Lists the images of a key range, and the counts of `find_sources`; see `describe` for the arguments."""
     images, counts = find_images(to_bucket_path(root), key_range.start, key_range.end)
-    sources = [describe(filename, patient_rule, keep_splits=keep_splits) for filename in images]
+    described = (
+        describe(filename, patient_rule, keep_splits=keep_splits, label_rule=label_rule) for filename in images
+    )
+    sources, left_out = leave_out(described)
     yield from sources
     yield from counts
+    yield from left_out
     yield from count_pooled(sources)
 
 

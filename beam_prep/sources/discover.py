@@ -8,17 +8,19 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.input_counts import POOLED, InputCount, add_up, say_left_out
+from beam_prep.dataset.input_counts import OTHER_CLASSES, POOLED, InputCount, add_up, say_left_out
 from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import NO_CLASS
 from beam_prep.images.formats import RASTER_SUFFIXES
-from beam_prep.images.input_files import find_images
+from beam_prep.images.input_files import InputFiles, find_images
+from beam_prep.sources.labels import DEFAULT_RULE, LEFT_OUT, LabelRule
 from beam_prep.sources.layouts.table import LAYOUTS, find_domain
-from beam_prep.sources.metadata_csv import DEFAULT_COLUMNS, MetadataColumns, read_metadata
+from beam_prep.sources.metadata_columns import DEFAULT_COLUMNS, MetadataColumns
+from beam_prep.sources.metadata_csv import read_metadata
 from beam_prep.sources.patients import KNOWN_NAMES, PatientRule
 from beam_prep.sources.split_folders import folder_split
 from beam_prep.storage.paths import AnyPath, to_path
@@ -30,7 +32,8 @@ class Source:
 
     Attributes:
         filename: the path relative to the input folder, "/" between parts.
-        label: the index of the class, or `schema.NO_CLASS` for the multilabel task; None where nothing tells the label.
+        label: the index of the class, or `schema.NO_CLASS` for the multilabel task; `labels.LEFT_OUT` for an image that
+            is left out; None where nothing tells the label.
         split: the split that a folder of the path or a metadata file names; None leaves it to the rank of the patient.
         group: the patient in plain text, which never leaves the preparation; the file name where no patient is known.
         told_by: what told the patient, see `patient_groups`.
@@ -81,21 +84,26 @@ class Source:
         return cls(**{**fields, "findings": tuple(fields.get("findings", ()))})
 
 
-def describe(filename: str, patient_rule: PatientRule = KNOWN_NAMES, *, keep_splits: bool = False) -> Source:
+def describe(
+    filename: str,
+    patient_rule: PatientRule = KNOWN_NAMES,
+    *,
+    keep_splits: bool = False,
+    label_rule: LabelRule = DEFAULT_RULE,
+) -> Source:
     """Reads class, split and patient group from a path.
 
     Args:
         filename: the path relative to the input folder.
         patient_rule: the way to tell the patient.
         keep_splits: True to take train, val and test from folders; False to take the test set only.
+        label_rule: the way to tell the class.
     """
-    folders = filename.split("/")[:-1]
-    classes = [CLASS_NAMES.index(folder.upper()) for folder in folders if folder.upper() in CLASS_NAMES]
     patient, told_by = patient_rule.tell(filename)
     split = folder_split(filename)
     return Source(
         filename=filename,
-        label=classes[-1] if classes else None,
+        label=label_rule.of_path(filename),
         split=split if keep_splits or split == "test" else None,
         group=patient or filename,
         told_by=told_by,
@@ -109,6 +117,17 @@ def count_pooled(sources: Iterable[Source]) -> list[InputCount]:
     return [InputCount(POOLED, split, count) for split, count in splits.items() if split]
 
 
+def leave_out(sources: Iterable[Source]) -> tuple[list[Source], list[InputCount]]:
+    """Leaves out the images that are of no class that is asked for, and counts them."""
+    kept, num_left_out = [], 0
+    for source in sources:
+        if source.label == LEFT_OUT:
+            num_left_out += 1
+        else:
+            kept.append(source)
+    return kept, [InputCount(OTHER_CLASSES, "", num_left_out)] if num_left_out else []
+
+
 def find_sources(
     root: str | AnyPath,
     *,
@@ -116,6 +135,7 @@ def find_sources(
     metadata_csv: str | None = None,
     columns: MetadataColumns = DEFAULT_COLUMNS,
     keep_splits: bool = False,
+    label_rule: LabelRule = DEFAULT_RULE,
 ) -> tuple[list[Source], list[InputCount]]:
     """Finds every image in a folder and its subfolders, see `find_images`.
 
@@ -125,39 +145,64 @@ def find_sources(
         metadata_csv: a metadata file, see `read_metadata`, which takes precedence over the path.
         columns: the columns of the metadata file that are used beside those of every such file.
         keep_splits: see `describe`.
+        label_rule: the way to tell the labels.
 
     Returns:
         The images, sorted by path, and the counts of files that are left out and of images that are pooled.
 
     Raises:
-        UsageError: the folder is absent, can't be read, or holds no image, no class folder, or images of one class
-            only; or the rule tells no patient.
+        UsageError: the folder is absent, can't be read, or holds no image, no class folder, or no image of a class; or
+            the rule tells no patient.
     """
     root = to_path(root)
+    images, counts = list_images(root)
+    sources = [
+        describe(filename, patient_rule, keep_splits=keep_splits, label_rule=label_rule) for filename in sorted(images)
+    ]
+    if problem := patient_rule.find_problem(source.told_by for source in sources):
+        raise UsageError(f"--input {root}: {problem}")
+    said = f"--input {root}: {len(sources)} images"
+    if metadata_csv:
+        rows = read_metadata(metadata_csv, root, {source.filename for source in sources}, columns, label_rule)
+        sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
+        said = f"--metadata_csv {metadata_csv}: has rows for {len(rows)} of {len(sources)} images"
+    _check_classes(sources, label_rule, said, has_csv=metadata_csv is not None)
+    if metadata_csv and (num_unlabelled := sum(source.label is None for source in sources)):
+        where = "there" if label_rule.labels.is_multilabel else "there nor a class folder"
+        logging.warning("%s; %d have neither a label %s: rejected", said, num_unlabelled, where)
+    kept, left_out = leave_out(sources)
+    return kept, [*counts, *left_out, *count_pooled(kept)]
+
+
+def list_images(root: AnyPath) -> InputFiles:
+    """Lists the images in a folder, see `find_images`; raises a `UsageError` if there are none."""
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise UsageError(f"--input {root}: expected a folder with images, found {found}; check the path")
-    images, counts = find_images(root)
-    if not images:
-        said = "; ".join(say_left_out(add_up(counts)))
+    found_files = find_images(root)
+    if not found_files.images:
+        said = "; ".join(say_left_out(add_up(found_files.left_out)))
         raise UsageError(f"--input {root}: found no image in it or its folders{said and ': '}{said}")
-    sources = [describe(filename, patient_rule, keep_splits=keep_splits) for filename in sorted(images)]
-    if problem := patient_rule.find_problem(source.told_by for source in sources):
-        raise UsageError(f"--input {root}: {problem}")
-    if metadata_csv:
-        rows = read_metadata(metadata_csv, root, {source.filename for source in sources}, columns)
-        sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
-        covered = f"--metadata_csv {metadata_csv}: has rows for {len(rows)} of {len(sources)} images"
-    labels = {source.label for source in sources}
-    expected = " and ".join(f"{name}/" for name in CLASS_NAMES)
-    for label, name in enumerate(CLASS_NAMES):
-        if label not in labels and metadata_csv:
-            raise UsageError(f"{covered}; by these rows and the class folders none is {name}; add rows with that label")
-        if label not in labels:
-            raise UsageError(
-                f"--input {root}: {len(sources)} images, none of them in a folder {name}/; "
-                f"expected class folders {expected}"
-            )
-    if metadata_csv and (num_unlabelled := sum(source.label is None for source in sources)):
-        logging.warning("%s; %d have neither a label there nor a class folder: rejected", covered, num_unlabelled)
-    return sources, [*counts, *count_pooled(sources)]
+    return found_files
+
+
+def _check_classes(sources: Sequence[Source], rule: LabelRule, said: str, *, has_csv: bool) -> None:
+    """Raises a `UsageError` where no image is of a class, or no image has findings; the message begins with `said`."""
+    told = {source.label for source in sources}
+    names = rule.labels.class_names
+    if rule.labels.is_multilabel:
+        if NO_CLASS not in told:
+            raise UsageError(f"{said}; none of them says a finding; check the columns and the paths in them")
+        return
+    missing = [name for label, name in enumerate(names) if label not in told]
+    if not missing:
+        return
+    advice = "--classes A B names other classes, --classes auto takes those that are there"
+    if has_csv:
+        raise UsageError(
+            f"{said}; by these rows and the class folders none is {missing[0]}; add rows with that label ({advice})"
+        )
+    if rule.label_regex is not None:
+        raise UsageError(f"{said}, none of them with {missing[0]} by --label_regex {rule.label_regex}; {advice}")
+    expected = " and ".join(f"{name}/" for name in names)
+    raise UsageError(f"{said}, none of them in a folder {missing[0]}/; expected class folders {expected}; {advice}")

@@ -12,19 +12,19 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Iterator, Set
-from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 from unicodedata import normalize
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.patient_groups import BY_CSV
-from beam_prep.dataset.schema import CLASS_NAMES, SPLITS
+from beam_prep.dataset.schema import NO_CLASS, SPLITS, UNKNOWN
 from beam_prep.dataset.traits import READERS
+from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
+from beam_prep.sources.metadata_columns import COLUMNS, DEFAULT_COLUMNS, MetadataColumns
 from beam_prep.sources.split_folders import named_split
 from beam_prep.storage.paths import AnyPath, file_info, is_local, to_path
 
-COLUMNS = ("path", "label", "group", "split")
 SEPARATORS = ",;\t"
 EMPTY_CELLS = frozenset({"nan", "na", "n/a", "none", "null", "<na>"})
 """The texts, in small letters, by which tools such as pandas and R write an empty cell."""
@@ -32,54 +32,28 @@ EMPTY_CELLS = frozenset({"nan", "na", "n/a", "none", "null", "<na>"})
 MAX_DOMAINS, MAX_PUBLIC_DOMAINS = 100, 20
 """The largest number of domains of a dataset, and of one without the names of its files: more would tell patients."""
 MAX_DOMAIN_LENGTH = 64
-TRAIT_COLUMNS = {
-    "age": ("age", "patient age", "patientage"),
-    "sex": ("sex", "gender", "patient sex", "patient gender", "patientsex"),
-    "view": ("view", "view position", "viewposition", "projection", "ap/pa"),
-}
-"""The titles, in small letters, of the columns of age, sex and view in public sets."""
-
-_LABELS = {name: index for index, name in enumerate(CLASS_NAMES)}
-
-
-@dataclass(frozen=True)
-class MetadataColumns:
-    """The columns of a metadata file that are used beside `path`, `label`, `group` and `split`.
-
-    Attributes:
-        domain: the title of the column of the domain.
-        traits: the traits of the patients that are wanted, of `age`, `sex` and `view`.
-        anonymize: True if the domains must be so few that they tell no patient, and errors name no image.
-    """
-
-    domain: str = "domain"
-    traits: tuple[str, ...] = ()
-    anonymize: bool = False
-
-    def fields(self, titles: list[str]) -> dict[int, str]:
-        """Returns the number of each column that is used, and the field of `Source` that it sets."""
-        known = {title: trait for trait in self.traits for title in TRAIT_COLUMNS[trait]}
-        known |= {**dict(zip(COLUMNS, COLUMNS, strict=True)), self.domain.lower(): "domain"}
-        return {place: known[title.lower()] for place, title in enumerate(titles) if title.lower() in known}
-
-
-DEFAULT_COLUMNS = MetadataColumns()
-"""The columns of a user who says nothing: `domain`, and none of the traits of patients."""
+MAX_NAMED = 10  # findings that a warning names
 
 
 def read_metadata(
-    path: str, root: AnyPath, filenames: Set[str], columns: MetadataColumns = DEFAULT_COLUMNS
+    path: str,
+    root: AnyPath,
+    filenames: Set[str],
+    columns: MetadataColumns = DEFAULT_COLUMNS,
+    label_rule: LabelRule = DEFAULT_RULE,
 ) -> dict[str, dict[str, Any]]:
     """Reads the metadata file.
 
     Args:
         path: the path of the CSV file, whose cells are separated by commas, semicolons or tabs. Its columns are `path`
-            (relative to the input folder, or a path that lies in it; required), `label` (class name or number),
+            (relative to the input folder, or a path that lies in it; required), `label` (class name or number, or names
+            of findings such as `Mass|Edema`) or one column a finding,
             `group` (the patient), `split` (train, val or test) and `domain`, in any order and in capital or small
             letters. An empty cell sets nothing. Other columns are not used, which a warning says.
         root: the input folder.
         filenames: the images of the input folder, to recognize a path that names none.
-        columns: the title of the column of the domain, and the traits that are read too.
+        columns: the titles of the columns of label, findings and domain, and the traits that are read too.
+        label_rule: the task, the classes, and how they are named.
 
     Returns:
         File name → the fields of `Source` that the file sets.
@@ -92,6 +66,7 @@ def read_metadata(
     described: dict[str, dict[str, Any]] = {}
     first_lines: dict[str, int] = {}
     not_understood: dict[str, list[int]] = {}  # trait → lines
+    not_asked: Counter[str] = Counter()
     for line, row in _rows(place, _read_text(path), columns):
         where = f"{place}, line {line}"
         filename = _find_image(row["path"], root, filenames)
@@ -101,7 +76,7 @@ def read_metadata(
             raise UsageError(
                 f"{where}: no image{named} in --input {root}; expected a path relative to the input folder{example}"
             )
-        fields = _fields(row, where)
+        fields = _label_fields(row, where, columns, label_rule, not_asked) | _fields(row, where)
         for trait, read in READERS.items():
             if text := row.get(trait, ""):
                 fields[trait] = read(text)
@@ -117,8 +92,19 @@ def read_metadata(
         logging.warning(
             "%s: %d values of %s count as not known, the first in line %d", place, len(lines), trait, lines[0]
         )
+    if not_asked:
+        named = ", ".join(f"{name} {count:,}" for name, count in not_asked.most_common(MAX_NAMED))
+        more = f" and {len(not_asked) - MAX_NAMED} more" if len(not_asked) > MAX_NAMED else ""
+        logging.warning("%s: findings that are not asked for are left out: %s%s", place, named, more)
     _check_domains(described, columns, place)
     return described
+
+
+def read_labels(path: str, columns: MetadataColumns) -> Iterator[str]:
+    """Yields the cells of the column of the label; nothing if the file has none."""
+    for _, row in _rows(f"--metadata_csv {path}", _read_text(path), columns):
+        if row["label"]:
+            yield row["label"]
 
 
 def _check_domains(described: dict[str, dict[str, Any]], columns: MetadataColumns, place: str) -> None:
@@ -160,12 +146,8 @@ def _rows(place: str, text: str, wanted: MetadataColumns) -> Iterator[tuple[int,
     try:
         titles = [title.strip() for title in next(reader, [])]
         fields = wanted.fields(titles)
-        repeated = [name for name, times in Counter(fields.values()).items() if times > 1]
-        if "path" not in fields.values() or repeated:
-            found, names = ", ".join(titles) or "an empty file", ", ".join((*COLUMNS, wanted.domain))
-            raise UsageError(f"{place}: expected the columns {names}, each once at most; found {found}")
-        if wanted.domain != MetadataColumns.domain and "domain" not in fields.values():
-            raise UsageError(f"{place}: --domain_column {wanted.domain} is not among its columns: {', '.join(titles)}")
+        if problem := wanted.find_problem(tuple(fields.values()), titles):
+            raise UsageError(f"{place}: {problem}")
         if unused := [title for index, title in enumerate(titles) if title and index not in fields]:
             used = ", ".join(titles[index] for index in fields)
             logging.warning("%s: uses %s; columns not used: %s", place, used, ", ".join(unused))
@@ -215,8 +197,6 @@ def _names_below(root: AnyPath, path: str) -> Iterator[str]:
 def _fields(row: dict[str, str], place: str) -> dict[str, Any]:
     """Returns the fields of `Source` that a row sets; errors begin with `place`."""
     fields: dict[str, Any] = {}
-    if label := row["label"]:
-        fields["label"] = _label(label, place)
     if group := row["group"]:
         fields |= {"group": group, "told_by": BY_CSV}
     if split := row["split"]:
@@ -230,15 +210,25 @@ def _fields(row: dict[str, str], place: str) -> dict[str, Any]:
     return fields
 
 
-def _label(text: str, place: str) -> int:
-    """Returns the class that a cell names: by its name in any case, or by its number, which may be `1.0`."""
-    if (named := _LABELS.get(text.upper())) is not None:
-        return named
-    try:
-        number = float(text)
-    except ValueError:
-        number = -1.0
-    if number not in _LABELS.values():
-        expected = ", ".join((*CLASS_NAMES, *map(str, _LABELS.values())))
-        raise UsageError(f"{place}: label {text}; expected one of {expected}")
-    return int(number)
+def _label_fields(
+    row: dict[str, str], place: str, columns: MetadataColumns, rule: LabelRule, not_asked: Counter[str]
+) -> dict[str, Any]:
+    """Returns the fields of `Source` that say the label of a row; none where no cell says it.
+
+    Args:
+        row: the cells by field.
+        place: the place of the row, for errors.
+        columns: the columns of label and findings.
+        rule: the task, the classes, and how they are named.
+        not_asked: the counter for the names of findings that are not asked for.
+    """
+    if columns.findings:
+        findings = rule.of_cells([row.get(title, "") for title in columns.findings], place)
+        return {"label": NO_CLASS, "findings": findings} if set(findings) != {UNKNOWN} else {}
+    if not row["label"]:
+        return {}
+    if not rule.labels.is_multilabel:
+        return {"label": rule.of_value(row["label"], place)}
+    findings, others = rule.of_names(row["label"])
+    not_asked.update(others)
+    return {"label": NO_CLASS, "findings": findings}

@@ -74,7 +74,7 @@ def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
                 f"--output {output} is {where}: results and checkpoints would be lost; "
                 "take gs://BUCKET/PATH, or a path under a --pvc or --bucket"
             )
-    for flag in ("data", "external", "input", "config", "space", "salt_file", "metadata_csv"):
+    for flag in ("data", "external", "input", "config", "space", "salt_file", "metadata_csv", "label_map"):
         for path in _texts(config, flag):
             if not workload.lasts(path) and "secret" not in (workload.volume_at(path) or {}):
                 yield error(

@@ -7,7 +7,8 @@ import pytest
 
 from beam_prep.console.errors import UsageError
 from beam_prep.sources.discover import find_sources
-from beam_prep.sources.metadata_csv import MetadataColumns, read_metadata
+from beam_prep.sources.metadata_columns import MetadataColumns
+from beam_prep.sources.metadata_csv import read_metadata
 
 NAMES = {"NORMAL/a.png", "PNEUMONIA/b.png", "loose/c d.png"}
 
