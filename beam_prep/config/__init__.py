@@ -1,0 +1,6 @@
+"""Defines the flags of all commands: their types, defaults, units and help."""
+
+from beam_prep.config.commands import DownloadConfig, ReportConfig, SynthesizeConfig, VerifyConfig
+from beam_prep.config.prepare import AUTO, SALT_FLAGS, PrepConfig
+
+__all__ = ["AUTO", "SALT_FLAGS", "DownloadConfig", "PrepConfig", "ReportConfig", "SynthesizeConfig", "VerifyConfig"]
