@@ -1,5 +1,6 @@
 """The one command: all commands of the packages by one word, and packages of others are refused."""
 
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -67,15 +68,19 @@ def test_a_wheel_works_in_an_environment_of_its_own(tmp_path):
     def call(*line):
         return subprocess.run([*map(str, line)], capture_output=True, text=True, check=True, cwd=tmp_path)
 
-    uv = Path(sys.executable).with_name("uv")
-    call(uv, "build", "--wheel", "--out-dir", tmp_path, ROOT)
+    uv, source = Path(sys.executable).with_name("uv"), tmp_path / "source"
+    for name in ("beam_prep", "trainer", "tuning", "k8s"):
+        shutil.copytree(ROOT / name, source / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+    for name in ("cxrflow.py", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, source)
+    call(uv, "build", "--wheel", "--out-dir", tmp_path, source)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {"cxrflow.py", "trainer/config/presets/best.json"} <= set(names)
     assert not [name for name in names if name.startswith(("tests/", "docs/", "benchmarks/"))]
     call(uv, "venv", "--python", sys.executable, "env")
     call(uv, "pip", "install", "--python", "env/bin/python", "--constraint", ROOT / "constraints.txt", wheel)
-    assert "k8s " in call("env/bin/cxrflow").stdout
+    assert "k8s " in call("env/bin/cxrflow", "--help").stdout
     assert call("env/bin/cxrflow", "train", "--help").stdout.startswith("usage: cxrflow train")
     advice = f"pip install 'cxrflow[train] @ file://{wheel}'"
     assert advice in call("env/bin/cxrflow", "doctor").stdout
