@@ -51,7 +51,7 @@ def synthesize(config: SynthesizeConfig) -> None:
     for split, by_class in counts.items():
         print(f"{split:6}" + "".join(f"{name:>12} {count}" for name, count in by_class.items()))
     print(f"phantoms:  {output}")
-    print(f"next:      python -m beam_prep prepare --input {quote(str(output))} --output DATASET")
+    print(f"next:      cxrflow prepare --input {quote(str(output))} --output DATASET")
 
 
 def download(config: DownloadConfig) -> None:
@@ -59,7 +59,7 @@ def download(config: DownloadConfig) -> None:
     from beam_prep.sources import kaggle
 
     print(f"files:     {kaggle.download(config.dataset, config.output)} in {config.output}")
-    print(f"next:      python -m beam_prep prepare --input {quote(config.output)} --output DATASET")
+    print(f"next:      cxrflow prepare --input {quote(config.output)} --output DATASET")
 
 
 def prepare(config: PrepConfig, beam_args: list[str]) -> None:
@@ -71,7 +71,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         manifest = local_job.prepare(config, beam_args, _print_job)
     if manifest is None:
         places = f"{quote(config.output)} --input {quote(config.input)}"
-        print(f"next:      python -m beam_prep report {places} (when the job is done)")
+        print(f"next:      cxrflow report {places} (when the job is done)")
         return
     _print_counts(manifest)
     print(
@@ -111,7 +111,7 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     if find_training_problem(manifest.splits):
         print("next:      do what the last warning says, then prepare again with --overwrite")
     else:
-        print(f"next:      python -m trainer train --data {quote(config.output)} --output RUN")
+        print(f"next:      cxrflow train --data {quote(config.output)} --output RUN")
 
 
 def _print_job(job: SubmittedJob) -> None:

@@ -52,8 +52,8 @@ def render_and_submit(config: Any, more: Sequence[str] = ()) -> None:
     submit(cluster, objects, replace=sending.replace, report=print)
     for text in cluster.warnings:
         print(f"warning: the cluster says: {text}", file=sys.stderr)
-    print(f"status:    python -m k8s status {cluster.flags(spec.name)}")
-    print(f"logs:      python -m k8s logs --follow {cluster.flags(spec.name)}")
+    print(f"status:    cxrflow k8s status {cluster.flags(spec.name)}")
+    print(f"logs:      cxrflow k8s logs --follow {cluster.flags(spec.name)}")
 
 
 def _print_unseen(cluster: Cluster) -> None:
@@ -94,7 +94,7 @@ def wait_and_print(config: WaitConfig) -> int:
     cluster = connect(config.context, config.namespace)
     state = wait_until_done(cluster, config.name, config.timeout_s, lambda line: print(line, flush=True))
     if state == "failed":
-        print(f"error: {config.name} failed; see: python -m k8s status {cluster.flags(config.name)}", file=sys.stderr)
+        print(f"error: {config.name} failed; see: cxrflow k8s status {cluster.flags(config.name)}", file=sys.stderr)
     return int(state == "failed")
 
 

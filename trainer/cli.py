@@ -29,7 +29,15 @@ from trainer.config.commands import (
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
 from trainer.run.model_card import ModelCard
-from trainer.tables import print_comparison, print_decision, print_fold, print_numbers, print_robustness, with_interval
+from trainer.tables import (
+    print_comparison,
+    print_decision,
+    print_fold,
+    print_next,
+    print_numbers,
+    print_robustness,
+    with_interval,
+)
 
 
 def _train(config: TrainConfig) -> None:
@@ -57,11 +65,7 @@ def _train(config: TrainConfig) -> None:
     print(f"run:       {folder}")
     print(f"report:    {folder}/report.html")
     print(f"curves:    tensorboard --logdir {quote(f'{folder}/tensorboard')}")
-    if not config.train_on_val:
-        print(
-            f"next:      python -m trainer evaluate --run {quote(str(folder))} --data {quote(config.data)} --split val"
-        )
-    print(f"new files: python -m trainer predict --run {quote(str(folder))} FILE_OR_FOLDER > predictions.csv")
+    print_next(folder, "predict", "explain", "compare")
 
 
 def _probe(config: ProbeConfig) -> None:
@@ -81,7 +85,7 @@ def _probe(config: ProbeConfig) -> None:
     print(f"folds:     AUROC {chosen['auroc']:.4f} ± {chosen['auroc_sd']:.4f} over {fitted['folds']} patient folds")
     print(f"run:       {folder}")
     print(f"report:    {folder}/report.html")
-    print(f"new files: python -m trainer predict --run {quote(str(folder))} FILE_OR_FOLDER > predictions.csv")
+    print_next(folder, "predict", "explain", "compare")
 
 
 def _presets(config: PresetsConfig) -> None:
@@ -109,6 +113,8 @@ def _evaluate(config: EvaluateConfig) -> None:
     print_decision(numbers[config.split])
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
+    if config.output is None:
+        print_next(config.run[0], "explain", "compare")
 
 
 def _recalibrate(config: RecalibrateConfig) -> None:
@@ -134,7 +140,7 @@ def _recalibrate(config: RecalibrateConfig) -> None:
         print(f"note:      {warning}")
     print(f"saved:     {folder}/recalibrations/{found['name']}.json; the run keeps its own threshold and temperature")
     print(
-        f"use it:    python -m trainer predict --run {quote(str(folder))} --recalibration {found['name']} "
+        f"use it:    cxrflow predict --run {quote(str(folder))} --recalibration {found['name']} "
         "FILE_OR_FOLDER; evaluate and export take the flag too"
     )
 

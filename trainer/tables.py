@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import zip_longest
+from shlex import quote
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.escapes import printable
+from trainer.run.console_lines import remarks
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
 
@@ -42,6 +45,8 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     for split, values in splits_of(numbers).items():
         for trait, groups in values.get("subgroups", {}).items():
             _print_subgroups(f"{split} by {trait}", groups)
+    for remark in remarks(numbers):
+        print(f"note:      {remark}")
 
 
 def _print_classes(split: str, classes: Mapping[str, Mapping[str, Any]]) -> None:
@@ -78,6 +83,18 @@ def _print_subgroups(title: str, groups: Mapping[str, Mapping[str, Any]]) -> Non
             else ""
         )
         print(f"{row}{only}")
+
+
+def print_next(run: object, *commands: str) -> None:
+    """Prints commands that a user may run next with a run."""
+    place = quote(str(run))
+    lines = {
+        "predict": f"predict --run {place} IMAGES > predictions.csv",
+        "explain": f"explain --run {place} IMAGES --output FOLDER",
+        "compare": f"compare {place} OTHER_RUN --output comparison.html",
+    }
+    for title, command in zip_longest(["next:"], commands):
+        print(f"{title or '':11}cxrflow {lines[command]}")
 
 
 def print_robustness(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -30,6 +30,7 @@ def progress_bar(
     done: int = 0,
     show: bool = True,
     log_every_s: float | None = None,
+    leave: bool = True,
 ) -> Iterator[tqdm]:
     """Shows a bar for as long as the block runs; off a terminal only a line at its end.
 
@@ -40,6 +41,7 @@ def progress_bar(
         done: how many units were done before.
         show: False shows nothing.
         log_every_s: seconds between two lines off a terminal, in the place of the line at the end.
+        leave: False leaves nothing at the end, where the caller says a line of its own.
     """
     from tqdm import tqdm
 
@@ -54,11 +56,12 @@ def progress_bar(
         unit_scale=unit == "bytes",
         mininterval=0.1 if terminal else log_every_s or 0.0,
         dynamic_ncols=True,
+        leave=leave,
         disable=not (show and (terminal or logs)),
     )
     with bar:
         yield bar
-    if show and not terminal and not logs:
+    if show and leave and not terminal and not logs:
         noted = getattr(bar, "postfix", None)
         seconds = time.monotonic() - started
         line = f"{description}: {total} {unit} in {seconds:.1f} s"

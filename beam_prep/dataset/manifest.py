@@ -210,7 +210,7 @@ class Manifest:
             found = "a folder without it" if folder.is_dir() else "no such folder"
             raise UsageError(
                 f"{dataset}: expected a dataset (a folder with {MANIFEST_NAME}), found {found}; "
-                f"make one with: python -m beam_prep prepare --input IMAGES --output {quote(str(dataset))}"
+                f"make one with: cxrflow prepare --input IMAGES --output {quote(str(dataset))}"
             ) from None
         except (OSError, ValueError) as error:
             raise UsageError(f"{path}: not readable: {error}") from None

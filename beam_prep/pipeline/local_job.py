@@ -5,13 +5,14 @@ from __future__ import annotations
 import gc
 import logging
 import platform
+import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.console.progress import watch
+from beam_prep.console.progress import say, watch
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.manifest import MANIFEST_NAME, REPORT_NAME, Manifest
 from beam_prep.dataset.patient_groups import Salt
@@ -66,6 +67,7 @@ def prepare(
     raw, output = to_path(config.input), to_path(config.output)
     if is_inside(output, raw):
         raise UsageError(f"--output {config.output}: lies inside --input {config.input}; name a folder outside it")
+    say("loading Apache Beam …", show="apache_beam" not in sys.modules)
     options = parse_options(beam_args)
     salt, software = given_salt(config), _software_versions()
     if is_dataflow(options):

@@ -46,9 +46,7 @@ def parse_options(beam_args: Sequence[str]) -> PipelineOptions:
         raise UsageError(f"Beam's options: {messages.getvalue().strip().split('error: ')[-1]}") from None
     unknown = [f"--{name}" for name in asked if name not in known] + [arg for arg in beam_args[:1] if arg[0] != "-"]
     if unknown:
-        raise UsageError(
-            f"unknown option {', '.join(unknown)}; neither python -m beam_prep prepare --help nor Beam knows it"
-        )
+        raise UsageError(f"unknown option {', '.join(unknown)}; neither cxrflow prepare --help nor Beam knows it")
     return options
 
 

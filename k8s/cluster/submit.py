@@ -144,7 +144,7 @@ def _tie_together(cluster: Cluster, name: str, created: Sequence[Object], report
         try:
             cluster.set_owners(obj, work)
         except CxrflowError as error:
-            how = f"python -m k8s delete {cluster.flags(name)}"
+            how = f"cxrflow k8s delete {cluster.flags(name)}"
             report(f"{title(obj)} stays when the work is gone; delete it then: {how} ({error})")
 
 
@@ -160,6 +160,6 @@ def _undo(cluster: Cluster, name: str, created: Sequence[Object]) -> list[str]:
     outcome = [f"deleted again: {', '.join(map(title, deleted))}"] if deleted else []
     if left:
         outcome.append(
-            f"still there: {', '.join(map(title, left))}; delete it: python -m k8s delete {cluster.flags(name)}"
+            f"still there: {', '.join(map(title, left))}; delete it: cxrflow k8s delete {cluster.flags(name)}"
         )
     return outcome

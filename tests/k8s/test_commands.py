@@ -16,7 +16,7 @@ TRAIN = ("train", "--name", "t", "--image", IMAGE, "--data", "gs://b/dataset", "
 
 @pytest.fixture
 def k8s(command, cluster):
-    """Runs `python -m k8s …` with the kubeconfig of the test."""
+    """Runs `cxrflow k8s …` with the kubeconfig of the test."""
     return lambda *arguments: command("k8s", *arguments)
 
 
@@ -25,8 +25,8 @@ def test_a_training_from_submit_to_delete(server, k8s):
     assert submitted.returncode == 0, submitted.stderr
     assert submitted.stdout.splitlines() == [
         "created Job t",
-        "status:    python -m k8s status --name t --namespace team",
-        "logs:      python -m k8s logs --follow --name t --namespace team",
+        "status:    cxrflow k8s status --name t --namespace team",
+        "logs:      cxrflow k8s logs --follow --name t --namespace team",
     ]
     assert "warning: Job t: no node of the cluster has 1 x GPU now" in submitted.stderr
 
@@ -70,7 +70,7 @@ def test_wait_fails_with_what_it_waits_for(server, k8s):
     threading.Timer(1.0, server.objects.update, ("jobs", "t"), {"conditions": failed}).start()
     waited = k8s("wait", "--name", "t", "--timeout_s", 60)
     assert waited.returncode == 1
-    assert waited.stderr == "error: t failed; see: python -m k8s status --name t --namespace team\n"
+    assert waited.stderr == "error: t failed; see: cxrflow k8s status --name t --namespace team\n"
     assert "BackoffLimitExceeded: too often" in k8s("status", "--name", "t").stdout
     deleted = k8s("delete", "--name", "t", "--propagation", "background", "--timeout_s", 0)
     assert deleted.stdout == "deleted Job t; their pods may still be ending\n"

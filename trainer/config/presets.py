@@ -72,7 +72,4 @@ def read_preset(name: str) -> Preset:
 
 def preparation(image_size: int, equalization: str) -> str:
     """Returns the command that prepares images for a recipe."""
-    return (
-        "python -m beam_prep prepare --input IMAGES --output DATASET "
-        f"--image_sizes {image_size} --equalization {equalization}"
-    )
+    return f"cxrflow prepare --input IMAGES --output DATASET --image_sizes {image_size} --equalization {equalization}"

@@ -9,15 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from beam_prep.console.errors import CxrflowError
+from beam_prep.console.progress import say
 
 
 @contextmanager
-def quiet_start() -> Iterator[None]:
-    """Keeps the messages off the console that TensorFlow prints while the block loads it.
+def quiet_start(*, show: bool = True) -> Iterator[None]:
+    """Says that TensorFlow is loaded, and keeps the messages off the console that it prints meanwhile.
 
     They are shown if the user has set TensorFlow's log level, or if the block fails with an error that is not one of
     this project. The file descriptor is redirected, as TensorFlow writes to it before it reads its own log level.
+
+    Args:
+        show: False says nothing, as in a worker other than the chief.
     """
+    say("loading TensorFlow …", show=show and "tensorflow" not in sys.modules)
     if "TF_CPP_MIN_LOG_LEVEL" in os.environ:
         yield
         return

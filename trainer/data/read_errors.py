@@ -40,4 +40,4 @@ def readable_records(source: SplitSource) -> Iterator[None]:
         # TensorFlow's message names the node of the graph, and never the file.
         said = re.sub(r"\{\{.*?\}\}|\[(Op|\[).*", "", error.message.splitlines()[0]).strip()
         broken = first_broken(source.paths) or said
-        raise RunError(f"reading the records failed: {broken}; see: python -m beam_prep verify DATASET") from error
+        raise RunError(f"reading the records failed: {broken}; see: cxrflow verify DATASET") from error

@@ -38,7 +38,7 @@ def record_reader(paths: Sequence[str]) -> Callable[[tf.Tensor | Sequence[str]],
         with suppress(OSError):  # a shard that is gone or can't be read is told when TensorFlow reads it
             status = place.stat()
             if (broken := _bad_length(place, status.st_size, status.st_mtime_ns)) is not None:
-                raise RunError(f"reading the records failed: {broken}; see: python -m beam_prep verify DATASET")
+                raise RunError(f"reading the records failed: {broken}; see: cxrflow verify DATASET")
     return tf.data.TFRecordDataset if all(map(is_local, places)) else _streamed
 
 

@@ -118,7 +118,7 @@ def open_split(data: str, manifest: Manifest, image_size: int, split: str, *, al
             broken = first_broken([path]) if size is not None else None
             raise UsageError(
                 f"{broken or path}: expected {shard.size_bytes} bytes, found {found}; the dataset is broken, see: "
-                f"python -m beam_prep verify {quote(str(data))}"
+                f"cxrflow verify {quote(str(data))}"
             )
     return SplitSource(
         paths=tuple(str(place / shard.path) for shard in shards),

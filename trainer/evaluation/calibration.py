@@ -5,13 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from beam_prep.dataset.schema import MULTICLASS, MULTILABEL
-from trainer.run.model_card import OperatingPoint
+from trainer.run.model_card import TEMPERATURES, OperatingPoint
 
 CALIBRATION_BINS = 10
 SMALLEST = 1e-15
 """The distance that probabilities keep from 0 and 1 when their logit is taken."""
-TEMPERATURES = (0.05, 20.0)
-"""The lowest and the highest temperature that is tried."""
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

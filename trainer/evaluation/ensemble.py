@@ -63,9 +63,7 @@ def mean_logits(logits: np.ndarray) -> np.ndarray:
 def _mean(members: Sequence[Predictions], split: str) -> Predictions:
     first = members[0]
     if any(member.filenames != first.filenames for member in members):
-        raise RunError(
-            f"the {split} records are not the same ones at all image sizes; see: python -m beam_prep verify DATASET"
-        )
+        raise RunError(f"the {split} records are not the same ones at all image sizes; see: cxrflow verify DATASET")
     logits = mean_logits(np.stack([member.logits for member in members]))
     return Predictions.from_logits(
         first.filenames, first.groups, first.labels, logits, first.source_pixels, first.traits

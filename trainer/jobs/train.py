@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from beam_prep.console.progress import say
 from beam_prep.storage.locks import exclusive
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
@@ -16,6 +17,7 @@ from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.external.sets import ExternalSet, check_apart, open_external_sets
 from trainer.jobs.batch_size import batch_fits, keep_batch_size, settle_batch_size
+from trainer.run.console_lines import header
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
@@ -62,7 +64,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         output = check_run_output(config.output, job, overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
         with staged(config, manifest, sources, cluster) as staged_sources:
-            with quiet_start():
+            with quiet_start(show=not (cluster and cluster.index)):
                 from trainer.report.publish import publish
                 from trainer.report.samples import read_samples
                 from trainer.training.strategy import count_replicas
@@ -75,6 +77,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             fits = None if cluster else partial(batch_fits, config)
             with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
                 trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster, external=external)
+                _introduce(trainer)
                 trained = trainer.run()
                 evaluations = _evaluate(trainer, trained)
                 val = next((each for each in evaluations if each.split == "val"), None)
@@ -88,6 +91,26 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         trainer.folder.finish(keep_checkpoint=config.keep_checkpoint)
         trainer.folder.push()
         return trainer.folder, numbers
+
+
+def _introduce(trainer: Trainer) -> None:
+    """Says on the console what is about to be trained, on what device and where to."""
+    if not trainer.is_chief:
+        return
+    config, computation = trainer.config, trainer.computation
+    lines = header(
+        device=computation.device,
+        precision=computation.precision,
+        is_compiled=computation.jit_compile,
+        num_replicas=trainer.strategy.num_replicas_in_sync,
+        arch=config.arch,
+        num_parameters=trainer.model.count_params(),
+        image_px=config.image_size,
+        batch_size=config.global_batch_size,
+        num_images={split: source.num_records for split, source in trainer.sources.items()},
+        output=config.output,
+    )
+    say("\n".join(lines))
 
 
 def _evaluate(trainer: Trainer, trained: TrainedModel) -> list[Evaluation]:

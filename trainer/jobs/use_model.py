@@ -87,7 +87,7 @@ def export(config: ExportConfig) -> Path:
     if card.equalization not in SERVABLE_EQUALIZATIONS:
         raise UsageError(
             f"--run {config.run}: a run with equalization {card.equalization} can't be exported; expected "
-            f"one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use the run with: python -m trainer predict"
+            f"one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use the run with: cxrflow predict"
         )
     check_output(config.output)
     output = mirror_of(config.output).local

@@ -66,5 +66,5 @@ def job_of_run(run: str) -> dict[str, Any]:
     except OSError:
         raise UsageError(
             f"--continue_from {run}: expected a finished run with a checkpoint in {RunFolder.at(run).last}, found "
-            "none; it is kept by: python -m trainer train --keep_checkpoint"
+            "none; it is kept by: cxrflow train --keep_checkpoint"
         ) from None

@@ -131,7 +131,7 @@ class RunFolder:
         except (FileNotFoundError, NotADirectoryError):
             raise UsageError(
                 f"--run {self}: expected a finished run, found no {name}.json; "
-                f"make one with: python -m trainer train --data DATASET --output {quote(str(self))}"
+                f"make one with: cxrflow train --data DATASET --output {quote(str(self))}"
             ) from None
         return content
 

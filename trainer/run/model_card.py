@@ -57,6 +57,8 @@ _POINT_ENTRIES = {
 
 _THRESHOLD = number(0, NOTHING_CALLED)
 _TEMPERATURE = number(1e-6, 1e6)
+TEMPERATURES = (0.05, 20.0)
+"""The lowest and the highest temperature that is tried."""
 _LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
 _OBJECT = mapping_of(anything, most=1000)
 _CARD = entries(
@@ -254,7 +256,7 @@ class ModelCard:
         if name not in known:
             raise UsageError(
                 f"--recalibration {name}: {run} has {', '.join(known) or 'none'}; make one with: "
-                f"python -m trainer recalibrate --run {quote(str(run))} --data SAMPLE"
+                f"cxrflow recalibrate --run {quote(str(run))} --data SAMPLE"
             )
         try:
             _RECALIBRATION(known[name], "")

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError, Terminated, UsageError
+from beam_prep.console.progress import say
 from trainer.run.folder import RunFolder
 from trainer.run.uploads import Uploads
 from trainer.training.callbacks import Callbacks
@@ -181,7 +182,7 @@ class CheckpointManager:
                 halve_learning_rate(run.step.optimizer)
                 self.save(run)
             elif self._is_chief:
-                logger.warning("resuming %s", self.state.resumes_at(run.phase))
+                say(f"resuming from {self.state.resumes_at(run.phase)}")
         elif not self._checkpoints.numbers():
             self.save(run)  # so that a run can go back to a checkpoint from its first step on
 

@@ -23,6 +23,7 @@ from trainer.data.training_data import TrainingData
 from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, prepare_gpus
 from trainer.evaluation.predictor import Predictor
 from trainer.external.sets import ExternalSet
+from trainer.run.console_lines import epoch_line
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, written
 from trainer.run.identity import OWN_OF_A_WORKER
@@ -62,6 +63,7 @@ class Trainer:
         sources: the splits, or those of the fold if the config names one.
         folder: the run folder.
         is_chief: True if this process writes and prints.
+        computation: the precision and the device; a resumed training takes those of its checkpoint.
 
     Raises:
         UsageError: the devices or the pretrained weights are not there, or the fold is empty; nothing was written.
@@ -83,8 +85,8 @@ class Trainer:
         self.manifest = manifest
         self.strategy = make_strategy(config, cluster)
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
-        self._computation = Computation.of(config)
-        chosen = {"precision": self._computation.precision, "jit_compile": self._computation.jit_compile}
+        self.computation = Computation.of(config)
+        chosen = {"precision": self.computation.precision, "jit_compile": self.computation.jit_compile}
         prints = [each.fingerprint for each in (manifest, *(each.manifest for each in external))]
         check_alike(self.strategy, {**shared, **chosen, "data": prints})
         self._data = TrainingData(config, manifest, sources, self.strategy, cluster)
@@ -126,10 +128,10 @@ class Trainer:
         """
         restored = self._checkpoints.restore()
         if restored is not None:
-            self._computation = self._computation.resumed(
+            self.computation = self.computation.resumed(
                 self.state.computation, self.folder, auto=self.config.jit_compile == "auto"
             )
-        self.state.computation = self._computation.to_json()
+        self.state.computation = self.computation.to_json()
         if self.is_chief and self.state.history:
             self.folder.write_history(self.state.history)
         phases = phases_of(self.config)
@@ -172,7 +174,7 @@ class Trainer:
         """Makes the training step of a phase, its callbacks, and its inputs."""
         inputs = PhaseInputs.of(self.config, phase, self._data, self._validation, show_progress=self.is_chief)
         step = TrainStep.for_phase(
-            replace(inputs.config, jit_compile="on" if self._computation.jit_compile else "off"),
+            replace(inputs.config, jit_compile="on" if self.computation.jit_compile else "off"),
             self.model,
             self.strategy,
             phase,
@@ -197,7 +199,7 @@ class Trainer:
         epoch = f"{fold}{run.phase.name} {state.epoch + 1}/{run.phase.epochs}"
         if run.step.is_to_be_compiled:
             say(f"compiling the training step with XLA, about {COMPILE_S[self.config.arch]} s", show=self.is_chief)
-        with progress_bar(epoch, self._data.num_steps, unit="steps", show=self.is_chief) as bar:
+        with progress_bar(epoch, self._data.num_steps, unit="steps", show=self.is_chief, leave=False) as bar:
             bar.update(state.step)
             with readable_records(self._data.source):
                 for num_steps in self._run_steps(run):
@@ -207,11 +209,10 @@ class Trainer:
             with run.step.average.in_place() if run.step.average else nullcontext():
                 logs = self.state.logs(self.config.global_batch_size) | run.validation.logs()
                 self._keep_if_best(run.phase, logs)
-            shown = [f"{name} {value:.3f}" for name, value in logs.items() if value is not None]
-            bar.set_postfix_str(", ".join(filter(None, [*shown, self._speed.epoch_rate])))
         learning_rate = float(run.step.optimizer.learning_rate.numpy())
         state.stopped = run.callbacks.end_epoch(len(state.history), logs)
         self._checkpoints.add_elapsed_time()
+        say(epoch_line(epoch, logs, state.seconds, self._speed.epoch_rate), show=self.is_chief)
         row = {"phase": run.phase.name, "epoch": state.epoch + 1, **logs, "learning_rate": learning_rate}
         state.end_epoch({**row, "seconds": round(state.seconds, 2)})
         if self.is_chief:
@@ -237,8 +238,8 @@ class Trainer:
                 with self._speed.steps(num_steps, waited_s):
                     sums.add(num_steps, *run.step.run(batches, num_steps))
             except NotCompiledError as error:
-                self._computation = self._computation.without_xla(error, must=self.config.jit_compile == "on")
-                self.state.computation = self._computation.to_json()
+                self.computation = self.computation.without_xla(error, must=self.config.jit_compile == "on")
+                self.state.computation = self.computation.to_json()
                 run.step.run_without_xla()
                 batches = run.feed.batches(epoch, state.step)
                 continue
@@ -293,6 +294,6 @@ class Trainer:
             development=self._development,
             operating_point=operating_point,
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
-            precision=self._computation.precision,
-            jit_compile=self._computation.jit_compile,
+            precision=self.computation.precision,
+            jit_compile=self.computation.jit_compile,
         )

@@ -89,7 +89,7 @@ def read_sweep(path: Path, location: str | None = None) -> Sweep:
     if not SweepFolder(path).is_started:
         raise UsageError(
             f"{location}: expected a sweep, found no sweep.json; "
-            f"make one with: python -m tuning search --data DATASET --output {shlex.quote(location)}"
+            f"make one with: cxrflow search --data DATASET --output {shlex.quote(location)}"
         )
     described = read_object(path / "sweep.json", SWEEP)
     # The folder of a trial is made before its file, so folders without a file are skipped.
@@ -155,7 +155,7 @@ def write_best_config(sweep: Sweep) -> Path | None:
 def train_command(sweep: Sweep) -> str:
     """Returns the command that trains the best configuration again."""
     config = shlex.quote(f"{sweep.location}/best_config.json")
-    return f"python -m trainer train --config {config} --output RUN"
+    return f"cxrflow train --config {config} --output RUN"
 
 
 def _row(trial: Trial, columns: Iterable[str]) -> dict[str, Any]:

@@ -217,7 +217,7 @@ def searched_values(values: Values) -> dict[str, Any]:
 
 def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
     """Parses the flags that all trials share, and adds those that the search sets."""
-    flags = asdict(shared_flags("python -m tuning search", config.data[0], config.output, train_flags))
+    flags = asdict(shared_flags("cxrflow search", config.data[0], config.output, train_flags))
     for field in fields(TrainConfig):
         if field.name in RESERVED_FLAGS and flags[field.name] != field.default:
             raise UsageError(f"--{field.name} can't be set for the trials of a search; leave it out")

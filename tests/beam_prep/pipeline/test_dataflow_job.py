@@ -178,7 +178,7 @@ def test_no_wait_says_where_the_job_is(command, config, options, service):
     assert (
         f"console:   https://console.cloud.google.com/dataflow/jobs/europe-west4/{ID}?project=clinic-1" in done.stdout
     )
-    assert f"python -m beam_prep report {config.output} --input {config.input}" in done.stdout
+    assert f"cxrflow report {config.output} --input {config.input}" in done.stdout
 
 
 @pytest.mark.slow

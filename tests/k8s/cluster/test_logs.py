@@ -168,6 +168,6 @@ def test_a_pod_whose_node_does_not_answer_keeps_no_other_log_back(running, serve
 
 def test_where_nothing_has_started_there_is_no_log(server, cluster):
     submit(cluster, [job()])
-    said = "no pod of train has started; see: python -m k8s status --name train --namespace team"
+    said = "no pod of train has started; see: cxrflow k8s status --name train --namespace team"
     with pytest.raises(RunError, match=said):
         list(read_logs(cluster, "train"))

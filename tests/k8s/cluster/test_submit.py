@@ -69,7 +69,7 @@ def test_a_failure_in_the_middle_is_cleaned_up(server, cluster, monkeypatch):
     assert made(server) == []
     server.forbidden.add(("delete", "services"))
     with pytest.raises(
-        OverQuota, match="still there: Service train; delete it: python -m k8s delete --name train --namespace team"
+        OverQuota, match="still there: Service train; delete it: cxrflow k8s delete --name train --namespace team"
     ):
         submit(cluster, [service(), job()])
     assert made(server) == ["train"]
@@ -172,7 +172,7 @@ def test_an_object_that_can_not_be_tied_to_the_work_is_named(server, cluster):
     told = []
     submit(cluster, [service(), job()], report=told.append)
     assert told[-1].startswith(
-        "Service train stays when the work is gone; delete it then: python -m k8s delete --name train --namespace team"
+        "Service train stays when the work is gone; delete it then: cxrflow k8s delete --name train --namespace team"
     )
 
 

@@ -10,7 +10,7 @@ from beam_prep.dataset.manifest import Split
 from trainer.config.train import TrainConfig
 from trainer.data.checks import check_preparation, check_selection
 
-COMMAND = "python -m beam_prep prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist"
+COMMAND = "cxrflow prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist"
 SPLIT = Split.from_counts({"NORMAL": 4, "PNEUMONIA": 4}, 8)
 
 

@@ -49,7 +49,11 @@ def test_a_run_resumes_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
 
     finished = train(dataset, run, *BASELINE)
     assert finished.returncode == 0, finished.stderr
-    assert "resuming phase train in epoch 2 of 2, after step 4" in finished.stderr
+    said = finished.stderr.splitlines()
+    assert said[0] == "loading TensorFlow …"
+    assert "resuming from phase train in epoch 2 of 2, after step 4" in said
+    assert f"output:    {run}" in said
+    assert [line for line in said if line.startswith("train 2/2  ") and "val_auroc" in line and len(line) <= 80]
     assert_same(run, whole)
     again = train(dataset, run, *BASELINE)
     assert (again.returncode, "add --overwrite" in again.stderr) == (2, True)

@@ -125,7 +125,7 @@ def test_show_prints_all_trials_and_the_command_for_the_best(tmp_path, capsys):
     low, high = sweep.best.objective - 0.02, sweep.best.objective + 0.02
     assert f"best:      trial {sweep.best.trial_id}, val_auroc {sweep.best.objective:.4f}" in text
     assert f"(95 % interval {low:.4f}–{high:.4f})" in text
-    assert f"train it:  python -m trainer train --config {tmp_path}/best_config.json --output RUN" in text
+    assert f"train it:  cxrflow train --config {tmp_path}/best_config.json --output RUN" in text
     assert "out of memory: batch_size 72 of image_size 128 does not fit; the smallest that failed" in text
 
 

@@ -63,7 +63,7 @@ def test_a_sweep_without_trials_has_no_best_trial_and_writes_no_config(tmp_path)
 
 
 def test_a_folder_without_a_sweep_is_refused(tmp_path):
-    with pytest.raises(UsageError, match=r"expected a sweep, found no sweep\.json; make one with: python -m tuning"):
+    with pytest.raises(UsageError, match=r"expected a sweep, found no sweep\.json; make one with: cxrflow search"):
         read_sweep(tmp_path)
 
 

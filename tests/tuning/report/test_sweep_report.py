@@ -24,7 +24,7 @@ def test_the_page_shows_the_best_trial_its_interval_and_the_command_that_trains_
     assert "Trial 0001 is the best of 4 finished trials: val_auroc 0.9000." in text
     assert "95 % CI 0.8800–0.9200" in text
     assert "Of 4 finished trials, 2 lie within it." in text
-    assert f"python -m trainer train --config &#39;{path}/best_config.json&#39; --output RUN" in text
+    assert f"cxrflow train --config &#39;{path}/best_config.json&#39; --output RUN" in text
     assert "Other flags of this trial data /data output trials/0001 seed 3 overwrite false" in text
     assert "Time of all trials 3 min 20 s" in text
 
