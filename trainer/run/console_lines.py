@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from beam_prep.console.escapes import printable
 from trainer.run.model_card import TEMPERATURES
 from trainer.run.speed import splits_of
 
@@ -64,6 +65,10 @@ def remarks(numbers: Mapping[str, Any]) -> Iterator[str]:
         cells = values.get("confusion_matrix", {})
         if isinstance(cells, Mapping) and {"tn", "fp", "fn", "tp"} <= cells.keys():
             yield from _on_calls(split, cells)
+        elif cells:
+            for place, name in enumerate(values["classes"]):
+                if sum(cells[place]) and not any(row[place] for row in cells):
+                    yield f"{split}: class {printable(name)} is never predicted, of {sum(cells[place])} images"
         auroc = values.get("auroc")
         if auroc is not None and auroc < 0.5:
             yield f"{split}: AUROC {auroc:.3f} is worse than chance, 0.5; are the labels right?"

@@ -1,4 +1,4 @@
-"""What a training says on the console: a header, an epoch in 80 columns, and what a user would not expect."""
+"""The console of a training: a header, an epoch in 80 columns, and numbers that a user would not expect."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def test_the_header():
 
 def test_a_sound_model_has_no_remark():
     assert list(remarks({"test": SOUND, "val": SOUND, "speed": {"images_per_s": 3}})) == []
-    assert list(remarks({"test": {"task": "multiclass", "confusion_matrix": [[1, 2], [3, 4]]}})) == []
+    assert list(remarks({"test": {"classes": {"A": {}, "B": {}}, "confusion_matrix": [[1, 2], [3, 4]]}})) == []
 
 
 @pytest.mark.parametrize(
@@ -68,6 +68,11 @@ def test_a_sound_model_has_no_remark():
 def test_numbers_that_nobody_expects_are_called_out(change, said):
     (remark,) = remarks({"test": SOUND | change})
     assert said in remark
+
+
+def test_a_class_that_is_never_predicted_is_called_out():
+    several = {"classes": dict.fromkeys("ABC"), "confusion_matrix": [[5, 0, 1], [4, 0, 0], [0, 0, 6]]}
+    assert list(remarks({"val": several})) == ["val: class B is never predicted, of 4 images"]
 
 
 def test_a_split_of_one_class_is_no_surprise():
