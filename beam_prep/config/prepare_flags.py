@@ -104,7 +104,7 @@ class PrepareFlags:
 
     flag_groups = FlagGroups(
         main=(
-            *("input", "output", "image_sizes", "equalization", "fit", "val_fraction"),
+            *("input", "output", "image_sizes", "equalization", "val_fraction"),
             *("classes", "metadata_csv", "group_regex", "anonymize", "overwrite"),
         ),
         groups={
