@@ -22,6 +22,7 @@ from beam_prep.pipeline.dataflow_options import SubmittedJob
 from beam_prep.planning.domains import describe_domains
 from beam_prep.planning.label_audits import LabelAudits
 from beam_prep.planning.patients import describe_told_by
+from beam_prep.sources.layouts.registry import find_set
 from beam_prep.storage.paths import to_path
 
 MAX_COLUMNS = 5  # classes that have a column each in the table of the console
@@ -84,6 +85,9 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
         folders = " and ".join(f"{count:,} of {split}" for split, count in pooled.items())
         print(f"pooled:    {folders} folders are divided anew, by patient; --keep_splits takes them as they are")
     print(f"patients:  {describe_told_by(manifest.patients)}")
+    if known := find_set(manifest.options):
+        print(f"set:       {known.title}; licence: {known.licence}")
+        print(f"cite:      {known.citation}")
     for title, said in zip(("domains:", ""), describe_domains(manifest.domains, manifest.labels), strict=False):
         print(f"{title:11}{said}")
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):

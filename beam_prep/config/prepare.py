@@ -86,6 +86,8 @@ class PrepConfig(PrepareFlags):
                 re.compile(self.label_regex)
             except re.error as error:
                 raise UsageError(f"--label_regex {self.label_regex}: {error}") from None
+        if self.layout != "folders":
+            return  # the labels of the set decide what goes together, see `resolve_labels`
         if self.task == "multilabel" or (self.task == "auto" and self.label_columns):
             self._check_findings()
         else:
@@ -144,6 +146,7 @@ class PrepConfig(PrepareFlags):
             "stratify_domains",
             "subgroups",
             "fit",
+            "layout",
         )
         changed = {name: getattr(self, name) for name in later if getattr(self, name) != getattr(type(self), name)}
         return options | {name: list(value) if isinstance(value, tuple) else value for name, value in changed.items()}

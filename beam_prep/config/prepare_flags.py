@@ -7,6 +7,12 @@ from typing import Literal
 
 from beam_prep.console.command import FlagGroups
 
+Layout = Literal[
+    "folders", "kaggle", "mendeley", "nih", "chexpert", "mimic", "rsna", "vindr", "padchest", "covid_radiography",
+    "montgomery",
+]  # fmt: skip
+"""The layout of the input: class folders, or the name of a public set."""
+
 
 @dataclass(frozen=True)
 class PrepareFlags:
@@ -24,6 +30,9 @@ class PrepareFlags:
     fit: Literal["squash", "pad", "crop"] = "squash"
     """The way an image becomes a square: squash gives up its aspect ratio, pad adds black at two sides, crop cuts two
     sides off."""
+    layout: Layout = "folders"
+    """The public set that the input is, as it is downloaded: its tables tell labels, splits, patients and views (see
+    docs/preparation.md). folders: class folders tell the labels, and the names of known sets the patients."""
     classes: tuple[str, ...] = ()
     """The names of the classes, in the order of the labels: of two, the second is the positive one. The images are in
     folders of these names (in any case), or the table of --metadata_csv names them; images of other classes are left
@@ -45,7 +54,8 @@ class PrepareFlags:
     """The columns of --metadata_csv that hold a finding each: 1, 0, -1 for uncertain, empty for not known. They are in
     the order of --classes, which are their titles by default, and the other way round."""
     uncertain: Literal["ignore", "positive", "negative"] = "ignore"
-    """The treatment of findings that --label_columns call uncertain (-1): ignore takes them for not known."""
+    """The treatment of findings that --label_columns or the tables of a --layout call uncertain (-1): ignore takes them
+    for not known."""
     val_fraction: float = 0.2
     """The share of the patients outside the test folder that become the validation split."""
     test_fraction: float = 0.0
@@ -105,10 +115,10 @@ class PrepareFlags:
     flag_groups = FlagGroups(
         main=(
             *("input", "output", "image_sizes", "equalization", "val_fraction"),
-            *("classes", "metadata_csv", "group_regex", "anonymize", "overwrite"),
+            *("layout", "classes", "metadata_csv", "anonymize", "overwrite"),
         ),
         groups={
-            "data": ("input", "metadata_csv", "domain_column", "subgroups"),
+            "data": ("input", "layout", "metadata_csv", "domain_column", "subgroups"),
             "labels": (
                 *("classes", "task", "label_map", "label_regex"),
                 *("label_column", "label_columns", "uncertain"),

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 NO_IMAGE, MASKS, HIDDEN, REPEATED, MISNAMED = "no_image", "masks", "hidden", "repeated", "misnamed"
+OTHER_VIEWS, NO_LABEL = "other_views", "no_label"
 POOLED, SUSPECT = "pooled", "suspect"
 OTHER_CLASSES = "other_classes"
 
@@ -19,6 +20,8 @@ _LEFT_OUT = {
     HIDDEN: ("1 file or folder is hidden", "{} files or folders are hidden"),
     REPEATED: ("1 link leads to a folder that is listed already", "{} links lead to folders that are listed already"),
     OTHER_CLASSES: ("1 image is of no class that is asked for", "{} images are of no class that is asked for"),
+    OTHER_VIEWS: ("1 image is no frontal view", "{} images are no frontal views"),
+    NO_LABEL: ("1 image has no label that can be used", "{} images have no label that can be used"),
     MISNAMED: ("1 object has a name that can't be a path", "{} objects have names that can't be paths"),
 }
 
@@ -30,8 +33,9 @@ class InputCount(NamedTuple):
     """A number of input files.
 
     Attributes:
-        topic: `NO_IMAGE`, `MASKS`, `HIDDEN`, `REPEATED`, `MISNAMED` or `OTHER_CLASSES` for files that are left out;
-            `POOLED` for images in a folder of a split that is not kept; `SUSPECT` for records that may be no X-rays.
+        topic: `NO_IMAGE`, `MASKS`, `HIDDEN`, `REPEATED` or `MISNAMED` for files that are left out; `OTHER_CLASSES`,
+            `OTHER_VIEWS` or `NO_LABEL` for images that are; `POOLED` for images of a split that is not kept; `SUSPECT`
+            for records that may be no X-rays.
         kind: the suffix of files that are no images, the name of the split of images that are pooled, and the like.
         num_files: the number of files.
     """

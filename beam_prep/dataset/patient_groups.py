@@ -15,6 +15,7 @@ Name = TypeVar("Name", bound=Hashable)
 
 # What told the patient of an image, as the manifest counts it; any other word is a layout of `sources/layouts`.
 BY_CSV, BY_REGEX, BY_FOLDER, BY_HEADER, UNKNOWN = "metadata_csv", "group_regex", "folder", "dicom_header", "unknown"
+BY_TABLE = "layout"
 
 
 @dataclass(frozen=True)

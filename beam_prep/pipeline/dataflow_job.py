@@ -20,6 +20,7 @@ from beam_prep.pipeline.runners import failure_reason, make_pipeline
 from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
 from beam_prep.sources.labels import LabelRule
+from beam_prep.sources.layouts.registry import FOLDERS
 from beam_prep.storage.gcs import ObjectPath
 from beam_prep.storage.paths import to_bucket_path, to_path
 
@@ -98,10 +99,10 @@ def _list_inputs(
 ) -> tuple[Sequence[KeyRange] | Listing, Sequence[InputCount]]:
     """Splits the input into key ranges for the workers to list.
 
-    With a metadata file, which has to be compared with all images, the images are listed here, into a file of the work
-    folder, and the counts of input files are returned, too.
+    With a metadata file or the tables of a public set, which have to be compared with all images, the images are listed
+    here, into a file of the work folder, and the counts of input files are returned, too.
     """
-    if config.metadata_csv:
+    if config.metadata_csv or config.layout != FOLDERS:
         sources, counts = list_inputs(config, raw, label_rule)
         return Listing.write(work.listing, sources), counts
     if not raw.is_dir():

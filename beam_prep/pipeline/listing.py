@@ -21,8 +21,10 @@ from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTICLASS, MULTILABEL
 from beam_prep.sources.class_names import find_classes, order_classes, read_label_map
 from beam_prep.sources.discover import Source, find_sources, list_images
 from beam_prep.sources.labels import LabelRule, finding_names
+from beam_prep.sources.layouts.registry import FOLDERS
 from beam_prep.sources.metadata_columns import MetadataColumns
 from beam_prep.sources.metadata_csv import read_labels
+from beam_prep.sources.named_sets import find_labels
 from beam_prep.sources.patients import PatientRule
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.paths import AnyPath, to_path
@@ -39,6 +41,8 @@ def resolve_labels(config: PrepConfig, raw: AnyPath) -> LabelRule:
         UsageError: a file can't be read, the input holds less than two classes, or `--label_map` names another class.
     """
     label_map = read_label_map(config.label_map) if config.label_map else {}
+    if config.layout != FOLDERS:
+        return _labels_of_set(config, label_map)
     is_multilabel = config.task == MULTILABEL or bool(config.label_columns)
     names = config.classes or config.label_columns or CLASS_NAMES
     is_auto = names == (AUTO,)
@@ -65,6 +69,17 @@ def resolve_labels(config: PrepConfig, raw: AnyPath) -> LabelRule:
     )
 
 
+def _labels_of_set(config: PrepConfig, label_map: dict[str, str | None]) -> LabelRule:
+    """Returns the way to tell labels from the tables of a public set; raises a `UsageError` if flags do not fit it."""
+    labels = find_labels(config.layout, config.classes, config.task)
+    by_finding = ("stratify", "stratify_domains") if labels.is_multilabel else ("uncertain",)
+    for name in ("label_regex", "label_columns", *by_finding):
+        if getattr(config, name) != getattr(PrepConfig, name):
+            why = "its labels are those of its tables" if name not in by_finding else f"its task is {labels.task}"
+            raise UsageError(f"--{name} does not go with --layout {config.layout}: {why}; leave it out")
+    return LabelRule(labels=labels, label_map=label_map, uncertain=config.uncertain, is_chosen=True)
+
+
 def _found_classes(
     config: PrepConfig, raw: AnyPath, label_map: dict[str, str | None], is_multilabel: bool
 ) -> tuple[str, ...]:
@@ -86,7 +101,8 @@ def _found_classes(
 
 def make_patient_rule(config: PrepConfig, label_rule: LabelRule) -> PatientRule:
     """Returns the way to tell patients from paths as the options of a preparation say."""
-    return PatientRule(config.group_regex, config.group_from, frozenset(label_rule.class_of))
+    layout = None if config.layout == FOLDERS else config.layout
+    return PatientRule(config.group_regex, config.group_from, frozenset(label_rule.class_of), layout)
 
 
 def list_inputs(config: PrepConfig, raw: AnyPath, label_rule: LabelRule) -> tuple[list[Source], list[InputCount]]:
@@ -98,6 +114,7 @@ def list_inputs(config: PrepConfig, raw: AnyPath, label_rule: LabelRule) -> tupl
         columns=_columns(config),
         keep_splits=config.keep_splits,
         label_rule=label_rule,
+        layout=config.layout,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
-from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_HEADER, BY_REGEX, UNKNOWN
+from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_HEADER, BY_REGEX, BY_TABLE, UNKNOWN
 from beam_prep.dataset.schema import DEFAULT_LABELS, PRESENT, LabelSpace
 from beam_prep.planning.outcomes import Prepared
 from beam_prep.sources.layouts.table import LAYOUTS
@@ -15,6 +15,7 @@ _PHRASES = {
     BY_CSV: "from --metadata_csv",
     BY_REGEX: "from --group_regex",
     BY_FOLDER: "from --group_from folder",
+    BY_TABLE: "from the tables of the set (--layout)",
     BY_HEADER: "from DICOM headers (PatientID)",
     UNKNOWN: "unknown",
     **{

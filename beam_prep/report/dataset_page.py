@@ -18,6 +18,7 @@ from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
 from beam_prep.report.label_tables import cooccurrence_rows, count_rows, pooled_histograms, shortcut_rows
 from beam_prep.report.linear_audit import LINEAR_PX, linear_aurocs
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
+from beam_prep.sources.layouts.registry import find_set
 from beam_prep.storage.paths import AnyPath
 
 MAX_LISTED = 200
@@ -61,6 +62,7 @@ def write_report(
         "dataset.html.j2",
         name=dataset.resolve().name,
         manifest=manifest,
+        known_set=find_set(manifest.options),
         told_by=describe_told_by(manifest.patients) if manifest.patients else None,
         num_patients=sum(split.num_groups for split in manifest.splits.values()),
         class_totals={

@@ -10,17 +10,20 @@ import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.input_counts import OTHER_CLASSES, POOLED, InputCount, add_up, say_left_out
-from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX
+from beam_prep.dataset.input_counts import NO_LABEL, OTHER_CLASSES, POOLED, InputCount, add_up, say_left_out
+from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX, BY_TABLE
 from beam_prep.dataset.schema import NO_CLASS
 from beam_prep.images.formats import RASTER_SUFFIXES
 from beam_prep.images.input_files import InputFiles, find_images
 from beam_prep.sources.labels import DEFAULT_RULE, LEFT_OUT, LabelRule
+from beam_prep.sources.layouts.registry import FOLDERS
 from beam_prep.sources.layouts.table import LAYOUTS, find_domain
 from beam_prep.sources.metadata_columns import DEFAULT_COLUMNS, MetadataColumns
 from beam_prep.sources.metadata_csv import read_metadata
+from beam_prep.sources.named_sets import LeftOut, describe_set
 from beam_prep.sources.patients import KNOWN_NAMES, PatientRule
 from beam_prep.sources.split_folders import folder_split
 from beam_prep.storage.paths import AnyPath, to_path
@@ -63,7 +66,7 @@ class Source:
     @property
     def is_told_by_user(self) -> bool:
         """True if the user said how to tell the patient, which goes before the PatientID of a DICOM file."""
-        return self.told_by in (BY_CSV, BY_REGEX, BY_FOLDER)
+        return self.told_by in (BY_CSV, BY_REGEX, BY_FOLDER, BY_TABLE)
 
     @property
     def is_public(self) -> bool:
@@ -136,6 +139,7 @@ def find_sources(
     columns: MetadataColumns = DEFAULT_COLUMNS,
     keep_splits: bool = False,
     label_rule: LabelRule = DEFAULT_RULE,
+    layout: str = FOLDERS,
 ) -> tuple[list[Source], list[InputCount]]:
     """Finds every image in a folder and its subfolders, see `find_images`.
 
@@ -146,6 +150,7 @@ def find_sources(
         columns: the columns of the metadata file that are used beside those of every such file.
         keep_splits: see `describe`.
         label_rule: the way to tell the labels.
+        layout: the public set whose tables tell labels, splits and traits; `FOLDERS` where folders do.
 
     Returns:
         The images, sorted by path, and the counts of files that are left out and of images that are pooled.
@@ -156,22 +161,69 @@ def find_sources(
     """
     root = to_path(root)
     images, counts = list_images(root)
-    sources = [
-        describe(filename, patient_rule, keep_splits=keep_splits, label_rule=label_rule) for filename in sorted(images)
-    ]
+    if layout == FOLDERS:
+        sources = [
+            describe(filename, patient_rule, keep_splits=keep_splits, label_rule=label_rule)
+            for filename in sorted(images)
+        ]
+    else:
+        told = describe_set(layout, root, images, label_rule, columns.traits)
+        sources, of_set = _sources_of_set(told, images, patient_rule, keep_splits=keep_splits)
+        counts = [*counts, *of_set]
+        if not sources:
+            said = "; ".join(say_left_out(add_up(of_set)))
+            raise UsageError(f"--layout {layout}: none of the images in --input {root} can be used: {said}")
     if problem := patient_rule.find_problem(source.told_by for source in sources):
         raise UsageError(f"--input {root}: {problem}")
     said = f"--input {root}: {len(sources)} images"
     if metadata_csv:
-        rows = read_metadata(metadata_csv, root, {source.filename for source in sources}, columns, label_rule)
+        rows = read_metadata(metadata_csv, root, set(images), columns, label_rule)
         sources = [replace(source, **rows.get(source.filename, {})) for source in sources]
         said = f"--metadata_csv {metadata_csv}: has rows for {len(rows)} of {len(sources)} images"
-    _check_classes(sources, label_rule, said, has_csv=metadata_csv is not None)
+    _check_classes(sources, label_rule, said, layout, has_csv=metadata_csv is not None)
     if metadata_csv and (num_unlabelled := sum(source.label is None for source in sources)):
         where = "there" if label_rule.labels.is_multilabel else "there nor a class folder"
         logging.warning("%s; %d have neither a label %s: rejected", said, num_unlabelled, where)
     kept, left_out = leave_out(sources)
-    return kept, [*counts, *left_out, *count_pooled(kept)]
+    return kept, [*counts, *left_out, *(count_pooled(kept) if layout == FOLDERS else ())]
+
+
+def _sources_of_set(
+    told: Iterable[tuple[str, dict[str, Any] | LeftOut]],
+    images: Sequence[str],
+    patient_rule: PatientRule,
+    *,
+    keep_splits: bool,
+) -> tuple[list[Source], list[InputCount]]:
+    """Makes the sources of a public set, and counts the images that are left out or pooled.
+
+    Args:
+        told: what the set tells of its images, see `describe_set`.
+        images: all images of the input.
+        patient_rule: the way to tell the patient; where it tells none, the tables of the set do.
+        keep_splits: see `describe`.
+    """
+    sources: dict[str, Source] = {}
+    left_out: dict[str, LeftOut] = {}
+    pooled: Counter[str] = Counter()
+    for filename, fields in told:
+        if isinstance(fields, LeftOut):
+            left_out[filename] = fields
+        elif filename not in sources:
+            patient, told_by = patient_rule.tell(filename)
+            split, group = fields["split"], fields.get("group", "")
+            if patient is None and group:
+                patient, told_by = group, BY_TABLE
+            if split and split != "test" and not keep_splits:
+                pooled[split] += 1
+                split = None
+            known = {"domain": find_domain(filename), **fields, "split": split, "group": patient or filename}
+            sources[filename] = Source(filename, told_by=told_by, **known)
+    counts = Counter(left_out.values())
+    if unknown := len(images) - len(sources) - len(left_out):
+        counts[LeftOut(NO_LABEL, "not told by the set")] = unknown
+    counts.update({LeftOut(POOLED, split): count for split, count in pooled.items()})
+    return [sources[name] for name in sorted(sources)], [InputCount(*key, count) for key, count in counts.items()]
 
 
 def list_images(root: AnyPath) -> InputFiles:
@@ -186,7 +238,7 @@ def list_images(root: AnyPath) -> InputFiles:
     return found_files
 
 
-def _check_classes(sources: Sequence[Source], rule: LabelRule, said: str, *, has_csv: bool) -> None:
+def _check_classes(sources: Sequence[Source], rule: LabelRule, said: str, layout: str, *, has_csv: bool) -> None:
     """Raises a `UsageError` where no image is of a class, or no image has findings; the message begins with `said`."""
     told = {source.label for source in sources}
     names = rule.labels.class_names
@@ -197,6 +249,8 @@ def _check_classes(sources: Sequence[Source], rule: LabelRule, said: str, *, has
     missing = [name for label, name in enumerate(names) if label not in told]
     if not missing:
         return
+    if layout != FOLDERS and not has_csv:
+        raise UsageError(f"{said} of --layout {layout}, none of them is {missing[0]}; --classes names other classes")
     advice = "--classes A B names other classes, --classes auto takes those that are there"
     if has_csv:
         raise UsageError(

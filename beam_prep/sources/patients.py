@@ -21,11 +21,13 @@ class PatientRule:
         group_regex: a regular expression to search the path for, whose first group (or whole match) is the patient.
         group_from: `folder` if each folder holds one patient; `names` for the names of known sets.
         class_folders: the names of the folders of classes, in small letters.
+        layout: the set whose names tell the patient, see `LAYOUTS`; None for those of all known sets.
     """
 
     group_regex: str | None = None
     group_from: Literal["names", "folder"] = "names"
     class_folders: frozenset[str] = frozenset(DEFAULT_RULE.class_of)
+    layout: str | None = None
 
     def tell(self, path: str) -> tuple[str | None, str]:
         """Returns the patient in plain text, None if the path tells none, and what told the patient.
@@ -40,7 +42,7 @@ class PatientRule:
         if self.group_from == "folder":
             folder = _patient_folder(path.split("/")[:-1], self.class_folders)
             return (folder, BY_FOLDER) if folder else (None, UNKNOWN)
-        if found := find_layout(path):
+        if found := find_layout(path, self.layout):
             layout, patient = found
             return patient, layout
         return None, UNKNOWN

@@ -127,7 +127,7 @@ LAYOUTS = {
         "file names",
         _pattern(rf"{_FILE}\d{{30,}}_(?:\d\d-\d{{3}}-\d{{3}}|[a-z0-9]{{6}})\."),
         "https://bimcv.cipf.es/bimcv-projects/padchest/",
-        "The column PatientID of the set's table tells them: write it as the column group of a --metadata_csv.",
+        "The column PatientID of the set's table tells them: --layout padchest reads it.",
     ),
     "vindr": Layout(
         "VinDr-CXR",
@@ -155,16 +155,17 @@ LAYOUTS = {
 """The layouts by name, the special ones before the general ones: the first that fits a path is taken."""
 
 
-def find_layout(path: str) -> tuple[str, str | None] | None:
+def find_layout(path: str, only: str | None = None) -> tuple[str, str | None] | None:
     """Returns the name of the first layout that fits a path, and the patient (None if its names tell none).
 
     Args:
         path: the path relative to the input folder.
+        only: the name of the layout that the path must fit; None for any layout.
 
     Returns:
         None where no layout fits.
     """
-    for name, layout in LAYOUTS.items():
+    for name, layout in LAYOUTS.items() if only is None else [(only, LAYOUTS[only])]:
         if match := layout.pattern.search(path):
             return name, match[1] if layout.tells_patient else None
     return None

@@ -1,0 +1,59 @@
+"""A public set in its own layout, from its tables to a sound dataset with its licence on the page."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from dataset_files import records_of
+from image_files import encoded
+from public_sets import SETS, write_set
+
+from beam_prep import cli
+from beam_prep.config import PrepConfig
+from beam_prep.config.prepare_flags import Layout
+from beam_prep.dataset.manifest import REPORT_NAME, Manifest
+from beam_prep.dataset.verify import find_differences
+from beam_prep.sources.layouts.nih import FINDINGS
+
+
+@pytest.fixture(scope="module")
+def nih(tmp_path_factory):
+    """The tree of NIH ChestX-ray14 with images of 24 px, one of them in colours with transparency, as in the set."""
+    root, rng = tmp_path_factory.mktemp("nih"), np.random.default_rng(0)
+    names = [name for name, text in SETS["nih"].items() if not text]
+    pixels = {name: rng.integers(0, 255, (24, 24), dtype=np.uint8) for name in names}
+    images = {name: encoded(grey) for name, grey in pixels.items()}
+    grey = pixels[names[1]]
+    images[names[1]] = encoded(np.stack([grey, grey, grey, np.full_like(grey, 255)], axis=-1))
+    write_set(root, "nih", images)
+    return root
+
+
+def test_nih_goes_from_its_tables_to_records_of_fourteen_findings(nih, tmp_path, capsys):
+    output = tmp_path / "dataset"
+    config = PrepConfig(
+        input=str(nih), output=str(output), layout="nih", image_sizes=(16,), subgroups=("sex",), val_fraction=0.5
+    )
+    cli.prepare(config, [])
+    manifest = Manifest.read(output)
+    assert (manifest.task, manifest.class_names, manifest.options["layout"]) == ("multilabel", FINDINGS, "nih")
+    assert manifest.num_records == manifest.num_inputs == 4
+    assert manifest.splits["test"].class_counts == {**dict.fromkeys(FINDINGS, 0), "Hernia": 1}
+    assert set(manifest.splits["test"].known_counts.values()) == {1}
+    assert find_differences(output) == []
+    records = {record.filename[-16:]: record for _, record in records_of(output, 16)}
+    assert manifest.labels.names_of(records["00000001_000.png"].labels) == ["Cardiomegaly", "Emphysema"]
+    assert (records["00000001_001.png"].labels, records["00000001_001.png"].sex) == ((0,) * 14, "M")
+    assert records["00000001_000.png"].group == records["00000001_001.png"].group
+
+    printed = capsys.readouterr().out
+    assert "set:       NIH ChestX-ray14; licence: free to use" in printed
+    assert "cite:      Wang et al." in printed
+    assert "left out:  1 image has no label that can be used: not told by the set 1" in printed
+    assert "patients:  from file names (NIH ChestX-ray14) for 4 of 4 images" in printed
+    page = (output / REPORT_NAME).read_text()
+    assert "The images are those of NIH ChestX-ray14. Licence: free to use" in page
+
+
+def test_the_flag_offers_class_folders_and_every_set_that_is_known():
+    assert get_args(Layout) == ("folders", *SETS)
