@@ -17,6 +17,7 @@ from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.dataflow_options import SubmittedJob, complete_options, is_prime, submitted_job
 from beam_prep.pipeline.listing import Listing, list_inputs, resolve_labels
 from beam_prep.pipeline.runners import failure_reason, make_pipeline
+from beam_prep.pipeline.salt import SaltFile
 from beam_prep.pipeline.work_folder import WorkFolder, check_dataset_output
 from beam_prep.sources.bucket_listing import KeyRange, split_into_ranges
 from beam_prep.sources.labels import LabelRule
@@ -61,6 +62,7 @@ def submit(
 
     complete_options(options, config)
     assert salt is not None  # else the options were refused
+    kept = SaltFile.of(config.salt_file) if config.salt_file is not None else salt
     raw, output = to_bucket_path(config.input), to_path(config.output)
     check_dataset_output(output, overwrite=config.overwrite)
     pipeline = make_pipeline(options)
@@ -73,7 +75,7 @@ def submit(
         config,
         work,
         label_rule=label_rule,
-        salt=salt,
+        salt=kept,
         software=software,
         inputs=inputs,
         counts=counts,

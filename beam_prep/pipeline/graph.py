@@ -11,6 +11,7 @@ from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.patient_groups import Salt
 from beam_prep.pipeline.listing import Listing, make_patient_rule
 from beam_prep.pipeline.resume import read_done
+from beam_prep.pipeline.salt import SaltFile
 from beam_prep.pipeline.transforms import (
     GatherAll,
     MakePlan,
@@ -74,7 +75,7 @@ def build_in_bucket(
     work: WorkFolder,
     *,
     label_rule: LabelRule = DEFAULT_RULE,
-    salt: Salt,
+    salt: Salt | SaltFile,
     software: dict[str, str],
     inputs: Sequence[KeyRange] | Listing,
     counts: Sequence[InputCount] = (),
@@ -90,7 +91,7 @@ def build_in_bucket(
         config: the options of the preparation.
         work: the work folder in the output folder.
         label_rule: the way to tell labels, with the task and the class names.
-        salt: the salt of the hashes of patients and file names.
+        salt: the salt of the hashes of patients and file names, or its place, from where each worker reads it.
         software: versions for the manifest.
         inputs: the key ranges of the input, for the workers to list, or the listing of the inputs.
         counts: the counts of input files that go with a listing.

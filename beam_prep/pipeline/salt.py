@@ -10,6 +10,7 @@ import logging
 import os
 import secrets
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from beam_prep.config import SALT_FLAGS, PrepConfig
@@ -18,11 +19,42 @@ from beam_prep.dataset.patient_groups import PUBLIC_SALT, Salt
 from beam_prep.sources.discover import Source
 from beam_prep.storage.atomic import replacing
 from beam_prep.storage.locks import locked
-from beam_prep.storage.paths import to_path
+from beam_prep.storage.paths import file_info, read_file, to_path
 
 MIN_SALT_BYTES = 16
+MAX_SALT_BYTES = 2**20
 IN_POD = "KUBERNETES_SERVICE_HOST"
 """The environment variable that Kubernetes sets in every container."""
+
+
+@dataclass(frozen=True)
+class SaltFile:
+    """The place of a salt that each worker reads itself.
+
+    The graph of a job on a service holds this in place of the salt: whoever may see the job can read its graph.
+
+    Attributes:
+        path: the file, in a bucket.
+        stamp: the size and version of the file when the job was submitted: a dataset has one salt.
+    """
+
+    path: str
+    stamp: tuple[int, int]
+
+    @classmethod
+    def of(cls, path: str) -> SaltFile:
+        """Returns the place of a salt file as it is now."""
+        return cls(path, file_info(to_path(path)).stamp)
+
+    def read(self) -> Salt:
+        """Reads the salt.
+
+        Raises:
+            UsageError: the file can't be read, or is not the one that was there when the job was submitted.
+        """
+        if SaltFile.of(self.path) != self:
+            raise UsageError(f"--salt_file {self.path}: was replaced since the job was submitted; submit the job again")
+        return _read(f"--salt_file {self.path}", self.path)
 
 
 def given_salt(config: PrepConfig) -> Salt | None:
@@ -92,7 +124,7 @@ def _write(path: Path, text: str) -> None:
 def _read(place: str, path: str) -> Salt:
     """Reads a salt from a file; errors begin with `place`."""
     try:
-        value = to_path(path).read_bytes()
+        value = read_file(to_path(path), MAX_SALT_BYTES)
     except OSError as error:
         raise UsageError(f"{place}: {error.strerror}") from None
     if len(value) < MIN_SALT_BYTES:

@@ -22,6 +22,7 @@ from beam_prep.images.input_files import read_image_file
 from beam_prep.pipeline.listing import Listing, make_patient_rule
 from beam_prep.pipeline.prepare_image import prepare_image, public_name
 from beam_prep.pipeline.resume import find_written_shard, to_note, write_receipt
+from beam_prep.pipeline.salt import SaltFile
 from beam_prep.pipeline.spool import BucketSpoolWriter, SpoolWriter, open_spool, read_spans
 from beam_prep.pipeline.work_folder import WorkFolder, clear_bucket_output, remove_other_shards, write_lines
 from beam_prep.planning.outcomes import Prepared, Rejected
@@ -54,23 +55,25 @@ class PrepareImage(beam.DoFn):
     Args:
         config: the options of the preparation.
         work: the work folder, which holds the spool.
-        salt: the salt of the hashes of patients and file names.
+        salt: the salt of the hashes of patients and file names, or its place, from where each worker reads it.
         labels: the task and the class names.
     """
 
     _spool: SpoolWriter | BucketSpoolWriter  # opened by `setup`, since a DoFn travels to its workers without open files
     _progress: ProgressFile
+    _salt: Salt  # read by `setup`
 
-    def __init__(self, config: PrepConfig, work: WorkFolder, salt: Salt, labels: LabelSpace = DEFAULT_LABELS):
+    def __init__(self, config: PrepConfig, work: WorkFolder, salt: Salt | SaltFile, labels: LabelSpace = DEFAULT_LABELS):
         self._config = config
         self._labels = labels
         self._root = to_path(config.input)
         self._work = work
-        self._salt = salt
+        self._given_salt = salt
         self._num_prepared = Metrics.counter(NAMESPACE, "images_prepared")
         self._num_unreadable = Metrics.counter(NAMESPACE, "images_unreadable")
 
     def setup(self) -> None:
+        self._salt = self._given_salt if isinstance(self._given_salt, Salt) else self._given_salt.read()
         self._spool = open_spool(self._work.spool)
         self._progress = ProgressFile(self._work.progress)
 

@@ -23,9 +23,11 @@ from beam_prep.dataset.traits import READERS
 from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
 from beam_prep.sources.metadata_columns import COLUMNS, DEFAULT_COLUMNS, MetadataColumns
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.paths import AnyPath, file_info, is_local, to_path
+from beam_prep.storage.paths import AnyPath, is_local, read_file, to_path
 
 SEPARATORS = ",;\t"
+MAX_CSV_BYTES = 512 * 2**20
+"""The largest CSV file that is read; a row has some 100 bytes."""
 EMPTY_CELLS = frozenset({"nan", "na", "n/a", "none", "null", "<na>"})
 """The texts, in small letters, by which tools such as pandas and R write an empty cell."""
 
@@ -122,9 +124,7 @@ def _check_domains(described: dict[str, dict[str, Any]], columns: MetadataColumn
 def _read_text(path: str) -> str:
     """Reads the text of a file in UTF-8, or in UTF-16 where its first bytes say so, as of Excel's Unicode text."""
     try:
-        place = to_path(path)
-        file_info(place)  # raises an error for a pipe or device, which is not opened
-        data = place.read_bytes()
+        data = read_file(to_path(path), MAX_CSV_BYTES)
         is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
         text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
     except OSError as error:

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from beam_prep.storage.paths import ReadablePath, is_local
+from beam_prep.storage.paths import ReadablePath, file_info, is_local, read_file
 
 MAX_JSON_BYTES = 64 * 2**20
 """The largest JSON file that is read; a manifest has some 200 bytes for each shard."""
@@ -36,14 +35,13 @@ def read_json(path: ReadablePath, check: Check) -> Any:
     """Reads a JSON file, see `load_json`; a file of this machine that is too large is never held in memory.
 
     Raises:
-        OSError: the file is missing or can't be read.
+        OSError: the file is missing, can't be read, or is a pipe or device.
         Mismatch: the file is too large or no JSON, or an entry is not what the check asks for.
     """
     if not is_local(path):
         return load_json(path.read_bytes(), check)
-    with open(path, "rb") as file:
-        _check_size(os.fstat(file.fileno()).st_size)
-        return load_json(file.read(MAX_JSON_BYTES + 1), check)
+    _check_size(file_info(path).size_bytes)
+    return load_json(read_file(path, MAX_JSON_BYTES), check)
 
 
 def load_json(data: bytes, check: Check) -> Any:

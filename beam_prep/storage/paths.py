@@ -144,6 +144,21 @@ def file_info(file: AnyPath) -> FileInfo:
     return FileInfo(file.name, status.st_size, status.st_mtime_ns)
 
 
+def read_file(file: AnyPath, max_bytes: int) -> bytes:
+    """Reads a file whole; a pipe or device is not opened, and no more is read than the file held before.
+
+    Raises:
+        OSError: see `file_info`, or the file holds more than `max_bytes`.
+    """
+    size_bytes = file_info(file).size_bytes
+    if size_bytes > max_bytes:
+        raise OSError(errno.EFBIG, f"{size_bytes} bytes, expected at most {max_bytes}", str(file))
+    if isinstance(file, ObjectPath):
+        return file.read_bytes()
+    with open(file, "rb") as opened:
+        return opened.read(size_bytes)
+
+
 def remove_files(files: Iterable[AnyPath]) -> None:
     """Deletes files, those in buckets in parallel; a file that is gone already is no error."""
     with ThreadPoolExecutor(NUM_TRANSFERS) as pool:

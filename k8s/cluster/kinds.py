@@ -42,6 +42,7 @@ KINDS = {
 POD = Kind("pods", singular="pod")
 EVENT = Kind("events", singular="event")
 CLAIM = Kind("persistentvolumeclaims", singular="persistent_volume_claim")
+SECRET = Kind("secrets", singular="secret")
 SERVICE_ACCOUNT = Kind("serviceaccounts", singular="service_account")
 
 

@@ -1,4 +1,4 @@
-"""Checks that a cluster has what a submission needs: permissions, JobSet, Kueue, GPUs, claims, service accounts."""
+"""Checks that a cluster has what a submission needs: permissions, JobSet, Kueue, GPUs, claims, accounts, Secrets."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from beam_prep.console.errors import UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.errors import ASK_FOR_ROLE, JOBSET_INSTALL, NotAllowed, OverQuota, no_namespace
-from k8s.cluster.kinds import CLAIM, EVENT, KINDS, POD, SERVICE_ACCOUNT, Kind, labels_of
+from k8s.cluster.kinds import CLAIM, EVENT, KINDS, POD, SECRET, SERVICE_ACCOUNT, Kind, labels_of
 from k8s.cluster.status import RUNNABLE
 from k8s.preflight.problem import Problem, error, warning
 from k8s.preflight.workload import Workload
@@ -42,6 +42,7 @@ def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], clus
         yield from _check_queue(objects, cluster)
         yield from _check_claims(workloads, cluster)
         yield from _check_service_accounts(workloads, cluster)
+        yield from _check_secrets(workloads, cluster)
         yield from _check_pods(workloads, cluster)
 
 
@@ -173,6 +174,25 @@ def _check_service_accounts(workloads: Sequence[Workload], cluster: Cluster) -> 
                 )
         except NotAllowed as denied:
             yield warning(f"--service_account {account}: {denied}")
+
+
+def _check_secrets(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+    """Checks that the Secrets exist and have their keys, without which a pod waits. No value is kept or shown."""
+    for name, key in sorted({secret for workload in workloads for secret in workload.secrets}):
+        flag, make = f"--{key}_secret {name}", f"kubectl create secret generic {name} --namespace {cluster.namespace}"
+        try:
+            secret = cluster.get(SECRET, name)
+        except NotAllowed as denied:
+            yield warning(f"{flag}: {denied}; the pods wait if there is no Secret {name} with the key {key}")
+            continue
+        if secret is None:
+            yield error(
+                f"{flag}: there is no such Secret in namespace {cluster.namespace}; make it: {make} "
+                f"--from-file={key}=FILE, where FILE holds at least 16 random bytes, as of: openssl rand -hex 32"
+            )
+        elif key not in (secret.get("data") or {}):
+            keys = ", ".join(secret.get("data") or {}) or "none"
+            yield error(f"{flag}: expected a key {key}, found {keys}; make the Secret anew: {make} --from-file={key}=FILE")
 
 
 def _num_gpus(node: Object) -> int:

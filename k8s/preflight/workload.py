@@ -54,6 +54,15 @@ class Workload:
         volumes = (volume.get("persistentVolumeClaim") for volume in self.pod.get("volumes") or [])
         return [claim["claimName"] for claim in volumes if claim]
 
+    @property
+    def secrets(self) -> list[tuple[str, str]]:
+        """The names of the Secrets that the pods read, with the key of each, from volumes and variables."""
+        volumes = [volume["secret"] for volume in self.pod.get("volumes") or [] if "secret" in volume]
+        sources = [variable.get("valueFrom") or {} for variable in self.pod["containers"][0].get("env") or []]
+        keys = [source["secretKeyRef"] for source in sources if "secretKeyRef" in source]
+        mounted = [(volume["secretName"], item["key"]) for volume in volumes for item in volume.get("items") or []]
+        return mounted + [(key["name"], key["key"]) for key in keys]
+
     def config(self) -> Any:
         """Returns the config that the command's own package parses from its flags; None for a program of others.
 

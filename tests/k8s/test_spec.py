@@ -4,7 +4,7 @@ import shlex
 from dataclasses import fields
 
 import pytest
-from submissions import IMAGE, PREP, SWEEP, TRAIN, rendered
+from submissions import DATAFLOW, IMAGE, PREP, SWEEP, TRAIN, rendered
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
@@ -82,6 +82,14 @@ def test_no_flag_of_a_preparation_is_one_of_beams():
         (
             "prep --runner DataflowRunner --project p --region r --temp_location gs://b/t",
             "the workers of Dataflow see no volume",
+        ),
+        (
+            f"{' '.join(('prep', *DATAFLOW[:-1]))} --no_public_salt --salt_secret site-salt",
+            "--salt_secret site-salt: the workers of Dataflow see no Secret or volume of this pod",
+        ),
+        (
+            f"{' '.join(('prep', *DATAFLOW[:-1]))} --no_public_salt --salt_file /data/salt",
+            "--salt_file /data/salt: the workers of Dataflow see no Secret or volume of this pod",
         ),
     ],
 )

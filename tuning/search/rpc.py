@@ -25,6 +25,7 @@ from keras_tuner.engine.trial import Trial, TrialStatus
 from keras_tuner.src import protos
 
 from beam_prep.console.errors import RunError, UsageError
+from beam_prep.storage.paths import read_file
 from tuning.config import SearchConfig
 from tuning.search.heartbeats import POLL_S
 from tuning.search.oracle import SweepOracle
@@ -44,6 +45,7 @@ MAX_CALLS = 256
 """The largest number of calls that are answered or wait at once."""
 MAX_CONNECTIONS = 1024
 MAX_WORKERS = 1000
+MAX_CERTIFICATE_BYTES = 2**20
 
 _WORKER = re.compile(r"worker-\d{1,6}")
 _SERVER_OPTIONS = (
@@ -215,7 +217,7 @@ def connect(role: Role, config: SearchConfig, read_token: Callable[[], str]) -> 
 
 def _read(name: str, path: str) -> bytes:
     try:
-        return Path(path).read_bytes()
+        return read_file(Path(path), MAX_CERTIFICATE_BYTES)
     except OSError as error:
         raise UsageError(f"--{name} {path}: can't be read: {error.strerror}") from None
 

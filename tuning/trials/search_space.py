@@ -9,10 +9,12 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.paths import read_file
 from trainer.config.train import FROM_SCRATCH
 from trainer.config.train_flags import Arch
 from tuning.config import SearchConfig
@@ -254,10 +256,7 @@ def _read_yaml(path: str | None) -> dict[str, list[str]]:
     import yaml
 
     try:
-        with open(path, encoding="utf-8") as file:
-            text = file.read(MAX_SPACE_BYTES + 1)
-        if len(text) > MAX_SPACE_BYTES:
-            raise UsageError(f"--space {path}: expected at most {MAX_SPACE_BYTES} characters")
+        text = read_file(Path(path), MAX_SPACE_BYTES).decode()
         content = yaml.load(text, yaml.BaseLoader)  # keeps scalars as text
     except OSError as error:
         raise UsageError(f"--space {path}: {error.strerror}") from None

@@ -217,6 +217,7 @@ def test_a_group_regex_that_matches_nothing_ends_without_a_dataset(config, optio
 
 
 def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
+    (salt := tmp_path / "salt").write_bytes(b"s" * 16)
     done = command(
         "beam_prep",
         "prepare",
@@ -233,13 +234,14 @@ def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
         *("--subnetwork", "regions/us-east1/subnetworks/private"),
         *("--labels", "Team=Lung"),
         "--no_use_public_ips",
+        *("--salt_file", salt),
     )
     assert done.returncode == 2
     first, *lines = done.stderr.splitlines()
     assert first == "error: a job on Dataflow can't be submitted like this:"
     expected = (
         f"--input {tmp_path}: workers see no disk",
-        "no salt for the hashes of patients: --salt_file FILE names a secret one, --public_salt",
+        f"--salt_file {salt}: workers see no disk of this machine, and whoever sees the job would see a salt in it",
         "--project is missing",
         "--region europe-west4-b: expected a region",
         "--service_account_email me@example.org: expected NAME@",
@@ -257,6 +259,11 @@ def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
         assert line.strip().startswith(said)
 
 
+def test_a_job_without_a_salt_is_refused(config, options):
+    with pytest.raises(UsageError, match="no salt for the hashes of patients: --salt_file FILE names a secret one"):
+        prepare(replace(config, public_salt=False), options)
+
+
 def test_no_wait_is_for_dataflow_alone(phantoms, tmp_path):
     with pytest.raises(UsageError, match="--no_wait: only a job on Dataflow"):
         prepare(PrepConfig(input=str(phantoms), output=str(tmp_path / "out"), wait=False))
@@ -264,12 +271,13 @@ def test_no_wait_is_for_dataflow_alone(phantoms, tmp_path):
 
 @pytest.mark.slow
 def test_a_metadata_file_is_held_against_the_whole_input_before_the_job(config, options, bucket, tmp_path):
-    """Classes and patients are those of the file; the launcher finds its mistakes."""
+    """Classes and patients are those of the file; the launcher finds its mistakes. Workers read a secret salt."""
     names = [name for name in bucket.files("raw") if name.endswith(".jpeg")]
     table = tmp_path / "images.csv"
     rows = [f"{name},{'PNEUMONIA' if index % 2 else 'NORMAL'},{index}" for index, name in enumerate(names)]
     table.write_text("\n".join(["path,label,group", *rows]) + "\n")
-    asked = replace(config, metadata_csv=str(table))
+    bucket.write("etc/salt", b"s" * 16)
+    asked = replace(config, metadata_csv=str(table), public_salt=False, salt_file=f"{bucket.url}/etc/salt")
     manifest = prepare(asked, options)
     assert manifest.num_records == 80
     assert sum(split.class_counts["NORMAL"] for split in manifest.splits.values()) == 40

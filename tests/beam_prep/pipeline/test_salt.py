@@ -1,9 +1,17 @@
 """The salt of a dataset: public where the names are, else a secret of the site, and always one."""
 
+import base64
+import binascii
+import bz2
 import hashlib
 import logging
+import os
+import re
 import shutil
+import zlib
+from contextlib import suppress
 
+import apache_beam as beam
 import dicom_files
 import numpy as np
 import pytest
@@ -13,9 +21,11 @@ from PIL import Image
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.patient_groups import BY_CSV, BY_FOLDER, BY_REGEX, PUBLIC_SALT, UNKNOWN
+from beam_prep.pipeline.graph import build_in_bucket
 from beam_prep.pipeline.local_job import prepare
 from beam_prep.pipeline.runners import parse_options
-from beam_prep.pipeline.salt import default_salt, given_salt, salt_path
+from beam_prep.pipeline.salt import SaltFile, default_salt, given_salt, salt_path
+from beam_prep.pipeline.work_folder import WorkFolder
 from beam_prep.sources.discover import Source, describe
 from beam_prep.storage.paths import list_files
 
@@ -122,3 +132,45 @@ def test_a_dicom_file_under_the_name_of_a_public_image_has_no_public_hash(images
     config = PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(16,))
     assert prepare(config).rejected_by_reason == {"header_needs_salt": 1}
     assert not any(PUBLIC_SALT.hash("4711").encode() in content for content in files_of(tmp_path / "out").values())
+
+
+def readable(graph: bytes) -> bytes:
+    """Returns the bytes of a graph, and what is packed in them: Beam compresses its steps and writes them in base64."""
+    found = [graph]
+    for packed in re.findall(rb"[A-Za-z0-9+/]{20,}={0,2}", graph):
+        for unpack in (bz2.decompress, zlib.decompress, bytes):
+            with suppress(OSError, ValueError, zlib.error, binascii.Error):
+                found.append(unpack(base64.b64decode(packed)))
+    return b"".join(found)
+
+
+def test_a_job_on_a_service_names_the_salt_file_and_holds_no_salt(bucket):
+    secret = b"a secret salt, 32 bytes in all.."
+    bucket.write("etc/salt", secret)
+    config = PrepConfig(input=f"{bucket.url}/raw", output=f"{bucket.url}/out", salt_file=f"{bucket.url}/etc/salt")
+    graphs = {}
+    for salt in (SaltFile.of(config.salt_file), PUBLIC_SALT):
+        pipeline = beam.Pipeline()
+        build_in_bucket(pipeline, config, WorkFolder(config.output), salt=salt, software={}, inputs=[], hints=False)
+        graphs[salt] = readable(pipeline.to_runner_api().SerializeToString())
+    named, public = graphs.values()
+    assert b"hospital/etc/salt" in named
+    assert secret not in named
+    assert PUBLIC_SALT.value in public, "what the graph holds is found"
+
+
+def test_workers_read_the_salt_that_was_there_when_the_job_was_submitted(bucket):
+    place = f"{bucket.url}/etc/salt"
+    bucket.write("etc/salt", b"s" * 16)
+    kept = SaltFile.of(place)
+    assert kept.read() == given_salt(PrepConfig(input="i", output="o", salt_file=place))
+    bucket.write("etc/salt", b"t" * 16)
+    with pytest.raises(UsageError, match="etc/salt: was replaced since the job was submitted"):
+        kept.read()
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_a_salt_file_that_never_ends_is_not_opened(tmp_path, make):
+    make(tmp_path / "salt")
+    with pytest.raises(UsageError, match="--salt_file .*salt: no regular file, but a folder, pipe, socket or device"):
+        given_salt(PrepConfig(input="i", output="o", salt_file=str(tmp_path / "salt")))
