@@ -12,7 +12,7 @@ from itertools import takewhile
 from beam_prep.console.errors import UsageError
 from beam_prep.sources.labels import values_in
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.paths import file_info, to_path
+from beam_prep.storage.paths import read_file, to_path
 
 MAX_FOUND = 30
 """The largest number of classes that is taken from the input: more are folders of patients, or free texts."""
@@ -35,10 +35,8 @@ def read_label_map(path: str) -> dict[str, str | None]:
 
     place = f"--label_map {path}"
     try:
-        file = to_path(path)
-        if file_info(file).size_bytes > MAX_MAP_BYTES:
-            raise UsageError(f"{place}: expected at most {MAX_MAP_BYTES} bytes")
-        content = yaml.load(file.read_text(encoding="utf-8"), yaml.BaseLoader)  # keeps 0, no and null as text
+        text = read_file(to_path(path), MAX_MAP_BYTES).decode()
+        content = yaml.load(text, yaml.BaseLoader)  # keeps 0, no and null as text
     except OSError as error:
         raise UsageError(f"{place}: {error.strerror}") from None
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
