@@ -63,7 +63,9 @@ class PrepareImage(beam.DoFn):
     _progress: ProgressFile
     _salt: Salt  # read by `setup`
 
-    def __init__(self, config: PrepConfig, work: WorkFolder, salt: Salt | SaltFile, labels: LabelSpace = DEFAULT_LABELS):
+    def __init__(
+        self, config: PrepConfig, work: WorkFolder, salt: Salt | SaltFile, labels: LabelSpace = DEFAULT_LABELS
+    ):
         self._config = config
         self._labels = labels
         self._root = to_path(config.input)

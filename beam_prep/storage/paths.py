@@ -152,7 +152,7 @@ def read_file(file: AnyPath, max_bytes: int) -> bytes:
     """
     size_bytes = file_info(file).size_bytes
     if size_bytes > max_bytes:
-        raise OSError(errno.EFBIG, f"{size_bytes} bytes, expected at most {max_bytes}", str(file))
+        raise OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, found {size_bytes}", str(file))
     if isinstance(file, ObjectPath):
         return file.read_bytes()
     with open(file, "rb") as opened:

@@ -192,7 +192,9 @@ def _check_secrets(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[
             )
         elif key not in (secret.get("data") or {}):
             keys = ", ".join(secret.get("data") or {}) or "none"
-            yield error(f"{flag}: expected a key {key}, found {keys}; make the Secret anew: {make} --from-file={key}=FILE")
+            yield error(
+                f"{flag}: expected a key {key}, found {keys}; make the Secret anew: {make} --from-file={key}=FILE"
+            )
 
 
 def _num_gpus(node: Object) -> int:

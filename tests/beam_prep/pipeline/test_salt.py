@@ -172,5 +172,5 @@ def test_workers_read_the_salt_that_was_there_when_the_job_was_submitted(bucket)
 @pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
 def test_a_salt_file_that_never_ends_is_not_opened(tmp_path, make):
     make(tmp_path / "salt")
-    with pytest.raises(UsageError, match="--salt_file .*salt: no regular file, but a folder, pipe, socket or device"):
+    with pytest.raises(UsageError, match=r"--salt_file .*salt: no regular file, but a folder, pipe, socket or device"):
         given_salt(PrepConfig(input="i", output="o", salt_file=str(tmp_path / "salt")))

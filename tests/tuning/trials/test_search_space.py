@@ -104,7 +104,7 @@ def test_chief_and_workers_can_not_write_to_a_bucket():
         ("dropout: {a: 1}", "dropout: expected at most 1000 values or one range"),
         (f"dropout: [{'0.1, ' * 2000}0.2]", "dropout: expected at most 1000 values or one range"),
         ("dropout: [&a [x, x], *a, &b [*a, *a], *b]", "dropout: expected at most 1000 values or one range"),
-        ("x" * (2**20 + 1), "1048577 bytes, expected at most 1048576"),
+        ("x" * (2**20 + 1), "expected at most 1048576 bytes, found 1048577"),
         ("[" * 100_000, "not YAML"),
         ("dropout: !!python/object/apply:os.system [id]", "dropout id: expected numbers or one range"),
     ],
