@@ -138,8 +138,8 @@ def _problems(given: dict[str, Any], config: PrepConfig) -> Iterator[str]:
         yield f"no salt for the hashes of patients: {SALT_FLAGS}"
     if config.salt_file is not None and not is_bucket(config.salt_file):
         yield (
-            f"--salt_file {config.salt_file}: workers see no disk of this machine, and whoever sees the job would see a salt "
-            "in it; put the file into a bucket that few may read: gcloud storage cp FILE gs://BUCKET/NAME"
+            f"--salt_file {config.salt_file}: workers see no disk of this machine, and whoever sees the job would see "
+            "a salt in it; put the file into a bucket that few may read: gcloud storage cp FILE gs://BUCKET/NAME"
         )
     for flag in ("project", "region", "temp_location"):
         if not given[flag]:

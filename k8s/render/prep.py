@@ -54,8 +54,8 @@ def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:
     if spec.salt_secret or not (spec.prep.public_salt or is_bucket(str(spec.prep.salt_file))):
         given = f"--salt_secret {spec.salt_secret}" if spec.salt_secret else f"--salt_file {spec.prep.salt_file}"
         raise UsageError(
-            f"{given}: the workers of Dataflow see no Secret or volume of this pod; give --salt_file gs://BUCKET/NAME, a "
-            "file that few may read"
+            f"{given}: the workers of Dataflow see no Secret or volume of this pod; give --salt_file gs://BUCKET/NAME, "
+            "a file that few may read"
         )
     defaults = {"job_name": spec.name, "sdk_container_image": spec.image, "sdk_location": "container"}
     return [part for name, value in defaults.items() if name not in given for part in (f"--{name}", value)]
