@@ -52,9 +52,9 @@ def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:
                 f"--{flag} {path}: the workers of Dataflow see no volume of this pod; expected gs://BUCKET/…"
             )
     if spec.salt_secret or not (spec.prep.public_salt or is_bucket(str(spec.prep.salt_file))):
-        given = f"--salt_secret {spec.salt_secret}" if spec.salt_secret else f"--salt_file {spec.prep.salt_file}"
+        salt = f"--salt_secret {spec.salt_secret}" if spec.salt_secret else f"--salt_file {spec.prep.salt_file}"
         raise UsageError(
-            f"{given}: the workers of Dataflow see no Secret or volume of this pod; give --salt_file gs://BUCKET/NAME, "
+            f"{salt}: the workers of Dataflow see no Secret or volume of this pod; give --salt_file gs://BUCKET/NAME, "
             "a file that few may read"
         )
     defaults = {"job_name": spec.name, "sdk_container_image": spec.image, "sdk_location": "container"}
