@@ -119,7 +119,7 @@ def roc_curve(
 def precision_recall_curve(
     predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], band: Band | None = None
 ) -> Markup | None:
-    """Draws the precision-recall curve of PNEUMONIA of each split of a run, with a dot at the threshold.
+    """Draws the precision-recall curve of the positive class of each split of a run, with a dot at the threshold.
 
     Args and Returns: as of `roc_curve`.
     """

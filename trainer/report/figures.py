@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from beam_prep.dataset.schema import CLASS_NAMES
-from beam_prep.pages.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg
+from beam_prep.pages.page import CLASS_COLOURS, INK, MUTED, RULE, figure_svg, literal
 from trainer.evaluation.calibration import calibrate, expected_calibration_error, reliability
+from trainer.evaluation.predictions import Predictions
 from trainer.run.model_card import OperatingPoint
 
 if TYPE_CHECKING:
@@ -18,42 +18,43 @@ if TYPE_CHECKING:
 SCORE_BINS = 25
 
 
-def score_histogram(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> Markup:
-    """Draws a histogram of the predicted probabilities for each class, one panel a class.
+def score_histogram(predictions: Predictions, threshold: float) -> Markup:
+    """Draws a histogram of the predicted probabilities for each of two classes, one panel a class.
 
     Args:
-        labels: int [N].
-        probabilities: float [N] in 0..1, of PNEUMONIA.
-        threshold: the probability at or above which an image is called PNEUMONIA; drawn as a line.
+        predictions: of a split.
+        threshold: the probability at or above which an image is called positive; drawn as a line.
     """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4, 3.7), layout="constrained")
-    panels = figure.subplots(len(CLASS_NAMES), sharex=True, sharey=True)
-    for label, (axes, name) in enumerate(zip(panels, CLASS_NAMES, strict=True)):
-        of_class = probabilities[labels == label]
+    panels = figure.subplots(2, sharex=True, sharey=True)
+    for label, (axes, name) in enumerate(zip(panels, predictions.class_names, strict=True)):
+        of_class = predictions.probabilities[predictions.labels == label]
         counts, edges = np.histogram(of_class, bins=SCORE_BINS, range=(0, 1))
         share = 100 * counts / max(len(of_class), 1)
         axes.stairs(share, edges, fill=True, color=CLASS_COLOURS[label], linewidth=0)
         axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-        axes.set_title(f"{name}, {len(of_class):,} images", color=CLASS_COLOURS[label], loc="left", fontsize=10)
+        axes.set_title(
+            f"{literal(name)}, {len(of_class):,} images", color=CLASS_COLOURS[label], loc="left", fontsize=10
+        )
         axes.set_xlim(0, 1)
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_ylabel("% of class")
-    panels[-1].set_xlabel(f"probability of PNEUMONIA (threshold {threshold:.3g})")
+    panels[-1].set_xlabel(f"probability of {literal(predictions.class_names[1])} (threshold {threshold:.3g})")
     return figure_svg(figure, f"Histogram of the predicted probability by class, with the threshold at {threshold:.3g}")
 
 
-def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, point: OperatingPoint) -> Markup:
-    """Draws the share of images that are PNEUMONIA by predicted probability, before and after temperature scaling.
+def reliability_diagram(predictions: Predictions, point: OperatingPoint) -> Markup:
+    """Draws the share of images that are positive by predicted probability, before and after temperature scaling.
 
     Args:
-        labels: int [N].
-        probabilities: float [N] in 0..1, of PNEUMONIA.
+        predictions: of a split of two classes.
         point: the operating point, whose temperature and bias calibrate.
     """
     from matplotlib.figure import Figure
 
+    labels, probabilities, positive = predictions.labels, predictions.probabilities, literal(predictions.class_names[1])
     figure = Figure(figsize=(4, 3.7), layout="constrained")
     main, below = figure.subplots(2, sharex=True, height_ratios=(3.4, 1))
     main.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
@@ -70,8 +71,8 @@ def reliability_diagram(labels: np.ndarray, probabilities: np.ndarray, point: Op
         main.plot(mean[filled], share[filled], "o", linestyle=dashes, color=colour, markersize=4, label=texts[-1])
         edges = np.linspace(0, 1, len(counts) + 1)
         below.stairs(100 * counts / len(labels), edges, color=colour, linestyle=dashes, linewidth=1.4)
-    main.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel="share that is\nPNEUMONIA")
-    below.set(xlabel="probability of PNEUMONIA", ylabel="% of\nimages")
+    main.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), ylabel=f"share that is\n{positive}")
+    below.set(xlabel=f"probability of {positive}", ylabel="% of\nimages")
     main.grid(color=RULE, linewidth=0.8)
     figure.legend(*main.get_legend_handles_labels(), loc="outside upper left", frameon=False, borderaxespad=0)
     return figure_svg(figure, f"Reliability diagram in ten bins: {'; '.join(texts)}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -12,16 +11,18 @@ from typing import Any
 import numpy as np
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTILABEL
 from beam_prep.pages.page import render, write_page
 from trainer.evaluation import subgroups
 from trainer.evaluation.predictions import Predictions, read_predictions
 from trainer.evaluation.subgroups import Subgroup
 from trainer.report import curves, figures
+from trainer.report.class_page import class_sections
 from trainer.report.curves import SPLIT_NAMES
+from trainer.report.formats import format_interval, format_number
 from trainer.report.published_results import STUDY, Published
 from trainer.report.samples import Sample, shown
-from trainer.report.transfer_section import transfer_section
+from trainer.report.transfer_section import auroc_by_epoch, transfer_section
 from trainer.run.folder import RunFolder, read_history
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.statistics.bootstrap import curve_bands
@@ -58,7 +59,14 @@ SPEED: dict[str, tuple[str, Callable[[float], str]]] = {
     "peak_host_memory_bytes": ("peak process memory", lambda size: f"{size / 1e9:,.2f} GB"),
 }
 TRAIT_METRICS = ("auroc", "sensitivity", "specificity")
+TRAIT_METRICS_OF_CLASSES = ("auroc", "accuracy")
 HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
+HEADLINE_OF_CLASSES = {
+    "auroc": "AUROC, mean of classes",
+    "auprc": "AUPRC, mean of classes",
+    "accuracy": "Accuracy",
+    "loss": "Loss",
+}
 KAGGLE_NAME = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)")
 
 
@@ -82,10 +90,12 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     if not metrics:
         raise UsageError(f"{run / 'metrics.json'}: expected numbers of a split ({', '.join(SPLIT_NAMES)}), found none")
     lead = next(iter(metrics))  # the split of the headline and of most figures: test, if the run has results on test
-    read = {split: read_predictions(run, split) for split in metrics}
+    read = {split: read_predictions(run, split, card.class_names) for split in metrics}
     predictions = {split: of_split for split, of_split in read.items() if of_split is not None}
-    patients = {split: each["patients"] for split, each in metrics.items() if "patients" in each}
     history = read_history(run)
+    is_binary = card.task == BINARY
+    trait_metrics = TRAIT_METRICS if is_binary else TRAIT_METRICS_OF_CLASSES[: 1 + ("accuracy" in metrics[lead])]
+    titles = {key: METRICS[key] for key in HEADLINE} if is_binary else HEADLINE_OF_CLASSES
     html = render(
         "trainer.report",
         "run.html.j2",
@@ -93,35 +103,23 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         config={flag: _as_text(value) for flag, value in config.items()},
         card=card,
         members=card.members or (),
-        kept_loss=_number(card.best or {}, "val_loss", digits=4),
+        kept_loss=format_number(card.best or {}, "val_loss", digits=4),
         kept_for=_kept_for(card),
-        class_names=CLASS_NAMES,
+        class_names=list(card.class_names),
+        is_binary=is_binary,
         split_names=SPLIT_NAMES,
         lead=lead,
         metrics=metrics,
-        trait_titles=[METRICS[key] for key in TRAIT_METRICS],
-        headline=[_headline(key, metrics, lead) for key in HEADLINE],
-        numbers=_numbers(metrics),
-        patients=patients,
-        patient_numbers=_numbers(patients),
+        trait_counts=list(card.class_names) if is_binary else ["Images"],
+        trait_titles=[METRICS[key] for key in trait_metrics],
+        headline=[_headline(key, title, metrics, lead) for key, title in titles.items() if key in metrics[lead]],
         speed=_speed(all_metrics.get("speed", {})),
-        undefined=[
-            (METRICS[key], split, values["undefined"][key])
-            for split, values in metrics.items()
-            for key in METRICS
-            if key in values.get("undefined", {})
-        ],
-        study=STUDY,
-        ours={key: _number(metrics.get("test", {}), key) for key in Published._fields},
-        our_intervals={key: _interval(metrics.get("test", {}), key) for key in Published._fields},
-        curves=_learning_curves(history, card.best),
-        transfer=transfer_section(run, all_metrics, metrics, predictions, history),
-        **_figures(predictions, metrics, lead),
-        matrices={split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
-        subtypes=_subgroups(subgroups.subtypes, predictions, metrics),
-        sizes=_subgroups(subgroups.sizes, predictions, metrics),
+        curves=_learning_curves(history, card),
+        transfer=transfer_section(run, all_metrics, metrics, predictions, history, card),
         traits={
-            (split, trait): [_trait_row(value, of_value) for value, of_value in groups.items()]
+            (split, trait): [
+                _trait_row(value, of_value, trait_metrics, is_binary=is_binary) for value, of_value in groups.items()
+            ]
             for split, values in metrics.items()
             for trait, groups in values.get("subgroups", {}).items()
         },
@@ -131,11 +129,38 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
             if "robustness" in values
         },
         samples=shown(samples, metrics),
-        wrong_predictions=_wrong_predictions(predictions, metrics) if predictions else None,
         kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),
+        **(_two_class_sections if is_binary else class_sections)(predictions, metrics, lead),
     )
     write_page(folder.report, html)
     return folder.report
+
+
+def _two_class_sections(
+    predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], lead: str
+) -> dict[str, Any]:
+    """Returns what the templates of the sections about two classes need; the arguments are as in `class_sections`."""
+    patients = {split: each["patients"] for split, each in metrics.items() if "patients" in each}
+    return {
+        "numbers": _numbers(metrics),
+        "patients": patients,
+        "patient_numbers": _numbers(patients),
+        "undefined": [
+            (METRICS[key], split, values["undefined"][key])
+            for split, values in metrics.items()
+            for key in METRICS
+            if key in values.get("undefined", {})
+        ],
+        "study": STUDY,
+        "studied_classes": CLASS_NAMES,
+        "ours": {key: format_number(metrics.get("test", {}), key) for key in Published._fields},
+        "our_intervals": {key: format_interval(metrics.get("test", {}), key) for key in Published._fields},
+        **_figures(predictions, metrics, lead),
+        "matrices": {split: _matrix(values["confusion_matrix"]) for split, values in metrics.items()},
+        "subtypes": _subgroups(subgroups.subtypes, predictions, metrics),
+        "sizes": _subgroups(subgroups.sizes, predictions, metrics),
+        "wrong_predictions": _wrong_predictions(predictions, metrics) if predictions else None,
+    }
 
 
 def _figures(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
@@ -147,9 +172,8 @@ def _figures(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any],
     return {
         "roc": curves.roc_curve(predictions, metrics, bands.get("roc")),
         "precision_recall": curves.precision_recall_curve(predictions, metrics, bands.get("precision_recall")),
-        "scores": leading and figures.score_histogram(leading.labels, leading.probabilities, numbers["threshold"]),
-        "reliability": leading
-        and figures.reliability_diagram(leading.labels, leading.probabilities, OperatingPoint.of(numbers)),
+        "scores": leading and figures.score_histogram(leading, numbers["threshold"]),
+        "reliability": leading and figures.reliability_diagram(leading, OperatingPoint.of(numbers)),
     }
 
 
@@ -157,7 +181,7 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | Non
     """Returns the rows of the table of all numbers: the name of a metric, and its value and interval by split."""
     present = [key for key in METRICS if any(key in values for values in metrics.values())]
     return [
-        (METRICS[key], [(_number(values, key), _interval(values, key)) for values in metrics.values()])
+        (METRICS[key], [(format_number(values, key), format_interval(values, key)) for values in metrics.values()])
         for key in present
     ]
 
@@ -165,18 +189,6 @@ def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | Non
 def _speed(speed: Mapping[str, Any]) -> list[tuple[str, str]]:
     """Returns the names and texts of what was measured of a training's speed."""
     return [(title, form(speed[name])) for name, (title, form) in SPEED.items() if speed.get(name) is not None]
-
-
-def _number(values: Mapping[str, Any], key: str, digits: int = 3) -> str | None:
-    """Formats a metric; None if it is absent or not defined."""
-    value = values.get(key)
-    return f"{value:.{digits}f}" if value is not None and math.isfinite(value) else None
-
-
-def _interval(values: Mapping[str, Any], key: str) -> str | None:
-    """Formats the interval of a metric; None if it has none."""
-    bounds = values.get(f"{key}_ci95")
-    return f"{bounds[0]:.3f}–{bounds[1]:.3f}" if bounds else None
 
 
 def _kept_for(card: ModelCard) -> str:
@@ -187,25 +199,25 @@ def _kept_for(card: ModelCard) -> str:
     return next((f"the best {title}" for column, title in titles.items() if column in (card.best or {})), "")
 
 
-def _headline(key: str, metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
+def _headline(key: str, title: str, metrics: Mapping[str, Any], lead: str) -> dict[str, Any]:
     """Returns a metric for the head of the page, with its interval or the reason why it is not defined."""
     values = metrics[lead]
     return {
-        "name": METRICS[key],
-        "value": _number(values, key),
+        "name": title,
+        "value": format_number(values, key),
         "reason": values.get("undefined", {}).get(key, "not defined"),
-        "interval": _interval(values, key),
-        "others": [(split, _number(others, key)) for split, others in metrics.items() if split != lead],
+        "interval": format_interval(values, key),
+        "others": [(split, format_number(others, key)) for split, others in metrics.items() if split != lead],
     }
 
 
-def _learning_curves(history: list[dict[str, Any]], best: Mapping[str, Any] | None) -> list[Any]:
+def _learning_curves(history: list[dict[str, Any]], card: ModelCard) -> list[Any]:
     if not history:
         return []
-    return [
-        curves.learning_curves(history, best, metric="loss", title="loss", strip="learning_rate"),
-        curves.learning_curves(history, best, metric="accuracy", title="accuracy", strip="val_auroc"),
-    ]
+    loss = curves.learning_curves(history, card.best, metric="loss", title="loss", strip="learning_rate")
+    if card.task == MULTILABEL:
+        return [loss, auroc_by_epoch(history, ())]
+    return [loss, curves.learning_curves(history, card.best, metric="accuracy", title="accuracy", strip="val_auroc")]
 
 
 def _matrix(cells: Mapping[str, int]) -> list[list[dict[str, Any]]]:
@@ -228,13 +240,14 @@ def _subgroups(
     return {split: groups for split, groups in by_split.items() if groups}
 
 
-def _trait_row(value: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+def _trait_row(value: str, numbers: Mapping[str, Any], keys: Sequence[str], *, is_binary: bool) -> dict[str, Any]:
     """Returns a row of the tables by domain, age, sex and view; a number that is not defined has its reason."""
     cells = [
-        (_number(numbers, key), _interval(numbers, key), numbers["undefined"].get(key, "not defined"))
-        for key in TRAIT_METRICS
+        (format_number(numbers, key), format_interval(numbers, key), numbers["undefined"].get(key, "not defined"))
+        for key in keys
     ]
-    return {"value": value, **{name: numbers[name] for name in ("class_counts", "num_groups")}, "cells": cells}
+    counts = list(numbers["class_counts"].values()) if is_binary else [numbers["num_images"]]
+    return {"value": value, "counts": counts, "num_groups": numbers["num_groups"], "cells": cells}
 
 
 def _wrong_predictions(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any]) -> list[dict[str, Any]]:

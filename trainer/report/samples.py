@@ -8,14 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from beam_prep.dataset.schema import BINARY, MULTICLASS
 from beam_prep.pages.page import image_uri
 from trainer.report.curves import SPLIT_NAMES
+from trainer.run.model_card import OperatingPoint
 
 if TYPE_CHECKING:
     import keras
 
     from trainer.data.splits import SplitSource
     from trainer.evaluation.evaluate import Evaluation
+    from trainer.evaluation.predictions import Predictions
 
 SHOWN_BY_CLASS = 3
 SHOWN_UNCERTAIN = 6
@@ -28,11 +31,13 @@ class Sample:
 
     Attributes:
         filename: the name of the image file, as in the predictions.
-        label: the true class, 0 NORMAL or 1 PNEUMONIA.
-        probability: of PNEUMONIA, in 0..1.
+        label: the true class of two, 0 or 1; of several classes or findings, the index of the class that is shown.
+        probability: of the positive class, in 0..1, or of the class that is shown.
         split: the split of the image; the threshold of this split decides whether the prediction is right.
         pixels: uint8 [H, W].
         overlay: the image under its heat map, RGB, uint8 [H, W, 3]; None without a heat map.
+        kind: of several classes or findings, `right`, `wrong` or `uncertain`; empty for two classes.
+        truth: of several classes or findings, what is true of the image, in words.
     """
 
     filename: str
@@ -41,6 +46,8 @@ class Sample:
     split: str
     pixels: np.ndarray
     overlay: np.ndarray | None = None
+    kind: str = ""
+    truth: str = ""
 
 
 def choose(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, list[int]]:
@@ -48,8 +55,8 @@ def choose(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> d
 
     Args:
         labels: int [N].
-        probabilities: float [N], of PNEUMONIA.
-        threshold: the probability at or above which an image is called PNEUMONIA.
+        probabilities: float [N], of the positive class.
+        threshold: the probability at or above which an image is called positive.
 
     Returns:
         Indices of images. `right` and `wrong` hold the most certain predictions of each class, the most certain first;
@@ -87,27 +94,87 @@ def read_samples(
     if not evaluations or not shows_pictures:
         return []
     evaluation = min(evaluations, key=lambda each: list(SPLIT_NAMES).index(each.split))
-    predictions = evaluation.predictions
-    chosen = choose(predictions.labels, predictions.probabilities, evaluation.numbers["threshold"])
-    wanted = {index for indices in chosen.values() for index in indices}
+    if not (wanted := _plan(evaluation)):
+        return []
     samples: list[Sample] = []
     start = 0
     for batch in evaluation_batches(sources[evaluation.split], batch_size=BATCH_SIZE):
         end = start + int(batch["images"].shape[0])
-        for index in sorted(wanted.intersection(range(start, end))):
-            samples.append(
-                Sample(
-                    filename=predictions.filenames[index],
-                    label=int(predictions.labels[index]),
-                    probability=float(predictions.probabilities[index]),
-                    split=evaluation.split,
-                    pixels=batch["images"][index - start, :, :, 0].numpy(),
-                )
-            )
+        for index in sorted(wanted.keys() & range(start, end)):
+            pixels = batch["images"][index - start, :, :, 0].numpy()
+            samples += [replace(sample, pixels=pixels) for sample in wanted[index]]
         start = end
         if start > max(wanted):
             break
-    return samples if model is None else _with_heat_maps(samples, model)
+    if model is None:
+        return samples
+    is_binary = evaluation.predictions.task == BINARY
+    return _with_heat_maps(samples, model, [0 if is_binary else sample.label for sample in samples])
+
+
+def _plan(evaluation: Evaluation) -> dict[int, list[Sample]]:
+    """Returns the samples of a split by the place of their image, without their pixels."""
+    predictions, split, nothing = evaluation.predictions, evaluation.split, np.empty((0, 0), np.uint8)
+    planned: dict[int, list[Sample]] = {}
+    if predictions.task == BINARY:
+        chosen = choose(predictions.labels, predictions.probabilities, evaluation.numbers["threshold"])
+        for index in {index for indices in chosen.values() for index in indices}:
+            label, probability = int(predictions.labels[index]), float(predictions.probabilities[index])
+            planned[index] = [Sample(predictions.filenames[index], label, probability, split, nothing)]
+        return planned
+    of_kind = choose_of_classes(predictions, OperatingPoint.of(evaluation.numbers))
+    for kind, index, label in [(kind, *place) for kind, places in of_kind.items() for place in places]:
+        probability, truth = float(predictions.probabilities[index, label]), _truth(predictions, index, label)
+        sample = Sample(predictions.filenames[index], label, probability, split, nothing, kind=kind, truth=truth)
+        planned.setdefault(index, []).append(sample)
+    return planned
+
+
+def choose_of_classes(predictions: Predictions, point: OperatingPoint) -> dict[str, list[tuple[int, int]]]:
+    """Chooses the images of several classes or findings to show, and the class that each of them is shown for.
+
+    Args:
+        predictions: of the split.
+        point: the operating point of the run.
+
+    Returns:
+        Places of images with the index of a class. `right` holds the most certain image of each class that is called
+        rightly, of as many classes as fit; `wrong` the most certain wrong calls; `uncertain` the predictions nearest
+        to another decision.
+    """
+    called, scores, known = predictions.called(point), predictions.probabilities, predictions.truths >= 0
+    true = predictions.truths == 1
+    if predictions.task == MULTICLASS:  # a wrong prediction is one image, shown for the class that it is called
+        first_two = np.sort(scores, axis=1)[:, -2:]
+        distance = np.where(called, (first_two[:, 1] - first_two[:, 0])[:, None], np.inf)
+        wrong = called & ~true
+    else:
+        distance = np.where(known, np.abs(scores - np.array(point.thresholds)), np.inf)
+        wrong = known & (called != true)
+    found = np.where(called & true, scores, -np.inf)
+    right = [
+        (int(place), label) for label, place in enumerate(found.argmax(axis=0)) if np.isfinite(found[place, label])
+    ]
+    sure = np.where(wrong, distance, -np.inf)
+    return {
+        "right": right[: 2 * SHOWN_UNCERTAIN],
+        "wrong": [place for place in _largest(sure, SHOWN_UNCERTAIN) if wrong[place]],
+        "uncertain": [place for place in _largest(-distance, SHOWN_UNCERTAIN) if np.isfinite(distance[place])],
+    }
+
+
+def _largest(values: np.ndarray, number: int) -> list[tuple[int, int]]:
+    """Returns the row and the column of the largest values float [N, K], the largest first."""
+    order = np.argsort(-values, axis=None, kind="stable")[:number]
+    rows, columns = np.unravel_index(order, values.shape)
+    return list(zip(rows.tolist(), columns.tolist(), strict=True))
+
+
+def _truth(predictions: Predictions, index: int, label: int) -> str:
+    """Returns what is true of an image, in words: its class, or whether a finding is present."""
+    if predictions.task == MULTICLASS:
+        return predictions.class_names[int(predictions.labels[index])]
+    return {1: "present", 0: "absent", -1: "not known"}[int(predictions.labels[index, label])]
 
 
 def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
@@ -124,17 +191,20 @@ def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, li
     of_split = [sample for sample in samples if sample.split == split]
     if split is None:
         return {"right": [], "wrong": [], "uncertain": []}
+    if any(sample.kind for sample in of_split):
+        kinds = ("right", "wrong", "uncertain")
+        return {kind: [_figure(sample) for sample in of_split if sample.kind == kind] for kind in kinds}
     labels = np.array([sample.label for sample in of_split])
     probabilities = np.array([sample.probability for sample in of_split])
     chosen = choose(labels, probabilities, metrics[split]["threshold"])
     return {kind: [_figure(of_split[index]) for index in indices] for kind, indices in chosen.items()}
 
 
-def _with_heat_maps(samples: Sequence[Sample], model: keras.Model) -> list[Sample]:
+def _with_heat_maps(samples: Sequence[Sample], model: keras.Model, outputs: Sequence[int]) -> list[Sample]:
     from trainer.models.gradcam import heat_maps
     from trainer.report.heat_overlay import overlay
 
-    heats = heat_maps(model, np.stack([sample.pixels for sample in samples]))
+    heats = heat_maps(model, np.stack([sample.pixels for sample in samples]), np.array(outputs))
     return [replace(sample, overlay=overlay(sample.pixels, heat)) for sample, heat in zip(samples, heats, strict=True)]
 
 
@@ -151,6 +221,7 @@ def _figure(sample: Sample) -> dict[str, Any]:
         "filename": sample.filename,
         "split": sample.split,
         "label": sample.label,
+        "truth": sample.truth,
         "probability": f"{sample.probability:.3f}",
         "uri": _picture(sample),
         "has_heat": sample.overlay is not None,

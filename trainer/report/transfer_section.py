@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import BINARY
 from beam_prep.pages.page import CLASS_COLOURS, INK, RULE, SERIES_COLOURS, figure_svg, literal
 from trainer.evaluation.predictions import Predictions, external_split, read_predictions
 from trainer.report.curves import DASHES
 from trainer.run.folder import EXTERNAL_PREFIX
+from trainer.run.model_card import ModelCard
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -26,6 +27,7 @@ def transfer_section(
     metrics: Mapping[str, Any],
     predictions: Mapping[str, Predictions],
     history: Sequence[Mapping[str, Any]],
+    card: ModelCard,
 ) -> dict[str, Any]:
     """Returns what the template of the section needs.
 
@@ -35,6 +37,7 @@ def transfer_section(
         metrics: the part of it that holds splits, by name.
         predictions: the predictions by split.
         history: the rows of `history.csv`.
+        card: the model card of the run.
 
     Returns:
         `sets`: the numbers of each set of another source, its name in `transfer`; the figures `scores` and `curve`,
@@ -46,18 +49,18 @@ def transfer_section(
         if "transfer" in values and split in predictions:
             drawn[_title(values)] = predictions[split]
     for name, values in all_metrics.get("external", {}).items():
-        if (read := read_predictions(run, external_split(name))) is not None:
+        if (read := read_predictions(run, external_split(name), card.class_names)) is not None:
             drawn[_title(values)] = read
     names = [values["transfer"]["name"] for values in all_metrics.get("external", {}).values()]
     return {
         "sets": sets,
-        "scores": scores_by_source(drawn) if sets and drawn else None,
+        "scores": scores_by_source(drawn) if sets and drawn and card.task == BINARY else None,
         "curve": auroc_by_epoch(history, names) if names and history else None,
     }
 
 
 def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
-    """Draws the distribution of the probabilities of each class, with a line for validation and for each set.
+    """Draws the distribution of the probabilities of each of two classes, with a line for validation and for each set.
 
     Args:
         predictions: by the title of the line.
@@ -65,9 +68,10 @@ def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(4.7, 3.9), layout="constrained")
-    panels = figure.subplots(len(CLASS_NAMES), sharex=True)
+    class_names = next(iter(predictions.values())).class_names
+    panels = figure.subplots(len(class_names), sharex=True)
     edges, texts = np.linspace(0, 1, SCORE_BINS + 1), []
-    for label, (axes, name) in enumerate(zip(panels, CLASS_NAMES, strict=True)):
+    for label, (axes, name) in enumerate(zip(panels, class_names, strict=True)):
         for index, (title, each) in enumerate(predictions.items()):
             scores = each.probabilities[each.labels == label]
             if not len(scores):
@@ -75,10 +79,10 @@ def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
             share = 100 * np.histogram(scores, bins=edges)[0] / len(scores)
             axes.stairs(share, edges, label=literal(title), baseline=None, **_style(index))
             texts.append(f"{name} of {title}: median {np.median(scores):.3f}")
-        axes.set_title(name, color=CLASS_COLOURS[label], loc="left", fontsize=10)
+        axes.set_title(literal(name), color=CLASS_COLOURS[label], loc="left", fontsize=10)
         axes.set(xlim=(0, 1), ylabel="% of class")
         axes.grid(axis="y", color=RULE, linewidth=0.8)
-    panels[-1].set_xlabel("probability of PNEUMONIA")
+    panels[-1].set_xlabel(f"probability of {literal(class_names[1])}")
     labelled = max(panels, key=lambda axes: len(axes.get_legend_handles_labels()[1]))
     figure.legend(*labelled.get_legend_handles_labels(), loc="outside upper left", frameon=False, borderaxespad=0)
     return figure_svg(figure, f"Distribution of the predicted probability by class and source: {'; '.join(texts)}")

@@ -93,7 +93,7 @@ def test_the_file_of_predictions_gives_them_back(request, tmp_path, kind):
     head, first, *_ = (tmp_path / "predictions-val.csv").read_text().splitlines()
     if kind == "classes":
         assert head.startswith("filename,group,label,prediction,probability_COVID,probability_=viral,")
-        assert first.startswith("image0.png,image0,'=viral,'=viral,"), "no spreadsheet takes a name for a formula"
+        assert first.startswith("image0.png,image0.png,'=viral,'=viral,"), "no spreadsheet takes a name for a formula"
     else:
         assert head.startswith("filename,group,label_Mass,probability_Mass,prediction_Mass,label_Nodule,")
         assert ",," in first, "a label that is not known is empty"
