@@ -98,7 +98,7 @@ def _wrong(predictions: Predictions, split: str, measured: Mapping[str, Any]) ->
     """Returns a row for each wrong prediction of a split: of a class of the image, or of a finding."""
     point, names = OperatingPoint.of(measured), predictions.class_names
     called, scores = predictions.called(point), predictions.probabilities
-    rows = []
+    rows: list[dict[str, Any]] = []
     if predictions.task == MULTICLASS:
         predicted = called.argmax(axis=1)
         for index in np.flatnonzero(predicted != predictions.labels).tolist():
