@@ -15,7 +15,7 @@ from beam_prep.console.progress import track
 from beam_prep.console.signals import ending_at_once
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
-from beam_prep.dataset.manifest import REPORT_NAME, SUSPECT_NAME, Manifest
+from beam_prep.dataset.manifest import REPORT_NAME, SUSPECT_NAME, Manifest, Split
 from beam_prep.dataset.schema import BINARY
 from beam_prep.dataset.trainable import find_training_problem
 from beam_prep.pipeline.dataflow_options import SubmittedJob
@@ -125,7 +125,10 @@ def _print_job(job: SubmittedJob) -> None:
 
 
 def _print_counts(manifest: Manifest) -> None:
-    """Prints the number of images by split and class: a column for each class, or a line where they are many."""
+    """Prints the number of images by split and class: a column for each class, or a line where they are many.
+
+    A finding that is not known of all images has the number of those of which it is, as in `12 of 90`.
+    """
     if len(manifest.class_names) <= MAX_COLUMNS and not manifest.labels.is_multilabel:
         names = [(name, max(len(name) + 2, 12)) for name in manifest.class_names]
         print(f"{'split':8}" + "".join(f"{name:>{width}}" for name, width in names) + f"{'images':>10}{'patients':>10}")
@@ -133,13 +136,19 @@ def _print_counts(manifest: Manifest) -> None:
             by_class = "".join(f"{counts.class_counts[name]:>{width}}" for name, width in names)
             print(f"{split:8}{by_class}{counts.num_records:>10}{counts.num_groups:>10}")
         return
-    width = max(map(len, (*manifest.class_names, "patients"))) + 2
-    print(f"{'':{width}}" + "".join(f"{split:>10}" for split in manifest.splits))
-    rows = {name: [split.class_counts[name] for split in manifest.splits.values()] for name in manifest.class_names}
-    rows["images"] = [split.num_records for split in manifest.splits.values()]
-    rows["patients"] = [split.num_groups for split in manifest.splits.values()]
-    for name, numbers in rows.items():
-        print(f"{name:{width}}" + "".join(f"{number:>10}" for number in numbers))
+    rows = {name: [_of_known(split, name) for split in manifest.splits.values()] for name in manifest.class_names}
+    rows["images"] = [str(split.num_records) for split in manifest.splits.values()]
+    rows["patients"] = [str(split.num_groups) for split in manifest.splits.values()]
+    first = max(map(len, rows)) + 2
+    width = max(10, *(len(text) + 2 for texts in rows.values() for text in texts))
+    print(" " * first + "".join(f"{split:>{width}}" for split in manifest.splits))
+    for name, texts in rows.items():
+        print(f"{name:{first}}" + "".join(f"{text:>{width}}" for text in texts))
+
+
+def _of_known(split: Split, name: str) -> str:
+    known = (split.known_counts or {}).get(name, split.num_records)
+    return f"{split.class_counts[name]}" + (f" of {known}" if known != split.num_records else "")
 
 
 def _telling(dataset: str, manifest: Manifest) -> Iterator[tuple[str, list[str]]]:

@@ -32,7 +32,7 @@ def split_chart(manifest: Manifest) -> Markup:
         series = {name: [counts[name] for counts in counts_of.values()] for name in manifest.class_names}
     else:
         groups, bar_height, group_inches = list(manifest.class_names), 0.26, 0.55
-        series = {split: list(counts.values()) for split, counts in counts_of.items()}
+        series = {split: list(counts.values()) for split, counts in counts_of.items() if any(counts.values())}
     colours: tuple[str, ...] = CLASS_COLOURS if manifest.task == BINARY else SERIES_COLOURS
     figure = Figure(figsize=(4.7, 0.6 + group_inches * max(len(groups), 1)), layout="constrained")
     axes = figure.subplots()
