@@ -186,7 +186,7 @@ class SweepSpec(GpuSpec):
     """Search for the best configuration on GPU nodes; also takes the flags of `tuning search` and `trainer train`.
 
     A chief without a GPU hands out trials to the workers; a worker trains on the GPUs of one node. With --retrain_best
-    or --retrain_seeds the chief has GPUs too. All nodes must see --output.
+    or --retrain_seeds the chief has GPUs too. All nodes must see --output: a bucket (gs://) or a volume of --pvc.
     """
 
     tuner: SearchConfig
@@ -203,7 +203,6 @@ class SweepSpec(GpuSpec):
             raise UsageError("--role, --worker_index and --oracle are set in every pod; leave them out")
         if self.token_secret is not None and not NAME.fullmatch(self.token_secret):
             raise UsageError(f"--token_secret {self.token_secret}: expected the name of a Secret, such as sweep-token")
-        self.tuner.check_shared()
         space = self.tuner.space
         places = tuple(f"{mount.path}/" for mount in (*self.claims, *self.buckets))
         if space is not None and not space.startswith(places):

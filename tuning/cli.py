@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console import command_line
 from beam_prep.console.command import RESUMES, Command
@@ -13,18 +13,23 @@ from tuning.config import SearchConfig, ShowConfig
 from tuning.search.roles import Role, find_role
 from tuning.trials.trial import Trial
 
+if TYPE_CHECKING:
+    from tuning.search.bucket_sync import Sharing
+
 
 def search(config: SearchConfig, train_flags: list[str]) -> int:
     """Searches, shows the progress and prints the results; returns exit code 1 if no trial is done."""
     from tuning.search.bucket_sync import synced_locally
 
     role = find_role(config)
-    with synced_locally(config, role) as local_config:
-        metrics = _run_search(local_config, role, train_flags)
+    with synced_locally(config, role) as (local_config, sharing):
+        metrics = _run_search(local_config, role, train_flags, sharing)
         return 0 if role.kind == "worker" else _report(local_config, config.output, metrics)
 
 
-def _run_search(config: SearchConfig, role: Role, train_flags: list[str]) -> dict[str, dict[str, Any]]:
+def _run_search(
+    config: SearchConfig, role: Role, train_flags: list[str], sharing: Sharing
+) -> dict[str, dict[str, Any]]:
     """Runs the search under a live table and returns the test metrics of the final runs."""
     from tuning.report.live import live_table
     from tuning.report.results import read_sweep
@@ -36,7 +41,7 @@ def _run_search(config: SearchConfig, role: Role, train_flags: list[str]) -> dic
             _print("\n".join(plan))
             table.enter_context(live_table(lambda: read_sweep(Path(config.output)), num_trials))
 
-        return search(config, role, train_flags, on_plan=begin, on_trial_end=_print_trial, on_note=_print)
+        return search(config, role, train_flags, sharing, on_plan=begin, on_trial_end=_print_trial, on_note=_print)
 
 
 def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, Any]]) -> int:

@@ -11,7 +11,6 @@ from typing import Any, Literal
 from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.paths import is_url
 
 Algorithm = Literal["random", "bayesian", "hyperband", "grid"]
 Objective = Literal[
@@ -164,18 +163,6 @@ class SearchConfig:
             raise UsageError(f"--role {self.role} needs --oracle HOST:PORT, the address of the chief")
         if (self.oracle_cert is None) != (self.oracle_key is None):
             raise UsageError("--oracle_cert and --oracle_key belong together; give both, or none")
-
-    def check_shared(self) -> None:
-        """Checks that chief and workers can write the output together.
-
-        Raises:
-            UsageError: the output is in a bucket.
-        """
-        if is_url(self.output):
-            raise UsageError(
-                f"--output {self.output}: chief and workers write it together; expected a shared folder that is "
-                "mounted (NFS, a PersistentVolumeClaim); only --data, or the output of --role alone, may be in a bucket"
-            )
 
     @property
     def direction(self) -> Direction:

@@ -183,6 +183,18 @@ def mirror_of(place: str) -> Mirror:
     return BucketMirror(folder, _temporary() / _digest(place) / folder.name)
 
 
+def part_mirror(place: str, name: str = "") -> Mirror:
+    """Returns a new mirror of a folder that belongs to another one, which has a mirror: a part that others write, too.
+
+    Args:
+        place: the whole folder.
+        name: the name of the part in it; empty for all of it.
+    """
+    folder = to_path(place)
+    part = folder / name if name else folder
+    return Mirror(part) if isinstance(part, Path) else BucketMirror(part, mirror_of(place).local / name)
+
+
 def kept_mirror_of(place: str) -> Mirror:
     """Returns a mirror in the user's folder for caches, where the next process finds the work of a killed one."""
     folder = to_path(place)

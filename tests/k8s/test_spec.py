@@ -68,7 +68,6 @@ def test_no_flag_of_a_preparation_is_one_of_beams():
         ("sweep --num_workers 0", "--num_workers is 0"),
         ("sweep --role chief --oracle a:1", "leave them out"),
         ("sweep --worker_index 3", "leave them out"),
-        ("sweep --output gs://bucket/sweep", "expected a shared folder that is mounted"),
         ("sweep --space space.yaml", "the pods don't see the files of this machine"),
         ("sweep --max_trials -1", "--max_trials is -1"),
         ("sweep --bogus 3", "unknown option --bogus 3"),

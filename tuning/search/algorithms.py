@@ -68,15 +68,14 @@ class HyperbandOracle(SweepOracle, keras_tuner.oracles.HyperbandOracle):
         )
 
 
-def make_oracle(job: SweepJob, *, expire_leases: bool = False) -> SweepOracle:
-    """Makes the oracle of a sweep; see `SweepOracle`."""
+def make_oracle(job: SweepJob, **options: Any) -> SweepOracle:
+    """Makes the oracle of a sweep with options of `SweepOracle`."""
     make: dict[str, Callable[..., SweepOracle]] = {
         "random": RandomOracle,
         "grid": GridOracle,
         "bayesian": BayesianOracle,
         "hyperband": HyperbandOracle,
     }
-    options: dict[str, Any] = {}
     if job.config.algorithm == "hyperband":
-        options = {"max_epochs": job.max_epochs, "factor": job.config.hyperband_factor}
-    return make[job.config.algorithm](job, expire_leases=expire_leases, **options)
+        options |= {"max_epochs": job.max_epochs, "factor": job.config.hyperband_factor}
+    return make[job.config.algorithm](job, **options)

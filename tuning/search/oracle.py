@@ -17,7 +17,7 @@ import hashlib
 import math
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,7 @@ class SweepOracle(keras_tuner.Oracle):
     Args:
         job: the job of the sweep.
         expire_leases: True if the earlier workers are gone, so that their trials can be handed out at once.
+        on_save: called when the state was written, before a worker gets the answer that changed it.
         **options: the options of the algorithm.
 
     Attributes:
@@ -55,11 +56,19 @@ class SweepOracle(keras_tuner.Oracle):
         failure: the error of a call that only its worker was told; the chief has to end with it.
     """
 
-    def __init__(self, job: SweepJob, *, expire_leases: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        job: SweepJob,
+        *,
+        expire_leases: bool = False,
+        on_save: Callable[[], object] = lambda: None,
+        **options: Any,
+    ) -> None:
         self._lock = threading.RLock()
         self._job = job
         self._space = job.space
         self._expire_leases = expire_leases
+        self._on_save = on_save
         self._renewed_at: dict[str, float] = {}
         self._earlier_s, self._started = 0.0, time.monotonic()
         self.failure: Exception | None = None
@@ -151,6 +160,7 @@ class SweepOracle(keras_tuner.Oracle):
     def save(self) -> None:
         """Writes the state by rename, after the files of the trials."""
         RunFolder(Path(self._project_dir)).write_json("oracle", self.get_state())
+        self._on_save()
 
     def reload(self) -> None:
         """Restores the state that was saved last, if there is one.

@@ -193,6 +193,16 @@ class OracleClient:
         status = TrialStatus.from_proto(response.trial.status)
         return Trial(hyperparameters, trial_id=response.trial.trial_id, status=status)
 
+    def renew_lease(self, tuner_id: str) -> str | None:
+        """Renews the lease of a worker that runs a trial; returns the id of its trial, None if no chief answers.
+
+        The chief answers a worker that asks for a trial with its own one, as long as its lease lasts.
+        """
+        try:
+            return self._call("CreateTrial", tuner_id=tuner_id).trial.trial_id
+        except grpc.RpcError:
+            return None
+
     def update_trial(self, trial_id: str, metrics: dict[str, float]) -> None:
         """Reports the objective of a trial."""
         self._call("UpdateTrial", trial_id=trial_id, metrics=metrics)

@@ -15,6 +15,7 @@ from beam_prep.console.signals import stop_on_sigterm
 from trainer.config.quiet_start import quiet_start
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep, write_best_config, write_trials_csv
+from tuning.search.bucket_sync import REFUSALS, Sharing
 from tuning.search.estimate import describe_plan, estimate_cost, warm_up
 from tuning.search.heartbeats import POLL_S
 from tuning.search.retrain import retrain
@@ -28,6 +29,7 @@ def search(
     config: SearchConfig,
     role: Role,
     train_flags: Sequence[str],
+    sharing: Sharing,
     *,
     on_plan: Callable[[list[str], int | None], object],
     on_trial_end: Callable[[Trial], object],
@@ -39,6 +41,7 @@ def search(
         config: the flags of the search; its output is a folder of this machine.
         role: the role of this process.
         train_flags: the flags of `trainer train` that all trials share.
+        sharing: the way to the files of the other processes of the search.
         on_plan: called with the lines of the plan and the largest number of trials, None if unknown.
         on_trial_end: called with each trial that ends in a worker of a chief.
         on_note: called with a line for the console.
@@ -51,21 +54,21 @@ def search(
         RunError: the search failed.
         Terminated: SIGTERM stopped the search; its state is saved.
     """
-    with _told_to_chief(config, role):
+    with _told_to_chief(config, role, sharing):
         job = SweepJob.of(config, train_flags)
         if role.kind == "worker":
-            _wait_for_chief(job)
+            _wait_for_chief(job, sharing)
         else:
-            job.folder.start(job.to_json(), overwrite=config.overwrite)
+            _start(job, sharing)
     stop_on_sigterm("all progress is saved: run the same command again to resume")
     with tempfile.TemporaryDirectory(prefix="cxrflow-xla-") as programs:
         environ = sharing_programs(os.environ, programs)
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs are for the trainers
         if role.kind == "worker":
-            _work_for_chief(job, role, environ, on_trial_end)
+            _work_for_chief(job, role, environ, sharing, on_trial_end)
             return {}
         with job.folder.lock():
-            _hand_out_trials(job, role, environ, on_plan, on_note)
+            _hand_out_trials(job, role, environ, sharing, on_plan, on_note)
             return _retrain_best(job, environ)
 
 
@@ -79,20 +82,30 @@ def sharing_programs(environ: Mapping[str, str], folder: str) -> dict[str, str]:
 
 
 @contextmanager
-def _told_to_chief(config: SearchConfig, role: Role) -> Iterator[None]:
+def _told_to_chief(config: SearchConfig, role: Role, sharing: Sharing) -> Iterator[None]:
     """Tells the chief if the block ends a worker by a wrong command or config."""
     folder = SweepFolder(config.output)
     try:
         yield
         if role.kind == "worker":
-            folder.forget_refusal(role.name)
+            with sharing.part(REFUSALS):
+                folder.forget_refusal(role.name)
     except UsageError as error:
         if role.kind == "worker":
-            folder.note_refusal(role.name, str(error))
+            with sharing.part(REFUSALS):
+                folder.note_refusal(role.name, str(error))
         raise
 
 
-def _wait_for_chief(job: SweepJob) -> None:
+def _start(job: SweepJob, sharing: Sharing) -> None:
+    """Prepares the folder of the sweep, as the process that hands out the trials."""
+    with sharing.part(REFUSALS):
+        job.folder.start(job.to_json(), overwrite=job.config.overwrite)
+    if job.config.overwrite:
+        sharing.remove_trials()
+
+
+def _wait_for_chief(job: SweepJob, sharing: Sharing) -> None:
     """Waits until the chief has started the sweep, and checks that it was started with the same flags.
 
     Raises:
@@ -100,7 +113,10 @@ def _wait_for_chief(job: SweepJob) -> None:
         RunError: no chief started the sweep within `worker_timeout_s`.
     """
     give_up = time.monotonic() + job.config.worker_timeout_s
-    while not (job.folder.is_started and (job.folder.has_token or job.folder.has_ended(job.config.limits))):
+    while True:
+        sharing.read("sweep.json", "oracle/token", "oracle/over.json")
+        if job.folder.is_started and (job.folder.has_token or job.folder.has_ended(job.config.limits)):
+            break
         if time.monotonic() > give_up:
             raise RunError(
                 f"{job.folder.path}: no chief started a sweep here in {job.config.worker_timeout_s:.0f} s; chief and "
@@ -111,7 +127,11 @@ def _wait_for_chief(job: SweepJob) -> None:
 
 
 def _work_for_chief(
-    job: SweepJob, role: Role, environ: Mapping[str, str], on_trial_end: Callable[[Trial], object]
+    job: SweepJob,
+    role: Role,
+    environ: Mapping[str, str],
+    sharing: Sharing,
+    on_trial_end: Callable[[Trial], object],
 ) -> None:
     """Runs the trials that the chief hands out."""
     if not job.folder.has_token:
@@ -119,13 +139,14 @@ def _work_for_chief(
     with quiet_start():
         from tuning.search.rpc import connect
         from tuning.search.worker import Worker
-    Worker(job, connect(role, job.config, job.folder.read_token), role, environ, on_trial_end).run()
+    Worker(job, connect(role, job.config, job.folder.read_token), role, environ, sharing, on_trial_end).run()
 
 
 def _hand_out_trials(
     job: SweepJob,
     role: Role,
     environ: Mapping[str, str],
+    sharing: Sharing,
     on_plan: Callable[[list[str], int | None], object],
     on_note: Callable[[str], object],
 ) -> None:
@@ -134,14 +155,15 @@ def _hand_out_trials(
         from tuning.search.algorithms import make_oracle
         from tuning.search.chief import run_chief
         from tuning.search.worker import Worker
-    oracle = make_oracle(job, expire_leases=role.kind == "alone")
+    # What a worker was told must outlive this process: the chief shares it first.
+    oracle = make_oracle(job, expire_leases=role.kind == "alone", on_save=sharing.share)
     recorder = _Recorder(job, oracle.num_trials, on_note)
     on_plan(_plan(job, role, oracle.num_trials, environ), oracle.num_trials)
     oracle.reload()
     if role.address is None:
-        Worker(job, oracle, role, environ, recorder.record).run()
+        Worker(job, oracle, role, environ, sharing, recorder.record).run()
     else:
-        run_chief(job, oracle, role.address, recorder.record)
+        run_chief(job, oracle, role.address, sharing, recorder.record)
 
 
 def _plan(job: SweepJob, role: Role, num_trials: int | None, environ: Mapping[str, str]) -> list[str]:

@@ -3,18 +3,14 @@
 import json
 import re
 from copy import deepcopy
-from pathlib import Path
 
 import jsonschema
 import kubernetes_validate.utils
 import pytest
-import yaml
 from crd_shapes import JOBSET, KUEUE_KINDS
 from packaging.version import Version
-from pod_security import violations
 from submissions import TRAIN, VARIANTS, only, pod_templates, rendered
 
-DOCS = Path(__file__).parents[3] / "docs"
 KNOWN = set(kubernetes_validate.utils.all_versions())
 VERSIONS = sorted((version for version in KNOWN if Version(version) >= Version("1.33")), key=Version)
 LABEL = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")
@@ -50,15 +46,6 @@ def test_the_newest_versions_are_among_those_that_are_checked():
 def test_every_object_is_valid(variant, version):
     for obj in rendered(*VARIANTS[variant]):
         check(obj, version)
-
-
-@pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("manifest", sorted(DOCS.glob("*.yaml")), ids=lambda path: path.name)
-def test_every_manifest_of_the_guides_is_valid_and_restricted(manifest, version):
-    for obj in yaml.safe_load_all(manifest.read_text()):
-        check(obj, version)
-        for template in pod_templates(obj):
-            assert violations(template["spec"]) == []
 
 
 @pytest.mark.parametrize("variant", ["one GPU", "JobSet"])

@@ -17,7 +17,7 @@ from beam_prep.storage.mirror import mirror_of
 from tuning.config import SearchConfig
 from tuning.search import bucket_sync
 from tuning.search.bucket_sync import fetch_shown, synced_locally
-from tuning.search.roles import HOST, PORT, TUNER_ID, Role, find_role
+from tuning.search.roles import Role
 
 ALONE = Role("alone", "worker-0")
 
@@ -35,7 +35,7 @@ def config(bucket, **flags) -> SearchConfig:
 
 def test_files_of_a_search_are_uploaded_while_it_runs_and_when_it_ends(bucket, monkeypatch):
     monkeypatch.setattr(bucket_sync, "UPLOAD_INTERVAL_S", 0.05)
-    with synced_locally(config(bucket), ALONE) as here:
+    with synced_locally(config(bucket), ALONE) as (here, _):
         folder = mirror_of(f"{bucket.url}/sweep").local
         assert here.output == str(folder)
         (folder / "oracle").mkdir(parents=True)
@@ -57,7 +57,7 @@ def test_an_interrupted_search_uploads_its_files(bucket):
         (folder / "oracle" / "oracle.json").write_text("4")
         raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), synced_locally(config(bucket), ALONE) as here:
+    with pytest.raises(KeyboardInterrupt), synced_locally(config(bucket), ALONE) as (here, _):
         work(Path(here.output))
     assert bucket.files("sweep") == {"oracle/oracle.json": b"4"}
 
@@ -89,23 +89,11 @@ def test_of_two_searches_in_one_bucket_folder_one_is_stopped(bucket, monkeypatch
 
     before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
     try:
-        with pytest.raises(ConflictError), synced_locally(config(bucket), ALONE) as here:
+        with pytest.raises(ConflictError), synced_locally(config(bucket), ALONE) as (here, _):
             work(Path(here.output))
     finally:
         signal.signal(signal.SIGTERM, before)
     assert bucket.files("sweep") == {"sweep.json": b"of another"}
-
-
-def test_chief_and_workers_need_a_folder_that_they_share(bucket, monkeypatch):
-    variables = {TUNER_ID: "chief", HOST: "localhost", PORT: "1"}
-    for flags in ({"role": "chief", "oracle": "localhost:1"}, {}):
-        with (
-            pytest.raises(Exception, match="expected a shared folder"),
-            synced_locally(search := config(bucket, **flags), find_role(search)),
-        ):
-            pass
-        for name, value in variables.items():
-            monkeypatch.setenv(name, value)
 
 
 def test_only_the_files_that_are_shown_are_fetched(bucket):

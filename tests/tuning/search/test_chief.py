@@ -7,6 +7,7 @@ from searches import make_job
 from beam_prep.console.errors import RunError, UsageError
 from tuning.config import SearchConfig
 from tuning.search.algorithms import make_oracle
+from tuning.search.bucket_sync import Sharing
 from tuning.search.chief import run_chief
 from tuning.search.roles import Role
 from tuning.search.search import search
@@ -20,7 +21,7 @@ def job(tmp_path):
 
 
 def hand_out(job):
-    run_chief(job, make_oracle(job), f"127.0.0.1:{free_port()}", print)
+    run_chief(job, make_oracle(job), f"127.0.0.1:{free_port()}", Sharing(str(job.folder.path)), print)
 
 
 def test_a_chief_whose_workers_can_not_work_says_why(job):
@@ -38,8 +39,9 @@ def test_a_worker_that_works_again_is_waited_for(job):
 
 def test_a_worker_notes_why_it_can_not_work_and_a_new_chief_forgets_it(job):
     config = SearchConfig(data=("nowhere",), output=str(job.folder.path))
+    worker, sharing = Role("worker", "worker-3", "h:1"), Sharing(config.output)
     with pytest.raises(UsageError, match="nowhere"):
-        search(config, Role("worker", "worker-3", "h:1"), [], on_plan=print, on_trial_end=print, on_note=print)
+        search(config, worker, [], sharing, on_plan=print, on_trial_end=print, on_note=print)
     assert "nowhere" in job.folder.refusals["worker-3"]
     job.folder.start(job.to_json(), overwrite=False)
     assert job.folder.refusals == {}

@@ -29,6 +29,8 @@ def test_a_worker_takes_and_reports_a_trial_over_grpc(tmp_path, worker):
         client = rpc.connect(worker, job.config, lambda: TOKEN)
         trial = client.create_trial(worker.name)
         assert (trial.trial_id, trial.status) == ("0000", TrialStatus.RUNNING)
+        assert client.renew_lease(worker.name) == "0000", "the trial is still its own"
+        assert client.renew_lease("worker-1") == "0001"
         assert trial.hyperparameters.values == oracle.trials["0000"].hyperparameters.values
         client.update_trial("0000", {"val_auroc": 0.5})
         trial.status = TrialStatus.COMPLETED
@@ -43,6 +45,7 @@ def test_a_worker_takes_and_reports_a_trial_over_grpc(tmp_path, worker):
 def test_a_call_to_a_chief_that_is_gone_ends_in_time(monkeypatch, worker):
     monkeypatch.setattr(rpc, "RPC_TIMEOUT_S", 0.1)
     client = rpc.connect(worker, make_job().config, lambda: TOKEN)
+    assert client.renew_lease(worker.name) is None
     with pytest.raises(RunError, match="the chief did not answer for 0 s"):
         rpc.call(client.create_trial, worker.name, timeout_s=0, has_ended=lambda: False)
     with pytest.raises(rpc.SearchEndedError):

@@ -92,11 +92,6 @@ def test_a_short_trial_of_hyperband_trains_the_first_epochs_of_both_phases():
     assert lengths == [(1, 0), (4, 0), (4, 2), (4, 5)]
 
 
-def test_chief_and_workers_can_not_write_to_a_bucket():
-    with pytest.raises(UsageError, match="chief and workers write it together"):
-        SearchConfig(data=("d",), output="gs://bucket/sweep").check_shared()
-
-
 @pytest.mark.parametrize(
     ("text", "said"),
     [
