@@ -35,3 +35,21 @@ def uniform(shape: Sequence[int | tf.Tensor], seed: tf.Tensor) -> tf.Tensor:
 def fold_in(seed: tf.Tensor, number: int | tf.Tensor) -> tf.Tensor:
     """Returns a new seed, int32 [2], made of a seed and a number."""
     return tf.random.experimental.stateless_fold_in(seed, number, alg="philox")
+
+
+def step_seed(seed: int, step: tf.Tensor, *, alike: bool = False) -> tf.Tensor:
+    """Combines seed, step and replica into a new seed, int32 [2], with all bits mixed.
+
+    Args:
+        seed: the seed of the training.
+        step: the number of the step.
+        alike: True gives all replicas the seed of the first one.
+    """
+    pair = tf.stack([tf.constant(seed % 2**31, tf.int32), tf.cast(step, tf.int32)])
+    return integers([2], fold_in(pair, tf.constant(0) if alike else this_replica()))
+
+
+def this_replica() -> tf.Tensor:
+    """Returns the number of the replica that runs this, int32 []; 0 outside of replicas."""
+    context = tf.distribute.get_replica_context()
+    return tf.cast(context.replica_id_in_sync_group, tf.int32) if context else tf.constant(0)

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from beam_prep.console.errors import UsageError
 
-RATES = {"sensitivity": "PNEUMONIA", "specificity": "NORMAL"}
-"""The rates that a rule can bound, with the class whose images each of them is a share of."""
+RATES = {"sensitivity": 1, "specificity": 0}
+"""The rates that a rule can bound, with the label of the class whose images each of them is a share of."""
+DEFAULT_RULE = "0.5"
+"""The rule of a training whose user names none."""
 EXPECTED = "expected youden, sensitivity=0.95, specificity=0.95, sensitivity=0.95@0.9 or a probability such as 0.5"
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from beam_prep.console.command import FlagGroups
+from trainer.config.threshold_rule import DEFAULT_RULE
 
 Arch = Literal["baseline_cnn", "se_resnet", "se_resnet_small", "vgg19", "inception_resnet_v2"]
 """The name of a network."""
@@ -61,8 +62,9 @@ class TrainFlags:
     patients with train or validation is refused."""
     select_by: SelectBy = "val_loss"
     """Metric whose best epoch is kept, and which --early_stopping_patience follows. val_accuracy: the accuracy on
-    validation at a threshold of 0.5. external_auroc: the AUROC on the first set of --external, which then counts as a
-    development set, as it has chosen the epoch."""
+    validation, at a threshold of 0.5 or of the most probable class (not for findings). val_auroc: the AUROC on
+    validation, of several classes or findings the mean of all. external_auroc: that on the first set of --external,
+    which then counts as a development set, as it has chosen the epoch."""
     early_stopping_patience: int = 0
     """Epochs without a better --select_by (by default a lower validation loss) after which a phase ends; 0: all epochs
     are run."""
@@ -77,13 +79,16 @@ class TrainFlags:
     warmup_epochs: float = 0.0
     """Epochs in which the learning rate rises from 0, with --schedule cosine."""
     plateau_patience: int = 2
-    """Epochs without a better validation accuracy before the learning rate is cut to a fifth (to 1e-6 at least)."""
+    """Epochs without a better validation accuracy (for findings, a lower validation loss) before the learning rate is
+    cut to a fifth (to 1e-6 at least)."""
     label_smoothing: float = 0.0
-    """Label smoothing, 0 to less than 1: the targets 0 and 1 become s / 2 and 1 - s / 2."""
+    """Label smoothing s, 0 to less than 1: the targets 0 and 1 become s / 2 and 1 - s / 2; of K classes, of which one
+    is true, s / K and 1 - s + s / K."""
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, such as 0.999, which is evaluated and kept; 0: no average."""
     mixup_alpha: float = 0.0
-    """Alpha of mixup, such as 0.2: each image is mixed with another one, by shares from Beta(alpha, alpha); 0: off."""
+    """Alpha of mixup, such as 0.2: each image is mixed with another one, by shares from Beta(alpha, alpha); 0: off.
+    A finding of a mixture is known if it is known of both images."""
     cutout: float = 0.0
     """Side of the square that cutout greys out in each image, as a share of the image's side; 0: off."""
     augment: bool = True
@@ -108,10 +113,12 @@ class TrainFlags:
     """Largest random sharpness s: from -s to s times the difference between an image and its blurred version (3 x 3 px)
     is added, so that 1 goes as far as the blurred image; 0: off."""
     class_weights: bool = True
-    """Weight the classes in the loss by n / (2 n_class), from the counts in the manifest."""
+    """Weight the K classes in the loss by n / (K n_class), from the counts in the manifest; of each finding, weight the
+    images where it is present and those where it is absent by n_known / (2 n_present) and n_known / (2 n_absent)."""
     sampler: Literal["natural", "balanced"] = "natural"
-    """Sampling of training images. natural: every image once in an epoch; balanced: as many draws, half of them from
-    each class. With balanced, the training loss has no class weights, whatever --class_weights says."""
+    """Sampling of training images. natural: every image once in an epoch; balanced: as many draws, equally many from
+    each class (not for findings, of which an image may have several). With balanced, the training loss has no class
+    weights, whatever --class_weights says."""
     strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
     """tf.distribute strategy: mirrored (the replicas of this machine), multiworker (the machines of TF_CONFIG), none
     (one device), or auto: multiworker if TF_CONFIG names several workers, else mirrored for several replicas."""
@@ -151,12 +158,14 @@ class TrainFlags:
     """Make the order of the images a function of the seed; off, images come in the order in which they are read."""
     skip_corrupt: int = 0
     """Largest number of corrupt records, over all splits, that are left out before the training starts."""
-    threshold_rule: str = "0.5"
-    """Rule for the probability from which an image is called PNEUMONIA: youden, sensitivity=X or specificity=X (at
-    least X of 1), sensitivity=X@C or specificity=X@C (the lower bound of the rate, with confidence C, is X), chosen on
-    validation and kept for every other split, or the probability itself."""
+    threshold_rule: str = DEFAULT_RULE
+    """Rule for the probability from which an image is called positive (PNEUMONIA): youden, sensitivity=X or
+    specificity=X (at least X of 1), sensitivity=X@C or specificity=X@C (the lower bound of the rate, with confidence C,
+    is X), chosen on validation and kept for every other split, or the probability itself. Each finding gets a threshold
+    of its own by the rule; of three or more classes, the most probable one is called, so that there is no rule."""
     prevalence: float | None = None
-    """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
+    """Share of the positive class (PNEUMONIA) among future patients, 0 to 1: PPV and NPV are stated for it too; for
+    datasets of two classes."""
     train_on_val: bool = False
     """Train on the validation images too, as the last step before use: all epochs are run, the last weights are kept,
     and the learning rate follows the training accuracy. --threshold_rule must be a probability (from a run with

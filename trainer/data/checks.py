@@ -7,11 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
+from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
 from beam_prep.dataset.trainable import advise_on_images, find_training_problem
 from trainer.config.presets import preparation, read_preset
-from trainer.config.threshold_rule import RATES, parse_rule
+from trainer.config.threshold_rule import DEFAULT_RULE, RATES, parse_rule
 from trainer.config.train import TrainConfig
 from trainer.data.folds import FoldSplits
+from trainer.data.splits import add_counts
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +33,69 @@ def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: st
         raise UsageError(f"--batch_size is {batch_size}, more than the {num_images} training images")
 
 
+def check_task(
+    manifest: Manifest,
+    *,
+    threshold_rule: str = DEFAULT_RULE,
+    prevalence: float | None = None,
+    sampler: str = "natural",
+    select_by: str = "val_loss",
+) -> None:
+    """Raises a `UsageError` if a flag of `train` or `probe` has no meaning for the task of a dataset."""
+    num_classes = len(manifest.class_names)
+    kinds = {MULTICLASS: f"{num_classes} classes, of which the most probable one is called", MULTILABEL: "findings"}
+    if manifest.task == MULTICLASS and threshold_rule != DEFAULT_RULE:
+        raise UsageError(f"--threshold_rule {threshold_rule}: the dataset has {kinds[MULTICLASS]}; leave it out")
+    if manifest.task != BINARY and prevalence is not None:
+        raise UsageError(
+            f"--prevalence {prevalence} is for datasets of two classes, this one has {kinds[manifest.task]}; leave it "
+            "out"
+        )
+    if manifest.task == MULTILABEL and sampler == "balanced":
+        raise UsageError(
+            "--sampler balanced draws equally many images of each class, the dataset has findings, of which an image "
+            "may have several; leave it out: --class_weights weighs the present and the absent of each finding"
+        )
+    if manifest.task == MULTILABEL and select_by == "val_accuracy":
+        raise UsageError("--select_by val_accuracy: a dataset of findings has none; choose val_loss or val_auroc")
+
+
+def has_auroc(splits: Sequence[Split]) -> bool:
+    """Returns True if an AUROC is defined on the images of some splits: a class is true of some, and not of others."""
+    split = add_counts(splits)
+    return any(0 < count < split.num_records for count in split.class_counts.values())
+
+
+def check_selection(splits: Mapping[str, Split], select_by: str) -> None:
+    """Raises a `UsageError` if `--select_by` names an AUROC that is not defined on the validation images."""
+    if select_by == "val_auroc" and not has_auroc([splits["val"]]):
+        raise UsageError(
+            f"--select_by val_auroc needs validation images of more than one class, found "
+            f"{splits['val'].class_counts}; choose val_loss; otherwise "
+            f"{advise_on_images(splits)}"
+        )
+
+
+def warn_of_missing(splits: Mapping[str, Split], where: str = "") -> None:
+    """Logs the classes of which train or validation has no image, and what follows from that.
+
+    Args:
+        splits: the splits of a dataset or of a fold.
+        where: the fold, for the message; with a colon and a blank.
+    """
+    for split, meaning in (("train", "they can't be learnt"), ("val", "their numbers there are not defined")):
+        missing = [name for name, count in splits[split].class_counts.items() if not count]
+        if missing and splits[split].num_records:
+            logger.warning("%s%s has no image of %s: %s", where, split, ", ".join(missing), meaning)
+
+
 def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
-    """Raises a `UsageError` if there are too few validation images of a class for a threshold rule."""
+    """Raises a `UsageError` if there are too few validation images of one of two classes for a threshold rule."""
     counts, parsed = splits["val"].class_counts, parse_rule(rule)
-    bounded = RATES.get(parsed.kind)
-    if bounded in counts and 0 < counts[bounded] < parsed.least_images:
+    if len(counts) != 2:
+        return  # the threshold of a finding without validation images is logged where it is chosen
+    bounded = tuple(counts)[RATES[parsed.kind]] if parsed.kind in RATES else None
+    if bounded is not None and 0 < counts[bounded] < parsed.least_images:
         raise UsageError(
             f"--threshold_rule {rule} needs {parsed.least_images} or more validation images of {bounded}, found "
             f"{counts[bounded]}; with fewer no share of them shows it; lower the rate or the confidence"
@@ -44,16 +104,6 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
         raise UsageError(
             f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
             f"give a probability such as 0.5; otherwise {advise_on_images(splits)}"
-        )
-
-
-def check_selection(splits: Mapping[str, Split], select_by: str) -> None:
-    """Raises a `UsageError` if an epoch is to be chosen by an AUROC that the validation images do not define."""
-    counts = splits["val"].class_counts
-    if select_by == "val_auroc" and not all(counts.values()):
-        raise UsageError(
-            f"--select_by val_auroc needs validation images of both classes, found {counts}; choose val_loss or "
-            f"val_accuracy; otherwise {advise_on_images(splits)}"
         )
 
 
@@ -150,3 +200,4 @@ def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str, select
         check_selection(divided.splits, select_by)
     except UsageError as error:
         raise UsageError(f"{divided.fold.flag}: {error}") from None
+    warn_of_missing(divided.splits, where=f"{divided.fold.flag}: ")

@@ -59,7 +59,7 @@ class HeldImages:
     """The images of a split, or their features, in the order of the manifest.
 
     Attributes:
-        labels: int64 [num_records].
+        labels: int64 [num_records], or [num_records, K] of findings.
         images: the decoded images in memory, uint8 [num_records, S, S, 1]; None if the devices hold the rows.
         rows: the rows on the devices; batches then hold positions instead of images. None if memory holds them.
     """

@@ -1,4 +1,4 @@
-"""Decides which images an epoch and a batch take: as many of either class, and whole pairs for each replica."""
+"""Decides which images an epoch and a batch take: as many of each class, and whole pairs for each replica."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 
 
-def balanced_draws(labels: Sequence[int], num_draws: int, seed: int, epoch: int) -> np.ndarray:
-    """Returns how often each image is drawn in an epoch: as many draws of either class, a function of the arguments.
+def balanced_draws(labels: Sequence[int], num_classes: int, num_draws: int, seed: int, epoch: int) -> np.ndarray:
+    """Returns how often each image is drawn in an epoch: as many draws of each class, a function of the arguments.
 
     The images of a class form an endless sequence, one random order after the other; an epoch takes the next piece of
-    the sequences of both classes. Over any number of epochs, two images of a class differ by one draw at most, and
-    images of the more frequent class that find no place in an epoch are drawn in the next.
+    the sequences of all classes. Over any number of epochs, two images of a class differ by one draw at most, and
+    images of the more frequent classes that find no place in an epoch are drawn in the next.
 
     Args:
-        labels: 0 or 1, [N]; both must occur.
-        num_draws: number of draws in the epoch; the classes take turns to get the odd one.
+        labels: labels from 0 to K - 1, [N]; all must occur.
+        num_classes: number of classes K.
+        num_draws: number of draws in the epoch; the classes take turns to get those that K does not divide.
         seed: seed of the orders.
         epoch: number of the epoch, from 0.
 
@@ -25,9 +26,9 @@ def balanced_draws(labels: Sequence[int], num_draws: int, seed: int, epoch: int)
     """
     classes = np.asarray(labels)
     draws = np.zeros(len(classes), np.int64)
-    for label in (0, 1):
+    for label in range(num_classes):
         members = np.flatnonzero(classes == label)
-        start, end = ((number * num_draws + label) // 2 for number in (epoch, epoch + 1))
+        start, end = ((number * num_draws + label) // num_classes for number in (epoch, epoch + 1))
         for turn in range(start // len(members), -(-end // len(members))):
             order = np.random.default_rng((seed, label, turn)).permutation(members)
             first = turn * len(members)

@@ -9,7 +9,7 @@ from shlex import quote
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest, Split
-from beam_prep.dataset.schema import BINARY, CLASS_NAMES
+from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTILABEL
 from beam_prep.dataset.sharding import size_folder
 from beam_prep.dataset.tfrecord import BrokenRecord, scan_frames
 from beam_prep.storage.paths import ReadablePath, is_streamed, list_files, to_readable
@@ -42,6 +42,11 @@ class SplitSource:
     selected: tuple[tuple[bool, ...], ...] | None = None
     task: str = BINARY
     class_names: tuple[str, ...] = CLASS_NAMES
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of the label of one image: a number, or one for each finding."""
+        return (len(self.class_names),) if self.task == MULTILABEL else ()
 
     @property
     def num_records(self) -> int:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from types import MappingProxyType
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,9 +10,9 @@ import tensorflow as tf
 
 from beam_prep.console.background import usable_cores
 from beam_prep.dataset import schema
-from beam_prep.dataset.record_checks import png_start
 from trainer.data.folds import RecordIndex
 from trainer.data.held_images import DeviceRows, HeldImages, positions_in_order, ragged, shuffle_by_tensor
+from trainer.data.parsing import label_features, parse_batch, parse_labels
 from trainer.data.read_errors import readable_records
 from trainer.data.shard_records import record_reader
 from trainer.data.splits import SplitSource
@@ -67,8 +66,8 @@ def training_batches(
 
     Returns:
         For each epoch, `SplitSource.steps_per_epoch` elements, in the first `first_step` less: images uint8
-        [n, S, S, 1], or their positions in the split int64 [n] if the devices hold them, and labels int64 [n]; n = N /
-        workers.
+        [n, S, S, 1], or their positions in the split int64 [n] if the devices hold them, and the labels of
+        `parse_labels`, int64 [n, …]; n = N / workers.
     """
     slices = 1 if shard_files else num_workers  # a global batch is made of this many consecutive elements
     num_steps = source.steps_per_epoch(batch_size, num_workers, shard_files=shard_files)
@@ -91,7 +90,7 @@ def training_batches(
         return batches.take(num_steps * slices).skip(first * slices).shard(slices, worker % slices)
 
     def parse(serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return _parse(serialized, source)[:2]
+        return parse_batch(serialized, source)[:2]
 
     if held is None:
         shards, shuffle_seed = order_of(epoch)
@@ -122,7 +121,7 @@ def hold(source: SplitSource, strategy: tf.distribute.Strategy | None = None) ->
         RunError: the records can't be read.
     """
     images = np.empty((source.num_records, source.image_size, source.image_size, 1), np.uint8)
-    labels = np.empty(source.num_records, np.int64)
+    labels = np.empty([source.num_records, *source.label_shape], np.int64)
     start = 0
     with readable_records(source):
         for batch in evaluation_batches(source, batch_size=INDEX_BATCH).as_numpy_iterator():
@@ -140,9 +139,9 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
     """Returns batches of every record once, in the order of the manifest; the last batch may be smaller.
 
     Returns:
-        Elements {"images": uint8 [N, S, S, 1], "labels": int64 [N], "filenames": string [N], "groups": string [N],
-        "source_pixels": int64 [N], pixels of the image before the resize; 0 in old records, which do not have it}, and
-        the traits of `schema.TRAITS`, string [N], each by its name; empty where they are not known.
+        Elements {"images": uint8 [N, S, S, 1], "labels": those of `parse_labels`, "filenames": string [N], "groups":
+        string [N], "source_pixels": int64 [N], pixels of the image before the resize; 0 in old records, which do not
+        have it}, and the traits of `schema.TRAITS`, string [N], each by its name; empty where they are not known.
     """
     text, side = tf.io.FixedLenFeature([], tf.string), tf.io.FixedLenFeature([], tf.int64, default_value=0)
     wanted = {
@@ -154,7 +153,7 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
     }
 
     def parse(batch: tf.Tensor) -> dict[str, tf.Tensor]:
-        images, labels, more = _parse(batch, source, wanted)
+        images, labels, more = parse_batch(batch, source, wanted)
         return {
             "images": images,
             "labels": labels,
@@ -174,17 +173,19 @@ def read_index(source: SplitSource) -> RecordIndex:
         RunError: the records can't be read.
     """
     text = tf.io.FixedLenFeature([], tf.string, default_value="")
-    number, named = tf.io.FixedLenFeature([], tf.int64), tf.io.FixedLenFeature([], tf.string)
-    texts_of = dict.fromkeys((schema.GROUP, schema.DOMAIN, schema.SOURCE_ID), text)
-    features = {schema.LABEL: number, schema.FILENAME: named, **texts_of}
-    batches = _records(source).batch(INDEX_BATCH).map(lambda batch: tf.io.parse_example(batch, features))
-    columns: dict[str, list[Any]] = {name: [] for name in features}
+    texts = dict.fromkeys((schema.GROUP, schema.FILENAME, schema.DOMAIN, schema.SOURCE_ID), text)
+    texts[schema.FILENAME] = tf.io.FixedLenFeature([], tf.string)
+
+    def parse(batch: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        features = tf.io.parse_example(batch, {**label_features(source), **texts})
+        return parse_labels(features, source), *(features[name] for name in texts)
+
+    columns: list[list[Any]] = [[] for _ in range(1 + len(texts))]
     with readable_records(source):
-        for batch in batches.as_numpy_iterator():
-            for name, values in batch.items():
-                columns[name] += values.tolist()
-    texts = (columns[name] for name in (schema.GROUP, schema.FILENAME, schema.DOMAIN, schema.SOURCE_ID))
-    return RecordIndex(columns[schema.LABEL], *([each.decode() for each in column] for column in texts))
+        for batch in _records(source).batch(INDEX_BATCH).map(parse).as_numpy_iterator():
+            for column, values in zip(columns, batch, strict=True):
+                column += values.tolist()
+    return RecordIndex(columns[0], *([each.decode() for each in column] for column in columns[1:]))
 
 
 def untuned(dataset: tf.data.Dataset) -> tf.data.Dataset:
@@ -253,48 +254,3 @@ def _repeated(elements: tf.data.Dataset, counts: tf.Tensor | np.ndarray) -> tf.d
     """Repeats each element as often as `counts`, int64 [N], says; 0 leaves it out."""
     pairs = tf.data.Dataset.zip((elements, tf.data.Dataset.from_tensor_slices(counts)))
     return pairs.batch(BLOCK).map(tf.repeat).unbatch()
-
-
-def _parse(
-    serialized: tf.Tensor, source: SplitSource, wanted: Mapping[str, Any] = MappingProxyType({})
-) -> tuple[tf.Tensor, tf.Tensor, dict[str, tf.Tensor]]:
-    """Parses a batch of tf.train.Example bytes in one call.
-
-    Args:
-        serialized: records, string [N].
-        source: source of the records.
-        wanted: features to parse beside image and label, by name; a feature that is not parsed costs nothing.
-
-    Returns:
-        Images uint8 [N, S, S, 1], labels int64 [N], and the features by name, [N] each.
-    """
-    features = tf.io.parse_example(
-        serialized,
-        {
-            schema.ENCODED: tf.io.FixedLenFeature([], tf.string),
-            schema.LABEL: tf.io.FixedLenFeature([], tf.int64),
-            **wanted,
-        },
-    )
-    labels = features[schema.LABEL]
-    known = tf.debugging.assert_less(labels, np.int64(len(schema.CLASS_NAMES)), "a label is no class")
-    with tf.control_dependencies([tf.debugging.assert_non_negative(labels, "a label is negative"), known]):
-        labels = tf.identity(labels)
-    return _decode(features[schema.ENCODED], source), labels, features
-
-
-def _decode(encoded: tf.Tensor, source: SplitSource) -> tf.Tensor:
-    """Decodes images, string [N], to uint8 [N, S, S, 1]."""
-    size = source.image_size
-    if source.encoding == "raw":
-        num_images = encoded.shape[0] or -1  # the shape is known if incomplete batches are dropped
-        return tf.reshape(tf.io.decode_raw(encoded, tf.uint8), [num_images, size, size, 1])
-    start = png_start(size)  # checked first: a small PNG may unpack to gigabytes
-    fits = tf.reduce_all(tf.equal(tf.strings.substr(encoded, 0, len(start)), start))
-    with tf.control_dependencies([tf.debugging.Assert(fits, [f"an image is no PNG of {size} x {size} px"])]):
-        encoded = tf.identity(encoded)
-    return tf.map_fn(
-        lambda image: tf.io.decode_png(image, channels=1),
-        encoded,
-        fn_output_signature=tf.TensorSpec([size, size, 1], tf.uint8),
-    )

@@ -38,8 +38,8 @@ class TrainingData:
         held: the training images, if they are kept between epochs; None if every epoch reads them.
         sources: all splits; train and val are those of the fold if the config names one.
         source: the training images.
-        loss_weights: class weights of the training loss, float [2], by label.
-        class_weights: class weights of the validation loss, float [2], by label; balanced draws train for them too.
+        loss_weights: class weights of the training loss, by label.
+        class_weights: class weights of the validation loss; balanced draws train for them too.
         num_steps: number of training steps in an epoch.
 
     Raises:
@@ -57,7 +57,7 @@ class TrainingData:
     ) -> None:
         self._config = config
         self.strategy = strategy
-        self._fingerprint = manifest.fingerprint
+        self._manifest = manifest
         self._fold = open_fold(config.division, config.data, manifest, sources) if config.division else None
         if self._fold:
             check_fold(self._fold, config.global_batch_size, config.threshold_rule, config.select_by)
@@ -75,8 +75,11 @@ class TrainingData:
             config.global_batch_size, self._num_workers, shard_files=config.shard_files
         )
         num_draws = self.num_steps * config.global_batch_size
+        num_classes = len(manifest.class_names)
         self._draws = (
-            partial(balanced_draws, read_index(self.source).labels, num_draws, config.seed) if balanced else None
+            partial(balanced_draws, read_index(self.source).labels, num_classes, num_draws, config.seed)
+            if balanced
+            else None
         )
         parts = self._num_workers if config.shard_files else 1  # a worker with files of its own pairs its own images
         num_replicas, batch_size = strategy.num_replicas_in_sync // parts, config.global_batch_size // parts
@@ -97,10 +100,11 @@ class TrainingData:
             fingerprint = Manifest.read(data).fingerprint
         except UsageError:  # removed: reading the shards says so
             return
-        if fingerprint != self._fingerprint:
+        if fingerprint != self._manifest.fingerprint:
             raise RunError(
-                f"{data}: the dataset was replaced during the training (its fingerprint was {self._fingerprint[:12]}…, "
-                f"found {fingerprint[:12]}…); bring the old one back to resume, or train anew with --overwrite"
+                f"{data}: the dataset was replaced during the training (its fingerprint was "
+                f"{self._manifest.fingerprint[:12]}…, found {fingerprint[:12]}…); bring the old one back to resume, or "
+                "train anew with --overwrite"
             )
 
     def batches(
@@ -131,6 +135,11 @@ class TrainingData:
     def describe(self) -> dict[str, Any]:
         """Returns the entries for `model.json`; a fold trains on images of both splits that it divides."""
         return {
+            "equalization": self._manifest.options["equalization"],
+            "fit": self._manifest.options.get("fit"),
+            "class_names": self._manifest.class_names,
+            "task": self._manifest.task,
+            "dataset_fingerprint": self._manifest.fingerprint,
             "num_corrupt": {split: source.num_corrupt for split, source in self.sources.items()},
             "trained_on": list(POOLED if self._fold else self._trained_on),
             "fold": self._fold and self._fold.to_json(),

@@ -23,7 +23,7 @@ class Strength:
 
     Attributes:
         value: the inverse of the L2 penalty.
-        auroc: mean AUROC over the folds.
+        auroc: mean AUROC over the folds; of three or more classes, that of each against the others, averaged.
         auroc_sd: standard deviation of the AUROC over the folds.
     """
 
@@ -51,12 +51,17 @@ class Probe:
         """The share of the variance of the standardized features that the principal components explain."""
         return float(self.pipeline["pca"].explained_variance_ratio_.sum())
 
-    def folded(self) -> tuple[np.ndarray, float]:
-        """Folds the three steps into one linear layer from features to logits: weights float64 [F] and bias."""
+    def folded(self) -> tuple[np.ndarray, np.ndarray]:
+        """Folds the three steps into one linear layer from features to logits.
+
+        Returns:
+            Weights float64 [F, C] and biases float64 [C], for one logit of two classes, or for one of each class.
+        """
         scaler, pca, regression = (self.pipeline[name] for name in ("standardscaler", "pca", "logisticregression"))
-        slopes = regression.coef_[0] @ pca.components_  # [F], of the standardized features
         centre = scaler.mean_ / scaler.scale_ + pca.mean_
-        return slopes / scaler.scale_, float(regression.intercept_[0] - slopes @ centre)
+        slopes = [row @ pca.components_ for row in regression.coef_]  # [C][F], of the standardized features
+        biases = [bias - row @ centre for bias, row in zip(regression.intercept_, slopes, strict=True)]
+        return np.stack([row / scaler.scale_ for row in slopes], axis=1), np.array(biases)
 
 
 def check_components(pca_components: int, *, num_features: int, num_images: int) -> None:
@@ -89,11 +94,11 @@ def fit_probe(
 
     Args:
         features: float [N, F].
-        labels: int [N].
+        labels: int [N], from 0 to K - 1.
         groups: [N], the patient of each image.
         pca_components: number of principal components; at most F and at most the number of images of a fold.
         num_folds: number of folds; 2 or more.
-        class_weights: weight each class by n / (2 n_class), for n images.
+        class_weights: weight each class by n / (K n_class), for n images.
         seed: seed of the folds, and of the PCA where it is randomized.
         on_fold: called after each fold.
 
@@ -102,8 +107,6 @@ def fit_probe(
 
     Source: Alain and Bengio, Understanding intermediate layers using linear classifier probes, 2016 (arXiv:1610.01644).
     """
-    from sklearn.metrics import roc_auc_score
-
     folds = patient_folds(labels, groups, num_folds, seed)
     smallest = min(len(fitted) for fitted, _ in folds)
     check_components(pca_components, num_features=features.shape[1], num_images=smallest)
@@ -113,10 +116,7 @@ def fit_probe(
         train = reduce.fit_transform(features[fitted])
         test = reduce.transform(features[held_out])
         scores.append(
-            [
-                roc_auc_score(labels[held_out], regression.fit(train, labels[fitted]).decision_function(test))
-                for regression in regressions
-            ]
+            [_auroc(regression.fit(train, labels[fitted]), test, labels[held_out]) for regression in regressions]
         )
         on_fold()
     tried = tuple(
@@ -129,6 +129,15 @@ def fit_probe(
     return Probe(reduce.fit(features, labels), best, tried)
 
 
+def _auroc(regression: Any, features: np.ndarray, labels: np.ndarray) -> float:
+    """Returns the AUROC of a fitted regression; of three or more classes that of each against the others, averaged."""
+    from sklearn.metrics import roc_auc_score
+
+    if len(regression.classes_) == 2:
+        return float(roc_auc_score(labels, regression.decision_function(features)))
+    return float(roc_auc_score(labels, regression.predict_proba(features), multi_class="ovr"))
+
+
 def patient_folds(
     labels: np.ndarray, groups: Sequence[str] | np.ndarray, num_folds: int, seed: int
 ) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -138,16 +147,16 @@ def patient_folds(
         For each fold the indices of the images to fit on and of the images that are held out; no patient is in both.
 
     Raises:
-        UsageError: some fold would hold out images of one class only.
+        UsageError: some fold would hold out no image of some class.
     """
     from sklearn.model_selection import StratifiedGroupKFold
 
-    patients = np.asarray(groups)
-    fewest = min(len(np.unique(patients[labels == label])) for label in (0, 1))
+    patients, num_classes = np.asarray(groups), int(np.max(labels)) + 1
+    fewest = min(len(np.unique(patients[labels == label])) for label in range(num_classes))
     if fewest >= num_folds:
         splitter = StratifiedGroupKFold(num_folds, shuffle=True, random_state=seed)
         folds = list(splitter.split(labels, labels, patients))
-        if all(len(np.unique(labels[held_out])) == 2 for _, held_out in folds):
+        if all(len(np.unique(labels[held_out])) == num_classes for _, held_out in folds):
             return folds
     raise UsageError(
         f"--folds is {num_folds}, but only {fewest} patients of one class have training images, too few for every "

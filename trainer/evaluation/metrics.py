@@ -35,18 +35,6 @@ OF_PATIENTS = ("auroc", "accuracy", "sensitivity", "specificity", "ppv", "npv")
 """The metrics that are computed of patients, of subgroups and of perturbed images too."""
 
 
-def monitored(labels: np.ndarray, probabilities: np.ndarray, loss: float) -> dict[str, float | None]:
-    """Returns the metrics of an epoch: `loss`, `accuracy` (at 0.5) and `auroc` (None if there is one class only)."""
-    from sklearn.metrics import roc_auc_score
-
-    both = len(np.unique(labels)) == 2
-    return {
-        "loss": loss,
-        "accuracy": float(np.mean((probabilities >= 0.5) == (labels == 1))),
-        "auroc": float(roc_auc_score(labels, probabilities)) if both else None,
-    }
-
-
 def evaluate(
     labels: np.ndarray,
     probabilities: np.ndarray,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import MULTILABEL
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import ProbeConfig
@@ -19,6 +20,7 @@ from trainer.data.checks import (
     check_fold,
     check_held_out,
     check_same_preprocessing,
+    check_task,
     check_threshold_rule,
     check_trainable,
 )
@@ -52,6 +54,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         RunError: the records can't be read, or another job writes to the folder.
     """
     manifest = read_manifest(config.data)
+    _check_task(config, manifest)
     network, fold = _describe_network(config, manifest)
     sources = {
         split: open_split(config.data, manifest, network["image_size"], split)
@@ -68,12 +71,13 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         started = time.monotonic()
         with quiet_start():
             from trainer.models.linear_head import with_linear_head
+            from trainer.models.outputs import Outputs
             from trainer.report.publish import publish
             from trainer.report.samples import read_samples
         in_fold = _divide(fold, config, manifest, sources) if fold else None
         sources = {name: each for name, each in (in_fold.sources if in_fold else sources).items() if each.num_records}
         extractor, fitted = _fit(config, sources["train"])
-        model = with_linear_head(extractor, *fitted.folded())
+        model = with_linear_head(extractor, Outputs.of(manifest), *fitted.folded())
         folder = output.open()
         with written(folder.model) as temporary:
             model.save(temporary)
@@ -87,6 +91,16 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         folder.finish()
         folder.push()
         return folder, numbers
+
+
+def _check_task(config: ProbeConfig, manifest: Manifest) -> None:
+    """Raises a `UsageError` if the labels of the dataset can't be probed, or a flag has no meaning for them."""
+    if manifest.task == MULTILABEL:
+        raise UsageError(
+            f"--data {config.data}: expected a dataset of classes, of which one is true of an image, found one of "
+            "findings, which a linear probe does not take; train a network on it: python -m trainer train"
+        )
+    check_task(manifest, threshold_rule=config.threshold_rule, prevalence=config.prevalence)
 
 
 def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Any], Fold | None]:
@@ -186,11 +200,12 @@ def _describe(
     from trainer.training.phases import count_parameters
 
     random = config.weights == "none" or config.arch in FROM_SCRATCH
-    num_features = fitted.pipeline.n_features_in_
-    phase = {"name": "probe", **count_parameters(model), "num_trainable": num_features + 1, "epochs": 1}
+    num_trainable = model.get_layer("logits").count_params()
+    phase = {"name": "probe", **count_parameters(model), "num_trainable": num_trainable, "epochs": 1}
     return {
         "equalization": manifest.options["equalization"],
         "class_names": list(manifest.class_names),
+        "task": manifest.task,
         "dataset_fingerprint": manifest.fingerprint,
         "fit": manifest.options.get("fit"),
         "num_corrupt": {},
@@ -201,7 +216,7 @@ def _describe(
             "features_of": str(to_path(config.run).resolve())
             if config.run
             else f"{config.arch}, {'random' if random else config.weights} weights",
-            "num_features": num_features,
+            "num_features": fitted.pipeline.n_features_in_,
             "pca_components": config.pca_components,
             "explained_variance": fitted.explained_variance,
             "folds": config.folds,

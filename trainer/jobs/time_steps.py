@@ -47,16 +47,17 @@ def _measure(config: TrainConfig, started: float) -> StepTimes:
     from trainer.data.splits import open_split, read_manifest
     from trainer.data.tf_dataset import evaluation_batches, training_batches
     from trainer.evaluation.predictor import Predictor
+    from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
     from trainer.training.strategy import distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
     manifest = read_manifest(config.data)
     train, val = (open_split(config.data, manifest, config.image_size, split) for split in ("train", "val"))
-    strategy = make_strategy(config, find_cluster(config.strategy))
+    strategy, outputs = make_strategy(config, find_cluster(config.strategy)), Outputs.of(manifest)
     with strategy.scope():
-        model = models.build(config)
-    train_step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], steps_per_epoch=1)
+        model = models.build(config, outputs)
+    train_step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], outputs=outputs, steps_per_epoch=1)
     num_steps = train.steps_per_epoch(config.global_batch_size)
     batches = training_batches(train, batch_size=config.global_batch_size, seed=config.seed, epoch=0)
     calls = _calls(num_steps, config.steps_per_call)

@@ -12,7 +12,14 @@ from beam_prep.storage.locks import exclusive
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_preparation, check_selection, check_threshold_rule, check_trainable
+from trainer.data.checks import (
+    check_preparation,
+    check_selection,
+    check_task,
+    check_threshold_rule,
+    check_trainable,
+    warn_of_missing,
+)
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.external.sets import ExternalSet, check_apart, open_external_sets
@@ -48,6 +55,13 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     config.check_replicas(num_workers)
     manifest = read_manifest(config.data)
     check_preparation(config, manifest)
+    check_task(
+        manifest,
+        threshold_rule=config.threshold_rule,
+        prevalence=config.prevalence,
+        sampler=config.sampler,
+        select_by=config.select_by,
+    )
     sources = {
         split: open_split(config.data, manifest, config.image_size, split, allow_cut=config.skip_corrupt > 0)
         for split in manifest.splits
@@ -57,6 +71,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         check_trainable(manifest.splits, config.global_batch_size)
         check_threshold_rule(manifest.splits, config.threshold_rule)
         check_selection(manifest.splits, config.select_by)
+        warn_of_missing(manifest.splits)
     external = open_external_sets(config, manifest)
     fingerprints = {each.name: each.manifest.fingerprint for each in external}
     job = job_of(config.to_json(), manifest.fingerprint, fingerprints)

@@ -1,8 +1,9 @@
 """Builds, loads and cuts the networks; every network has a module of its own with the same entry point `build`.
 
-A network takes grey images float32 [N, H, W, 1] in 0..255 and returns the probability of PNEUMONIA, float32 [N, 1].
+A network takes grey images float32 [N, H, W, 1] in 0..255 and returns probabilities float32 [N, C]: of the positive
+class for a task of two classes, else of each class or finding, see `Outputs`.
 Scaling and conversion to three channels are Keras layers inside the network, so that the saved file loads anywhere. The
-layer `logits` comes before the sigmoid; both are float32, whatever precision the other layers compute in.
+layer `logits` comes before the sigmoid or softmax; both are float32, whatever precision the other layers compute in.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import keras
 from trainer.config.train import TrainConfig
 from trainer.device import precision_of
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
+from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.models.xla_form import xla_form
 
 BUILDERS = {
@@ -41,11 +43,11 @@ BASE = "base"
 """The name of the layer that holds the pretrained network, in networks that have one."""
 
 Logits = Callable[..., Any]
-"""A function of images float32 [N, H, W, 1] and `training` that returns logits [N, 1]."""
+"""A function of images float32 [N, H, W, 1] and `training` that returns logits [N, C]."""
 
 
-def build(config: TrainConfig) -> keras.Model:
-    """Builds the network of a configuration; its base, if it has one, is frozen.
+def build(config: TrainConfig, outputs: Outputs = OF_TWO_CLASSES) -> keras.Model:
+    """Builds the network of a configuration with some outputs; its base, if it has one, is frozen.
 
     Raises:
         UsageError: the pretrained weights can't be had or do not fit.
@@ -53,7 +55,7 @@ def build(config: TrainConfig) -> keras.Model:
     previous = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16" if precision_of(config) == "bfloat16" else "float32")
     try:
-        model = BUILDERS[config.arch](image_size=config.image_size, weights=config.weights)
+        model = BUILDERS[config.arch](image_size=config.image_size, outputs=outputs, weights=config.weights)
     finally:
         keras.config.set_dtype_policy(previous)  # the layers keep the policy that they were built with
     if config.dropout is not None:
@@ -69,7 +71,7 @@ def base_of(model: keras.Model) -> keras.Model | None:
 
 
 def logits_of(model: keras.Model, *, for_xla: bool = False) -> Logits:
-    """Returns the network up to the layer before the sigmoid, with the same variables.
+    """Returns the network up to the layer before the sigmoid or softmax, with the same variables.
 
     The base always runs in inference mode, so that fine-tuning leaves the learnt statistics of its batch normalization
     alone. For that it has to be called separately: a Keras model hands its own `training=True` on to all layers inside,
@@ -98,7 +100,7 @@ def cut_at_training(model: keras.Model, *, for_xla: bool = False) -> tuple[Calla
 
     Returns:
         Two functions with the variables of the network: from images float32 [N, H, W, 1] to what the trained layers
-        get, in inference mode; and from that and `training` to logits [N, 1]. A network that is trained as a whole gets
+        get, in inference mode; and from that and `training` to logits [N, C]. A network that is trained as a whole gets
         the images; the head of a frozen base gets its pooled features [N, F].
     """
     base = base_of(model)
@@ -139,7 +141,7 @@ def cut_at_features(model: keras.Model) -> tuple[Callable[[Any], Any], Callable[
     The cut is at the last map with sides of at least `MIN_MAP_PX`: a large network reduces a small image to one pixel.
 
     Returns:
-        Two functions: from images float32 [N, H, W, 1] to features [N, h, w, C], and from features to logits [N, 1].
+        Two functions: from images float32 [N, H, W, 1] to features [N, h, w, C], and from features to logits [N, C].
     """
     base = base_of(model)
     logits = model.get_layer("logits").output

@@ -5,12 +5,15 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 
-def build(*, image_size: int, weights: str = "none") -> keras.Model:
+
+def build(*, image_size: int, outputs: Outputs = OF_TWO_CLASSES, weights: str = "none") -> keras.Model:
     """Builds four convolutions and three dense layers with random weights: 6,616,417 parameters at 90 px.
 
     Args:
         image_size: the side of the images, px.
+        outputs: the outputs of the network.
         weights: not used; this network starts from random weights.
     """
     inputs = keras.Input((image_size, image_size, 1), name="image")
@@ -29,6 +32,4 @@ def build(*, image_size: int, weights: str = "none") -> keras.Model:
     x = layers.Dropout(0.5)(x)
     x = layers.Dense(512, activation="relu")(x)
     x = layers.Dropout(0.5)(x)
-    logits = layers.Dense(1, dtype="float32", name="logits")(x)
-    probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
-    return keras.Model(inputs, probability, name="baseline_cnn")
+    return keras.Model(inputs, outputs.on(x), name="baseline_cnn")

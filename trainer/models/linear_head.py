@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from trainer.models import base_of
+from trainer.models.outputs import Outputs
 
 
 def cut_before_head(model: keras.Model, *, trained: bool) -> keras.Model:
@@ -23,16 +24,15 @@ def cut_before_head(model: keras.Model, *, trained: bool) -> keras.Model:
     return keras.Model(model.input, model.get_layer(name).input, name=model.name)
 
 
-def with_linear_head(extractor: keras.Model, weights: np.ndarray, bias: float) -> keras.Model:
-    """Adds a linear layer and the sigmoid to a feature extractor, which makes it a network like all others.
+def with_linear_head(extractor: keras.Model, outputs: Outputs, weights: np.ndarray, biases: np.ndarray) -> keras.Model:
+    """Adds a linear layer and its outputs to a feature extractor, which makes it a network like all others.
 
     Args:
         extractor: the model of `cut_before_head`.
-        weights: float [F], the weights of the features.
-        bias: the bias of the logit.
+        outputs: the outputs of the network, C logits an image.
+        weights: float [F, C], the weights of the features.
+        biases: float [C], the biases of the logits.
     """
-    layer = keras.layers.Dense(1, dtype="float32", name="logits")
-    logits = layer(extractor.output)
-    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
-    layer.set_weights([weights[:, None].astype(np.float32), np.array([bias], np.float32)])
-    return keras.Model(extractor.input, probability, name=extractor.name)
+    model = keras.Model(extractor.input, outputs.on(extractor.output), name=extractor.name)
+    model.get_layer("logits").set_weights([weights.astype(np.float32), biases.astype(np.float32)])
+    return model

@@ -5,6 +5,8 @@ from __future__ import annotations
 import keras
 from keras import layers
 
+from trainer.models.outputs import OF_TWO_CLASSES, Outputs
+
 WIDTHS = (32, 64, 128, 256)
 """The number of channels of every stage of `build`; a stage halves the sides of the one before."""
 
@@ -22,7 +24,12 @@ SQUEEZE = 8
 
 
 def build(
-    *, image_size: int, weights: str = "none", widths: tuple[int, ...] = WIDTHS, name: str = "se_resnet"
+    *,
+    image_size: int,
+    outputs: Outputs = OF_TWO_CLASSES,
+    weights: str = "none",
+    widths: tuple[int, ...] = WIDTHS,
+    name: str = "se_resnet",
 ) -> keras.Model:
     """Builds a stem, four stages of residual blocks, global average pooling and a dense layer: 2.8 million parameters.
 
@@ -31,6 +38,7 @@ def build(
 
     Args:
         image_size: the side of the images, px.
+        outputs: the outputs of the network.
         weights: not used; this network starts from random weights.
         widths: the number of channels of every stage.
         name: the name of the network.
@@ -48,14 +56,12 @@ def build(
     x = layers.Activation("linear", name="features")(x)
     x = layers.GlobalAveragePooling2D(name="pool")(x)
     x = layers.Dropout(0.2)(x)
-    logits = layers.Dense(1, dtype="float32", name="logits")(x)
-    probability = layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
-    return keras.Model(inputs, probability, name=name)
+    return keras.Model(inputs, outputs.on(x), name=name)
 
 
-def build_small(*, image_size: int, weights: str = "none") -> keras.Model:
+def build_small(*, image_size: int, outputs: Outputs = OF_TWO_CLASSES, weights: str = "none") -> keras.Model:
     """Builds the network of `build` with half of the channels: 0.7 million parameters, a third of the time."""
-    return build(image_size=image_size, weights=weights, widths=SMALL_WIDTHS, name="se_resnet_small")
+    return build(image_size=image_size, outputs=outputs, weights=weights, widths=SMALL_WIDTHS, name="se_resnet_small")
 
 
 def _block(x: keras.KerasTensor, width: int, strides: int) -> keras.KerasTensor:

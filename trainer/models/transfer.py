@@ -11,21 +11,24 @@ import keras
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.mirror import local_copy
 from beam_prep.storage.paths import to_path
+from trainer.models.outputs import Outputs
 
 
 def build(
     name: str,
     *,
     image_size: int,
+    outputs: Outputs,
     weights: str,
     application: Callable[..., keras.Model],
     scaling: keras.layers.Layer,
 ) -> keras.Model:
-    """Builds a frozen base, global average pooling, Dense 128 ReLU, Dropout 0.1 and Dense 1 sigmoid.
+    """Builds a frozen base, global average pooling, Dense 128 ReLU, Dropout 0.1 and the outputs.
 
     Args:
         name: the name of the model.
         image_size: the side of the images, px.
+        outputs: the outputs of the network.
         weights: `imagenet`, `none` (random), or the path of a weights file of the base without its top.
         application: the builder of the base in `keras.applications`.
         scaling: the layer that maps 0..255 to the range that the base was trained on.
@@ -40,9 +43,7 @@ def build(
     features = keras.layers.GlobalAveragePooling2D(name="pool")(base(grey, training=False))
     hidden = keras.layers.Dense(128, activation="relu", name="hidden")(features)
     hidden = keras.layers.Dropout(0.1, name="dropout")(hidden)
-    logits = keras.layers.Dense(1, dtype="float32", name="logits")(hidden)
-    probability = keras.layers.Activation("sigmoid", dtype="float32", name="probability")(logits)
-    return keras.Model(inputs, probability, name=name)
+    return keras.Model(inputs, outputs.on(hidden), name=name)
 
 
 def load_base(application: Callable[..., keras.Model], *, image_size: int, weights: str) -> keras.Model:

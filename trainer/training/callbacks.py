@@ -20,7 +20,7 @@ class Callbacks:
     Epochs are counted from 0 over all phases. `on_train_begin` and `on_train_end` are called once in a phase, and
     `on_train_begin` again when a training resumes. Logs hold `loss`, `accuracy`, `val_loss`, `val_accuracy`,
     `val_auroc`, and `external_NAME_loss` and `external_NAME_auroc` of each set of `--external` (an AUROC only if it is
-    defined); after a batch, `loss` and `accuracy` of the epoch so far.
+    defined, an accuracy not for findings); after a batch, `loss` and `accuracy` of the epoch so far.
 
     Args:
         own: the callbacks of `make_callbacks`; they are not called for batches.
@@ -107,14 +107,26 @@ class Callbacks:
         ]
 
 
-def make_callbacks(config: TrainConfig, tensorboard: Path | None) -> list[keras.callbacks.Callback]:
-    """Makes the callbacks that a configuration asks for; TensorBoard writes its logs into the folder `tensorboard`."""
+def make_callbacks(
+    config: TrainConfig, tensorboard: Path | None, *, has_accuracy: bool = True
+) -> list[keras.callbacks.Callback]:
+    """Makes the callbacks that a configuration asks for.
+
+    Args:
+        config: the flags of the training.
+        tensorboard: the folder of the logs of TensorBoard; None writes none.
+        has_accuracy: False for findings, which have none: a plateau is one of the loss then.
+    """
     own: list[keras.callbacks.Callback] = []
     if config.schedule == "plateau":
-        accuracy = "accuracy" if config.train_on_val else "val_accuracy"
+        metric, direction = ("accuracy", "max") if has_accuracy else ("loss", "min")
         own.append(
             keras.callbacks.ReduceLROnPlateau(
-                monitor=accuracy, mode="max", factor=0.2, patience=config.plateau_patience, min_lr=1e-6
+                monitor=metric if config.train_on_val else f"val_{metric}",
+                mode=direction,
+                factor=0.2,
+                patience=config.plateau_patience,
+                min_lr=1e-6,
             )
         )
     if config.early_stopping_patience:

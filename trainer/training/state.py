@@ -28,7 +28,7 @@ class TrainingState:
         epoch: the number of finished epochs in the phase.
         step: the number of finished steps in the epoch, which is also the number of batches consumed.
         loss_sum: the sum of the losses of these steps.
-        correct_sum: the number of images that these steps classified correctly.
+        correct_sum: the number of images that these steps classified correctly; 0 for findings.
         seconds: the time spent on the epoch so far.
         stopped: True if a callback has ended the phase.
         history: the rows of `history.csv`.
@@ -70,9 +70,10 @@ class TrainingState:
         """Returns the state as a checkpoint holds it; `TrainingState(**content)` restores it."""
         return asdict(self)
 
-    def logs(self, batch_size: int) -> dict[str, float]:
+    def logs(self, batch_size: int, *, has_accuracy: bool = True) -> dict[str, float]:
         """Returns loss and accuracy over the finished steps of the epoch, at a global batch size."""
-        return {"loss": self.loss_sum / self.step, "accuracy": self.correct_sum / (self.step * batch_size)}
+        accuracy = {"accuracy": self.correct_sum / (self.step * batch_size)} if has_accuracy else {}
+        return {"loss": self.loss_sum / self.step, **accuracy}
 
     def note_if_best(
         self, phase: Phase, logs: Mapping[str, Any], column: str, direction: Literal["min", "max"]

@@ -12,41 +12,24 @@ import keras
 import tensorflow as tf
 
 from trainer.augmentation import augment
-from trainer.augmentation.draws import fold_in, integers
+from trainer.augmentation.draws import step_seed, this_replica
 from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
 from trainer.data.sampling import pair_shares
 from trainer.device import Computation, compiling
 from trainer.models import Logits, cut_at_training
+from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.training.ema import WeightAverage
 from trainer.training.library_internals import draw_dropout_seeds, update_here
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import Phase, freeze
 
 Batch = tuple[tf.Tensor, tf.Tensor]
-"""Images uint8 [N, H, W, 1] and labels int64 [N]; under a strategy the shares of all replicas."""
+"""Images uint8 [N, H, W, 1] and labels int64 [N] (of findings [N, K]); under a strategy the shares of all replicas."""
 
 Sums = tuple[tf.Tensor, tf.Tensor]
 """The sums of the loss and of the correctly classified images, scalars."""
-
-
-def step_seed(seed: int, step: tf.Tensor, *, alike: bool = False) -> tf.Tensor:
-    """Combines seed, step and replica into a new seed, int32 [2], with all bits mixed.
-
-    Args:
-        seed: the seed of the training.
-        step: the number of the step.
-        alike: True gives all replicas the seed of the first one.
-    """
-    pair = tf.stack([tf.constant(seed % 2**31, tf.int32), tf.cast(step, tf.int32)])
-    return integers([2], fold_in(pair, tf.constant(0) if alike else this_replica()))
-
-
-def this_replica() -> tf.Tensor:
-    """Returns the number of the replica that runs this, int32 []; 0 outside of replicas."""
-    context = tf.distribute.get_replica_context()
-    return tf.cast(context.replica_id_in_sync_group, tf.int32) if context else tf.constant(0)
 
 
 @dataclass(frozen=True)
@@ -59,7 +42,7 @@ class Programs:
         step: runs one step; one program where there are no replicas.
         gradients: computes the gradients of one replica; one program where there are replicas.
         frozen: the layers below those that are trained, see `cut_at_training`.
-        logits: the layers that are trained, up to the one before the sigmoid.
+        logits: the layers that are trained, up to the one before the probabilities.
     """
 
     jit_compile: bool
@@ -78,7 +61,8 @@ class TrainStep:
         model: a model built under `strategy.scope()`, with the trainable layers of the phase.
         optimizer: a fresh optimizer.
         strategy: any strategy; its replicas divide the global batch N.
-        class_weights: float [2], the weight of the loss by label.
+        outputs: the outputs of the model.
+        class_weights: the weights of the losses by label, see `Outputs.weights`; 1 if not given.
         seed: the seed of augmentation and dropout.
         rows: the rows on the devices, if the batches hold positions instead of images.
         of_features: True if the rows are the features that the frozen base computes, so that the base does not run.
@@ -95,7 +79,8 @@ class TrainStep:
         optimizer: keras.optimizers.Optimizer,
         strategy: tf.distribute.Strategy,
         *,
-        class_weights: Sequence[float] = (1.0, 1.0),
+        outputs: Outputs = OF_TWO_CLASSES,
+        class_weights: Sequence[Any] | None = None,
         seed: int = 0,
         rows: DeviceRows | None = None,
         of_features: bool = False,
@@ -105,7 +90,8 @@ class TrainStep:
         self.optimizer = optimizer
         model.optimizer = optimizer  # where Keras callbacks look for the learning rate
         self.strategy = strategy
-        self._class_weights = tf.constant(class_weights, tf.float32)
+        self._outputs = outputs
+        self._class_weights = tf.constant(outputs.even_weights if class_weights is None else class_weights, tf.float32)
         self._seed = seed
         self._rows = rows
         self._of_features = of_features
@@ -127,7 +113,8 @@ class TrainStep:
         phase: Phase,
         *,
         steps_per_epoch: int,
-        class_weights: Sequence[float] = (1.0, 1.0),
+        outputs: Outputs = OF_TWO_CLASSES,
+        class_weights: Sequence[Any] | None = None,
         seed: int = 0,
         rate_factor: float = 1.0,
         rows: DeviceRows | None = None,
@@ -137,7 +124,7 @@ class TrainStep:
 
         Args:
             config: all flags of `train`.
-            model: see `TrainStep`, like `strategy`, `class_weights`, `seed`, `rows` and `of_features`.
+            model: see `TrainStep`, like `strategy`, `outputs`, `class_weights`, `seed`, `rows` and `of_features`.
             phase: a phase of the configuration.
             steps_per_epoch: see `make_optimizer`, like `rate_factor`.
         """
@@ -149,6 +136,7 @@ class TrainStep:
             model,
             optimizer,
             strategy,
+            outputs=outputs,
             class_weights=class_weights,
             seed=seed,
             rows=rows,
@@ -234,14 +222,27 @@ class TrainStep:
         return tf.cast(loss_sum, tf.float64), tf.cast(correct_sum, tf.float64)
 
     def _apply_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> Sums:
-        loss, correct, gradients = self._compute_gradients(self._drawn(images), labels)
+        loss, correct, gradients = self._compute_gradients(self._drawn(images), labels, self._num_losses(labels))
         self.optimizer.apply(gradients, self.model.trainable_variables)
         return loss, correct
 
     def _reduce_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Computes the gradients on a replica in a compiled program, and sums those of all replicas outside of it."""
-        loss, correct, gradients = self._programs.gradients(self._drawn(images), labels)
+        loss, correct, gradients = self._programs.gradients(self._drawn(images), labels, self._num_losses(labels))
         return loss, correct, tf.distribute.get_replica_context().all_reduce("SUM", gradients)
+
+    def _num_losses(self, labels: tf.Tensor) -> tf.Tensor | int:
+        """Returns the number of losses in the global batch; not in a program that replicas share.
+
+        Of findings these are the known labels of all replicas, at least 1; else one of each image.
+        """
+        known = self._outputs.known(labels, in_pairs=bool(self._config.mixup_alpha))
+        if known is None:
+            return self._config.global_batch_size
+        count = tf.reduce_sum(known)
+        if self.strategy.num_replicas_in_sync > 1:
+            count = tf.distribute.get_replica_context().all_reduce("SUM", count)
+        return tf.maximum(count, 1.0)
 
     def _drawn(self, images: tf.Tensor) -> tf.Tensor:
         """Returns the images of a batch that may hold their positions; not in a program that replicas share."""
@@ -263,24 +264,25 @@ class TrainStep:
         first = self.model.trainable_variables[0].value
         self.strategy.extended.update(first, update_device, args=(gradients, weights), group=False)
 
-    def _compute_gradients(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
+    def _compute_gradients(
+        self, images: tf.Tensor, labels: tf.Tensor, num_losses: tf.Tensor | int
+    ) -> tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]:
         """Augments the images of a replica and computes loss, correctly classified images, and gradients."""
         images, targets, weights = self._augmented(images, labels)
         inputs = self._programs.frozen(images)  # no gradient is taped over the layers that are not trained
         with tf.GradientTape() as tape:
-            logits = tf.cast(self._programs.logits(inputs, training=True), tf.float32)  # [n, 1]
-            losses = weights * tf.nn.sigmoid_cross_entropy_with_logits(targets, logits)
-            # Divided by the global batch: the gradients of the replicas are summed.
-            loss = tf.reduce_sum(losses) / self._config.global_batch_size
-        correct = tf.reduce_sum(tf.cast((logits > 0) == (targets > 0.5), tf.float32))
+            logits = tf.cast(self._programs.logits(inputs, training=True), tf.float32)  # [n, C]
+            losses = weights * self._outputs.losses(targets, logits)
+            # Divided by the number in the global batch: the gradients of the replicas are summed.
+            loss = tf.reduce_sum(losses) / num_losses
+        correct = self._outputs.count_correct(targets, logits)
         return loss, correct, tape.gradient(loss, self.model.trainable_variables)
 
     def _augmented(self, images: tf.Tensor, labels: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """Returns float32 images [n, H, W, 1], targets [n, 1] and weights of the losses [n, 1]; n = N / replicas."""
+        """Returns float32 images [n, H, W, 1], and targets and weights of the losses [n, C]; n = N / replicas."""
         images = tf.cast(images, tf.float32)
-        targets = tf.cast(labels, tf.float32)[:, None]
-        targets += self._config.label_smoothing * (0.5 - targets)
-        weights = tf.gather(self._class_weights, labels)[:, None]
+        targets = self._outputs.targets(labels, self._config.label_smoothing)
+        weights = self._outputs.weights(self._class_weights, labels)
         step = self.optimizer.iterations.value
         images = augment(images, self._config, step_seed(self._seed, step), for_xla=self._programs.jit_compile)
         if self._config.mixup_alpha:
@@ -291,4 +293,5 @@ class TrainStep:
                 rows = pair_shares(batch_size, self.strategy.num_replicas_in_sync)
                 share = {"rows": tf.constant(rows)[this_replica()], "batch_size": batch_size}
             images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed, **share)
-        return images, targets, weights
+        known = self._outputs.known(labels, in_pairs=bool(self._config.mixup_alpha))
+        return images, targets, weights if known is None else known * weights

@@ -23,6 +23,7 @@ from trainer.data.training_data import TrainingData
 from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, prepare_gpus
 from trainer.evaluation.predictor import Predictor
 from trainer.external.sets import ExternalSet
+from trainer.models.outputs import Outputs
 from trainer.run.console_lines import epoch_line
 from trainer.run.continuation import link_checkpoint
 from trainer.run.folder import RunFolder, written
@@ -82,7 +83,6 @@ class Trainer:
         external: Sequence[ExternalSet] = (),
     ) -> None:
         self.config = config
-        self.manifest = manifest
         self.strategy = make_strategy(config, cluster)
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
         self.computation = Computation.of(config)
@@ -90,13 +90,13 @@ class Trainer:
         prints = [each.fingerprint for each in (manifest, *(each.manifest for each in external))]
         check_alike(self.strategy, {**shared, **chosen, "data": prints})
         self._data = TrainingData(config, manifest, sources, self.strategy, cluster)
-        self.sources = self._data.sources
+        self.sources, self._outputs = self._data.sources, Outputs.of(manifest)
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
-            self.model = models.build(config)
+            self.model = models.build(config, self._outputs)
         val = None if config.train_on_val else self.sources["val"]
         predictor, is_held = Predictor(self.model, self.strategy), self._data.held is not None
-        self._validation = Validation.of(predictor, val, self._data.class_weights, external, hold=is_held)
+        self._validation = Validation.of(predictor, val, self._data, external, hold=is_held)
         self.is_chief = is_chief(self.strategy)
         self._development = {each.name: each.manifest.fingerprint for each in external if each.role == "development"}
         self.folder = RunFolder.at(config.output)
@@ -179,13 +179,15 @@ class Trainer:
             self.strategy,
             phase,
             steps_per_epoch=self._data.num_steps,
+            outputs=self._outputs,
             class_weights=self._data.loss_weights,
             seed=self.config.seed + 104729 * self.state.phase,
             rate_factor=self.state.rate_factor,
             rows=inputs.held.rows if inputs.held else None,
             of_features=inputs.of_features,
         )
-        num_steps, own = self._data.num_steps, make_callbacks(self.config, self._tensorboard)
+        num_steps = self._data.num_steps
+        own = make_callbacks(self.config, self._tensorboard, has_accuracy=self._outputs.has_accuracy)
         callbacks = Callbacks(own, self._user_callbacks, model=self.model, num_epochs=phase.epochs, num_steps=num_steps)
         end = len(self.state.history) - self.state.epoch + phase.epochs
         return PhaseRun(phase, step, callbacks, EpochFeed(self._data, inputs.held, end), inputs.validation)
@@ -207,7 +209,7 @@ class Trainer:
                     bar.set_postfix_str(self._speed.epoch_rate, refresh=False)
             self._checkpoints.check_weights()
             with run.step.average.in_place() if run.step.average else nullcontext():
-                logs = self.state.logs(self.config.global_batch_size) | run.validation.logs()
+                logs = self._logs() | run.validation.logs()
                 self._keep_if_best(run.phase, logs)
         learning_rate = float(run.step.optimizer.learning_rate.numpy())
         state.stopped = run.callbacks.end_epoch(len(state.history), logs)
@@ -247,11 +249,15 @@ class Trainer:
             self._profile.end(num_steps, sums.settle)
             if run.callbacks.want_batches:
                 sums.settle()
-                run.callbacks.end_batch(state.step - 1, state.logs(config.global_batch_size))
+                run.callbacks.end_batch(state.step - 1, self._logs())
             yield num_steps
             self._checkpoints.save_if_due(run, num_steps, sums)
         with self._speed.steps(0, waited_s):
             sums.check()
+
+    def _logs(self) -> dict[str, float]:
+        """Returns the loss and the accuracy, if there is one, of the training steps of the epoch so far."""
+        return self.state.logs(self.config.global_batch_size, has_accuracy=self._outputs.has_accuracy)
 
     def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:
         """Keeps the weights of the epoch if it is the best so far by `--select_by`, or if nothing is validated."""
@@ -284,10 +290,6 @@ class Trainer:
         return ModelCard(
             arch=self.config.arch,
             image_size=self.config.image_size,
-            equalization=self.manifest.options["equalization"],
-            class_names=self.manifest.class_names,
-            dataset_fingerprint=self.manifest.fingerprint,
-            fit=self.manifest.options.get("fit"),
             **self._data.describe(),
             phases=self.state.phases,
             best=self.state.best,

@@ -33,7 +33,7 @@ def read(batches) -> tuple[np.ndarray, np.ndarray]:
 def test_either_class_has_half_of_the_draws_and_none_of_its_images_is_preferred(num_draws):
     labels, total = np.array(LABELS), np.zeros(len(LABELS), int)
     for epoch in range(6):
-        draws = balanced_draws(LABELS, num_draws, seed=3, epoch=epoch)
+        draws = balanced_draws(LABELS, 2, num_draws, seed=3, epoch=epoch)
         assert draws.sum() == num_draws
         assert abs(draws[labels == 0].sum() - draws[labels == 1].sum()) == num_draws % 2
         total += draws
@@ -44,7 +44,8 @@ def test_either_class_has_half_of_the_draws_and_none_of_its_images_is_preferred(
 
 def test_draws_are_a_function_of_seed_and_epoch():
     draws = [
-        balanced_draws(LABELS, 10, seed=seed, epoch=epoch).tolist() for seed, epoch in [(0, 1), (0, 1), (0, 2), (1, 1)]
+        balanced_draws(LABELS, 2, 10, seed=seed, epoch=epoch).tolist()
+        for seed, epoch in [(0, 1), (0, 1), (0, 2), (1, 1)]
     ]
     assert draws[0] == draws[1]
     assert draws[0] not in draws[2:]
@@ -81,7 +82,7 @@ def test_a_balanced_training_has_no_class_weights_and_validation_keeps_them(data
 @pytest.mark.parametrize("replicas", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
     source = training_data(dataset).source
-    draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
+    draws = balanced_draws(read_index(source).labels, 2, 48, seed=0, epoch=0)
     losses, weights = fit(make_train_step(1, dropout=False), source, draws=lambda epoch: draws)
     other_losses, other_weights = fit(make_train_step(replicas, dropout=False), source, draws=lambda epoch: draws)
     np.testing.assert_allclose(losses, other_losses, rtol=1e-5)
@@ -95,7 +96,7 @@ def test_replicas_train_balanced_as_one_device_does(dataset, replicas):
 
 def test_workers_get_their_slices_of_each_balanced_batch(dataset):
     source = training_data(dataset).source
-    draws = balanced_draws(read_index(source).labels, 48, seed=0, epoch=0)
+    draws = balanced_draws(read_index(source).labels, 2, 48, seed=0, epoch=0)
     options = {"batch_size": 8, "seed": 0, "epoch": 0, "draws": lambda epoch: draws}
     images, _ = read(training_batches(source, **options))
     slices = [read(training_batches(source, worker=worker, num_workers=2, **options))[0] for worker in (0, 1)]

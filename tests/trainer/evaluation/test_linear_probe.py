@@ -33,8 +33,8 @@ def fitted(**changes):
 def test_one_linear_layer_says_what_the_three_steps_say():
     probe = fitted()
     features, _, _ = images(seed=1)
-    weights, bias = probe.folded()
-    assert features @ weights + bias == pytest.approx(probe.pipeline.decision_function(features), abs=1e-6)
+    weights, biases = probe.folded()
+    assert (features @ weights + biases)[:, 0] == pytest.approx(probe.pipeline.decision_function(features), abs=1e-6)
     assert list(probe.pipeline.named_steps) == ["standardscaler", "pca", "logisticregression"]
 
 

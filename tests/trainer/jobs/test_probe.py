@@ -25,6 +25,7 @@ from trainer.jobs.use_model import explain, export, predict
 from trainer.models import build
 from trainer.models.linear_head import cut_before_head, with_linear_head
 from trainer.models.model_file import load_model
+from trainer.models.outputs import OF_TWO_CLASSES
 
 FEW = {"pca_components": 8, "folds": 3}
 
@@ -55,7 +56,7 @@ def test_the_model_predicts_as_scikit_learn_does(arch, mixed_precision, dataset)
     extractor = cut_before_head(network, trained=False)
     seen, unseen = (features_of(extractor, source, "", batch_size=7) for source in (train, val))
     fitted = fit_probe(seen.values, seen.labels, seen.groups, pca_components=8, num_folds=3, class_weights=True, seed=0)
-    model = with_linear_head(extractor, *fitted.folded())
+    model = with_linear_head(extractor, OF_TWO_CLASSES, *fitted.folded())
     found = predict_split(Predictor(model, tf.distribute.get_strategy()), val, "val")
     assert found.groups == [group.decode() for group in unseen.groups]
     assert found.probabilities == pytest.approx(fitted.pipeline.predict_proba(unseen.values)[:, 1], abs=1e-4)

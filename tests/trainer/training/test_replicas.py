@@ -9,6 +9,7 @@ from small_training import assert_close, assert_same_bits, fit, make_train_step,
 
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
+from trainer.augmentation.draws import step_seed
 from trainer.config.train import TrainConfig
 from trainer.data.sampling import pair_shares
 from trainer.data.splits import open_split
@@ -16,7 +17,6 @@ from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.predictor import Predictor
 from trainer.models import transfer
-from trainer.training.train_step import step_seed
 
 
 @pytest.fixture
