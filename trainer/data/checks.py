@@ -63,7 +63,8 @@ def check_task(
 def has_auroc(splits: Sequence[Split]) -> bool:
     """Returns True if an AUROC is defined on the images of some splits: a class is true of some, and not of others."""
     split = add_counts(splits)
-    return any(0 < count < split.num_records for count in split.class_counts.values())
+    known = split.known_counts or dict.fromkeys(split.class_counts, split.num_records)
+    return any(0 < count < known[name] for name, count in split.class_counts.items())
 
 
 def check_selection(splits: Mapping[str, Split], select_by: str) -> None:
@@ -92,7 +93,7 @@ def warn_of_missing(splits: Mapping[str, Split], where: str = "") -> None:
 def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
     """Raises a `UsageError` if there are too few validation images of one of two classes for a threshold rule."""
     counts, parsed = splits["val"].class_counts, parse_rule(rule)
-    if len(counts) != 2:
+    if len(counts) != 2 or splits["val"].known_counts is not None:
         return  # the threshold of a finding without validation images is logged where it is chosen
     bounded = tuple(counts)[RATES[parsed.kind]] if parsed.kind in RATES else None
     if bounded is not None and 0 < counts[bounded] < parsed.least_images:

@@ -13,6 +13,7 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
 from beam_prep.dataset.patient_groups import LinkedGroups
+from beam_prep.dataset.schema import ABSENT, PRESENT, LabelSpace
 from beam_prep.storage.paths import to_path
 from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, join
@@ -26,14 +27,14 @@ class RecordIndex:
     """The labels, patient groups, file names, domains and content hashes of the records of a source, in its order.
 
     Attributes:
-        labels: labels, [N].
+        labels: labels, [N]: an index of a class, or a list with a label for each finding.
         groups: salted hashes of the patient groups, [N]; an empty text for a record without a group.
         filenames: names of the image files, [N].
         domains: domains of the images, [N]; an empty text where the domain is not known.
         source_ids: hashes of the decoded pixels at full size, [N]; an empty text for a record without one.
     """
 
-    labels: Sequence[int]
+    labels: Sequence[Any]
     groups: Sequence[str]
     filenames: Sequence[str]
     domains: Sequence[str]
@@ -110,12 +111,14 @@ def divide(
     divided = FoldSplits(
         fold,
         {**sources, **{name: replace(pooled.select(part), num_corrupt=0) for name, part in parts.items()}},
-        {**manifest.splits, **{name: _count(index, part, manifest.class_names) for name, part in parts.items()}},
+        {**manifest.splits, **{name: _count(index, part, manifest.labels) for name, part in parts.items()}},
         tuple(sorted(held)),
         places.count(""),
     )
     divided.sources["train"] = replace(divided.sources["train"], num_corrupt=pooled.num_corrupt)
-    if fold.by_domain and (missing := [name for name, n in divided.splits["train"].class_counts.items() if not n]):
+    missing = [name for name, count in divided.splits["train"].class_counts.items() if not count]
+    is_learnable = manifest.labels.is_multilabel and len(missing) < len(manifest.class_names)
+    if fold.by_domain and missing and not is_learnable:
         raise UsageError(
             f"{fold.flag}: without the images of {', '.join(divided.domains)} there is none of class "
             f"{' or '.join(missing)} to train on; name another fold or domain"
@@ -229,7 +232,16 @@ def _near_duplicates(data: str, manifest: Manifest) -> list[tuple[str, str]]:
         ) from None
 
 
-def _count(index: RecordIndex, part: Sequence[bool], class_names: Sequence[str]) -> Split:
-    labels = Counter(compress(index.labels, part))
-    counts = {name: labels[label] for label, name in enumerate(class_names)}
-    return Split.from_counts(counts, len(set(compress(index.groups, part))))
+def _count(index: RecordIndex, part: Sequence[bool], labels: LabelSpace) -> Split:
+    """Counts the images, the patients and the labels of some records."""
+    values = list(compress(index.labels, part))
+    num_groups = len(set(compress(index.groups, part)))
+    if not labels.is_multilabel:
+        count_of = Counter(values)
+        return Split.from_counts({name: count_of[label] for label, name in enumerate(labels.class_names)}, num_groups)
+    columns = dict(zip(labels.class_names, zip(*values, strict=True), strict=True)) if values else {}
+    present, known = (
+        {name: sum(value in wanted for value in columns.get(name, ())) for name in labels.class_names}
+        for wanted in ((PRESENT,), (PRESENT, ABSENT))
+    )
+    return Split.from_findings(present, known, num_records=len(values), num_groups=num_groups)

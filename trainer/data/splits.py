@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, pairwise
 from shlex import quote
+from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import MANIFEST_NAME, Manifest, Split
@@ -147,8 +148,36 @@ def join(sources: Sequence[SplitSource]) -> SplitSource:
 
 def add_counts(splits: Sequence[Split]) -> Split:
     """Adds up the counts of splits and returns them as one split, with its class weights."""
-    counts = {name: sum(split.class_counts[name] for split in splits) for name in splits[0].class_counts}
-    return Split.from_counts(counts, sum(split.num_groups for split in splits))
+
+    def total(counts: Sequence[Mapping[str, int]]) -> dict[str, int]:
+        return {name: sum(each[name] for each in counts) for name in counts[0]}
+
+    present, num_groups = total([split.class_counts for split in splits]), sum(split.num_groups for split in splits)
+    known = [split.known_counts for split in splits if split.known_counts is not None]
+    if not known:
+        return Split.from_counts(present, num_groups)
+    num_records = sum(split.num_records for split in splits)
+    return Split.from_findings(present, total(known), num_records=num_records, num_groups=num_groups)
+
+
+def class_weights_of(split: Split, *, even: bool = False) -> list[Any]:
+    """Returns the weights of the losses by label, 1 if they are to be even.
+
+    Args:
+        split: the images that are trained on.
+        even: True weighs all images alike.
+
+    Returns:
+        float [K]; for findings [K, 2], those of the absent and of the present. Each is that of `Split.class_weights`
+        (an absent finding counts as a present one does); 0 for a class without images.
+    """
+    if split.known_counts is None:
+        return [1.0 if even else weight or 0.0 for weight in split.class_weights.values()]
+    pairs = []
+    for name, known in split.known_counts.items():
+        present = split.class_counts[name]
+        pairs.append([1.0 if even else known / (2 * n) if n else 0.0 for n in (known - present, present)])
+    return pairs
 
 
 def first_broken(paths: Iterable[str | ReadablePath]) -> BrokenRecord | None:

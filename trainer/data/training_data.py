@@ -19,7 +19,7 @@ from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
 from trainer.data.held_images import HeldImages, fits_device
 from trainer.data.sampling import balanced_draws, pair_shares
-from trainer.data.splits import SplitSource, add_counts, join
+from trainer.data.splits import SplitSource, add_counts, class_weights_of, join
 from trainer.data.tf_dataset import hold, read_index, training_batches
 
 
@@ -38,7 +38,7 @@ class TrainingData:
         held: the training images, if they are kept between epochs; None if every epoch reads them.
         sources: all splits; train and val are those of the fold if the config names one.
         source: the training images.
-        loss_weights: class weights of the training loss, by label.
+        loss_weights: class weights of the training loss, see `class_weights_of`.
         class_weights: class weights of the validation loss; balanced draws train for them too.
         num_steps: number of training steps in an epoch.
 
@@ -65,11 +65,10 @@ class TrainingData:
         self._trained_on = POOLED if config.train_on_val else ("train",)
         self.source = join([self.sources[split] for split in self._trained_on])
         splits = self._fold.splits if self._fold else manifest.splits
-        weights = add_counts([splits[split] for split in self._trained_on]).class_weights
-        balanced, even = config.sampler == "balanced", [1.0] * len(manifest.class_names)
-        weighed = [weights[name] or 0.0 for name in manifest.class_names]
-        self.class_weights = weighed if config.class_weights or balanced else even
-        self.loss_weights = even if balanced else self.class_weights
+        counts, balanced = add_counts([splits[split] for split in self._trained_on]), config.sampler == "balanced"
+        is_weighed = config.class_weights or balanced
+        self.class_weights = class_weights_of(counts, even=not is_weighed)
+        self.loss_weights = class_weights_of(counts, even=balanced or not is_weighed)
         self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
         self.num_steps = self.source.steps_per_epoch(
             config.global_batch_size, self._num_workers, shard_files=config.shard_files

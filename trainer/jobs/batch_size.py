@@ -13,11 +13,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import Split
+from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import DEFAULT_LABELS, LabelSpace
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.config.train_flags import DEFAULT_BATCH_SIZE
@@ -50,13 +51,13 @@ def keep_batch_size(config: TrainConfig) -> TrainConfig:
     return replace(config, batch_size=job["flags"]["batch_size"]) if job else config
 
 
-def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapping[str, Split]) -> TrainConfig:
+def settle_batch_size(config: TrainConfig, cluster: Cluster | None, manifest: Manifest) -> TrainConfig:
     """Gives a config the batch size that its default or `auto` stands for on the devices of this machine.
 
     Args:
         config: the flags of the training.
         cluster: the workers that train together; None where one process trains alone.
-        splits: the entries of the manifest.
+        manifest: the manifest of the dataset.
 
     Raises:
         UsageError: not even the smallest batch fits, or there are fewer training images than the raised batch takes.
@@ -70,7 +71,7 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
     num_replicas, size = count_replicas(config, cluster), DEFAULT_BATCH_SIZE
     if config.batch_size == "auto" and tf.config.list_physical_devices("GPU"):
         logger.warning("--batch_size auto: measuring batches in a process of its own, which takes a minute or two")
-        rates = measure_in_child(config, splits["train"].num_records // num_replicas)
+        rates = measure_in_child(config, manifest.splits["train"].num_records // num_replicas, manifest.labels)
         size = best_size(rates) * num_replicas
         measured = ", ".join(f"{number} at {rate:,.0f}" for number, rate in rates.items())
         logger.warning("--batch_size auto: took %d (images of a replica and images/s: %s)", size, measured)
@@ -80,7 +81,7 @@ def settle_batch_size(config: TrainConfig, cluster: Cluster | None, splits: Mapp
         multiple = f"the next multiple of {num_replicas} replicas{' in pairs' if step > num_replicas else ''}"
         logger.warning("--batch_size: %d raised to %d, %s", size, raised, multiple)
     if config.division is None:  # the images of a fold are counted when its records are known
-        check_trainable(splits, raised)
+        check_trainable(manifest.splits, raised)
     return replace(config, batch_size=raised)
 
 
@@ -99,19 +100,21 @@ def best_size(rates: Mapping[int, float]) -> int:
     return best
 
 
-def measure_in_child(config: TrainConfig, num_images: int) -> dict[int, float]:
+def measure_in_child(config: TrainConfig, num_images: int, labels: LabelSpace = DEFAULT_LABELS) -> dict[int, float]:
     """Returns the images per second of each batch that one device could train on.
 
     Args:
         config: the flags of the training; its output folder is not touched.
         num_images: the number of training images of a replica.
+        labels: the task and the classes of the dataset.
 
     Raises:
         UsageError: not even the smallest batch could be trained on.
     """
     with tempfile.TemporaryDirectory() as folder:
         flags, rates = Path(folder, "flags.json"), Path(folder, "rates.json")
-        flags.write_text(json.dumps(config.to_json()), encoding="utf-8")
+        content = {"flags": config.to_json(), "labels": asdict(labels)}
+        flags.write_text(json.dumps(content), encoding="utf-8")
         command = [sys.executable, "-m", "trainer.jobs.batch_size", str(flags), str(rates), str(num_images)]
         # A child that dies for want of memory leaves the batches that did fit.
         child = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
@@ -124,18 +127,18 @@ def measure_in_child(config: TrainConfig, num_images: int) -> dict[int, float]:
         return {int(size): rate for size, rate in json.loads(rates.read_bytes()).items()}
 
 
-def batch_fits(config: TrainConfig, batch_size: int) -> bool:
+def batch_fits(config: TrainConfig, batch_size: int, labels: LabelSpace = DEFAULT_LABELS) -> bool:
     """Returns True if a training step with this global batch size does not run out of memory in this process."""
     import tensorflow as tf
 
     try:
-        random_training(replace(config, batch_size=batch_size))(1)
+        random_training(replace(config, batch_size=batch_size), labels)(1)
     except (tf.errors.ResourceExhaustedError, MemoryError):
         return False
     return True
 
 
-def random_training(config: TrainConfig) -> Callable[[int], float]:
+def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) -> Callable[[int], float]:
     """Builds a fresh network to be trained on the same batch of random images in every step.
 
     Returns:
@@ -144,23 +147,28 @@ def random_training(config: TrainConfig) -> Callable[[int], float]:
     import tensorflow as tf
 
     from trainer import models
+    from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
     from trainer.training.strategy import distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
-    strategy = make_strategy(config)
+    strategy, outputs = make_strategy(config), Outputs(labels.task, len(labels.class_names))
     with strategy.scope():
-        model = models.build(replace(config, weights="none"))
+        model = models.build(replace(config, weights="none"), outputs)
     # The last phase trains the most layers.
-    step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], steps_per_epoch=1)
+    step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], outputs=outputs, steps_per_epoch=1)
     size, px = config.global_batch_size, config.image_size
     images = tf.random.stateless_uniform([size, px, px, 1], [0, config.seed], 0, 256, tf.int32)
-    batches = tf.data.Dataset.from_tensors((tf.cast(images, tf.uint8), tf.range(size) % 2)).repeat()
+    drawn = tf.range(size, dtype=tf.int64) % len(labels.class_names)
+    answers = tf.one_hot(drawn, len(labels.class_names), dtype=tf.int64) if labels.is_multilabel else drawn
+    batches = tf.data.Dataset.from_tensors((tf.cast(images, tf.uint8), answers)).repeat()
     distributed = distribute(batches, strategy)
     return lambda num_steps: float(step.run(distributed, num_steps)[0])
 
 
-def measure_rates(config: TrainConfig, num_images: int) -> Iterator[tuple[int, float]]:
+def measure_rates(
+    config: TrainConfig, num_images: int, labels: LabelSpace = DEFAULT_LABELS
+) -> Iterator[tuple[int, float]]:
     """Yields batches of one device, each twice the one before, with the images per second that are trained on.
 
     The last batch is the one that is no faster, that is a 32nd of the images, or before the one that does not fit.
@@ -168,6 +176,7 @@ def measure_rates(config: TrainConfig, num_images: int) -> Iterator[tuple[int, f
     Args:
         config: the flags of the training.
         num_images: the number of training images of the device.
+        labels: the task and the classes of the dataset.
     """
     import tensorflow as tf
 
@@ -175,7 +184,7 @@ def measure_rates(config: TrainConfig, num_images: int) -> Iterator[tuple[int, f
     size = FIRST_SIZE
     while size <= max(num_images // LEAST_STEPS, FIRST_SIZE):
         try:
-            train = random_training(replace(config, batch_size=size, num_replicas=1, strategy="none"))
+            train = random_training(replace(config, batch_size=size, num_replicas=1, strategy="none"), labels)
             train(TIMED_STEPS)  # compiles
             rates[size] = size * TIMED_STEPS / min(_seconds(train) for _ in range(3))
         except (tf.errors.ResourceExhaustedError, MemoryError):
@@ -196,8 +205,9 @@ def _seconds(train: Callable[[int], float]) -> float:
 
 def main(flags: str, rates: str, num_images: str) -> None:
     """Measures the configuration in the file `flags` and writes the rates to the file `rates` after each batch."""
-    config, measured = TrainConfig(**json.loads(Path(flags).read_text(encoding="utf-8"))), dict[int, float]()
-    for size, rate in measure_rates(config, int(num_images)):
+    content, measured = json.loads(Path(flags).read_text(encoding="utf-8")), dict[int, float]()
+    labels = LabelSpace(tuple(content["labels"]["class_names"]), content["labels"]["task"])
+    for size, rate in measure_rates(TrainConfig(**content["flags"]), int(num_images), labels):
         measured[size] = rate
         Path(rates).write_text(json.dumps(measured), encoding="utf-8")
 

@@ -87,9 +87,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 from trainer.training.trainer import Trainer
             if external:
                 check_apart([(f"--external {each.data}", each.source) for each in external], staged_sources)
-            config = settle_batch_size(config, cluster, manifest.splits)
+            config = settle_batch_size(config, cluster, manifest)
             output = replace(output, job=job_of(config.to_json(), manifest.fingerprint, fingerprints))
-            fits = None if cluster else partial(batch_fits, config)
+            fits = None if cluster else partial(batch_fits, config, labels=manifest.labels)
             with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
                 trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster, external=external)
                 _introduce(trainer)

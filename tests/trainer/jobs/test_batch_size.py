@@ -38,14 +38,14 @@ def config(**flags):
 )
 def test_without_a_number_the_batch_is_18_or_the_next_multiple_of_the_replicas(dataset, caplog, flags, size, said):
     with caplog.at_level(logging.WARNING):
-        assert settle_batch_size(config(**flags), None, Manifest.read(str(dataset)).splits).batch_size == size
+        assert settle_batch_size(config(**flags), None, Manifest.read(str(dataset))).batch_size == size
     assert said in caplog.text
     assert bool(said) == bool(caplog.text)
 
 
 def test_a_raised_batch_with_too_few_images_is_refused(dataset):
     with pytest.raises(UsageError, match="--batch_size is 60, more than the 53 training images"):
-        settle_batch_size(config(num_replicas=60), None, Manifest.read(str(dataset)).splits)
+        settle_batch_size(config(num_replicas=60), None, Manifest.read(str(dataset)))
 
 
 def test_auto_is_refused_for_several_workers():
@@ -56,7 +56,7 @@ def test_auto_is_refused_for_several_workers():
 
 def test_a_default_batch_suits_the_replicas_of_all_workers(dataset):
     cluster = Cluster(workers=("a:1", "b:1", "c:1", "d:1"), index=0)
-    assert settle_batch_size(config(), cluster, Manifest.read(str(dataset)).splits).batch_size == 20
+    assert settle_batch_size(config(), cluster, Manifest.read(str(dataset))).batch_size == 20
 
 
 @pytest.mark.parametrize(
