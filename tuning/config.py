@@ -74,6 +74,7 @@ class SearchConfig:
     """Algorithm that chooses configurations. grid: all of them; hyperband: many for few epochs, the best for more."""
     objective: Objective = "val_auroc"
     """Metric of the validation images to optimize: val_loss, val_brier and val_ece are minimized, others maximized.
+    Several classes and findings have val_loss, val_auroc and val_auprc (means of all), and classes val_accuracy.
     external_auroc: the AUROC on the first set of --external, which counts as a development set. An objective that
     `trainer train --select_by` knows chooses the epoch that each trial keeps too; all others measure the epoch of the
     least validation loss."""

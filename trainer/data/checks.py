@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
-from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
+from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL, LabelSpace
 from beam_prep.dataset.trainable import advise_on_images, find_training_problem
 from trainer.config.presets import preparation, read_preset
 from trainer.config.threshold_rule import DEFAULT_RULE, RATES, parse_rule
@@ -71,7 +71,7 @@ def check_selection(splits: Mapping[str, Split], select_by: str) -> None:
     """Raises a `UsageError` if `--select_by` names an AUROC that is not defined on the validation images."""
     if select_by == "val_auroc" and not has_auroc([splits["val"]]):
         raise UsageError(
-            f"--select_by val_auroc needs validation images of more than one class, found "
+            f"--select_by val_auroc needs validation images of both classes, found "
             f"{splits['val'].class_counts}; choose val_loss; otherwise "
             f"{advise_on_images(splits)}"
         )
@@ -131,7 +131,7 @@ def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:
 
 
 def check_same_preprocessing(
-    class_names: Sequence[str],
+    labels: LabelSpace,
     equalization: str,
     manifest: Manifest,
     data: str,
@@ -144,15 +144,16 @@ def check_same_preprocessing(
     The message holds the command that prepares the dataset so.
 
     Args:
-        class_names: class names of the run, by label.
+        labels: task and class names of the run.
         equalization: equalization of the images that the run was trained on.
         manifest: manifest of the dataset.
         data: the dataset folder, for the message.
         image_size: side of the images that the network takes, px.
         fit: the way those images became squares; None for `squash`.
     """
-    if tuple(class_names) != tuple(manifest.class_names):
-        raise UsageError(f"the run knows the classes {list(class_names)}, {data} holds {list(manifest.class_names)}")
+    if labels != manifest.labels:
+        known, held = (f"{list(each.class_names)} ({each.task})" for each in (labels, manifest.labels))
+        raise UsageError(f"the run knows the classes {known}, {data} holds {held}")
     prepared = {"equalization": manifest.options["equalization"], "fit": manifest.options.get("fit", "squash")}
     fit = fit or "squash"
     fit_flag = f" --fit {fit}" if fit != prepared["fit"] or fit != "squash" else ""

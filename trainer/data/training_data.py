@@ -38,6 +38,7 @@ class TrainingData:
         held: the training images, if they are kept between epochs; None if every epoch reads them.
         sources: all splits; train and val are those of the fold if the config names one.
         source: the training images.
+        val: the images that are validated on; None if there are none, or if they are trained on.
         loss_weights: class weights of the training loss, see `class_weights_of`.
         class_weights: class weights of the validation loss; balanced draws train for them too.
         num_steps: number of training steps in an epoch.
@@ -63,6 +64,7 @@ class TrainingData:
             check_fold(self._fold, config.global_batch_size, config.threshold_rule, config.select_by)
         self.sources = self._fold.sources if self._fold else dict(sources)
         self._trained_on = POOLED if config.train_on_val else ("train",)
+        self.val = None if config.train_on_val else self.sources.get("val")
         self.source = join([self.sources[split] for split in self._trained_on])
         splits = self._fold.splits if self._fold else manifest.splits
         counts, balanced = add_counts([splits[split] for split in self._trained_on]), config.sampler == "balanced"

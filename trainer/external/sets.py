@@ -14,7 +14,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.quiet_start import quiet_start
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_same_preprocessing
+from trainer.data.checks import check_same_preprocessing, has_auroc
 from trainer.data.folds import POOLED, RecordIndex, pool
 from trainer.data.splits import SplitSource, add_counts, join, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
@@ -69,7 +69,7 @@ def _open(name: str, data: str, config: TrainConfig, trained: Manifest, *, selec
         raise UsageError(f"--external {data}: is the dataset that is trained on; expected one of another source")
     try:
         check_same_preprocessing(
-            trained.class_names,
+            trained.labels,
             trained.options["equalization"],
             manifest,
             data,
@@ -78,8 +78,9 @@ def _open(name: str, data: str, config: TrainConfig, trained: Manifest, *, selec
         )
         if not manifest.num_records:
             raise UsageError(f"{data} holds no image")
-        counts = add_counts(list(manifest.splits.values())).class_counts
-        if selects and not all(counts.values()):
+        splits = list(manifest.splits.values())
+        if selects and not has_auroc(splits):
+            counts = add_counts(splits).class_counts
             raise UsageError(f"--select_by external_auroc needs images of both classes, {data} holds {counts}")
         source = open_joined(data, manifest, config.image_size, config.stage_dir, manifest.splits)
     except UsageError as error:

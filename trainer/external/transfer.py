@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.dataset.schema import BINARY
 from trainer.config.threshold_rule import parse_rule
 from trainer.evaluation.calibration import calibrate
 from trainer.evaluation.evaluate import Evaluation
@@ -35,8 +35,9 @@ def with_transfer(
 
     Returns:
         The evaluation with an entry `transfer` in its numbers: `name`, `role` and `dataset_fingerprint`; `auroc_gap`,
-        by how much the AUROC of validation is higher, with its interval `auroc_gap_ci95`; `headline`, the gap in words;
-        `scores` by class; `calibration`; and `threshold_there`, the threshold that would have been chosen on the set.
+        by how much the AUROC of validation is higher, with its interval `auroc_gap_ci95`; `headline`, the gap in words.
+        Of two classes also `scores` by class; `calibration`; and `threshold_there`, the threshold that would have been
+        chosen on the set. Of more classes and of findings also `classes`: the gap of each, with its interval.
     """
     sets = {"external": evaluation} if val is None else {"val": val, "external": evaluation}
     numbers, of_val = evaluation.numbers, None if val is None else val.numbers
@@ -48,9 +49,7 @@ def with_transfer(
         "auroc_gap": gap,
         "auroc_gap_ci95": bounds,
         "headline": _headline(f"{name} ({role})", numbers, of_val, bounds),
-        "scores": {CLASS_NAMES[label]: _scores(label, sets) for label in (0, 1)},
-        "calibration": {of: _calibration(each) for of, each in sets.items()},
-        "threshold_there": _threshold_there(evaluation),
+        **(_shifts(sets) if evaluation.predictions.task == BINARY else {"classes": _gaps(numbers, of_val)}),
     }
     return replace(evaluation, numbers={**numbers, "transfer": transfer})
 
@@ -76,6 +75,25 @@ def shift_of_scores(before: np.ndarray, after: np.ndarray) -> float | None:
         return None
     labels = np.concatenate([np.zeros(len(before), int), np.ones(len(after), int)])
     return float(placements(labels, np.concatenate([before, after]))[labels == 1].mean())
+
+
+def _shifts(sets: Mapping[str, Evaluation]) -> dict[str, Any]:
+    """Returns what shifts between validation and a set of two classes, beside the AUROC."""
+    names = sets["external"].predictions.class_names
+    return {
+        "scores": {name: _scores(label, sets) for label, name in enumerate(names)},
+        "calibration": {of: _calibration(each) for of, each in sets.items()},
+        "threshold_there": _threshold_there(sets["external"]),
+    }
+
+
+def _gaps(numbers: Mapping[str, Any], of_val: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Returns `auroc_gap` and `auroc_gap_ci95` of each class or finding by name; None where not defined."""
+    gaps = {}
+    for name, there in numbers["classes"].items():
+        gap, bounds = (None, None) if of_val is None else _auroc_gap(of_val["classes"][name], there)
+        gaps[name] = {"auroc_gap": gap, "auroc_gap_ci95": bounds}
+    return gaps
 
 
 def _auroc_gap(val: Mapping[str, Any], numbers: Mapping[str, Any]) -> tuple[float | None, list[float] | None]:

@@ -117,7 +117,7 @@ def _members(config: EvaluateConfig, cards: list[ModelCard]) -> list[dict[str, A
 def _check_split(config: EvaluateConfig, manifest: Manifest, run: str, card: ModelCard) -> None:
     """Checks that a run can be evaluated on the split: prepared alike, not empty, and not trained on."""
     check_same_preprocessing(
-        card.class_names, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
+        card.labels, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
     )
     fold = card.fold_in(manifest.fingerprint)
     if fold and config.split in fold.divides:

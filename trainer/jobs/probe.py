@@ -110,7 +110,7 @@ def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str
         return {"arch": f"linear probe of {config.arch}", "image_size": config.image_size}, wanted
     card = ModelCard.read(RunFolder.at(config.run).fetch(*MODEL_FILES))
     check_same_preprocessing(
-        card.class_names, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
+        card.labels, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
     )
     fold = card.fold_in(manifest.fingerprint)
     if card.dataset_fingerprint == manifest.fingerprint:

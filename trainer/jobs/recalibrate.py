@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import BINARY
 from trainer.config.commands import RecalibrateConfig
 from trainer.config.quiet_start import quiet_start
 from trainer.config.train import name_of_set
@@ -30,8 +31,13 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
     """
     run = RunFolder.at(config.run).fetch("config.json", *MODEL_FILES)
     card, manifest = ModelCard.read(run), read_manifest(config.data)
+    if card.task != BINARY:
+        raise UsageError(
+            f"--run {config.run}: expected a run of two classes, found a {card.task} one, whose probabilities "
+            "can't be fitted to another source; measure them there: python -m trainer evaluate"
+        )
     check_same_preprocessing(
-        card.class_names, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
+        card.labels, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
     )
     if card.dataset_fingerprint == manifest.fingerprint:
         raise UsageError(

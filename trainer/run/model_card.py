@@ -8,7 +8,7 @@ from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.schema import BINARY, EQUALIZATIONS, MULTICLASS, MULTILABEL, SPLITS, TASKS
+from beam_prep.dataset.schema import BINARY, EQUALIZATIONS, MULTICLASS, MULTILABEL, SPLITS, TASKS, LabelSpace
 from beam_prep.storage.json_schema import (
     Mismatch,
     anything,
@@ -243,6 +243,11 @@ class ModelCard:
         known = {name: content[name] for name in {each.name for each in fields(cls)} & content.keys()}
         unknown = {name: content[name] for name in content if name not in {**known, **point.to_json()}}
         return cls(**known, operating_point=point, unknown=unknown)
+
+    @property
+    def labels(self) -> LabelSpace:
+        """The task and the class names, which say what the outputs of the model mean."""
+        return LabelSpace(tuple(self.class_names), self.task)
 
     def recalibrated(self, run: RunFolder, name: str | None) -> ModelCard:
         """Returns the card with the operating point of a recalibration of the run; None keeps that of the run.

@@ -94,9 +94,7 @@ class Trainer:
         keras.utils.set_random_seed(config.seed)
         with self.strategy.scope():
             self.model = models.build(config, self._outputs)
-        val = None if config.train_on_val else self.sources["val"]
-        predictor, is_held = Predictor(self.model, self.strategy), self._data.held is not None
-        self._validation = Validation.of(predictor, val, self._data, external, hold=is_held)
+        self._validation = Validation.of(Predictor(self.model, self.strategy), self._data, external)
         self.is_chief = is_chief(self.strategy)
         self._development = {each.name: each.manifest.fingerprint for each in external if each.role == "development"}
         self.folder = RunFolder.at(config.output)

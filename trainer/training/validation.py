@@ -82,27 +82,19 @@ class Validation:
     followed: Sequence[FollowedSet] = ()
 
     @classmethod
-    def of(
-        cls,
-        predictor: Predictor,
-        source: SplitSource | None,
-        data: TrainingData,
-        external: Sequence[ExternalSet] = (),
-        *,
-        hold: bool,
-    ) -> Validation:
-        """Makes the validation of a training on some data; keeps the images between epochs if they may be held and fit.
+    def of(cls, predictor: Predictor, data: TrainingData, external: Sequence[ExternalSet] = ()) -> Validation:
+        """Makes the validation of a training on some data; keeps the images between epochs if it does, and they fit.
 
         Raises:
             RunError: the records can't be read.
         """
 
         def held(source: SplitSource | None) -> list[Batch] | None:
-            return hold_batches(source) if hold and source else None
+            return hold_batches(source) if data.held and source else None
 
         followed = [FollowedSet(predictor, each.name, each.source, held(each.source)) for each in external]
         outputs = Outputs(data.source.task, len(data.source.class_names))
-        return cls(predictor, source, outputs, data.class_weights, held(source), followed)
+        return cls(predictor, data.val, outputs, data.class_weights, held(data.val), followed)
 
     def logs(self) -> dict[str, Any]:
         """Returns the numbers of an epoch: of validation, if there are such images, and of the followed sets.

@@ -11,7 +11,6 @@ from typing import Any, get_args
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.dataset.trainable import advise_on_images
 from trainer.config.file import preset_in, shared_flags, value_of
 from trainer.config.train import FROM_SCRATCH, TrainConfig
 from trainer.config.train_flags import SelectBy
@@ -19,6 +18,7 @@ from trainer.data.checks import check_selection, check_threshold_rule, check_tra
 from trainer.data.splits import open_split, read_manifest
 from trainer.external.sets import open_external_sets
 from tuning.config import SearchConfig
+from tuning.trials.objectives import check_flags, check_objective
 from tuning.trials.search_space import EQUALIZATION, SearchSpace, resolve_space
 from tuning.trials.sweep_folder import SweepFolder
 from tuning.trials.trial import check_trial_id
@@ -27,9 +27,6 @@ logger = logging.getLogger(__name__)
 
 RESERVED_FLAGS = ("config", "evaluate_test", "train_on_val", "keep_checkpoint", "continue_from")
 """The flags of `trainer train` that a search sets itself, or that make no sense for a trial."""
-
-BOTH_CLASSES = ("val_auroc", "val_auprc", "val_sensitivity", "val_specificity")
-"""The objectives that are undefined on validation images of a single class."""
 
 HYPERBAND_NUMBERS = ("tuner/epochs", "tuner/initial_epoch", "tuner/bracket", "tuner/round")
 """The whole numbers that Hyperband adds to the values of a trial, none of them larger than its epochs."""
@@ -198,15 +195,11 @@ class SweepJob:
             for config in {(config.data, config.image_size): config for config in configs}.values():
                 open_external_sets(config, read_manifest(config.data))
         for manifest in self.manifests.values():
+            check_flags(manifest, self.config, self.flags)
             if self.flags["fold"] or self.flags["holdout_domain"]:
                 continue  # the images of a fold are counted when its trial starts
             check_threshold_rule(manifest.splits, self.flags["threshold_rule"])
-            counts = manifest.splits["val"].class_counts
-            if self.config.objective in BOTH_CLASSES and not all(counts.values()):
-                raise UsageError(
-                    f"--objective {self.config.objective} needs validation images of both classes, found {counts}; "
-                    f"choose val_loss or val_accuracy; otherwise {advise_on_images(manifest.splits)}"
-                )
+            check_objective(manifest, self.config.objective)
             check_selection(manifest.splits, self.flags["select_by"])
 
 

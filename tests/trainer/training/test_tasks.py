@@ -1,19 +1,34 @@
-"""Training steps of several classes and of findings are the same on any number of replicas, compiled or not."""
+"""Several classes and findings train alike on any number of replicas, compiled or not, resumed or not."""
 
+import csv
+import json
+import os
+import signal
+
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from label_datasets import FINDINGS, THREE_CLASSES, write_dataset
 from small_training import assert_close, make_train_step
 
+from beam_prep.console.errors import Terminated
+from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.schema import MULTICLASS, MULTILABEL
+from trainer.config.train import TrainConfig
 from trainer.data.sampling import pair_shares
+from trainer.data.splits import open_split
 from trainer.evaluation.predictions import Predictions
 from trainer.models.outputs import Outputs
+from trainer.run.identity import job_of
+from trainer.run.output import check_run_output
 from trainer.training.strategy import distribute
+from trainer.training.trainer import Trainer
 from trainer.training.validation import monitored
 
 OUTPUTS = {"classes": Outputs(MULTICLASS, 3), "findings": Outputs(MULTILABEL, 3)}
 WEIGHTS = {"classes": [0.5, 1.0, 2.0], "findings": [[0.6, 3.0], [0.8, 1.4], [1.0, 1.0]]}
+FLAGS = {"image_size": 32, "batch_size": 12, "epochs": 2, "mixup_alpha": 0.2, "ema_decay": 0.5, "label_smoothing": 0.1}
 
 
 def a_batch(task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -82,3 +97,57 @@ def test_a_batch_of_which_nothing_is_known_teaches_nothing():
 def test_without_two_classes_there_is_no_auroc_of_an_epoch():
     two = Predictions(["a", "b"], ["a", "b"], np.ones(2, int), np.zeros(2), np.full(2, 0.5), np.zeros(2, int))
     assert monitored(two, 0.3) == {"loss": 0.3, "accuracy": 1.0, "auroc": None}
+
+
+def training(folder, run, callbacks=(), **flags) -> Trainer:
+    config = TrainConfig(data=str(folder), output=str(run), **{**FLAGS, **flags})
+    manifest = Manifest.read(folder)
+    sources = {split: open_split(str(folder), manifest, 32, split) for split in manifest.splits}
+    output = check_run_output(config.output, job_of(config.to_json(), manifest.fingerprint), overwrite=False)
+    return Trainer(config, manifest, sources, output, callbacks=callbacks)
+
+
+def history_of(run) -> list[dict[str, str]]:
+    with open(run / "history.csv", newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def test_findings_are_trained_and_validated_and_resume_with_the_same_bits(tmp_path):
+    write_dataset(tmp_path / "data", FINDINGS)
+
+    def train(run, on_epoch_begin=lambda epoch, logs: None) -> Trainer:
+        callback = keras.callbacks.LambdaCallback(on_epoch_begin=on_epoch_begin)
+        return training(tmp_path / "data", run, [callback], select_by="val_auroc", num_replicas=2)
+
+    trained = train(tmp_path / "whole").run()
+    card = json.loads((tmp_path / "whole" / "model.json").read_text())
+    assert (card["task"], card["class_names"]) == ("multilabel", list(FINDINGS.class_names))
+    assert len(card["thresholds"]) == len(card["temperatures"]) == 4
+    assert trained.val.probabilities.shape == trained.val.labels.shape == (24, 4)
+    rows = history_of(tmp_path / "whole")
+    assert {row["val_accuracy"] for row in rows} == {row["accuracy"] for row in rows} == {""}
+    assert card["best"]["val_auroc"] == max(float(row["val_auroc"]) for row in rows)
+
+    def kill(epoch: int, logs: object) -> None:
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Terminated):
+        train(tmp_path / "cut", kill).run()
+    resumed = train(tmp_path / "cut").run()
+    for one, other in zip(trained.predictor.model.get_weights(), resumed.predictor.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.slow
+def test_a_new_head_for_three_classes_is_trained_on_features_and_fine_tuned(tmp_path):
+    write_dataset(tmp_path / "data", THREE_CLASSES)
+    flags = {"arch": "vgg19", "weights": "none", "augment": False, "mixup_alpha": 0.0, "sampler": "balanced"}
+    trained = training(tmp_path / "data", tmp_path / "run", epochs=1, fine_tune_epochs=1, **flags).run()
+    card = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert [phase["name"] for phase in card["phases"]] == ["head", "fine_tune"]
+    assert (card["task"], "threshold" in card, "temperature" in card) == ("multiclass", False, True)
+    assert trained.val.probabilities.sum(axis=1) == pytest.approx(1)
+    rows = history_of(tmp_path / "run")
+    assert all(0 <= float(row[name]) <= 1 for row in rows for name in ("accuracy", "val_accuracy", "val_auroc"))
+    assert keras.saving.load_model(tmp_path / "run" / "model.keras").output_shape == (None, 3)
