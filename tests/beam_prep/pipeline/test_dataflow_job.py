@@ -287,3 +287,9 @@ def test_a_metadata_file_is_held_against_the_whole_input_before_the_job(config, 
     with pytest.raises(UsageError, match=r"no image absent\.jpeg"):
         prepare(replace(asked, overwrite=True), options)
     assert "manifest.json" in bucket.files("out"), "the dataset that was there"
+
+
+@pytest.mark.slow
+def test_a_public_set_is_described_by_the_launcher(config, options):
+    manifest = prepare(replace(config, layout="kaggle"), options)
+    assert (manifest.options["layout"], manifest.num_records, manifest.patients) == ("kaggle", 80, {"kaggle": 80})

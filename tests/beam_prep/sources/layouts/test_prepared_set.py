@@ -13,7 +13,9 @@ from beam_prep.config import PrepConfig
 from beam_prep.config.prepare_flags import Layout
 from beam_prep.dataset.manifest import REPORT_NAME, Manifest
 from beam_prep.dataset.verify import find_differences
+from beam_prep.pipeline.listing import list_inputs, resolve_labels
 from beam_prep.sources.layouts.nih import FINDINGS
+from beam_prep.storage.paths import to_path
 
 
 @pytest.fixture(scope="module")
@@ -57,3 +59,12 @@ def test_nih_goes_from_its_tables_to_records_of_fourteen_findings(nih, tmp_path,
 
 def test_the_flag_offers_class_folders_and_every_set_that_is_known():
     assert get_args(Layout) == ("folders", *SETS)
+
+
+def test_the_tables_of_a_set_are_read_from_a_bucket(nih, bucket):
+    bucket.put(nih, "raw")
+    config = PrepConfig(input=f"{bucket.url}/raw", output=f"{bucket.url}/out", layout="nih")
+    found = {root: list_inputs(config, root, resolve_labels(config, root)) for root in (nih, to_path(config.input))}
+    one, other = found.values()
+    assert one == other
+    assert len(one[0]) == 4
