@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.mirror import mirror_of
@@ -19,32 +19,68 @@ if TYPE_CHECKING:
     from trainer.report.saliency_pages import Explanation
 
 
-def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
-    """Predicts image files with a finished run.
+class Predictor:
+    """A finished run that predicts image files; its model is loaded once, for the first of them.
 
-    Returns:
-        The number of files, and a generator that predicts them one by one.
+    Args:
+        run: the run folder.
+        recalibration: the name of a recalibration of the run; None takes the run's own threshold and temperature.
+        tta: True averages over each image and its mirror image.
+        batch_size: images in a step; does not change the result.
+        max_seconds_per_image: the processor time that decoding a file may take, s.
+
+    Attributes:
+        card: the model card of the run.
 
     Raises:
-        UsageError: the folder holds no run, or a path leads to no image.
+        UsageError: the folder holds no run, or the run has no such recalibration.
     """
-    from trainer.inference.image_files import find_files
 
-    run = RunFolder.at(config.run).fetch(*MODEL_FILES)
-    card = ModelCard.read(run).recalibrated(run, config.recalibration)
-    paths = find_files(config.files)
-    with quiet_start():
-        from trainer.inference.predict import predict_files
-        from trainer.models.model_file import load_model
-    found = predict_files(
-        load_model(run.model),
-        card,
-        paths,
+    def __init__(
+        self,
+        run: str,
+        *,
+        recalibration: str | None = None,
+        tta: bool = False,
+        batch_size: int = 64,
+        max_seconds_per_image: float = 60.0,
+    ) -> None:
+        self._run = RunFolder.at(run).fetch(*MODEL_FILES)
+        self.card = ModelCard.read(self._run).recalibrated(self._run, recalibration)
+        self._options: dict[str, Any] = {"tta": tta, "batch_size": batch_size, "max_seconds": max_seconds_per_image}
+        self._model: Any = None
+
+    def predict(self, *files: str) -> list[Prediction]:
+        """Predicts image files, and the files of folders; see `start`."""
+        return list(self.start(files)[1])
+
+    def start(self, files: Sequence[str]) -> tuple[int, Generator[Prediction, None, None]]:
+        """Returns the number of image files, and a generator that predicts them one by one.
+
+        Raises:
+            UsageError: a path leads to no image.
+        """
+        from trainer.inference.image_files import find_files
+
+        paths = find_files(files)
+        with quiet_start():
+            from trainer.inference.predict import predict_files
+            from trainer.models.model_file import load_model
+        if self._model is None:
+            self._model = load_model(self._run.model)
+        return len(paths), predict_files(self._model, self.card, paths, **self._options)
+
+
+def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
+    """Predicts image files with a finished run; for the result and the errors, see `Predictor`."""
+    predictor = Predictor(
+        config.run,
+        recalibration=config.recalibration,
         tta=config.tta,
         batch_size=config.batch_size,
-        max_seconds=config.max_seconds_per_image,
+        max_seconds_per_image=config.max_seconds_per_image,
     )
-    return len(paths), found
+    return predictor.start(config.files)
 
 
 def explain(config: ExplainConfig) -> list[Explanation]:

@@ -14,6 +14,7 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from html import escape
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -74,6 +75,19 @@ class RunFolder:
 
     def __str__(self) -> str:
         return self.place or str(self.path)
+
+    def _repr_html_(self) -> str:
+        """Returns the numbers of a finished run as a table, which notebooks show."""
+        columns = ("num_images", "auroc", "accuracy", "sensitivity", "specificity")
+        file = self.path / "metrics.json"
+        numbers = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        rows = [["split", *columns]]
+        for split, values in numbers.items():
+            if "num_images" in values:
+                shown = (values.get(name) for name in columns)
+                rows.append([split, *(f"{each:.3f}" if isinstance(each, float) else f"{each}" for each in shown)])
+        cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
+        return f"<table><caption>{escape(str(self))}</caption>{cells}</table>"
 
     def fetch(self, *patterns: str) -> RunFolder:
         """Downloads the files that match some patterns, if the run is in a bucket; see `Mirror.fetch`.
