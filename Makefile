@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-tfio lint check bench architecture constraints locks sbom clean
+.PHONY: help setup demo test test-browser test-slow test-cluster test-tfio lint check bench architecture constraints locks sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -52,7 +52,11 @@ test-browser: .venv/ready ## test the report pages in Chromium (skipped where it
 	$(BIN)/pytest -m browser
 
 test-slow: .venv/ready ## run the tests that take minutes each
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m slow
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not cluster"
+
+test-cluster: .venv/ready ## test k8s on a real control plane of Kubernetes (its first build takes 9 minutes of a core, and Go)
+	$(BIN)/python tests/fixtures/controlplane/build_control_plane.py
+	$(BIN)/pytest -rs tests/k8s/control_plane
 
 .venv-tfio/ready: .venv/ready setup.py constraints-tfio.txt
 	rm -rf .venv-tfio && $(TFIO_PYTHON) -m venv .venv-tfio
