@@ -55,7 +55,7 @@ def search(
         Terminated: SIGTERM stopped the search; its state is saved.
     """
     with _told_to_chief(config, role, sharing):
-        job = SweepJob.of(config, train_flags)
+        job = make_job(config, role, train_flags, sharing)
         if role.kind == "worker":
             _wait_for_chief(job, sharing)
         else:
@@ -70,6 +70,13 @@ def search(
         with job.folder.lock():
             _hand_out_trials(job, role, environ, sharing, on_plan, on_note)
             return _retrain_best(job, environ)
+
+
+def make_job(config: SearchConfig, role: Role, train_flags: Sequence[str], sharing: Sharing) -> SweepJob:
+    """Makes the job of a sweep, see `SweepJob.of`; one that was started tells what chooses the epochs of a trial."""
+    if role.kind == "worker":
+        sharing.read("sweep.json")
+    return SweepJob.of(config, train_flags)
 
 
 def sharing_programs(environ: Mapping[str, str], folder: str) -> dict[str, str]:

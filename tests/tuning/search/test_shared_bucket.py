@@ -15,6 +15,7 @@ from tuning.config import SearchConfig
 from tuning.search import bucket_sync
 from tuning.search.bucket_sync import REFUSALS, synced_locally
 from tuning.search.roles import Role
+from tuning.search.search import make_job
 
 CHIEF, WORKER = Role("chief", "chief", "h:1"), Role("worker", "worker-0", "h:1")
 
@@ -82,6 +83,20 @@ def test_a_worker_writes_the_trial_that_it_runs_and_nothing_else(bucket, sweep):
     assert (files["trials/0000/trial.json"], files["sweep.json"]) == (b"done", b"sweep.json")
     assert "trials/0000/last/1.npz" not in files
     assert files["trials/0001/trial.json"] == b"trials/0001/trial.json"
+
+
+def test_a_worker_chooses_epochs_as_the_sweep_that_it_joins(bucket, dataset):
+    config = SearchConfig(data=(str(dataset),), output=f"{bucket.url}/sweep", image_size=("32",), batch_size=("8",))
+    chosen = []
+    for role, train_flags in ((CHIEF, ["--select_by", "val_loss"]), (WORKER, [])):
+        forget_mirrors()
+        with synced_locally(config, role) as (here, sharing):
+            job = make_job(here, role, train_flags, sharing)
+            chosen.append(job.flags["select_by"])
+            if role is CHIEF:
+                job.folder.start(job.to_json(), overwrite=False)
+            job.folder.check_same_sweep(job.to_json())
+    assert chosen == ["val_loss", "val_loss"]
 
 
 def test_a_refusal_reaches_the_chief_until_the_worker_works(bucket, sweep):
