@@ -19,7 +19,7 @@ PREP = [*PAGES, *WORKER, BEAM, "pyyaml>=6"]
 DATAFLOW = ["google-cloud-dataflow-client>=0.9,<0.14", "google-auth-httplib2>=0.2,<0.3"]
 # Bounded by the versions whose private parts trainer/training/library_internals.py was tried with.
 TENSORFLOW = ["tensorflow>=2.17,<2.22", "keras>=3,<3.16", "tensorboard"]
-TRAIN = [*PAGES, *GCS, *TENSORFLOW, "google-crc32c>=1.6", "scikit-learn>=1.7", "scipy>=1.13"]
+TRAIN = [*PAGES, *GCS, *TENSORFLOW, "google-crc32c>=1.6", "pyyaml>=6", "scikit-learn>=1.7", "scipy>=1.13"]
 
 setup(
     name="cxrflow",
@@ -63,7 +63,7 @@ setup(
         "tfio": [*TRAIN, "tensorflow==2.17.1", "tensorflow-io==0.37.1"],
         "gcs": GCS,
         # The private modules of KerasTuner that tuning/search/rpc.py uses may change with any minor version.
-        "tune": [*TRAIN, "keras-tuner>=1.4.8,<1.5", "grpcio", "pyyaml", "rich>=13"],
+        "tune": [*TRAIN, "keras-tuner>=1.4.8,<1.5", "grpcio", "rich>=13"],
         # For container images of GPU nodes: CUDA and cuDNN, some 3 GB.
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
         "k8s": ["kubernetes>=33", "pyyaml>=6"],

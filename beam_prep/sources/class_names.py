@@ -12,7 +12,7 @@ from itertools import takewhile
 from beam_prep.console.errors import UsageError
 from beam_prep.sources.labels import values_in
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.paths import read_file, to_path
+from beam_prep.storage.yaml_file import read_yaml
 
 MAX_FOUND = 30
 """The largest number of classes that is taken from the input: more are folders of patients, or free texts."""
@@ -31,16 +31,7 @@ def read_label_map(path: str) -> dict[str, str | None]:
     Raises:
         UsageError: the file can't be read, or holds something else.
     """
-    import yaml
-
-    place = f"--label_map {path}"
-    try:
-        text = read_file(to_path(path), MAX_MAP_BYTES).decode()
-        content = yaml.load(text, yaml.BaseLoader)  # keeps 0, no and null as text
-    except OSError as error:
-        raise UsageError(f"{place}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"{place}: not YAML or JSON: {' '.join(str(error).split())}") from None
+    place, content = f"--label_map {path}", read_yaml("label_map", path, MAX_MAP_BYTES)
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{place}: expected lines such as bacteria: PNEUMONIA, found none")
     for value, name in content.items():

@@ -1,4 +1,7 @@
-"""Reads flags of `train` from a preset or from a JSON file, such as the config.json of a run. Standard library only."""
+"""Reads flags of `train` from a preset, or from a JSON or YAML file such as the config.json of a run.
+
+Standard library only; PyYAML loads on use.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +15,15 @@ from beam_prep.console.errors import UsageError
 from beam_prep.console.parsing import parse
 from beam_prep.storage.json_schema import Mismatch, mapping_of, read_json, scalar, text
 from beam_prep.storage.paths import to_path
+from beam_prep.storage.yaml_file import read_yaml
 from trainer.config.presets import read_preset
 from trainer.config.train_flags import TrainFlags
 
 LISTS = tuple(field.name for field in fields(TrainFlags) if isinstance(field.default, tuple))
 """The flags that take several values."""
+
+MAX_YAML_BYTES = 2**20
+"""The largest YAML file that is read; a file of all flags has some kilobytes."""
 
 _NO_FLAG = text(r"(?!-)[^\0]*", example="imagenet (no flag)")
 
@@ -75,13 +82,18 @@ def value_of(flag: str, arguments: Sequence[str]) -> str | None:
 
 
 def flags_from_file(path: str) -> list[str]:
-    """Reads a JSON file of flags and returns them as a command line.
+    """Reads a JSON or YAML file of flags and returns them as a command line; YAML files end in .yaml or .yml.
 
     Raises:
-        UsageError: the file is missing, holds no JSON object, or names an unknown flag.
+        UsageError: the file is missing, holds no names with values, or names an unknown flag.
     """
+    check = mapping_of(_flag_value, most=1000)
     try:
-        content = read_json(to_path(path), mapping_of(_flag_value, most=1000))
+        if path.endswith((".yaml", ".yml")):
+            content = read_yaml("config", path, MAX_YAML_BYTES, as_text=False)
+            check(content, "")
+        else:
+            content = read_json(to_path(path), check)
     except OSError as error:
         raise UsageError(f"--config {path}: {error.strerror}") from None
     except Mismatch as error:

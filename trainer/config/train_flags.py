@@ -28,7 +28,7 @@ class TrainFlags:
     output: str
     """Folder for the run; it must be empty or absent, see --overwrite."""
     config: str | None = None
-    """JSON file with flags, such as the config.json of a run; flags on the command line win."""
+    """JSON or YAML file (.yaml, .yml) with flags, such as the config.json of a run; flags on the command line win."""
     preset: str | None = None
     """Recipe by its name, see `trainer presets`; flags of --config and of the command line win over it."""
     arch: Arch = "baseline_cnn"

@@ -9,12 +9,11 @@ import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.paths import read_file
+from beam_prep.storage.yaml_file import read_yaml
 from trainer.config.train import FROM_SCRATCH
 from trainer.config.train_flags import Arch
 from tuning.config import SearchConfig
@@ -253,15 +252,7 @@ def _read_yaml(path: str | None) -> dict[str, list[str]]:
     """Reads the YAML file of a search space: name → texts, as the command line has them."""
     if path is None:
         return {}
-    import yaml
-
-    try:
-        text = read_file(Path(path), MAX_SPACE_BYTES).decode()
-        content = yaml.load(text, yaml.BaseLoader)  # keeps scalars as text
-    except OSError as error:
-        raise UsageError(f"--space {path}: {error.strerror}") from None
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UsageError(f"--space {path}: not YAML: {' '.join(str(error).split())}") from None
+    content = read_yaml("space", path, MAX_SPACE_BYTES)
     if not isinstance(content, dict):
         raise UsageError(f"--space {path}: expected lines such as learning_rate: [1e-4, 1e-3], found no names")
     known = [flag.name for flag in SEARCHABLE_FLAGS]

@@ -74,6 +74,34 @@ def test_a_broken_config_file_is_refused(tmp_path, text, said):
         flags_from_file(str(tmp_path / "c.json"))
 
 
+def test_a_config_file_may_be_yaml(tmp_path):
+    (tmp_path / "c.yaml").write_text(
+        "# a comment\nlearning_rate: 1e-4\naugment: no\nepochs: 3\nexternal: [a, b]\nfold: null\njit_compile: on\n"
+    )
+    flags = flags_from_file(str(tmp_path / "c.yaml"))
+    config, _ = parse(Command(TrainConfig, run=print), "train", ["--data", "d", "--output", "o", *flags])
+    assert (config.learning_rate, config.augment, config.epochs, config.external) == (1e-4, False, 3, ("a", "b"))
+    assert (config.fold, config.jit_compile) == (None, "on")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("- a", "expected an object"),
+        ("", "expected an object"),
+        ("epochs: [", "not YAML"),
+        ("weights: 2026-02-31", "not YAML"),
+        ("weights: --overwrite", "weights: expected a text such as imagenet"),
+        ("epoch: 3", "unknown flag epoch"),
+        ("!!python/object/apply:os.system [true]", "not YAML"),
+    ],
+)
+def test_a_broken_yaml_file_is_refused(tmp_path, text, said):
+    (tmp_path / "c.yml").write_text(text)
+    with pytest.raises(UsageError, match=said):
+        flags_from_file(str(tmp_path / "c.yml"))
+
+
 def test_a_missing_config_file_is_refused(tmp_path):
     with pytest.raises(UsageError, match="No such file"):
         flags_from_file(str(tmp_path / "absent.json"))
