@@ -157,7 +157,7 @@ def _predict(config: PredictConfig) -> int:
     show = sys.stderr.isatty() and not sys.stdout.isatty()
     with closing(predictions), progress_bar("predict", num_files, unit="images", show=show) as bar:
         for prediction in predictions:
-            write(prediction._asdict())
+            write(prediction.row())
             num_broken += prediction.error is not None
             bar.update()
     sys.stdout.flush()
@@ -195,11 +195,15 @@ def _export(config: ExportConfig) -> None:
 def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
     if kind == "jsonl":
         return lambda row: print(json.dumps(row))
-    from trainer.inference.predict import Prediction
+    writers: list[csv.DictWriter] = []
 
-    writer = csv.DictWriter(sys.stdout, Prediction._fields, lineterminator="\n")
-    writer.writeheader()
-    return lambda row: writer.writerow({name: csv_cell(value) for name, value in row.items()})
+    def write(row: dict[str, Any]) -> None:
+        if not writers:  # the columns are those of the first row
+            writers.append(csv.DictWriter(sys.stdout, tuple(row), lineterminator="\n"))
+            writers[0].writeheader()
+        writers[0].writerow({name: csv_cell(value) for name, value in row.items()})
+
+    return write
 
 
 def _compare(config: CompareConfig) -> None:

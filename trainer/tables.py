@@ -125,7 +125,8 @@ def print_decision(values: Mapping[str, Any]) -> None:
 def print_comparison(compared: Sequence[Compared], split: str) -> None:
     """Prints a row for each run, with its difference from the first one, and what the columns mean."""
     width = max(len(printable(each.name)) for each in compared) + 2
-    names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
+    shown_names = ("auroc", "auprc", "accuracy", "sensitivity", "specificity")
+    names = [name for name in shown_names if any(name in each.numbers for each in compared)]
     heads = "".join(f"{name:>21}" for name in names)
     print(f"{split:{width}}{heads}{'auroc difference':>28}{'p':>8}{'p (Holm)':>10}")
     for each in compared:
@@ -136,6 +137,8 @@ def print_comparison(compared: Sequence[Compared], split: str) -> None:
             print(f"{row}{difference:>28}{_p_value(found.p_value):>8}{_p_value(each.adjusted_p):>10}")
         else:
             print(f"{row}{'–' if each.same_images else 'other images':>28}")
+    if any("classes" in each.numbers for each in compared):
+        print("auroc:     the mean of all classes or findings, each against the rest; auprc alike")
     print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
     num_compared = sum(each.difference is not None for each in compared)
     print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")

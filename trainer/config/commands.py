@@ -40,7 +40,8 @@ class EvaluateConfig:
     """Name of the recalibration of the run to use, see `trainer recalibrate`; the results are written to
     RUN/evaluations/. If not given, the run's own threshold and temperature are used."""
     prevalence: float | None = None
-    """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
+    """Share of the positive class (by default PNEUMONIA) among future patients, 0 to 1: PPV and NPV are stated for it
+    too."""
     robustness: bool = False
     """Evaluate on perturbed images too (exposure, noise, JPEG, rotation, crops, sizes, no equalization). The drop
     in AUROC is in metrics.json and the report until the split is evaluated again."""
@@ -128,7 +129,8 @@ class ProbeConfig:
     threshold_rule: str = "0.5"
     """Rule to choose the threshold on the validation images; see `train --help`."""
     prevalence: float | None = None
-    """Share of PNEUMONIA among future patients, 0 to 1: PPV and NPV are stated for it too."""
+    """Share of the positive class (by default PNEUMONIA) among future patients, 0 to 1: PPV and NPV are stated for it
+    too."""
     fold: str | None = None
     """Fold k/K of a cross-validation by patient, see `train --help`; if not given, the fold of --run."""
     evaluate_test: bool = True
@@ -202,7 +204,7 @@ class PredictConfig:
 
 @dataclass(frozen=True)
 class ExplainConfig:
-    """Show the regions of image files for which a run predicts PNEUMONIA (Grad-CAM)."""
+    """Show the regions of image files for which a run predicts a class (Grad-CAM)."""
 
     files: tuple[str, ...]
     """Image files (DICOM, JPEG, PNG, TIFF, BMP), or folders of them."""
@@ -210,6 +212,9 @@ class ExplainConfig:
     """Run folder that `trainer train` wrote."""
     output: str
     """Folder for the pictures and a page of them; it must be empty or absent."""
+    class_name: str | None = None
+    """Class or finding whose evidence the heat maps show. If not given, the positive one of two classes; of several
+    classes or findings the most probable one of each image."""
 
     def __post_init__(self) -> None:
         _check_files(self.files)

@@ -7,11 +7,13 @@ all others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from beam_prep.console.errors import RunError
+from beam_prep.dataset.schema import BINARY, MULTICLASS
 from trainer.data.splits import SplitSource
 from trainer.evaluation.evaluate import predict_split
 from trainer.evaluation.predictions import Predictions
@@ -46,17 +48,20 @@ def predict_together(
     return {split: _mean(of_split, split) for split, of_split in members.items()}
 
 
-def mean_logits(logits: np.ndarray) -> np.ndarray:
+def mean_logits(logits: np.ndarray, task: str = BINARY) -> np.ndarray:
     """Returns the logits of the mean probability; exact for probabilities near 0 and 1 too.
 
     Args:
-        logits: float [M, N], of N images by M models.
+        logits: float [M, N], of N images by M models; of several classes or findings float [M, N, K].
+        task: what the logits mean, one of `schema.TASKS`.
 
     Returns:
-        float [N].
+        float [N] or [N, K].
     """
-    from scipy.special import log_expit, logsumexp
+    from scipy.special import log_expit, log_softmax, logsumexp
 
+    if task == MULTICLASS:
+        return logsumexp(log_softmax(logits, axis=-1), axis=0)
     return logsumexp(log_expit(logits), axis=0) - logsumexp(log_expit(-logits), axis=0)
 
 
@@ -64,7 +69,8 @@ def _mean(members: Sequence[Predictions], split: str) -> Predictions:
     first = members[0]
     if any(member.filenames != first.filenames for member in members):
         raise RunError(f"the {split} records are not the same ones at all image sizes; see: cxrflow verify DATASET")
-    logits = mean_logits(np.stack([member.logits for member in members]))
-    return Predictions.from_logits(
+    logits = mean_logits(np.stack([member.logits for member in members]), first.task)
+    made = Predictions.from_logits(
         first.filenames, first.groups, first.labels, logits, first.source_pixels, first.traits
     )
+    return replace(made, class_names=first.class_names)

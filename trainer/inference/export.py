@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
+from beam_prep.dataset.schema import BINARY, MULTICLASS
 from beam_prep.storage.atomic import replacing
 from beam_prep.storage.output_folder import translate_errors
 from trainer.inference.preprocessing_graph import model_input
@@ -38,13 +39,16 @@ class ServedModel(tf.Module):
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Returns the numbers of N images, [N] each.
+        """Returns the numbers of N images.
 
         Args:
             image_bytes: contents of JPEG or PNG files, string [N].
 
         Returns:
-            `probability` of PNEUMONIA, `calibrated_probability`, and `decision`: the class, 0 or 1, at the threshold.
+            `probability` of the positive class, `calibrated_probability`, and `decision`: the class, 0 or 1, at the
+            threshold, [N] each. Of K classes or findings the probabilities are [N, K], with `class_names`, string [K];
+            `decision` is the index of the most probable class, [N], or 0 or 1 for each finding at its threshold,
+            [N, K].
         """
         card, size, point = self._card, self._card.image_size, self._card.operating_point
         images = tf.map_fn(
@@ -52,12 +56,29 @@ class ServedModel(tf.Module):
             image_bytes,
             fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
         )
-        logits = tf.cast(self._logits(images, training=False), tf.float32)[:, 0]
+        logits = tf.cast(self._logits(images, training=False), tf.float32)
+        if card.task == BINARY:
+            logits = logits[:, 0]
+            probability = tf.sigmoid(logits)
+            return {
+                "probability": probability,
+                "calibrated_probability": tf.sigmoid(logits / point.temperature + point.bias),
+                "decision": tf.cast(probability >= point.threshold, tf.int32),
+            }
+        class_names = tf.constant(list(card.class_names))
+        if card.task == MULTICLASS:
+            return {
+                "probability": tf.nn.softmax(logits),
+                "calibrated_probability": tf.nn.softmax(logits / point.temperature),
+                "decision": tf.argmax(logits, axis=1, output_type=tf.int32),
+                "class_names": class_names,
+            }
         probability = tf.sigmoid(logits)
         return {
             "probability": probability,
-            "calibrated_probability": tf.sigmoid(logits / point.temperature + point.bias),
-            "decision": tf.cast(probability >= point.threshold, tf.int32),
+            "calibrated_probability": tf.sigmoid(logits / tf.constant(point.temperatures)),
+            "decision": tf.cast(probability >= tf.constant(point.thresholds), tf.int32),
+            "class_names": class_names,
         }
 
     @tf.function(input_signature=[])

@@ -5,28 +5,30 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from beam_prep.dataset.image_limits import MAX_SECONDS, ImageError
-from trainer.evaluation.calibration import sigmoid
+from beam_prep.dataset.schema import BINARY, MULTICLASS
+from trainer.evaluation.calibration import probabilities_of, sigmoid, softmax
 from trainer.evaluation.ensemble import mean_logits
+from trainer.evaluation.predictions import called
 from trainer.evaluation.predictor import Predictor, check_finite
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.run.model_card import ModelCard
 
 
 class Prediction(NamedTuple):
-    """The prediction of a model for one image file; all but `filename` and `error` are None if it can't be used.
+    """The prediction of two classes for one image file; all but `filename` and `error` are None if it can't be used.
 
     Attributes:
         filename: path of the file.
-        probability: of PNEUMONIA, 0..1.
+        probability: of the positive class, 0..1.
         calibrated_probability: the probability after temperature scaling; the same if the run has no temperature.
-        prediction: the predicted class at the threshold of the run, 0 NORMAL or 1 PNEUMONIA.
+        prediction: the predicted class at the threshold of the run, 0 or 1.
         error: the reason why the file can't be used; None if it can.
     """
 
@@ -35,6 +37,49 @@ class Prediction(NamedTuple):
     calibrated_probability: float | None
     prediction: int | None
     error: str | None
+
+    def row(self) -> dict[str, Any]:
+        """Returns the columns of the file in the output of `predict`."""
+        return self._asdict()
+
+
+class ClassPrediction(NamedTuple):
+    """The prediction of K classes or findings for one image file.
+
+    Attributes:
+        filename: path of the file.
+        task: what the classes are, one of `schema.TASKS`.
+        class_names: the names of the classes or findings.
+        probabilities: of each class, [K] in 0..1; empty if the file can't be used.
+        calibrated: the same after temperature scaling, [K].
+        called: True for the most probable class, or for each finding at or above its threshold, [K].
+        error: the reason why the file can't be used; None if it can.
+    """
+
+    filename: str
+    task: str
+    class_names: Sequence[str]
+    probabilities: Sequence[float]
+    calibrated: Sequence[float]
+    called: Sequence[bool]
+    error: str | None
+
+    def row(self) -> dict[str, Any]:
+        """Returns the columns of the file in the output of `predict`."""
+        names, nothing = self.class_names, [None] * len(self.class_names)
+        columns: dict[str, Any] = {"filename": self.filename}
+        if self.task == MULTICLASS:
+            columns["prediction"] = None if self.error else names[self.called.index(True)]
+        numbers = {"probability": self.probabilities, "calibrated_probability": self.calibrated}
+        for kind, values in numbers.items():
+            columns |= {f"{kind}_{name}": value for name, value in zip(names, values or nothing, strict=True)}
+        if self.task != MULTICLASS:
+            called = [int(each) for each in self.called]
+            columns |= {f"prediction_{name}": value for name, value in zip(names, called or nothing, strict=True)}
+        return {**columns, "error": self.error}
+
+
+AnyPrediction = Prediction | ClassPrediction
 
 
 def predict_files(
@@ -45,7 +90,7 @@ def predict_files(
     tta: bool = False,
     batch_size: int,
     max_seconds: float = MAX_SECONDS,
-) -> Generator[Prediction, None, None]:
+) -> Generator[AnyPrediction, None, None]:
     """Predicts image files in the order in which they are given.
 
     Args:
@@ -64,7 +109,7 @@ def predict_files(
     started: deque[tuple[Callable[[], np.ndarray], Sequence[tuple[str, object]]]] = deque()
     for read_batch in read_batches(paths, read, batch_size):
         images = [content for _, content in read_batch if not isinstance(content, ImageError)]
-        started.append((start_logits(predictor, images, tta=tta), read_batch))
+        started.append((start_logits(predictor, images, card.task, tta=tta), read_batch))
         if len(started) > 1:  # the device predicts a batch while the one before is handed on
             fetch, batch = started.popleft()
             yield from to_predictions(fetch(), card, batch)
@@ -83,11 +128,13 @@ def read_input(path: str, card: ModelCard, max_seconds: float = MAX_SECONDS) -> 
     )
 
 
-def start_logits(predictor: Predictor, images: Sequence[np.ndarray], *, tta: bool = False) -> Callable[[], np.ndarray]:
+def start_logits(
+    predictor: Predictor, images: Sequence[np.ndarray], task: str, *, tta: bool = False
+) -> Callable[[], np.ndarray]:
     """Starts to predict N images uint8 [S, S]; N may be 0.
 
     Returns:
-        A function that waits for the logits, float64 [N]; it raises a `RunError` if some are not finite.
+        A function that waits for the logits, float64 [N] or [N, K]; it raises a `RunError` if some are not finite.
     """
     if not images:
         return lambda: np.empty(0)
@@ -97,27 +144,33 @@ def start_logits(predictor: Predictor, images: Sequence[np.ndarray], *, tta: boo
     def fetch() -> np.ndarray:
         logits = np.stack([of_view() for of_view in waiting])
         check_finite(logits, "images")
-        return mean_logits(logits) if tta else logits[0]
+        return mean_logits(logits, task) if tta else logits[0]
 
     return fetch
 
 
-def to_predictions(logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, object]]) -> Iterator[Prediction]:
+def to_predictions(logits: np.ndarray, card: ModelCard, batch: Sequence[tuple[str, object]]) -> Iterator[AnyPrediction]:
     """Yields a prediction for each file of a batch.
 
     Args:
-        logits: float64 [N], of the N files that can be used.
+        logits: float64 [N] or [N, K], of the N files that can be used.
         card: the model card of the run.
         batch: path of each file, and its content or the `ImageError` that says why it can't be used.
     """
-    raw = iter(sigmoid(logits).tolist())
-    point = card.operating_point
-    calibrated = iter(sigmoid(logits / point.temperature + point.bias).tolist())
+    point, labels = card.operating_point, (card.task, tuple(card.class_names))
+    if card.task != BINARY:
+        logits = logits.reshape(-1, len(card.class_names))
+    probabilities = softmax(logits) if card.task == MULTICLASS else sigmoid(logits)
+    calls = called(probabilities, point).tolist()
+    found = zip(probabilities.tolist(), probabilities_of(logits, point).tolist(), calls, strict=True)
     for path, content in batch:
         name = path.encode("utf-8", "backslashreplace").decode()
-        if isinstance(content, ImageError):
+        if isinstance(content, ImageError) and card.task == BINARY:
             yield Prediction(name, None, None, None, str(content))
+        elif isinstance(content, ImageError):
+            yield ClassPrediction(name, *labels, (), (), (), str(content))
+        elif card.task == BINARY:
+            probability, calibrated, is_called = next(found)
+            yield Prediction(name, probability, calibrated, int(is_called), None)
         else:
-            probability = next(raw)
-            called = int(probability >= card.operating_point.threshold)
-            yield Prediction(name, probability, next(calibrated), called, None)
+            yield ClassPrediction(name, *labels, *next(found), None)

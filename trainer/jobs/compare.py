@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import BINARY
 from beam_prep.storage.paths import to_path
 from trainer.evaluation.predictions import external_split, read_predictions
 from trainer.report.comparison_page import Compared
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
 from trainer.run.speed import splits_of
+from trainer.statistics.averages import average_difference
 from trainer.statistics.differences import adjust_p_values, paired_difference
 
 
@@ -40,7 +42,10 @@ def compare(paths: Sequence[str], split: str, *, allow_different: bool = False) 
         if not differs:
             ours = first.predictions
             theirs = run.predictions.probabilities_of(ours.filenames)
-            difference = paired_difference(ours.labels, ours.probabilities, theirs, ours.groups)
+            if ours.task == BINARY:
+                difference = paired_difference(ours.labels, ours.probabilities, theirs, ours.groups)
+            else:
+                difference = average_difference(ours.truths, ours.probabilities, theirs, ours.groups)
         compared.append(replace(run, same_images=not differs, difference=difference))
     differences = [run.difference for run in compared if run.difference]
     adjusted = iter(adjust_p_values([difference.p_value for difference in differences]))
@@ -52,7 +57,7 @@ def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
     model, metrics = ModelCard.read(run), run.read_json("metrics")
     external = {external_split(name): values for name, values in metrics.get("external", {}).items()}
     numbers = {**splits_of(metrics), **external}
-    predictions = read_predictions(run.path, split)
+    predictions = read_predictions(run.path, split, model.class_names)
     if split not in numbers or predictions is None:
         known = ", ".join(numbers) or "none"
         raise UsageError(f"{path}: expected results on {split}, found {known}; choose --split, or evaluate it first")
@@ -63,9 +68,19 @@ def _read(path: str, split: str, paths: Sequence[str]) -> Compared:
 
 
 def _describe_difference(first: Compared, run: Compared) -> str:
-    """Says how the images of two runs differ; empty if both were evaluated on the same images."""
+    """Says how the images of two runs or their classes differ; empty if both were evaluated on the same images."""
+    of_first, of_run = ((each.card.task, *each.card.class_names) for each in (first, run))
+    if of_first != of_run:
+        return f"their classes differ ({', '.join(of_first[1:])} and {', '.join(of_run[1:])})"
     ours, theirs = (
-        set(zip(each.predictions.filenames, each.predictions.groups, each.predictions.labels.tolist(), strict=True))
+        set(
+            zip(
+                each.predictions.filenames,
+                each.predictions.groups,
+                map(repr, each.predictions.labels.tolist()),
+                strict=True,
+            )
+        )
         for each in (first, run)
     )
     if ours != theirs:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import BINARY, MULTICLASS
 from beam_prep.storage.output_folder import check_output
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import EvaluateConfig
@@ -16,7 +17,7 @@ from trainer.config.train import name_of_set
 from trainer.data.checks import check_filled, check_held_out, check_same_preprocessing
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
-from trainer.evaluation.thresholds import choose_threshold, fit_operating_point
+from trainer.evaluation.thresholds import fit_operating_point
 from trainer.external.sets import check_other_source, count_selecting, open_joined
 from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
@@ -41,6 +42,7 @@ def evaluate(config: EvaluateConfig) -> tuple[RunFolder, dict[str, Any]]:
     cards = [ModelCard.read(run) for run in runs]
     manifest = read_manifest(config.data)
     for run, card in zip(config.run, cards, strict=True):
+        _check_flags(config, run, card)
         _check_split(config, manifest, run, card)
     if config.output is None:
         return _evaluate_run(config, manifest, runs[0], cards[0])
@@ -93,6 +95,7 @@ def describe_ensemble(config: EvaluateConfig, cards: list[ModelCard], point: Ope
         image_size=max(card.image_size for card in cards),
         equalization=first.equalization,
         class_names=first.class_names,
+        task=first.task,
         dataset_fingerprint=first.dataset_fingerprint,
         fit=first.fit,
         fold=first.fold,
@@ -112,6 +115,20 @@ def _members(config: EvaluateConfig, cards: list[ModelCard]) -> list[dict[str, A
         {"run": str(to_path(run).resolve()), "arch": card.arch, "image_size": card.image_size}
         for run, card in zip(config.run, cards, strict=True)
     ]
+
+
+def _check_flags(config: EvaluateConfig, run: str, card: ModelCard) -> None:
+    """Checks that the flags have a meaning for the classes of a run."""
+    if card.task != BINARY and config.prevalence is not None:
+        raise UsageError(
+            f"--prevalence {config.prevalence} is the share of one class, {run} has {len(card.class_names)} classes or "
+            "findings; leave it out"
+        )
+    if card.task == MULTICLASS and config.threshold_rule is not None:
+        raise UsageError(
+            f"--threshold_rule {config.threshold_rule}: {run} has no threshold, its most probable class is the "
+            "prediction; leave it out"
+        )
 
 
 def _check_split(config: EvaluateConfig, manifest: Manifest, run: str, card: ModelCard) -> None:
@@ -203,7 +220,7 @@ def _with_transfer(
     from trainer.evaluation.predictions import read_predictions
     from trainer.external.transfer import with_transfer
 
-    val = read_predictions(run.path, "val")
+    val = read_predictions(run.path, "val", evaluation.predictions.class_names)
     return with_transfer(
         evaluation,
         None if val is None else measure(val, "val", point=point),
@@ -214,16 +231,17 @@ def _with_transfer(
 
 
 def _operating_point(run: RunFolder, card: ModelCard, rule: str | None) -> OperatingPoint:
-    """Returns the operating point of a run; a rule chooses its threshold anew on the run's own validation images."""
+    """Returns the operating point of a run; a rule chooses its thresholds anew on the run's own validation images."""
     if rule is None:
         return card.operating_point
     from trainer.evaluation.predictions import read_predictions
 
-    val = read_predictions(run.path, "val")
+    val = read_predictions(run.path, "val", card.class_names)
     if val is None:
         raise UsageError(f"--threshold_rule {rule}: {run} has no predictions-val.csv to choose on; evaluate val first")
-    threshold = choose_threshold(rule, val.labels, val.probabilities, val.groups)
-    return replace(card.operating_point, threshold=threshold, threshold_rule=rule)
+    chosen = fit_operating_point(rule, val.labels, val.probabilities, val.groups, val.class_names)
+    thresholds = {"threshold": chosen.threshold, "thresholds": chosen.thresholds}
+    return replace(card.operating_point, **thresholds, threshold_rule=rule)
 
 
 def _evaluate_ensemble(
@@ -257,7 +275,7 @@ def _evaluate_ensemble(
     if is_own:
         val = predicted["val"]
         rule = config.threshold_rule or point.threshold_rule
-        point = fit_operating_point(rule, val.labels, val.probabilities, val.groups)
+        point = fit_operating_point(rule, val.labels, val.probabilities, val.groups, val.class_names)
         home.path.mkdir(parents=True, exist_ok=True)
         home.write_json("config", asdict(config))
         describe_ensemble(config, cards, point).write(home)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.schema import BINARY
 from beam_prep.storage.mirror import mirror_of
 from beam_prep.storage.output_folder import check_output
 from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
@@ -15,7 +16,7 @@ from trainer.run.folder import MODEL_FILES, RunFolder
 from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
 
 if TYPE_CHECKING:
-    from trainer.inference.predict import Prediction
+    from trainer.inference.predict import AnyPrediction
     from trainer.report.saliency_pages import Explanation
 
 
@@ -50,11 +51,11 @@ class Predictor:
         self._options: dict[str, Any] = {"tta": tta, "batch_size": batch_size, "max_seconds": max_seconds_per_image}
         self._model: Any = None
 
-    def predict(self, *files: str) -> list[Prediction]:
+    def predict(self, *files: str) -> list[AnyPrediction]:
         """Predicts image files, and the files of folders; see `start`."""
         return list(self.start(files)[1])
 
-    def start(self, files: Sequence[str]) -> tuple[int, Generator[Prediction, None, None]]:
+    def start(self, files: Sequence[str]) -> tuple[int, Generator[AnyPrediction, None, None]]:
         """Returns the number of image files, and a generator that predicts them one by one.
 
         Raises:
@@ -71,7 +72,7 @@ class Predictor:
         return len(paths), predict_files(self._model, self.card, paths, **self._options)
 
 
-def predict(config: PredictConfig) -> tuple[int, Generator[Prediction, None, None]]:
+def predict(config: PredictConfig) -> tuple[int, Generator[AnyPrediction, None, None]]:
     """Predicts image files with a finished run; for the result and the errors, see `Predictor`."""
     predictor = Predictor(
         config.run,
@@ -90,21 +91,36 @@ def explain(config: ExplainConfig) -> list[Explanation]:
         The outcome for each file.
 
     Raises:
-        UsageError: the folder holds no run, a path leads to no image, or the output folder is not empty.
+        UsageError: the folder holds no run, a path leads to no image, the output folder is not empty, or the run does
+            not know the class.
     """
     from trainer.inference.image_files import find_files
 
     run = RunFolder.at(config.run).fetch(*MODEL_FILES)
     card = ModelCard.read(run)
+    label = _label_of(config, card)
     paths = find_files(config.files)
     check_output(config.output)
     output = mirror_of(config.output).local
     with quiet_start():
         from trainer.models.model_file import load_model
         from trainer.report.saliency_pages import explain_files
-    explained = explain_files(load_model(run.model), card, paths, output)
+    explained = explain_files(load_model(run.model), card, paths, output, label=label)
     mirror_of(config.output).push()
     return explained
+
+
+def _label_of(config: ExplainConfig, card: ModelCard) -> int | None:
+    """Returns the index of the class of `--class_name`; None if it is not given."""
+    names = list(card.class_names)
+    known = names[1:] if card.task == BINARY else names  # evidence against the positive class of two is not shown
+    if config.class_name is None:
+        return None
+    if config.class_name not in known:
+        raise UsageError(
+            f"--class_name {config.class_name}: {config.run} explains {', '.join(known)}; name one of them"
+        )
+    return names.index(config.class_name)
 
 
 def export(config: ExportConfig) -> Path:

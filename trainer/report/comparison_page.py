@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from beam_prep.dataset.schema import CLASS_NAMES
 from beam_prep.pages.page import render, write_page
 from beam_prep.storage.output_folder import translate_errors
 from beam_prep.storage.paths import AnyPath
@@ -68,8 +69,11 @@ def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> Any
         runs=runs,
         split=split,
         split_name=SPLIT_NAMES.get(split, split),
-        columns=COLUMNS,
-        study=STUDY,
+        columns={key: title for key, title in COLUMNS.items() if any(key in run.numbers for run in runs)},
+        study=STUDY if all(tuple(run.card.class_names) == CLASS_NAMES for run in runs) else (),
+        class_names=[
+            name for name in runs[0].card.class_names if all(name in run.numbers.get("classes", {}) for run in runs)
+        ],
         num_differences=sum(run.difference is not None for run in runs),
         roc=roc_of_runs([(run.name, run.predictions, run.numbers) for run in runs]),
         curves=curves_of_runs([(run.name, read_history(run.path)) for run in runs]),

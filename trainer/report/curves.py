@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from beam_prep.dataset.schema import BINARY
 from beam_prep.pages.page import INK, MUTED, RULE, SERIES_COLOURS, figure_svg, literal
 from trainer.evaluation.predictions import Predictions
 
@@ -143,12 +144,13 @@ def roc_of_runs(runs: Sequence[tuple[str, Predictions, Mapping[str, Any]]]) -> M
         runs: for each run its name, its predictions, and the entry of the split in its `metrics.json`.
 
     Returns:
-        The figure; None if no run was evaluated on images of both classes.
+        The figure; None if no run was evaluated on images of two classes.
     """
     from matplotlib.figure import Figure
     from sklearn import metrics as sk
 
-    if not (drawn := [run for run in runs if run[2].get("auroc") is not None]):
+    drawn = [run for run in runs if run[1].task == BINARY and run[2].get("auroc") is not None]
+    if not drawn:
         return None
     figure = Figure(figsize=(5.2, 4.8), layout="constrained")
     axes = figure.subplots()

@@ -6,7 +6,7 @@ import os
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -15,6 +15,7 @@ from PIL import Image
 
 from beam_prep.console.errors import RunError
 from beam_prep.console.progress import progress_bar
+from beam_prep.dataset.schema import BINARY
 from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri, render, write_page
@@ -22,7 +23,7 @@ from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.output_folder import translate_errors
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
-from trainer.inference.predict import Prediction, start_logits, to_predictions
+from trainer.inference.predict import AnyPrediction, Prediction, start_logits, to_predictions
 from trainer.models.gradcam import heat_maps
 from trainer.report.heat_overlay import side_by_side
 from trainer.run.model_card import ModelCard
@@ -50,13 +51,17 @@ class Explanation(NamedTuple):
     Attributes:
         prediction: of the run.
         picture: path of the PNG; None where the file can't be used.
+        label: the index of the class whose heat map the picture shows.
     """
 
-    prediction: Prediction
+    prediction: AnyPrediction
     picture: Path | None
+    label: int = 1
 
 
-def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path) -> list[Explanation]:
+def explain_files(
+    model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path, *, label: int | None = None
+) -> list[Explanation]:
     """Writes a picture of each file, and `index.html`.
 
     Args:
@@ -64,6 +69,8 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
         card: the model card of the run.
         paths: the image files.
         output: folder for the pictures; made if it does not exist.
+        label: the index of the class that is explained; if not given, the positive one of two, the most probable one of
+            several classes or findings.
 
     Returns:
         An explanation of each file, in order.
@@ -80,17 +87,27 @@ def explain_files(model: keras.Model, card: ModelCard, paths: Sequence[str], out
         with progress_bar("explain", len(paths), unit="images") as bar:
             for batch in read_batches(paths, read, BATCH_SIZE):
                 inputs = [content.model_input for _, content in batch if isinstance(content, DecodedFile)]
-                heats = iter(heat_maps(model, np.stack(inputs)) if inputs else ())
-                predictions = to_predictions(start_logits(predictor, inputs)(), card, batch)
+                logits = start_logits(predictor, inputs, card.task)()
+                labels = _explained(logits, card, label)
+                outputs = np.zeros(len(inputs), int) if card.task == BINARY else labels
+                heats = iter(heat_maps(model, np.stack(inputs), outputs) if inputs else ())
+                predictions, of_file = to_predictions(logits, card, batch), iter(labels.tolist())
                 for (_, content), prediction in zip(batch, predictions, strict=True):
-                    picture = None
+                    explanation = Explanation(prediction, None)
                     if isinstance(content, DecodedFile):
-                        picture = output / names[len(explanations)]
-                        _write_png(picture, side_by_side(content.pixels, next(heats)))
-                    explanations.append(Explanation(prediction, picture))
+                        explanation = Explanation(prediction, output / names[len(explanations)], next(of_file))
+                        _write_png(output / names[len(explanations)], side_by_side(content.pixels, next(heats)))
+                    explanations.append(explanation)
                 bar.update(len(batch))
         _write_index(output, explanations, card)
     return explanations
+
+
+def _explained(logits: np.ndarray, card: ModelCard, label: int | None) -> np.ndarray:
+    """Returns the index of the class that the heat map of each image explains, int [N]; see `explain_files`."""
+    if label is None and card.task != BINARY:
+        return logits.reshape(-1, len(card.class_names)).argmax(axis=1)
+    return np.full(len(logits), 1 if label is None else label)
 
 
 def picture_names(paths: Sequence[str]) -> list[str]:
@@ -129,16 +146,36 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
 
 
 def _write_index(output: Path, explanations: Sequence[Explanation], card: ModelCard) -> None:
-    pictures = [(prediction, picture) for prediction, picture in explanations if picture]
+    pictures = [each for each in explanations if each.picture]
+    labels = {each.label for each in pictures}
     page = render(
         "trainer.report",
         "explained.html.j2",
         card=card,
-        shown=[(prediction, _thumbnail(picture)) for prediction, picture in pictures[:MAX_SHOWN]],
+        subject=card.class_names[labels.pop()] if len(labels) == 1 else "the most probable class",
+        shown=[_figure(each, card) for each in pictures[:MAX_SHOWN]],
         num_more=len(pictures[MAX_SHOWN:]),
-        unusable=[prediction for prediction, picture in explanations if not picture],
+        unusable=[each.prediction for each in explanations if not each.picture],
     )
     write_page(output / "index.html", page)
+
+
+def _figure(explanation: Explanation, card: ModelCard) -> dict[str, Any]:
+    """Returns the picture of a file and what stands below it."""
+    prediction, label, names = explanation.prediction, explanation.label, card.class_names
+    if isinstance(prediction, Prediction):
+        called, probability = [prediction.prediction or 0], prediction.calibrated_probability
+    else:
+        called = [index for index, is_called in enumerate(prediction.called) if is_called]
+        probability = prediction.calibrated[label]
+    return {
+        "filename": prediction.filename,
+        "uri": _thumbnail(explanation.picture or Path()),
+        "called": ", ".join(names[index] for index in called) or "no finding",
+        "style": ("normal", "pneumonia")[called[0]] if card.task == BINARY else "",
+        "class_name": names[label],
+        "probability": probability,
+    }
 
 
 def _thumbnail(picture: Path) -> str:
