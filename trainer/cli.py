@@ -173,7 +173,7 @@ def _explain(config: ExplainConfig) -> int:
     from trainer.jobs.use_model import explain
 
     explained = explain(config)
-    unusable = [prediction for prediction, picture in explained if picture is None]
+    unusable = [each.prediction for each in explained if each.picture is None]
     for prediction in unusable:
         print(printable(f"error: {prediction.filename}: {prediction.error}"), file=sys.stderr)
     print(f"pictures:  {len(explained) - len(unusable)} in {config.output}")

@@ -6,10 +6,11 @@ import tensorflow as tf
 
 from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import MULTICLASS
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches
-from trainer.evaluation.calibration import sigmoid
+from trainer.evaluation.calibration import sigmoid, softmax
 from trainer.evaluation.ensemble import mean_logits, predict_together
 from trainer.evaluation.evaluate import predict_split
 from trainer.evaluation.predictor import Predictor
@@ -63,6 +64,9 @@ def test_no_model_that_is_sure_beyond_measure_outvotes_the_others():
     assert np.isfinite(found).all()
     assert sigmoid(found) == pytest.approx(np.mean(sigmoid(logits), axis=0))
     assert mean_logits(np.array([[800.0], [900.0]]))[0] > 790, "exact where probabilities round to 1"
+    of_classes = np.random.default_rng(1).normal(size=(2, 5, 3))
+    together = softmax(mean_logits(of_classes, MULTICLASS))
+    assert together == pytest.approx(np.mean([softmax(each) for each in of_classes], axis=0))
 
 
 def test_records_that_differ_between_sizes_are_a_failed_run(models, sources, dataset):

@@ -6,17 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from class_predictions import findings, predict, three_classes
 from scores import draw_scores
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation import metrics
 from trainer.evaluation.calibration import logits_of
+from trainer.evaluation.evaluate import measure
 from trainer.evaluation.predictions import Predictions, write_predictions
 from trainer.jobs.compare import compare
 from trainer.report.comparison_page import write_comparison
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
+from trainer.statistics import bootstrap
+from trainer.tables import print_comparison
 
 
 @pytest.fixture
@@ -109,3 +113,43 @@ def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, la
     compared = compare(runs, "test")
     assert compared[1].difference is None
     assert "ROC curves are left out" in write_comparison(compared, "test", tmp_path / "page.html").read_text()
+
+
+def class_run(path: Path, made: Predictions) -> str:
+    """Writes a run of several classes or findings with these predictions of its test images."""
+    path.mkdir()
+    run, point = RunFolder(path), OperatingPoint.fixed(task=made.task, num_classes=len(made.class_names))
+    run.write_json("metrics", {"test": measure(made, "test", point=point).numbers})
+    write_predictions(run, "test", made, point=point)
+    ModelCard("vgg19", 90, "hist", made.class_names, "ab" * 32, task=made.task, operating_point=point).write(run)
+    return str(path)
+
+
+def test_runs_of_several_classes_are_compared_by_the_mean_of_their_classes(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_SAMPLES", 50)
+    for made in (three_classes(), findings()):
+        noise = np.random.default_rng(5).normal(size=made.logits.shape)
+        worse = predict(made.labels, made.logits + noise, made.class_names)
+        runs = [class_run(tmp_path / f"{made.task}-{name}", each) for name, each in (("a", made), ("b", worse))]
+        compared = compare(runs, "test")
+        aurocs = [each.numbers["auroc"] for each in compared]
+        assert compared[1].difference.value == pytest.approx(aurocs[1] - aurocs[0])
+        print_comparison(compared, "test")
+        printed = capsys.readouterr().out
+        assert "the mean of all classes or findings" in printed
+        assert "sensitivity" not in printed
+        html = write_comparison(compared, "test", tmp_path / "page.html").read_text()
+        text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
+        assert "AUROC by class" in text
+        assert "Kermany" not in text
+        assert all(name in text for name in made.class_names)
+
+
+def test_runs_of_other_classes_can_only_be_seen_side_by_side(tmp_path, monkeypatch):
+    monkeypatch.setattr(bootstrap, "BOOTSTRAP_SAMPLES", 20)
+    runs = [class_run(tmp_path / made.task, made) for made in (three_classes(), findings())]
+    with pytest.raises(UsageError, match=r"their classes differ \(COVID, =viral, healthy and Mass, Nodule\)"):
+        compare(runs, "test")
+    compared = compare(runs, "test", allow_different=True)
+    assert compared[1].difference is None
+    assert "AUROC by class" not in write_comparison(compared, "test", tmp_path / "page.html").read_text()
