@@ -240,8 +240,7 @@ def _operating_point(run: RunFolder, card: ModelCard, rule: str | None) -> Opera
     if val is None:
         raise UsageError(f"--threshold_rule {rule}: {run} has no predictions-val.csv to choose on; evaluate val first")
     chosen = fit_operating_point(rule, val.labels, val.probabilities, val.groups, val.class_names)
-    thresholds = {"threshold": chosen.threshold, "thresholds": chosen.thresholds}
-    return replace(card.operating_point, **thresholds, threshold_rule=rule)
+    return replace(card.operating_point, threshold=chosen.threshold, thresholds=chosen.thresholds, threshold_rule=rule)
 
 
 def _evaluate_ensemble(
