@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
@@ -16,6 +17,12 @@ from trainer.data.folds import FoldSplits
 from trainer.data.splits import add_counts
 
 logger = logging.getLogger(__name__)
+
+TASKS_OF_SETTINGS = {
+    "threshold_rule": (DEFAULT_RULE, (BINARY, MULTILABEL)),
+    "sampler": ("natural", (BINARY, MULTICLASS)),
+}
+"""The flags that not all tasks have: the default, and the tasks in which another value has a meaning."""
 
 
 def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: str = "a larger --val_fraction") -> None:
@@ -192,6 +199,27 @@ def check_preparation(config: TrainConfig, manifest: Manifest) -> None:
             "--preset %s was measured on images with equalization %s, %s was prepared with %s; to prepare it so: %s",
             *(config.preset, wanted, config.data, prepared, command),
         )
+
+
+def settings_left_out(preset: Mapping[str, Any], flags: Mapping[str, Any], task: str) -> dict[str, Any]:
+    """Returns the defaults of those settings of a preset that have no meaning for a task, and says which they are.
+
+    Presets are measured on two classes. What the user sets otherwise than the preset is for `check_task` to refuse.
+
+    Args:
+        preset: the settings of the preset by flag; none without a preset.
+        flags: the flags of the training, with those of its preset.
+        task: the task of the dataset.
+    """
+    left_out = {
+        flag: default
+        for flag, (default, tasks) in TASKS_OF_SETTINGS.items()
+        if task not in tasks and flag in preset and preset[flag] == flags[flag] != default
+    }
+    if left_out:
+        listed = " and ".join(f"--{flag} {preset[flag]}" for flag in left_out)
+        logger.warning("--preset: leaves out %s, which has no meaning for %s data", listed, task)
+    return left_out
 
 
 def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str, select_by: str = "val_loss") -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.progress import say
 from beam_prep.storage.locks import exclusive
+from trainer.config.presets import read_preset
 from trainer.config.quiet_start import quiet_start
 from trainer.config.tf_config import Cluster, find_cluster
 from trainer.config.train import TrainConfig
@@ -18,6 +19,7 @@ from trainer.data.checks import (
     check_task,
     check_threshold_rule,
     check_trainable,
+    settings_left_out,
     warn_of_missing,
 )
 from trainer.data.splits import open_split, read_manifest
@@ -55,6 +57,8 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     config.check_replicas(num_workers)
     manifest = read_manifest(config.data)
     check_preparation(config, manifest)
+    preset = read_preset(config.preset).values if config.preset else {}
+    config = replace(config, **settings_left_out(preset, config.to_json(), manifest.task))
     check_task(
         manifest,
         threshold_rule=config.threshold_rule,

@@ -14,7 +14,7 @@ from beam_prep.dataset.manifest import Manifest
 from trainer.config.file import preset_in, shared_flags, value_of
 from trainer.config.train import FROM_SCRATCH, TrainConfig
 from trainer.config.train_flags import SelectBy
-from trainer.data.checks import check_selection, check_threshold_rule, check_trainable
+from trainer.data.checks import check_selection, check_threshold_rule, check_trainable, settings_left_out
 from trainer.data.splits import open_split, read_manifest
 from trainer.external.sets import open_external_sets
 from tuning.config import SearchConfig
@@ -79,6 +79,7 @@ class SweepJob:
         sizes = _common_sizes(manifests, datasets)
         preset = preset_in(train_flags)
         shared = _parse(train_flags, config)
+        shared |= settings_left_out(preset, shared, next(iter(manifests.values())).task)
         if config.objective == "external_auroc" and not shared["external"]:
             raise UsageError("--objective external_auroc needs --external, which is missing; name a dataset folder")
         space = resolve_space(config, shared["arch"], sizes, list(datasets), preset)

@@ -8,7 +8,7 @@ from dataset_files import make_manifest
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Split
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_preparation, check_selection
+from trainer.data.checks import check_preparation, check_selection, settings_left_out
 
 COMMAND = "cxrflow prepare --input IMAGES --output DATASET --image_sizes 64 --equalization hist"
 SPLIT = Split.from_counts({"NORMAL": 4, "PNEUMONIA": 4}, 8)
@@ -44,3 +44,16 @@ def test_another_equalization_is_said_with_the_command(caplog):
         check("clahe", 64)
     assert "measured on images with equalization hist, D was prepared with clahe" in caplog.text
     assert COMMAND in caplog.text
+
+
+def test_a_preset_leaves_out_what_has_no_meaning_for_the_task_and_says_so(caplog):
+    preset = {"threshold_rule": "sensitivity=0.9", "sampler": "balanced", "epochs": 12}
+    assert settings_left_out(preset, preset, "binary") == {}
+    assert settings_left_out(preset, preset, "multiclass") == {"threshold_rule": "0.5"}
+    assert settings_left_out(preset, preset, "multilabel") == {"sampler": "natural"}
+    assert settings_left_out(preset, preset | {"threshold_rule": "youden"}, "multiclass") == {}
+    assert settings_left_out({}, preset, "multilabel") == {}
+    assert [record.getMessage() for record in caplog.records] == [
+        "--preset: leaves out --threshold_rule sensitivity=0.9, which has no meaning for multiclass data",
+        "--preset: leaves out --sampler balanced, which has no meaning for multilabel data",
+    ]
