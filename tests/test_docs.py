@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -66,6 +67,26 @@ def test_commands_are_documented():
 def test_every_link_within_the_project_leads_somewhere(document):
     for target in re.findall(r"\]\(([^)#:]+)\)", document.read_text()):
         assert (document.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_every_anchor_leads_to_a_heading(document):
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", document.read_text()):
+        page = (document.parent / target if target else document).read_text()
+        headings = re.findall(r"^#+ (.*)$", page, flags=re.MULTILINE)
+        slugs = {re.sub(r"[-\s]+", "-", re.sub(r"[^\w\s-]", "", each).strip().lower()) for each in headings}
+        assert anchor in slugs, f"{target}#{anchor}"
+
+
+def test_the_site_has_every_page_of_its_navigation(tmp_path):
+    pages = re.findall(r"^ +- .*: (\S+\.md)$", (ROOT / "mkdocs.yml").read_text(), flags=re.MULTILINE)
+    program = runpy.run_path(str(ROOT / "docs/write_site.py"))
+    program["write_pages"](tmp_path)
+    missing = {page for page in pages if not (tmp_path / page).exists()}
+    assert missing == {"docs/reference.md"}
+    reference = program["reference"]()
+    assert all(f"\n## {name}\n" in reference for name in (*TABLES["cxrflow"], "k8s submit train"))
+    assert "| `--rotation_degrees FLOAT` |" in reference
 
 
 def test_the_front_page_is_short():
