@@ -40,8 +40,10 @@ FINDINGS = (
 
 TABLE = "PADCHEST_chest_x_ray_images_labels_160K_01.02.19.csv"
 FRONTAL_VIEWS = ("PA", "AP", "AP_horizontal")
-UNREADABLE = ("exclude", "suboptimal study")
+UNREADABLE = frozenset({"exclude", "suboptimal study"})
 """The labels of images whose report says nothing on the lungs."""
+UNCHANGED = frozenset({"unchanged", ""})
+"""The labels that say nothing by themselves, as they mean the findings of an earlier image."""
 
 _QUOTED = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 
@@ -54,7 +56,7 @@ def read_padchest(folder: SetFolder) -> Described:
         for image in folder.with_stem(stem(row["ImageID"])):
             if row["Projection"] not in FRONTAL_VIEWS:
                 yield image, OtherView(row["Projection"] or "unknown view")
-            elif any(labels) and not set(labels) & set(UNREADABLE):
+            elif not UNCHANGED.issuperset(labels) and UNREADABLE.isdisjoint(labels):
                 yield image, _describe(row, labels)
 
 

@@ -133,7 +133,7 @@ def test_padchest_tells_patients_and_scanners_in_its_table(tmp_path):
         True,
     )
     assert (first.domain, normal.domain) == ("PhilipsMedicalSystems", "ImagingDynamicsCompanyLtd")
-    assert counts == {("other_views", "L"): 1, ("no_label", "not told by the set"): 2}
+    assert counts == {("other_views", "L"): 1, ("no_label", "not told by the set"): 3}
     assert labels.class_names == ("Pneumonia", "Pleural Effusion", "COPD signs")
 
 

@@ -5,6 +5,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from dataset_files import records_of
+from dicom_files import file
 from image_files import encoded
 from public_sets import SETS, write_set
 
@@ -14,7 +15,9 @@ from beam_prep.config.prepare_flags import Layout
 from beam_prep.dataset.manifest import REPORT_NAME, Manifest
 from beam_prep.dataset.verify import find_differences
 from beam_prep.pipeline.listing import list_inputs, resolve_labels
+from beam_prep.pipeline.local_job import prepare
 from beam_prep.sources.layouts.nih import FINDINGS
+from beam_prep.sources.layouts.rsna import CLASSES
 from beam_prep.storage.paths import to_path
 
 
@@ -59,6 +62,24 @@ def test_nih_goes_from_its_tables_to_records_of_fourteen_findings(nih, tmp_path,
 
 def test_the_flag_offers_class_folders_and_every_set_that_is_known():
     assert get_args(Layout) == ("folders", *SETS)
+
+
+def test_rsna_gives_three_classes_with_patients_and_traits_of_its_headers(tmp_path):
+    rng = np.random.default_rng(0)
+    names = [name for name, text in SETS["rsna"].items() if not text]
+    tags = {"PatientSex": "F", "ViewPosition": "AP"}
+    images = {
+        name: file(rng.integers(0, 255, (24, 24), dtype=np.uint8), PatientID=name[-40:-4], **tags) for name in names
+    }
+    write_set(tmp_path / "raw", "rsna", images)
+    output = tmp_path / "dataset"
+    flags = {"layout": "rsna", "image_sizes": (16,), "subgroups": ("sex", "view")}
+    manifest = prepare(PrepConfig(input=str(tmp_path / "raw"), output=str(output), **flags))
+    assert (manifest.task, manifest.class_names) == ("multiclass", CLASSES)
+    assert (manifest.num_records, manifest.patients) == (3, {"dicom_header": 3})
+    assert find_differences(output) == []
+    told = {(record.sex, record.view, *manifest.labels.names_of(record.labels)) for _, record in records_of(output, 16)}
+    assert told == {("F", "AP", name) for name in CLASSES}
 
 
 def test_the_tables_of_a_set_are_read_from_a_bucket(nih, bucket):
