@@ -1,8 +1,8 @@
-# Every target first sets up .venv from setup.py and constraints.txt. This needs Python 3.11, 3.12 or 3.13, and make.
+# Every target first sets up .venv from setup.py and requirements.lock. This needs Python 3.11, 3.12 or 3.13, and make.
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-cluster test-tfio lint check bench docs architecture constraints locks sbom clean
+.PHONY: help setup demo test test-browser test-slow test-cluster test-tfio lint check bench docs architecture constraints locks digests sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -29,14 +29,20 @@ help: ## list the targets
 
 setup: .venv/ready ## create .venv with the project and its dependencies
 
-.venv/ready: setup.py constraints.txt beam_prep/images/_kernels.c
+# The extras of .venv, whose packages stand with their hashes in requirements.lock.
+SETUP_EXTRAS := prep train tune k8s kaggle dev
+
+.venv/ready: setup.py requirements.lock beam_prep/images/_kernels.c
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11, 3.12 or 3.13 on the PATH, found none; name one: make PYTHON=/path/to/python3.13" >&2; exit 2; }
 	@# Not by --clear, which would empty the environment of another checkout where .venv is a link to it.
 	rm -rf .venv && $(PYTHON) -m venv .venv
-	@# uv needs seconds where pip needs minutes. If uv fails (an index that only pip is configured for), pip installs.
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt uv \
-		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]' \
-		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[prep,train,tune,k8s,kaggle,dev]'
+	@# uv needs seconds where pip needs minutes. If uv fails (an index that only pip is configured for), pip installs. Both
+	@# refuse a file whose hash is not in the lock file; the project itself is built with what is installed by then.
+	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock \
+		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock \
+		|| $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 demo: .venv/ready ## from synthetic images to an evaluated model and a report page
@@ -104,11 +110,21 @@ constraints: ## resolve constraints.txt and constraints-tfio.txt again, for all 
 # The extras of each image, and of the step of cloudbuild.yaml that submits, by the name of their lock file.
 LOCKS := trainer:train,tune,gpu prep:prep submit:k8s
 
-locks: .venv/ready ## write the lock files in docker, which have the hash of every package
-	for lock in $(LOCKS); do extras=$${lock#*:}; echo 'setuptools>=77' | $(BIN)/uv pip compile --quiet \
-		--generate-hashes --no-annotate --no-header --python-version 3.11 --python-platform x86_64-manylinux_2_28 \
-		--constraint constraints.txt --extra $${extras//,/ --extra } --output-file docker/$${lock%%:*}.lock \
+COMPILE_LOCK := $(BIN)/uv pip compile --quiet --generate-hashes --no-annotate --no-header --python-version 3.11 \
+	--constraint constraints.txt
+
+locks: .venv/ready ## write the lock files, which have the hash of every package
+	for lock in $(LOCKS); do extras=$${lock#*:}; echo 'setuptools>=77' | $(COMPILE_LOCK) \
+		--python-platform x86_64-manylinux_2_28 --extra $${extras//,/ --extra } --output-file docker/$${lock%%:*}.lock \
 		setup.py - > /dev/null; done
+	echo 'setuptools>=77' | $(COMPILE_LOCK) --universal --fork-strategy requires-python \
+		$(addprefix --extra ,$(SETUP_EXTRAS)) --output-file requirements.lock setup.py - > /dev/null
+
+digests: ## name base images and the steps of Cloud Build by their digests of today (needs docker and a network)
+	for image in $$(sed -nE 's/^FROM ([^ @]+).*/\1/p' docker/*.Dockerfile; sed -nE 's/^ +name: ([^ @$$]+)(@.*)?$$/\1/p' cloudbuild.yaml); do \
+		digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$$image"); \
+		[[ "$$digest" == sha256:* ]] || { echo "error: docker told no digest of $$image" >&2; exit 1; }; \
+		sed -i -E "s|^(FROM\|  +name:) $$image(@sha256:[0-9a-f]*)?$$|\1 $$image@$$digest|" docker/*.Dockerfile cloudbuild.yaml; done
 
 sbom: ## write build/sbom-*.json, the packages of each image in CycloneDX
 	python3 docker/sbom.py

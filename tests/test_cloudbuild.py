@@ -210,6 +210,14 @@ def test_a_training_is_submitted_to_the_cluster_with_the_image_that_was_built(tm
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == image
 
 
+def test_the_token_is_of_the_account_that_only_submits_where_one_is_named(tmp_path):
+    place = {"TRAIN_FLAGS": "--name t", "CLUSTER": "c", "LOCATION": "r", "PROJECT": "p", "SUBMITTER": "submit@p"}
+    result = run_script("get-credentials", tmp_path, {"gcloud": 'echo "$*" | tr " " _'}, **place)
+    assert result.returncode == 0, result.stderr
+    told = "auth_print-access-token_--impersonate-service-account_submit@p"
+    assert f"user: {{token: {told}}}" in (tmp_path / "kubeconfig").read_text()
+
+
 def test_nothing_is_installed_beside_the_token():
     holders = ("get-credentials", "submit-train")
     assert "install-submit" in STEPS["get-credentials"]["waitFor"]

@@ -1,6 +1,7 @@
 """Checks that the Dockerfiles pass the linter, and that the code that they install runs by itself."""
 
 import json
+import os
 import re
 import shlex
 import shutil
@@ -17,6 +18,7 @@ DOCKERFILES = sorted((ROOT / "docker").glob("*.Dockerfile"))
 HADOLINT = shutil.which("hadolint", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin") or shutil.which(
     "hadolint"
 )
+SETUP_LOCK = ROOT / "requirements.lock"
 PROGRAMS = {"trainer": {"trainer": "train", "tuning": "search"}, "prep": {"beam_prep": "prepare"}}
 
 
@@ -60,18 +62,20 @@ def test_what_is_installed_has_its_hash_in_the_lock_file(dockerfile):
     assert last == ["pip", "install", "--no-deps", "--no-build-isolation", "."], "nothing else comes over the network"
 
 
-@pytest.mark.parametrize("lock", sorted((ROOT / "docker").glob("*.lock")), ids=lambda path: path.name)
+@pytest.mark.parametrize("lock", [SETUP_LOCK, *sorted((ROOT / "docker").glob("*.lock"))], ids=lambda path: path.name)
 def test_lock_files_have_the_versions_of_the_constraints_and_hashes_for_all(lock):
     pinned = set(re.findall(r"^(\S+==\S+)", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE))
     entries = re.sub(r"\\\n\s+", "", lock.read_text()).splitlines()
     locked = set()
     for entry in entries:
-        package, *hashes = entry.split()
+        package, *hashes = re.sub(r" ; .*?(?= --hash)", "", entry).split()  # without the Pythons that a version is for
         assert package in pinned
         assert hashes, entry
         assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", each) for each in hashes), entry
         locked.add(package.partition("==")[0])
     assert "setuptools" in locked, "the code is built without the network"
+    if lock == SETUP_LOCK:
+        assert {"uv", "apache-beam", "tensorflow", "keras-tuner", "kubernetes", "pytest", "ruff"} <= locked
     if lock.stem == "trainer":
         assert {"tensorflow", "nvidia-cudnn-cu12", "nvidia-nccl-cu12"} <= locked
 
@@ -151,3 +155,32 @@ def test_the_linter_would_have_something_to_say(tmp_path):
     bad.write_text("FROM python:latest\nRUN cd /tmp && pip install numpy\n")
     result = subprocess.run([HADOLINT, bad], capture_output=True, text=True, check=False)
     assert result.returncode == 1
+
+
+def test_make_setup_installs_nothing_whose_hash_is_not_known():
+    command = ["make", "--dry-run", "--always-make", "setup"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    installs = [line for line in re.sub(r"\\\n\s*", "", said).splitlines() if "pip install" in line and line[0] != "#"]
+    *locked, project = re.split(r"&&|\|\|", " && ".join(installs))
+    assert len(locked) == 3, "uv, and the rest by uv or by pip"
+    assert all("--require-hashes --requirement" in line for line in locked)
+    assert "--no-deps --no-build-isolation --editable ." in project
+
+
+def test_make_digests_names_base_images_and_steps_by_their_digests(tmp_path):
+    for name in ("Makefile", "cloudbuild.yaml"):
+        shutil.copy(ROOT / name, tmp_path)
+    shutil.copytree(ROOT / "docker", tmp_path / "docker")
+    (tmp_path / "bin").mkdir()
+    docker = tmp_path / "bin" / "docker"
+    docker.write_text('#!/bin/sh\necho "sha256:$(echo "$6" | sha256sum | cut -c1-64)"\n')
+    docker.chmod(0o755)
+    command = ["make", "digests"]
+    env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
+    for _ in range(2):  # the second time digests are there already
+        subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
+    bases = [value for path in sorted((tmp_path / "docker").glob("*.Dockerfile")) for value in values(path, "FROM")]
+    steps = re.findall(r"^ +name: (.*)$", (tmp_path / "cloudbuild.yaml").read_text(), flags=re.MULTILINE)
+    named = [*bases, *(step for step in steps if "$" not in step)]
+    assert len(named) >= 8
+    assert all(re.fullmatch(r"[a-z0-9_./:-]+@sha256:[0-9a-f]{64}", name, re.IGNORECASE) for name in named), named
