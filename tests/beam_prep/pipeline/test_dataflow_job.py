@@ -237,7 +237,8 @@ def test_all_that_is_wrong_is_said_at_once(command, tmp_path):
         *("--salt_file", salt),
     )
     assert done.returncode == 2
-    first, *lines = done.stderr.splitlines()
+    loading, first, *lines = done.stderr.splitlines()
+    assert loading == "loading Apache Beam …"
     assert first == "error: a job on Dataflow can't be submitted like this:"
     expected = (
         f"--input {tmp_path}: workers see no disk",
