@@ -33,7 +33,8 @@ with_tfio = pytest.mark.skipif(not has_tfio, reason="tensorflow-io is not here; 
 def test_without_tensorflow_io_a_line_says_what_to_install(place, command, tmp_path):
     result = command("trainer", "train", "--data", place, "--output", tmp_path / "run")
     assert result.returncode == 2
-    (line,) = result.stderr.splitlines()
+    loading, line = result.stderr.splitlines()
+    assert loading == "loading TensorFlow …"
     assert f"{place[:2]}:// is read by tensorflow-io, which is not installed" in line
     assert "--constraint constraints-tfio.txt '.[tfio]'" in line
 
