@@ -86,7 +86,9 @@ def interrupt(job: subprocess.Popen, output: Path, number: signal.Signals, num_i
 
 def lines_of(errors: str) -> list[str]:
     """Returns the lines of a job on stderr but those of its progress bar and of Beam's workers as they start."""
-    noise = re.compile(r"prepare: |.*images/s\]|WARNING:root:apitools|INFO:__main__:Logging handler|WARNING: resuming|loading ")
+    noise = re.compile(
+        r"prepare: |.*images/s\]|WARNING:root:apitools|INFO:__main__:Logging handler|WARNING: resuming|loading "
+    )
     return [line for line in errors.splitlines() if line and not noise.match(line)]
 
 
