@@ -1,6 +1,15 @@
 """Defines the flags of all commands: their types, defaults, units and help."""
 
 from beam_prep.config.commands import DownloadConfig, ReportConfig, SynthesizeConfig, VerifyConfig
-from beam_prep.config.prepare import AUTO, SALT_FLAGS, PrepConfig
+from beam_prep.config.prepare import AUTO, SALT_FLAGS, PrepConfig, check_class_names
 
-__all__ = ["AUTO", "SALT_FLAGS", "DownloadConfig", "PrepConfig", "ReportConfig", "SynthesizeConfig", "VerifyConfig"]
+__all__ = [
+    "AUTO",
+    "SALT_FLAGS",
+    "DownloadConfig",
+    "PrepConfig",
+    "ReportConfig",
+    "SynthesizeConfig",
+    "VerifyConfig",
+    "check_class_names",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +18,17 @@ AUTO = "auto"
 """The value of `--classes` that takes the classes from the input."""
 MAX_CLASSES = 100
 """The largest number of classes or findings."""
+
+
+def check_class_names(names: Sequence[str]) -> None:
+    """Raises a `UsageError` if names of classes or findings can't be those of a dataset."""
+    for name in names:
+        if not name.strip() or name != name.strip() or len(name) > 64 or not name.isprintable() or "|" in name:
+            raise UsageError(f"--classes {name!r}: expected at most 64 letters in one line, without |")
+    if len({name.casefold() for name in names}) < len(names):
+        raise UsageError(f"--classes {' '.join(names)}: expected different names, also in small letters")
+    if len(names) > MAX_CLASSES:
+        raise UsageError(f"--classes: expected at most {MAX_CLASSES} names, found {len(names)}")
 
 
 @dataclass(frozen=True)
@@ -66,16 +78,9 @@ class PrepConfig(PrepareFlags):
     def _check_labels(self) -> None:
         """Raises a `UsageError` if the flags of labels are wrong or do not go together."""
         names = self.classes or self.label_columns
-        said = f"--classes {' '.join(names)}"
-        for name in names:
-            if not name.strip() or name != name.strip() or len(name) > 64 or not name.isprintable() or "|" in name:
-                raise UsageError(f"--classes {name!r}: expected at most 64 letters in one line, without |")
+        check_class_names(names)
         if AUTO in names and len(names) > 1:
-            raise UsageError(f"{said}: auto stands alone, it takes the classes that are there")
-        if len({name.casefold() for name in names}) < len(names):
-            raise UsageError(f"{said}: expected different names, also in small letters")
-        if len(names) > MAX_CLASSES:
-            raise UsageError(f"--classes: expected at most {MAX_CLASSES} names, found {len(names)}")
+            raise UsageError(f"--classes {' '.join(names)}: auto stands alone, it takes the classes that are there")
         if self.label_columns and AUTO not in names and len(self.label_columns) != len(names):
             raise UsageError(f"--label_columns names {len(self.label_columns)} columns for {len(names)} --classes")
         if self.metadata_csv is None and (self.label_column or self.label_columns):

@@ -40,8 +40,9 @@ def advise_on_images(splits: Mapping[str, Split], larger_val: str = "a larger --
     num_patients = splits["train"].num_groups + splits["val"].num_groups
     if num_patients >= FEWEST_PATIENTS:
         return "prepare images of more patients" + (f", or take {larger_val}" if larger_val else "")
+    classes = "both classes" if len(splits["train"].class_counts) == 2 else "each class"
     return (
-        f"train and val hold {num_patients} patient{'' if num_patients == 1 else 's'}, too few for images of both "
-        "classes in both, and no share helps; prepare images of more patients, or tell patients apart by "
+        f"train and val hold {num_patients} patient{'' if num_patients == 1 else 's'}, too few for images of {classes} "
+        "in both, and no share helps; prepare images of more patients, or tell patients apart by "
         "--group_from folder, --group_regex or --metadata_csv"
     )

@@ -56,7 +56,7 @@ def check_options(config: PrepConfig, shaping: Mapping[str, Any], dataset: AnyPa
     here = {**shaping, "pictures": config.pictures}
     there = manifest.options | {"pictures": manifest.pictures}
     values = {name: (_option(there, name), _option(here, name)) for name in there | here}
-    differing = [f"--{name} {old} there, {new} here" for name, (old, new) in values.items() if old != new]
+    differing = [f"--{name} {_say(old)} there, {_say(new)} here" for name, (old, new) in values.items() if old != new]
     if differing:
         raise _holds_another(config, f" ({'; '.join(differing)})")
     return manifest
@@ -65,6 +65,11 @@ def check_options(config: PrepConfig, shaping: Mapping[str, Any], dataset: AnyPa
 def _option(options: Mapping[str, Any], name: str) -> Any:
     """Returns the value of an option; those with their default value may be left out."""
     return options.get(name, getattr(PrepConfig, name, None))
+
+
+def _say(value: Any) -> str:
+    """Returns the value of a flag in words; that of a flag that is not given is the default."""
+    return "by default" if value in (None, ()) else str(value)
 
 
 def check_inputs(config: PrepConfig, dataset: AnyPath, digest: str) -> None:

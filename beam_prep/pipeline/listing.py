@@ -11,10 +11,10 @@ import base64
 import hashlib
 import logging
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from beam_prep.config import AUTO, PrepConfig
+from beam_prep.config import AUTO, PrepConfig, check_class_names
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.input_counts import InputCount
 from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTICLASS, MULTILABEL, LabelSpace
@@ -42,7 +42,9 @@ def resolve_labels(config: PrepConfig, raw: AnyPath) -> LabelRule:
     """
     label_map = read_label_map(config.label_map) if config.label_map else {}
     if config.layout != FOLDERS:
-        return _labels_of_set(config, label_map)
+        rule = _labels_of_set(config, label_map)
+        _check_label_map(config, label_map, rule.labels.class_names)
+        return rule
     is_multilabel = config.task == MULTILABEL or bool(config.label_columns)
     names = config.classes or config.label_columns or CLASS_NAMES
     is_auto = names == (AUTO,)
@@ -51,14 +53,9 @@ def resolve_labels(config: PrepConfig, raw: AnyPath) -> LabelRule:
         task = BINARY if len(names) == 2 else MULTICLASS
         if config.task in (BINARY, MULTICLASS) and config.task != task:
             raise UsageError(f"--task {config.task}: --classes auto finds {len(names)} classes: {', '.join(names)}")
-    known = {name.casefold() for name in names}
-    wrong = [value for value, name in label_map.items() if name is not None and name.casefold() not in known]
-    if is_auto:
-        label_map = {value: name for value, name in label_map.items() if value not in wrong}  # no image has these
-    elif wrong:
-        raise UsageError(
-            f"--label_map {config.label_map}: {label_map[wrong[0]]} is not among the classes {', '.join(names)}"
-        )
+        known = {name.casefold() for name in names}  # other classes of the map are those of no image
+        label_map = {value: name for value, name in label_map.items() if name is None or name.casefold() in known}
+    _check_label_map(config, label_map, names)
     task = MULTILABEL if is_multilabel else BINARY if len(names) == 2 else MULTICLASS
     return LabelRule(
         labels=LabelSpace(tuple(names), task),
@@ -67,6 +64,17 @@ def resolve_labels(config: PrepConfig, raw: AnyPath) -> LabelRule:
         uncertain=config.uncertain,
         is_chosen=bool(config.classes) and not is_auto,
     )
+
+
+def _check_label_map(config: PrepConfig, label_map: Mapping[str, str | None], names: Sequence[str]) -> None:
+    """Raises a `UsageError` if a label stands for a class that the dataset does not have."""
+    known = {name.casefold() for name in names}
+    for value, name in label_map.items():
+        if name is not None and name.casefold() not in known:
+            raise UsageError(
+                f"--label_map {config.label_map}: {value} stands for {name}, which is not among the classes "
+                f"{', '.join(names)}"
+            )
 
 
 def _labels_of_set(config: PrepConfig, label_map: dict[str, str | None]) -> LabelRule:
@@ -95,6 +103,7 @@ def _found_classes(
     if len(names) < (1 if is_multilabel else 2):
         found = f"{names[0]} only" if names else "none"
         raise UsageError(f"--classes auto: expected two classes or more in {where} of --input {raw}, found {found}")
+    check_class_names(names)
     logging.warning("--classes auto takes %s from %s, in this order", ", ".join(names), where)
     return names
 

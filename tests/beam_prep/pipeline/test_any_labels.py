@@ -71,7 +71,7 @@ def test_three_classes_from_file_names_become_a_sound_dataset(phantoms, tmp_path
     for _, record in records_of(tmp_path / "out", 16):
         expected = "NORMAL" if "/NORMAL/" in record.filename else record.filename.split("_")[-2]
         assert manifest.labels.names_of(record.labels) == [expected]
-    with pytest.raises(UsageError, match=r"holds a dataset already .*--classes .*there"):
+    with pytest.raises(UsageError, match=r"already \(--classes \['NORMAL', 'bacteria', 'virus'\] there, by def"):
         prepare(config_of(phantoms, tmp_path / "out"))
     assert prepare(config) == manifest
 
@@ -179,7 +179,13 @@ def test_flags_that_do_not_go_together_are_one_line(flags, said):
             "none of them in a folder TB/; expected class folders NORMAL/ and TB/; --classes",
         ),
         ({"classes": ("virus", "TB"), "label_regex": "virus|TB"}, "none of them with TB by --label_regex virus|TB"),
-        ({"label_map": "{map}"}, "FUNGUS is not among the classes NORMAL, PNEUMONIA"),
+        ({"label_map": "{map}"}, "fungus stands for FUNGUS, which is not among the classes NORMAL, PNEUMONIA"),
+        ({"label_map": "{map}", "layout": "kaggle"}, "fungus stands for FUNGUS, which is not among the classes NORMAL"),
+        (
+            {"classes": ("auto",), "label_regex": "[^/]*/[^/]*$"},
+            "found 80 names where classes are expected, at most 30",
+        ),
+        ({"classes": ("auto",), "label_regex": "^(chest_xray).*|train"}, "found chest_xray only"),
         ({"classes": ("auto",), "label_regex": "virus"}, "expected two classes or more in the paths by --label_regex"),
         ({"classes": ("auto",), "task": "multiclass"}, "--task multiclass: --classes auto finds 2 classes"),
         (
@@ -204,6 +210,15 @@ def test_labels_that_the_input_does_not_have_are_one_line(phantoms, tmp_path, fl
         counts_of(phantoms, **filled)
     assert said in str(error.value)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("folder", ["x|y", "x" * 65, "x\ny"])
+def test_folders_with_names_that_no_class_may_have_are_one_line(tmp_path, folder):
+    for name in (folder, "b"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.png").touch()
+    with pytest.raises(UsageError, match="expected at most 64 letters in one line, without"):
+        counts_of(tmp_path, classes=("auto",))
 
 
 def test_a_class_of_which_no_image_can_be_read_leaves_no_dataset(phantoms, tmp_path):
