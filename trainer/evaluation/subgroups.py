@@ -19,7 +19,7 @@ from trainer.run.model_card import OperatingPoint
 from trainer.statistics.shares import share_interval
 
 SUBTYPE = re.compile(r"(?<![a-z])(bacteria|virus|covid|fungus|tuberculosis)(?![a-z])", re.IGNORECASE)
-NORMAL, OTHER, UNKNOWN = "normal", "not named", "not known"
+OTHER, UNKNOWN = "not named", "not known"
 AGES = tuple(AGE_BANDS.values())
 NUMBERS = ("auroc", "auroc_ci95", "sensitivity", "sensitivity_ci95", "specificity", "specificity_ci95", "accuracy")
 """The metrics that `metrics.json` has of a domain, an age band, a sex or a view."""
@@ -32,11 +32,12 @@ class Subgroup:
     Attributes:
         name: the sub-type or the range.
         num_images, num_groups: number of images and of patients.
-        share_right: share of the images that are predicted rightly; for a sub-type of PNEUMONIA the sensitivity, for
-            normal images the specificity.
+        share_right: share of the images that are predicted rightly; for a sub-type of the positive class the
+            sensitivity, for the negative class the specificity.
         ci95: [low, high], the interval of `share_right` over patients.
-        mean_probability: mean predicted probability of PNEUMONIA.
-        auroc: of the sub-type against NORMAL, or of the classes within the range; None where one class is missing.
+        mean_probability: mean predicted probability of the positive class.
+        auroc: of the sub-type against the negative class, or of the classes within the range; None where one class is
+            missing.
     """
 
     name: str
@@ -103,27 +104,32 @@ def _measure(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     }
 
 
-def subtype_of(filename: str, label: int) -> str:
-    """Returns the sub-type of PNEUMONIA in the name of a file, such as bacteria in `person1_bacteria_2.jpeg`."""
+def subtype_of(filename: str, label: int, class_names: Sequence[str]) -> str:
+    """Returns the sub-type in the name of a file of the positive class, such as bacteria in `person1_bacteria_2.jpeg`.
+
+    An image of the other class has the name of that class, in small letters.
+    """
     if not label:
-        return NORMAL
+        return class_names[0].lower()
     found = SUBTYPE.search(PurePosixPath(filename).name)
     return found[1].lower() if found else OTHER
 
 
 def subtypes(predictions: Predictions, threshold: float) -> list[Subgroup]:
-    """Measures the NORMAL images, then the images of each sub-type of PNEUMONIA.
+    """Measures the images of the negative class, then the images of each sub-type of the positive one.
 
     Args:
-        predictions: of the split.
-        threshold: the probability at or above which an image is called PNEUMONIA.
+        predictions: of a split of two classes.
+        threshold: the probability at or above which an image is called positive.
 
     Returns:
         The sub-types; none if no file name has one.
     """
-    named = np.array([subtype_of(*each) for each in zip(predictions.filenames, predictions.labels, strict=True)])
-    kinds = sorted(set(named.tolist()), key=lambda name: (name != NORMAL, name == OTHER, name))
-    if not set(kinds) - {NORMAL, OTHER}:
+    images = zip(predictions.filenames, predictions.labels, strict=True)
+    named = np.array([subtype_of(*image, predictions.class_names) for image in images])
+    first = predictions.class_names[0].lower()
+    kinds = sorted(set(named.tolist()), key=lambda name: (name != first, name == OTHER, name))
+    if not set(kinds) - {first, OTHER}:
         return []
     normal = predictions.labels == 0
     return [_subgroup(kind, named == kind, (named == kind) | normal, predictions, threshold) for kind in kinds]
@@ -134,7 +140,7 @@ def sizes(predictions: Predictions, threshold: float) -> list[Subgroup]:
 
     Args:
         predictions: of the split.
-        threshold: the probability at or above which an image is called PNEUMONIA.
+        threshold: the probability at or above which an image is called positive.
 
     Returns:
         The groups; none where all images are of one size, or a size is not known.

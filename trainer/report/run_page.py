@@ -257,7 +257,7 @@ def _wrong_predictions(predictions: Mapping[str, Predictions], metrics: Mapping[
             "split": split,
             "filename": filename,
             "label": int(label),
-            "subtype": subgroups.subtype_of(filename, int(label)),
+            "subtype": subgroups.subtype_of(filename, int(label), each.class_names),
             "probability": f"{probability:.4f}",
             "error": abs(probability - label),
         }

@@ -69,6 +69,8 @@ def remarks(numbers: Mapping[str, Any]) -> Iterator[str]:
             for place, name in enumerate(values["classes"]):
                 if sum(cells[place]) and not any(row[place] for row in cells):
                     yield f"{split}: class {printable(name)} is never predicted, of {sum(cells[place])} images"
+        if "thresholds" in values:
+            yield from _on_findings(split, values["classes"])
         auroc = values.get("auroc")
         if auroc is not None and auroc < 0.5:
             yield f"{split}: AUROC {auroc:.3f} is worse than chance, 0.5; are the labels right?"
@@ -91,6 +93,15 @@ def _on_calls(split: str, cells: Mapping[str, int]) -> Iterator[str]:
         yield f"{split}: no positive image is called positive, sensitivity 0; {advice}"
     elif not cells["tn"]:
         yield f"{split}: no negative image is called negative, specificity 0; {advice}"
+
+
+def _on_findings(split: str, classes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Yields a sentence on the findings that are present in some images, and called in none."""
+    cells = {name: values.get("confusion_matrix") for name, values in classes.items()}
+    never = [name for name, each in cells.items() if each and each["fn"] and not each["tp"] + each["fp"]]
+    if never:
+        names = ", ".join(map(printable, never))
+        yield f"{split}: never called at their thresholds: {names}; --threshold_rule youden finds lower ones"
 
 
 def _number(name: str, logs: Mapping[str, float | None]) -> str:

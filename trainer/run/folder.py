@@ -85,7 +85,7 @@ class RunFolder:
         for split, values in numbers.items():
             if "num_images" in values:
                 shown = (values.get(name) for name in columns)
-                rows.append([split, *(f"{each:.3f}" if isinstance(each, float) else f"{each}" for each in shown)])
+                rows.append([split, *(f"{each:.3f}" if isinstance(each, float) else f"{each or ''}" for each in shown)])
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
         return f"<table><caption>{escape(str(self))}</caption>{cells}</table>"
 

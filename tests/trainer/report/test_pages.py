@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
+from class_predictions import NIH, findings, write_run
 
 from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation import metrics
@@ -64,10 +65,11 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     samples = [Sample(f"{i}.jpeg", i % 2, i / 20, "test", pixels) for i in range(20)]
     compared = compare([str(run) for run in runs], "test")
     comparison = write_comparison(compared, "test", folder / "comparison.html")
-    return {"run": write_report(runs[0], samples), "comparison": comparison}
+    of_findings = write_run(folder / "findings", findings(class_names=NIH))
+    return {"run": write_report(runs[0], samples), "comparison": comparison, "findings": of_findings}
 
 
-@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize("name", ["run", "comparison", "findings"])
 def test_a_page_fits_a_phone_and_asks_for_nothing(pages, name):
     with opened(pages[name], viewport=PHONE) as page:
         assert_fits(page)
@@ -75,7 +77,7 @@ def test_a_page_fits_a_phone_and_asks_for_nothing(pages, name):
         assert_fits(page)
 
 
-@pytest.mark.parametrize("name", ["run", "comparison"])
+@pytest.mark.parametrize("name", ["run", "comparison", "findings"])
 @pytest.mark.parametrize("mode", ["light", "dark"])
 def test_all_text_of_a_page_is_legible_in_light_and_dark(pages, name, mode):
     with opened(pages[name], color_scheme=mode) as page:

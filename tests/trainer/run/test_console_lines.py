@@ -77,3 +77,13 @@ def test_a_class_that_is_never_predicted_is_called_out():
 
 def test_a_split_of_one_class_is_no_surprise():
     assert list(remarks({"test": SOUND | {"confusion_matrix": {"tn": 9, "fp": 0, "fn": 0, "tp": 0}}})) == []
+
+
+def test_findings_that_are_present_and_never_called_are_called_out():
+    calls = {"Mass": (0, 0, 5), "Nodule": (2, 0, 1), "Hernia": (0, 1, 2), "Edema": (0, 0, 0), "Fibrosis": (0, 0, 1)}
+    classes = {
+        name: {"confusion_matrix": {"tp": tp, "fp": fp, "fn": fn, "tn": 9}} for name, (tp, fp, fn) in calls.items()
+    }
+    several = {"thresholds": [0.5] * 6, "classes": {**classes, "Effusion": {"num_known": 0}}}
+    (remark,) = remarks({"val": several})
+    assert remark.startswith("val: never called at their thresholds: Mass, Fibrosis; --threshold_rule youden")
