@@ -60,7 +60,7 @@ def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, An
     if config.objective == "external_auroc":
         print(DEVELOPMENT_NOTE)
     for name, values in metrics.items():
-        shown = ("auroc", "accuracy", "sensitivity", "specificity")
+        shown = [name for name in ("auroc", "accuracy", "sensitivity", "specificity") if name in values]
         test = ", ".join(f"{metric} {_formatted(values[metric])}" for metric in shown)
         print(f"test:      {test} ({location}/final/{name})")
     print(f"table:     {location}/trials.csv")

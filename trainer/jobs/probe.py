@@ -98,7 +98,7 @@ def _check_task(config: ProbeConfig, manifest: Manifest) -> None:
     if manifest.task == MULTILABEL:
         raise UsageError(
             f"--data {config.data}: expected a dataset of classes, of which one is true of an image, found one of "
-            "findings, which a linear probe does not take; train a network on it: python -m trainer train"
+            "findings, which a linear probe does not take; train a network on it: cxrflow train"
         )
     check_task(manifest, threshold_rule=config.threshold_rule, prevalence=config.prevalence)
 

@@ -34,7 +34,7 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
     if card.task != BINARY:
         raise UsageError(
             f"--run {config.run}: expected a run of two classes, found a {card.task} one, whose probabilities "
-            "can't be fitted to another source; measure them there: python -m trainer evaluate"
+            "can't be fitted to another source; measure them there: cxrflow evaluate"
         )
     check_same_preprocessing(
         card.labels, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit

@@ -112,6 +112,7 @@ def history_of(run) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_findings_are_trained_and_validated_and_resume_with_the_same_bits(tmp_path):
     write_dataset(tmp_path / "data", FINDINGS)
 
