@@ -88,6 +88,8 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
     if known := find_set(manifest.options):
         print(f"set:       {known.title}; licence: {known.licence}")
         print(f"cite:      {known.citation}")
+        if known.notes:
+            print(f"note:      {known.notes}")
     for title, said in zip(("domains:", ""), describe_domains(manifest.domains, manifest.labels), strict=False):
         print(f"{title:11}{said}")
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):

@@ -198,7 +198,7 @@ def _sources_of_set(
     """Makes the sources of a public set, and counts the images that are left out or pooled.
 
     Args:
-        told: what the set tells of its images, see `describe_set`.
+        told: what the set tells of its images, see `describe_set`; of several rows on an image the first counts.
         images: all images of the input.
         patient_rule: the way to tell the patient; where it tells none, the tables of the set do.
         keep_splits: see `describe`.
@@ -206,10 +206,13 @@ def _sources_of_set(
     sources: dict[str, Source] = {}
     left_out: dict[str, LeftOut] = {}
     pooled: Counter[str] = Counter()
+    repeated: set[str] = set()
     for filename, fields in told:
-        if isinstance(fields, LeftOut):
+        if filename in sources or filename in left_out:
+            repeated.add(filename)
+        elif isinstance(fields, LeftOut):
             left_out[filename] = fields
-        elif filename not in sources:
+        else:
             patient, told_by = patient_rule.tell(filename)
             split, group = fields["split"], fields.get("group", "")
             if patient is None and group:
@@ -219,6 +222,8 @@ def _sources_of_set(
                 split = None
             known = {"domain": find_domain(filename), **fields, "split": split, "group": patient or filename}
             sources[filename] = Source(filename, told_by=told_by, **known)
+    if repeated:
+        logging.warning("the tables have several rows on %d images, of which the first counts", len(repeated))
     counts = Counter(left_out.values())
     if unknown := len(images) - len(sources) - len(left_out):
         counts[LeftOut(NO_LABEL, "not told by the set")] = unknown

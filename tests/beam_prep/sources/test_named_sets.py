@@ -110,6 +110,16 @@ def test_uncertain_findings_of_chexpert_count_as_they_are_told_to(tmp_path, unce
     assert ("other_views", "lateral", 1) in counts
 
 
+def test_of_several_rows_on_an_image_the_first_counts_which_is_said(tmp_path, caplog):
+    write_set(tmp_path, "nih")
+    with open(tmp_path / "Data_Entry_2017_v2020.csv", "a", encoding="utf-8") as table:
+        table.write("00000001_000.png,Hernia,0,1,57,M,PA\n")
+    config = PrepConfig(input=str(tmp_path), output="o", layout="nih", classes=("Hernia", "Emphysema"))
+    sources, _ = list_inputs(config, tmp_path, resolve_labels(config, tmp_path))
+    assert sources[0].findings == (0, 1)
+    assert "several rows on 1 images, of which the first counts" in caplog.text
+
+
 def test_an_image_of_which_no_finding_is_known_is_left_out(tmp_path):
     _, counts, _ = find(tmp_path, "chexpert", classes=("Lung Lesion",))
     assert counts["no_label", "no finding is known"] == 1

@@ -54,6 +54,7 @@ def test_nih_goes_from_its_tables_to_records_of_fourteen_findings(nih, tmp_path,
     printed = capsys.readouterr().out
     assert "set:       NIH ChestX-ray14; licence: free to use" in printed
     assert "cite:      Wang et al." in printed
+    assert "note:      the labels were mined from reports" in printed
     assert "left out:  1 image has no label that can be used: not told by the set 1" in printed
     assert "patients:  from file names (NIH ChestX-ray14) for 4 of 4 images" in printed
     page = (output / REPORT_NAME).read_text()
