@@ -76,9 +76,13 @@ def test_three_classes_from_file_names_become_a_sound_dataset(phantoms, tmp_path
     assert prepare(config) == manifest
 
 
-def test_findings_become_a_sound_dataset_whose_page_counts_them(table, tmp_path):
+def test_findings_become_a_sound_dataset_whose_page_counts_them(table, tmp_path, capsys):
     flags = {"metadata_csv": str(table / "columns.csv"), "label_columns": FINDINGS}
-    manifest = prepare(config_of(table / "images", tmp_path / "out", **flags))
+    cli.prepare(config_of(table / "images", tmp_path / "out", **flags), [])
+    manifest = Manifest.read(tmp_path / "out")
+    mass = manifest.splits["train"]
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if line.startswith("Mass "))
+    assert f" {mass.class_counts['Mass']} of {mass.known_counts['Mass']} " in line
     assert (manifest.task, manifest.class_names) == ("multilabel", FINDINGS)
     assert find_differences(tmp_path / "out") == []
     known = {name: sum(split.known_counts[name] for split in manifest.splits.values()) for name in FINDINGS}
