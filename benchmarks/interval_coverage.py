@@ -19,7 +19,8 @@ from trainer.evaluation.calibration import bins_of, cross_entropies, expected_ca
 from trainer.evaluation.thresholds import choose_threshold
 from trainer.statistics import bootstrap
 from trainer.statistics.auroc import estimate_auroc, placements
-from trainer.statistics.bootstrap import Ranking, average_precision, ratio, resampled
+from trainer.statistics.averages import average_auroc, draw_areas
+from trainer.statistics.bootstrap import Ranking, area_under_roc, average_precision, ratio, resampled
 from trainer.statistics.differences import paired_difference
 from trainer.statistics.intervals import auprc_interval, binned_error_interval, mean_interval
 from trainer.statistics.shares import share_interval
@@ -29,6 +30,8 @@ SETTINGS = ((150, 0.883), (250, 0.989), (50, 0.989))
 IMAGES_A_PATIENT, CORRELATION = 3, 0.5
 NUM_RESAMPLES = 250
 """The number of resamples, fewer than the trainer's, for speed."""
+NUM_FINDINGS = 5
+"""The number of findings whose mean AUROC is measured; each is present in half of the patients."""
 NUM_LARGE = 200_000
 """The number of patients of the set that stands for the truth of the other metrics."""
 
@@ -64,16 +67,10 @@ def draws(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray) -
     ranking, called, positive = Ranking(labels, probabilities), probabilities >= 0.5, labels == 1
     gaps, losses = probabilities - labels, cross_entropies(labels, logits_of(probabilities))
     in_bins = gaps[:, None] * (bins_of(probabilities)[:, None] == np.arange(10))
-
-    def auroc(weights: np.ndarray) -> np.ndarray:
-        true, false = ranking.counts(weights)
-        area = np.sum(np.diff(false, axis=1) * (true[:, 1:] + true[:, :-1]) / 2, axis=1)
-        return ratio(area, true[:, -1] * false[:, -1])
-
     return resampled(
         patients,
         {
-            "auroc": auroc,
+            "auroc": lambda weights: area_under_roc(*ranking.counts(weights)),
             "auprc": lambda weights: average_precision(*ranking.counts(weights)),
             "sensitivity": lambda weights: ratio(weights @ (called & positive), weights @ positive),
             "ppv": lambda weights: ratio(weights @ (called & positive), weights @ called),
@@ -135,6 +132,28 @@ def cover_difference(rng: np.random.Generator, num_patients: int, area: float, n
     return f"covered {covered / num_sets:.3f}; equal models differ with p < 0.05 in {rejected / num_sets:.3f}"
 
 
+def cover_mean(rng: np.random.Generator, num_patients: int, area: float, num_sets: int) -> str:
+    """Returns how often the interval of a mean AUROC covers the truth, and how often the percentiles of resamples do.
+
+    A third of the variance of the scores is common to all findings of an image.
+    """
+    covered = of_percentiles = 0
+    for _ in range(num_sets):
+        patients = np.repeat(np.arange(num_patients), rng.geometric(1 / IMAGES_A_PATIENT, num_patients))
+        shape = (num_patients, NUM_FINDINGS)
+        truths = rng.permuted(np.arange(num_patients)[:, None] < np.full(shape, num_patients / 2), axis=0)[patients]
+        own = CORRELATION**0.5 * rng.normal(size=shape)[patients]
+        own += (1 - CORRELATION) ** 0.5 * rng.normal(size=truths.shape)
+        common = rng.normal(size=(len(patients), 1))
+        scores = 2**0.5 * ndtri(area) * truths + (2 / 3) ** 0.5 * own + (1 / 3) ** 0.5 * common
+        _, (low, high) = average_auroc(truths.astype(int), scores, patients)
+        covered += low <= area <= high
+        means = draw_areas(truths.astype(int), scores, patients)["auroc"].mean(axis=1)
+        low, high = np.nanquantile(means, [0.025, 0.975])
+        of_percentiles += low <= area <= high
+    return f"covered {covered / num_sets:.3f}; percentile bootstrap {of_percentiles / num_sets:.3f}"
+
+
 def bound_sensitivity(rng: np.random.Generator, rule: str, num_sets: int) -> float:
     """Returns how often a threshold that is chosen on 130 ill patients meets its bound in truth."""
     labels, large, _ = draw(rng, NUM_LARGE // 10, 0.95)
@@ -165,6 +184,7 @@ def main(num_sets: int) -> None:
             true = truth[name.partition(":")[0]]
             below, above = np.mean(true < low), np.mean(true > high)
             print(f"{name:48}{1 - below - above:9.3f}{below:8.3f}{above:8.3f}{np.mean(high - low):9.4f}")
+        print(f"{'mean auroc of findings *':48}{cover_mean(np.random.default_rng(0), num_patients, area, num_sets)}")
         print(f"{'auroc difference *':48}{cover_difference(rng, num_patients, area, num_sets)}")
     for rule in ("sensitivity=0.95", "sensitivity=0.95@0.9"):
         met = bound_sensitivity(np.random.default_rng(1), rule, num_sets)
