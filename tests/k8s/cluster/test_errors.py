@@ -88,14 +88,6 @@ def test_a_cluster_that_is_no_tls_server(tmp_path, server, monkeypatch):
     assert "\n" not in str(caught.value)
 
 
-def test_credentials_that_are_refused(tmp_path, server, monkeypatch):
-    monkeypatch.setenv("KUBECONFIG", str(server.kubeconfig(tmp_path / "config", token="old")))
-    with pytest.raises(
-        NotAllowed, match=r"refuses the credentials \(401\); log in again, on GKE with: gcloud auth login"
-    ):
-        submit(connect(), [job()])
-
-
 @pytest.mark.parametrize("verb", ["create", "list"])
 def test_what_is_forbidden_names_verb_kind_namespace_and_user(server, cluster, verb):
     server.forbidden.add((verb, "jobs"))

@@ -1,12 +1,10 @@
 """Checks that every line of every pod is read once, through restarts and broken connections."""
 
-import threading
-
 import pytest
 from api_http import Refusal
 from small_objects import job, service
 
-from beam_prep.console.errors import RunError, UsageError
+from beam_prep.console.errors import UsageError
 from k8s.cluster.errors import NotAllowed
 from k8s.cluster.logs import _time_key, read_logs
 from k8s.cluster.submit import submit
@@ -39,29 +37,6 @@ def followed(cluster, steps, tail=None):
     return lines
 
 
-def test_all_pods_are_read_one_after_the_other(running, cluster):
-    running.start_pod("jobs", "train", "train-b")
-    running.write("train-b", "epoch 1")
-    lines = list(read_logs(cluster, "train"))
-    assert [(line.pod, line.text) for line in lines] == [
-        ("train-a", "epoch 1"),
-        ("train-a", "epoch 2"),
-        ("train-b", "epoch 1"),
-    ]
-    assert lines[0].num_pods == 2, "so that each line gets its pod in front"
-    assert [line.text for line in read_logs(cluster, "train", tail=1)] == ["epoch 2", "epoch 1"]
-
-
-def test_follow_goes_on_until_the_work_is_done_and_its_log_is_read(running, cluster):
-    def end():
-        running.write("train-a", "the last line")
-        complete(running, "train-a")
-
-    lines = followed(cluster, {"epoch 2": end})
-    assert [line.text for line in lines] == ["epoch 1", "epoch 2", "the last line"]
-    assert {line.num_pods for line in lines} == {1}
-
-
 def test_a_connection_that_breaks_loses_and_repeats_no_line(server, running, cluster):
     def break_off():
         server.cut()
@@ -88,39 +63,6 @@ def test_a_container_that_is_restarted_in_its_pod_is_followed_on(running, cluste
 
     lines = followed(cluster, {"epoch 2": restart, "going on": lambda: complete(running, "train-a")})
     assert [line.text for line in lines] == ["epoch 1", "epoch 2", "going on"]
-
-
-def test_a_pod_that_takes_the_place_of_another_is_followed_too(running, cluster):
-    def evict():
-        running.end_pod("train-a", "Failed", exit_code=143)
-        running.start_pod("jobs", "train", "train-b")
-        running.write("train-b", "going on")
-
-    lines = followed(cluster, {"epoch 2": evict, "going on": lambda: complete(running, "train-b")})
-    assert [(line.pod, line.text) for line in lines][2:] == [("train-b", "going on")]
-    assert lines[-1].num_pods == 2
-
-
-def test_follow_waits_for_a_pod_that_has_not_started(server, cluster):
-    submit(cluster, [job()])
-    waiting = [{"name": "trainer", "state": {"waiting": {"reason": "ContainerCreating"}}}]
-    server.objects.start_pod("jobs", "train", "train-a", phase="Pending", containerStatuses=waiting)
-
-    def start():
-        server.objects.write("train-a", "hello")
-        server.objects.update(
-            "pods", "train-a", phase="Running", containerStatuses=[{"name": "trainer", "state": {"running": {}}}]
-        )
-
-    timer = threading.Timer(0.3, start)
-    timer.start()
-    lines = followed(cluster, {"hello": lambda: complete(server.objects, "train-a")})
-    assert [line.text for line in lines] == ["hello"]
-
-
-def test_follow_ends_when_the_submission_is_deleted(server, running, cluster):
-    lines = followed(cluster, {"epoch 2": lambda: server.objects.delete("jobs", "train", "Background")})
-    assert [line.text for line in lines] == ["epoch 1", "epoch 2"]
 
 
 def test_a_log_that_may_not_be_read_is_an_error_and_no_endless_wait(server, running, cluster):
@@ -152,22 +94,3 @@ def test_a_name_that_is_not_there(cluster):
 def test_times_are_ordered_also_where_zeros_are_left_out():
     stamps = ["2026-11-23T03:00:00.512Z", "2026-11-23T03:00:00.5Z", "2026-11-23T03:00:00Z", "2026-11-23T03:00:01.1Z"]
     assert sorted(stamps, key=_time_key) == [stamps[2], stamps[1], stamps[0], stamps[3]]
-
-
-def test_a_pod_whose_node_does_not_answer_keeps_no_other_log_back(running, server, cluster):
-    running.start_pod("jobs", "train", "train-b")
-    running.write("train-b", "epoch 1")
-    server.silent_nodes.add("train-a")
-    lines = read_logs(cluster, "train")
-    first = next(lines)
-    assert (first.pod, first.text) == ("train-b", "epoch 1")
-    said = r"of 2 pods 1 have a log that can't be read: can't read pods/log train-a .*refused"
-    with pytest.raises(RunError, match=said):
-        next(lines)
-
-
-def test_where_nothing_has_started_there_is_no_log(server, cluster):
-    submit(cluster, [job()])
-    said = "no pod of train has started; see: cxrflow k8s status --name train --namespace team"
-    with pytest.raises(RunError, match=said):
-        list(read_logs(cluster, "train"))

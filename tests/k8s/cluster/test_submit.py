@@ -5,8 +5,7 @@ from api_http import Refusal
 from small_objects import job, jobset, service
 
 from beam_prep.console.errors import UsageError
-from k8s.cluster.errors import NameInUse, NotAllowed, NotThere, OverQuota, Unreachable
-from k8s.cluster.kubeconfig import connect
+from k8s.cluster.errors import NotThere, OverQuota, Unreachable
 from k8s.cluster.submit import submit
 
 
@@ -42,15 +41,6 @@ def test_all_objects_pass_a_dry_run_before_the_first_is_made_and_are_made_in_ord
 def test_what_the_server_refuses_leaves_nothing_behind(server, cluster, wrong, said):
     with pytest.raises(UsageError, match=said):
         submit(cluster, [service(), wrong])
-    assert made(server) == []
-
-
-def test_a_quota_that_is_used_up_is_told_with_its_numbers(server, cluster):
-    server.quotas["jobs"] = "exceeded quota: few, requested: count/jobs.batch=1, used: count/jobs.batch=5, limited: 5"
-    with pytest.raises(
-        OverQuota, match=r"can't create jobs.batch train in namespace team: exceeded quota: few, .*used: "
-    ):
-        submit(cluster, [service(), job()])
     assert made(server) == []
 
 
@@ -106,43 +96,6 @@ def test_an_interrupted_submission_leaves_nothing_behind(server, cluster):
     assert told[-1] == "deleted again: Service train"
 
 
-def test_a_name_that_runs_is_refused(server, cluster):
-    submit(cluster, [service(), job()])
-    server.objects.update("jobs", "train", active=1, ready=1)
-    with pytest.raises(NameInUse, match=r"--name train is in use in namespace team: .*\(running\).*--replace"):
-        submit(cluster, [job()])
-
-
-def test_replace_waits_until_the_old_pods_are_gone(server, cluster):
-    submit(cluster, [service(), job()])
-    old = server.objects.get("jobs", "train")["metadata"]["uid"]
-    server.objects.start_pod("jobs", "train", "train-abc")
-    submit(cluster, [job()], replace=True)
-    assert server.objects.get("jobs", "train")["metadata"]["uid"] != old
-    assert server.objects.get("pods", "train-abc") is None
-    assert server.objects.get("services", "train") is None, "nothing of the old submission is left"
-
-
-def test_replace_deletes_nothing_for_objects_that_the_server_would_refuse(server, cluster):
-    submit(cluster, [job()])
-    old = server.objects.get("jobs", "train")["metadata"]["uid"]
-    wrong = job(bogus=1)
-    wrong["metadata"]["name"] = "second"
-    with pytest.raises(UsageError, match="unknown field"):
-        submit(cluster, [job(), wrong], replace=True)
-    assert server.objects.get("jobs", "train")["metadata"]["uid"] == old
-
-
-def test_an_object_of_somebody_else_is_never_replaced(server, cluster):
-    stranger = job()
-    stranger["metadata"]["labels"] = {"app": "other"}
-    server.objects.add("jobs", stranger)
-    with pytest.raises(NameInUse, match=r"can't create jobs.batch train in namespace team: the name is in use"):
-        submit(cluster, [service(), job()], replace=True)
-    assert server.objects.get("jobs", "train")["metadata"]["labels"] == {"app": "other"}
-    assert server.objects.get("services", "train") is None
-
-
 def test_a_cluster_without_jobset_is_told_where_to_get_it(server, cluster):
     del server.groups["jobset.x-k8s.io"]
     with pytest.raises(NotThere, match="does not know this kind of object; install JobSet, see https://jobset"):
@@ -156,17 +109,6 @@ def test_objects_without_one_name_are_refused(cluster):
         submit(cluster, [{**job(), "kind": "CronJob"}])
 
 
-def test_all_other_objects_go_with_the_work(server, cluster):
-    """The time to live of a Job ends only the Job; its Service and all else must go with it."""
-    first, second = job(), job()
-    second["metadata"] = {**second["metadata"], "name": "train-worker"}
-    submit(cluster, [service(), first, second])
-    owners = server.objects.get("services", "train")["metadata"]["ownerReferences"]
-    assert [(owner["kind"], owner["name"]) for owner in owners] == [("Job", "train"), ("Job", "train-worker")]
-    assert owners[0]["uid"] == server.objects.get("jobs", "train")["metadata"]["uid"]
-    assert "ownerReferences" not in server.objects.get("jobs", "train")["metadata"]
-
-
 def test_an_object_that_can_not_be_tied_to_the_work_is_named(server, cluster):
     server.forbidden.add(("patch", "services"))
     told = []
@@ -174,47 +116,3 @@ def test_an_object_that_can_not_be_tied_to_the_work_is_named(server, cluster):
     assert told[-1].startswith(
         "Service train stays when the work is gone; delete it then: cxrflow k8s delete --name train --namespace team"
     )
-
-
-def test_a_kind_that_is_not_needed_need_not_be_allowed(server, cluster):
-    """The role `edit` of Kubernetes knows no JobSet; where it is not installed, it is not asked for at all."""
-    server.forbidden |= {(verb, "jobsets") for verb in ("list", "create", "delete", "patch", "watch")}
-    submit(cluster, [service(), job()])
-    assert list(cluster.unseen) == ["JobSet"]
-    with pytest.raises(NotAllowed, match="user ada may not list jobsets"):
-        submit(cluster, [jobset()])
-    del server.groups["jobset.x-k8s.io"]
-    without = connect()
-    submit(without, [job("other")])
-    assert not without.unseen
-
-
-def test_replace_takes_over_a_name_that_belongs_to_the_old_work(server, cluster):
-    """JobSet's controller makes a Service of the same name, without the labels of the submission."""
-    submit(cluster, [jobset()])
-    old = server.objects.get("jobsets", "train")
-    own = {**service(), "metadata": {"name": "train", "ownerReferences": [{"kind": "JobSet", **uid_of(old)}]}}
-    server.objects.add("services", own)
-    submit(cluster, [service(), job()], replace=True)
-    assert server.objects.get("jobsets", "train") is None
-    assert server.objects.get("services", "train")["metadata"]["labels"] == service()["metadata"]["labels"]
-
-
-def test_replace_where_the_old_work_uses_the_quota_up(server, cluster, monkeypatch):
-    submit(cluster, [job()])
-    answer = server.answer
-
-    def answer_by_quota(method, path, query, body):
-        if method == "POST" and path.endswith("/jobs") and server.objects.get("jobs", "train"):
-            raise Refusal(403, 'jobs.batch "train" is forbidden: exceeded quota: one', kind="jobs")
-        return answer(method, path, query, body)
-
-    monkeypatch.setattr(server, "answer", answer_by_quota)
-    told = []
-    submit(cluster, [job()], replace=True, report=told.append)
-    assert told[0] == "the quota has no room for Job train before the old Job is gone"
-    assert told[-1] == "created Job train"
-
-
-def uid_of(obj):
-    return {"name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"]}

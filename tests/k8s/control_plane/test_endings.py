@@ -41,8 +41,8 @@ def test_an_evicted_pod_is_replaced_and_does_not_count(team, k8s):
 def test_followed_logs_go_through_an_eviction(team, k8s, begin):
     team.plan(shell(RESUMED, "echo resumed"))
     assert k8s("submit", *TRAIN).returncode == 0
-    (pod,) = team.started()
     following = begin("logs", "--name", "t", "--follow")
+    (pod,) = team.started()
     assert following.stdout.readline() == "began\n"
     evict(team, pod)
     out, err = following.communicate(timeout=100)
@@ -107,12 +107,15 @@ def test_an_end_is_seen_though_nothing_is_kept(team, k8s):
 
 
 def test_a_submission_that_is_deleted_is_told_to_those_who_wait(team, k8s, begin):
-    team.plan(shell("sleep 60"))
+    team.plan(shell("echo began; sleep 60"))
     assert k8s("submit", *TRAIN, "--grace_seconds", 1).returncode == 0
     team.started()
-    waiting = begin("wait", "--name", "t")
+    waiting, following = begin("wait", "--name", "t"), begin("logs", "--name", "t", "--follow")
     assert waiting.stdout.readline() == "Job t: running\n"
+    assert following.stdout.readline() == "began\n"
     assert k8s("delete", "--name", "t").returncode == 0
+    assert following.communicate(timeout=60) == ("", "")
+    assert following.returncode == 0
     assert waiting.communicate(timeout=60)[1].startswith("error: t was deleted, or its time to live is over")
     assert waiting.returncode == 1
 
@@ -124,3 +127,39 @@ def test_an_image_that_can_not_be_pulled_is_explained(team, k8s):
     assert "ErrImagePull: not found; check --image, " in shown
     none = k8s("logs", "--name", "t")
     assert (none.returncode, "no pod of t has started" in none.stderr) == (1, True)
+
+
+def test_the_logs_of_other_pods_are_read_where_a_node_is_lost(team, k8s, jobsets):
+    team.nodes.add("mortal-2", num_gpus=1, gpu_type="nvidia-tesla-t4")
+    team.nodes.add("mortal-3", num_gpus=1, gpu_type="nvidia-tesla-t4")
+    team.plan(shell("echo began; sleep 300"))
+    flags = ("--num_gpus", 1, "--gpu_type", "nvidia-tesla-t4")
+    sent = k8s("submit", *TRAIN[:-2], *NODES, *flags)
+    assert sent.returncode == 0, sent.stderr
+    team.started(2)
+    team.nodes.lose("mortal-2")
+    try:
+        read = k8s("logs", "--name", "t")
+        assert read.returncode == 1
+        assert read.stdout.endswith("] began\n")
+        assert "error: of 2 pods 1 have a log that can't be read: " in read.stderr
+    finally:
+        team.nodes.lose("mortal-3")
+        for name in ("mortal-2", "mortal-3"):
+            team.plane.request("DELETE", f"/api/v1/nodes/{name}")
+
+
+def test_a_jobset_and_a_deployment_that_can_not_create_their_pods_say_why(team, k8s, jobsets):
+    for name, kind in (("jobs", "count/jobs.batch"), ("pods", "pods")):
+        team.create("v1/resourcequotas", {"metadata": {"name": name}, "spec": {"hard": {kind: "0"}}})
+        counted = team.path("v1/resourcequotas", name)
+        eventually(lambda counted=counted: team.plane.find(counted)["status"].get("used"), "the quota is counted")
+    sent = k8s("submit", *TRAIN, *NODES, "--tensorboard", "--no_preflight")
+    assert sent.returncode == 0, sent.stderr
+    shown = eventually(
+        lambda: (text := k8s("status", "--name", "t").stdout).count("exceeded quota") == 2 and text, "it"
+    )
+    assert [line.split()[0] for line in shown.splitlines() if "exceeded quota" in line] == [
+        "JobCreationFailed:",
+        "FailedCreate:",
+    ]

@@ -126,3 +126,63 @@ def test_a_misspelt_field_is_refused_by_its_name(team, field, misspell):
     with pytest.raises(UsageError, match=f"unknown field .*{field}"):
         submit(connect(), [job])
     assert team.names("batch/v1/jobs") == []
+
+
+@pytest.mark.parametrize("propagation", ["foreground", "background"])
+def test_delete_waits_for_the_pods_unless_told_otherwise(team, k8s, propagation):
+    team.plan(shell("trap 'sleep 1; exit 143' TERM; while true; do sleep 0.05; done"))
+    for flags, said in ((("--timeout_s", 0), "; their pods may still be ending"), ((), "")):
+        assert k8s("submit", *TRAIN).returncode == 0
+        team.started()
+        deleted = k8s("delete", "--name", "t", "--propagation", propagation, *flags)
+        assert (deleted.returncode, deleted.stdout) == (0, f"deleted Job t{said}\n"), deleted.stderr
+        assert bool(team.names("v1/pods")) == bool(said)
+        eventually(lambda: not team.names("v1/pods") and not team.names("batch/v1/jobs"), "all is gone")
+
+
+def test_pods_that_do_not_end_in_time_are_told(team, k8s):
+    team.plan(shell("trap '' TERM; while true; do sleep 0.05; done"))
+    assert k8s("submit", *TRAIN, "--grace_seconds", 20).returncode == 0
+    team.started()
+    late = k8s("delete", "--name", "t", "--timeout_s", 1)
+    assert (late.returncode, late.stdout) == (1, "")
+    assert "error: t is not gone after 1 s: Job t deleting" in late.stderr
+
+
+def test_the_lines_of_several_pods_have_their_pod_in_front(team, k8s):
+    team.plan(shell("echo first; echo second"))
+    assert k8s("submit", *TRAIN, "--num_nodes", 2, "--batch_size", 32, "--no_jobset").returncode == 0
+    assert k8s("wait", "--name", "t", "--timeout_s", 100).returncode == 0
+    lines = k8s("logs", "--name", "t").stdout.splitlines()
+    assert [line.partition("] ")[2] for line in lines] == ["first", "second"] * 2
+    assert {line[:5] for line in lines} == {"[t-0-", "[t-1-"}
+    assert len(k8s("logs", "--name", "t", "--tail", 1).stdout.splitlines()) == 2
+
+
+def test_an_object_of_somebody_else_is_never_replaced(team, k8s):
+    stranger = {"metadata": {"name": "t"}, "spec": {"ports": [{"port": 80}]}}
+    team.create("v1/services", stranger)
+    flags = ("--num_nodes", 2, "--batch_size", 32, "--no_jobset", "--replace")
+    refused = k8s("submit", *TRAIN, *flags)
+    assert refused.returncode == 2
+    assert "can't create services t in namespace" in refused.stderr
+    assert "the name is in use; take another name, or delete the object that has it" in refused.stderr
+    assert (team.names("v1/services"), team.names("batch/v1/jobs")) == (["t"], [])
+    assert team.names("networking.k8s.io/v1/networkpolicies") == []
+
+
+def test_a_replacement_that_the_server_refuses_deletes_nothing(team, k8s):
+    team.plan(shell("sleep 60"))
+    assert k8s("submit", *TRAIN).returncode == 0
+    (pod,) = team.started()
+    refused = k8s("submit", *TRAIN, "--replace", "--service_account", "a..b", "--no_preflight")
+    assert refused.returncode == 2
+    assert team.pods() == [pod]
+
+
+def test_objects_without_work_are_nothing_to_wait_for(team, k8s):
+    labels = {"app.kubernetes.io/instance": "t"}
+    team.create("v1/services", {"metadata": {"name": "t", "labels": labels}, "spec": {"ports": [{"port": 80}]}})
+    waited = k8s("wait", "--name", "t")
+    assert waited.returncode == 2
+    assert "--name t: found no Job and no JobSet of that name, only objects that serve them" in waited.stderr

@@ -18,7 +18,7 @@ def test_a_secret_that_the_pods_would_wait_for_is_told_with_the_command_that_mak
     (problem,) = told(objects, cluster)
     assert problem.startswith("error: --salt_secret site-salt: expected a key salt, found pepper; make the Secret anew")
     assert "c2VjcmV0" not in problem
-    server.objects.delete("secrets", "site-salt", "Background")
+    server.objects.delete("secrets", "site-salt")
     server.objects.add("secrets", {"metadata": {"name": "site-salt"}, "data": {"salt": "c2VjcmV0"}})
     assert told(objects, cluster) == []
     server.forbidden.add(("get", "secrets"))
