@@ -21,7 +21,7 @@ def test_a_failure_is_retried_and_a_wrong_command_is_not(team, k8s):
     assert k8s("submit", *TRAIN).returncode == 0
     waited = k8s("wait", "--name", "t", "--timeout_s", 100)
     assert waited.returncode == 1
-    assert waited.stderr == f"error: t failed; see: python -m k8s status --name t --namespace {team.name}\n"
+    assert waited.stderr == f"error: t failed; see: cxrflow k8s status --name t --namespace {team.name}\n"
     shown = k8s("status", "--name", "t").stdout
     assert "PodFailurePolicy: " in shown
     assert "exit code 1" in shown

@@ -26,8 +26,8 @@ def test_a_training_from_submit_to_delete(team, gate, k8s, begin):
     assert (submitted.returncode, submitted.stderr) == (0, "")
     assert submitted.stdout.splitlines() == [
         "created Job t",
-        f"status:    python -m k8s status --name t --namespace {team.name}",
-        f"logs:      python -m k8s logs --follow --name t --namespace {team.name}",
+        f"status:    cxrflow k8s status --name t --namespace {team.name}",
+        f"logs:      cxrflow k8s logs --follow --name t --namespace {team.name}",
     ]
     (pod,) = team.started()
     eventually(lambda: "running" in k8s("status", "--name", "t").stdout.splitlines()[0], "the Job runs")
