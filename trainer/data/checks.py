@@ -26,7 +26,7 @@ TASKS_OF_SETTINGS = {
 
 
 def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: str = "a larger --val_fraction") -> None:
-    """Raises a `UsageError` unless there are training images of both classes, a whole batch, and validation images.
+    """Raises a `UsageError` unless there are training images of all classes, a whole batch, and validation images.
 
     Args:
         splits: splits of a dataset or of a fold.
@@ -35,6 +35,8 @@ def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: st
     """
     if problem := find_training_problem(splits, larger_val):
         raise UsageError(problem)
+    if not has_labels(splits["val"]):
+        raise UsageError(f"no label of the validation images is known; {advise_on_images(splits, larger_val)}")
     num_images = splits["train"].num_records
     if num_images < batch_size:
         raise UsageError(f"--batch_size is {batch_size}, more than the {num_images} training images")
@@ -65,6 +67,11 @@ def check_task(
         )
     if manifest.task == MULTILABEL and select_by == "val_accuracy":
         raise UsageError("--select_by val_accuracy: a dataset of findings has none; choose val_loss or val_auroc")
+
+
+def has_labels(split: Split) -> bool:
+    """Returns True if there are images, and the label of some finding is known of one of them."""
+    return bool(split.num_records) and (split.known_counts is None or any(split.known_counts.values()))
 
 
 def has_auroc(splits: Sequence[Split]) -> bool:
@@ -116,10 +123,11 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
 
 
 def check_filled(manifest: Manifest, split: str, data: str) -> None:
-    """Raises a `UsageError` if a split of the dataset in the folder `data` is empty."""
-    if not manifest.splits[split].num_records:
-        filled = [name for name, each in manifest.splits.items() if each.num_records]
-        raise UsageError(f"{data}: its {split} split is empty; choose --split from: {', '.join(filled)}")
+    """Raises a `UsageError` if a split of the dataset in the folder `data` is empty, or no label in it is known."""
+    if not has_labels(manifest.splits[split]):
+        filled = [name for name, each in manifest.splits.items() if has_labels(each)]
+        lacks = "has no known label" if manifest.splits[split].num_records else "is empty"
+        raise UsageError(f"{data}: its {split} split {lacks}; choose --split from: {', '.join(filled)}")
 
 
 def check_held_out(trained_on: Sequence[str], split: str, run: str) -> None:

@@ -14,7 +14,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.quiet_start import quiet_start
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_same_preprocessing, has_auroc
+from trainer.data.checks import check_same_preprocessing, has_auroc, has_labels
 from trainer.data.folds import POOLED, RecordIndex, pool
 from trainer.data.splits import SplitSource, add_counts, join, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
@@ -76,8 +76,8 @@ def _open(name: str, data: str, config: TrainConfig, trained: Manifest, *, selec
             image_size=config.image_size,
             fit=trained.options.get("fit"),
         )
-        if not manifest.num_records:
-            raise UsageError(f"{data} holds no image")
+        if not any(map(has_labels, manifest.splits.values())):
+            raise UsageError(f"{data} holds no image{' with a known label' if manifest.num_records else ''}")
         splits = list(manifest.splits.values())
         if selects and not has_auroc(splits):
             counts = add_counts(splits).class_counts

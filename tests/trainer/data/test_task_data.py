@@ -12,7 +12,15 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.tfrecord import frame, read_frames
 from trainer.config.train import TrainConfig
-from trainer.data.checks import check_selection, check_task, check_threshold_rule, has_auroc, warn_of_missing
+from trainer.data.checks import (
+    check_filled,
+    check_selection,
+    check_task,
+    check_threshold_rule,
+    check_trainable,
+    has_auroc,
+    warn_of_missing,
+)
 from trainer.data.splits import add_counts, class_weights_of, open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
 from trainer.data.training_data import TrainingData
@@ -124,6 +132,16 @@ def test_flags_without_a_meaning_for_the_labels_are_refused(classes, findings):
         check_task(of_findings, select_by="val_accuracy")
     for manifest in (of_classes, of_findings):
         check_threshold_rule(manifest.splits, "sensitivity=0.95@0.9")
+
+
+def test_images_without_a_known_label_are_as_good_as_none(findings):
+    nothing = dict.fromkeys(NAMES, 0)
+    unknown = Split.from_findings(nothing, nothing, num_records=5, num_groups=5)
+    with pytest.raises(UsageError, match="no label of the validation images is known; prepare images of more patients"):
+        check_trainable({"train": SPLIT, "val": unknown, "test": unknown}, 4)
+    manifest = replace(findings[1], splits={"train": SPLIT, "val": unknown, "test": SPLIT})
+    with pytest.raises(UsageError, match="D: its val split has no known label; choose --split from: train, test"):
+        check_filled(manifest, "val", "D")
 
 
 def test_an_auroc_needs_a_class_that_is_true_of_some_images_and_not_of_others(caplog):
