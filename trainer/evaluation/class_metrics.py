@@ -41,7 +41,7 @@ def evaluate_classes(predictions: Predictions, point: OperatingPoint) -> dict[st
         "task": predictions.task,
         "num_images": len(predictions.labels),
         "num_groups": len(set(predictions.groups)),
-        "loss": predictions.loss(),
+        "loss": predictions.loss() if np.any(predictions.truths >= 0) else None,
     }
     if predictions.task == MULTICLASS:
         predicted = is_called.argmax(axis=1)
@@ -53,14 +53,16 @@ def evaluate_classes(predictions: Predictions, point: OperatingPoint) -> dict[st
             "accuracy_ci95": share_interval(right, predictions.groups),
             "confusion_matrix": cells.tolist(),
         }
-    missing = [name for name in ("auroc", "auprc") if averages["macro"][name] is None]
+    undefined = {name: NO_CLASS for name in AREAS if averages["macro"][name] is None}
+    if numbers["loss"] is None:
+        undefined["loss"] = "no label is known"
     return {
         **numbers,
         **{name: value for name, value in averages["macro"].items() if name != "num_classes"},
         **averages,
         **point.to_json(),
         "classes": classes,
-        "undefined": dict.fromkeys(missing, NO_CLASS),
+        "undefined": undefined,
     }
 
 

@@ -99,6 +99,10 @@ def test_a_finding_without_known_labels_or_without_images_has_reasons_in_place_o
     assert numbers["macro"]["num_classes"] == 0
     assert numbers["undefined"] == {"auroc": NO_CLASS, "auprc": NO_CLASS}
     json.dumps(numbers, allow_nan=False)
+    findings.labels[:] = -1
+    numbers = measure(findings, "test").numbers
+    assert (numbers["loss"], numbers["undefined"]["loss"]) == (None, "no label is known")
+    json.dumps(numbers, allow_nan=False)
 
 
 def test_domains_have_the_mean_of_their_own_classes(classes):
