@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from beam_prep.images.dicom.stored_values import look_up
+from beam_prep.images.dicom.stored_values import look_up, row_blocks
 
 NUM_BINS = 256
 LEVELS = 2**14  # grey levels of the mappings
 BIN_LEVELS = 1 + LEVELS // NUM_BINS
 TILES_PER_SIDE = 8
+BAND_PIXELS = 2**18  # pixels that are blended at once, for which some 40 bytes each are needed meanwhile
 CLIP_LIMIT = 0.01  # the largest share of the pixels of a tile that one bin may hold
 
 
@@ -30,8 +31,7 @@ def clahe(pixels: np.ndarray, outside: np.ndarray | None = None) -> np.ndarray:
         uint8 [H, W]: 255 * `skimage.exposure.equalize_adapthist(pixels)`, rounded; a flat image becomes 255.
     """
     height, width = pixels.shape
-    picture = pixels if outside is None or outside.all() else pixels[~outside]
-    low, high = int(picture.min()), int(picture.max())
+    low, high = _range_of_picture(pixels, outside)
     if low == high:
         return np.full(pixels.shape, 255, np.uint8)
     tile_h, tile_w = height // TILES_PER_SIDE, width // TILES_PER_SIDE
@@ -46,7 +46,7 @@ def clahe(pixels: np.ndarray, outside: np.ndarray | None = None) -> np.ndarray:
 
     counts = _count(bins[before_h:, before_w:], num_rows, num_columns, tile_h, tile_w)
     if outside is not None:
-        reflected = np.pad(outside, around, mode="reflect")[before_h:, before_w:].astype(np.uint8)
+        reflected = np.pad(outside.view(np.uint8), around, mode="reflect")[before_h:, before_w:]
         num_outside = _count(reflected, num_rows, num_columns, tile_h, tile_w)[:, 1]
         counts = _of_picture(counts, num_outside, tile_h * tile_w)
     corners = _corners(_mappings(counts, tile_h * tile_w).reshape(num_rows, num_columns, NUM_BINS))
@@ -55,6 +55,14 @@ def clahe(pixels: np.ndarray, outside: np.ndarray | None = None) -> np.ndarray:
     if outside is not None:
         equalized[outside] = 0
     return equalized
+
+
+def _range_of_picture(pixels: np.ndarray, outside: np.ndarray | None) -> tuple[int, int]:
+    """Returns the lowest and the highest value of the pixels in the picture; of all pixels where none are in it."""
+    if outside is None or outside.all():
+        return int(pixels.min()), int(pixels.max())
+    parts = [part for rows in row_blocks(pixels.shape) if (part := pixels[rows][~outside[rows]]).size]
+    return min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
 
 
 def _of_picture(counts: np.ndarray, num_outside: np.ndarray, tile_pixels: int) -> np.ndarray:
@@ -78,11 +86,12 @@ def _bins_of_values(low: int, high: int, largest: int) -> np.ndarray:
 def _count(bins: np.ndarray, num_rows: int, num_columns: int, tile_h: int, tile_w: int) -> np.ndarray:
     """Counts the bins of each tile, from the upper left corner on: int64 [num_rows * num_columns, NUM_BINS]."""
     tile_of_column = np.arange(num_columns * tile_w) // tile_w * NUM_BINS
-    counts = []
-    for top in range(0, num_rows * tile_h, tile_h):
-        index = bins[top : top + tile_h, : num_columns * tile_w] + tile_of_column
-        counts.append(np.bincount(index.ravel(), minlength=num_columns * NUM_BINS))
-    return np.concatenate(counts).reshape(-1, NUM_BINS)
+    counts = np.zeros((num_rows, num_columns * NUM_BINS), np.int64)
+    for row in range(num_rows):
+        tiles = bins[row * tile_h : (row + 1) * tile_h, : num_columns * tile_w]
+        for rows in row_blocks(tiles.shape):
+            counts[row] += np.bincount((tiles[rows] + tile_of_column).ravel(), minlength=counts.shape[1])
+    return counts.reshape(-1, NUM_BINS)
 
 
 def _mappings(counts: np.ndarray, tile_pixels: int) -> np.ndarray:
@@ -140,17 +149,21 @@ def _blend(bins: np.ndarray, corners: np.ndarray, tile_h: int, tile_w: int) -> n
     y = (np.arange(tile_h, dtype=np.float32) / np.float32(tile_h))[:, None]
     block_of_column = np.repeat(np.arange(num_columns, dtype=np.intp) * NUM_BINS, tile_w)
     levels = np.empty(bins.shape, np.uint16)
-    for row in range(num_rows):  # one row of blocks at a time stays in the cache
-        rows = slice(row * tile_h, (row + 1) * tile_h)
-        fetched = np.take(corners[row].reshape(-1), bins[rows] + block_of_column, mode="clip")
-        part = fetched.view(np.float32).reshape(*fetched.shape, 4)  # [tile_h, W, 4]
-        upper = part[..., 1] * x
-        upper += part[..., 0]
-        lower = part[..., 3] * x
-        lower += part[..., 2]
-        lower *= y
-        upper += lower
-        levels[rows] = upper
+    band = max(BAND_PIXELS // bins.shape[1], 1)
+    for row in range(num_rows):
+        mappings = corners[row].reshape(-1)
+        for start in range(0, tile_h, band):
+            end = min(start + band, tile_h)
+            rows = slice(row * tile_h + start, row * tile_h + end)
+            fetched = np.take(mappings, bins[rows] + block_of_column, mode="clip")
+            part = fetched.view(np.float32).reshape(*fetched.shape, 4)  # [end - start, W, 4]
+            upper = part[..., 1] * x
+            upper += part[..., 0]
+            lower = part[..., 3] * x
+            lower += part[..., 2]
+            lower *= y[start:end]
+            upper += lower
+            levels[rows] = upper
     return levels
 
 

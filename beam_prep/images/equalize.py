@@ -10,7 +10,7 @@ from beam_prep.images.dicom.stored_values import look_up, row_blocks
 from beam_prep.images.kernels import histogram
 
 
-def equalize(image: Image.Image, equalization: str) -> Image.Image:
+def equalize(image: Image.Image, equalization: str, raw: bytes | None = None) -> Image.Image:
     """Equalizes an image at full size and depth.
 
     Args:
@@ -20,6 +20,7 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
             the darkest value at 0, as OpenCV and Pillow do it; `clahe`, which gives
             255 * `skimage.exposure.equalize_adapthist`, rounded; or `none`, which keeps 8-bit values and scales the
             range of a 16-bit image to 0..255.
+        raw: `image.tobytes()`, to spare a copy where the caller has it already.
 
     Returns:
         An `L` image of the same size.
@@ -28,13 +29,13 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
     """
     padding = bool(image.info.get("padding"))
     if equalization == "clahe":
-        pixels = np.asarray(image)
+        pixels = _pixels(image, raw)
         return Image.fromarray(clahe(pixels, pixels == 0 if padding else None))
     if image.mode == "L":
         if equalization == "none":
             return image
         return image.point(hist_table(image.tobytes(), padding=padding, full=equalization == "hist_full"))
-    pixels = np.asarray(image)
+    pixels = _pixels(image, raw)
     if equalization == "none":
         picture = pixels[pixels > 0] if padding and pixels.any() else pixels
         low, high = int(picture.min()), int(picture.max())
@@ -45,6 +46,13 @@ def equalize(image: Image.Image, equalization: str) -> Image.Image:
             counts += np.bincount(pixels[rows].ravel(), minlength=65536)
         table = _cumulative(counts, padding=padding, full=equalization == "hist_full")
     return Image.fromarray(look_up(table, pixels))
+
+
+def _pixels(image: Image.Image, raw: bytes | None) -> np.ndarray:
+    """Returns the pixels of an `L` or `I;16` image: uint8 or uint16 [H, W]."""
+    if raw is None:
+        return np.asarray(image)
+    return np.frombuffer(raw, np.uint8 if image.mode == "L" else "<u2").reshape(image.height, image.width)
 
 
 def hist_table(pixels: bytes, *, padding: bool = False, full: bool = False) -> bytes:

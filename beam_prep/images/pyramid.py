@@ -38,7 +38,7 @@ class Pyramid:
             padding, full = bool(image.info.get("padding")), equalization == "hist_full"
             self._table = hist_table(self._pixels, padding=padding, full=full)
         else:
-            self._levels[0] = equalize(image, equalization)
+            self._levels[0] = equalize(image, equalization, pixels)
 
     def resize(self, image_px: int, fit: str = "squash") -> Image.Image:
         """Resizes the image to a square of `image_px`, bilinear with anti-aliasing.

@@ -68,9 +68,13 @@ def prepare_image(
     raw = image.tobytes()  # one copy for everything that reads every pixel
     source_id = digest(raw)
     # Near duplicates are recognized on the histogram-equalized image, whatever equalization the records have.
-    hist = Pyramid(image, "hist", raw)
-    equalized = hist if equalization == "hist" else Pyramid(image, equalization)
-    resized = [equalized.resize(image_px, fit) for image_px in image_sizes]
+    pyramid = Pyramid(image, "hist", raw)
+    perceptual_hash = pyramid.perceptual_hash()
+    if equalization != "hist":
+        del pyramid  # which holds an image, while the next one is made
+        pyramid = Pyramid(image, equalization, raw)
+    del raw
+    resized = [pyramid.resize(image_px, fit) for image_px in image_sizes]
     header = patient_traits(data) if traits else {}
     told: dict[str, str] = {trait: getattr(source, trait) or header.get(trait, "") for trait in traits}
     records = [
@@ -102,7 +106,7 @@ def prepare_image(
         told_by=told_by,
         order=salt.rank(source.filename),
         pixels=f"{image.width}x{image.height}:{source_id}",
-        perceptual_hash=hist.perceptual_hash(),
+        perceptual_hash=perceptual_hash,
         sums=tuple(map(pixel_sums, resized)),
         spans=(),
         stats=measure(image, data)._replace(darkest=int(np.asarray(resized[0]).min())),

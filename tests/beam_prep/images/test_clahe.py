@@ -1,5 +1,7 @@
 """Contrast-limited adaptive equalization gives the pixels of scikit-image."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -55,3 +57,16 @@ def test_equalize_takes_it_by_name(largest):
     equalized = equalize(Image.fromarray(pixels), "clahe")
     assert (equalized.mode, equalized.size) == ("L", (90, 120))
     assert np.array_equal(np.asarray(equalized), clahe(pixels))
+
+
+@pytest.mark.parametrize("padded", [False, True])
+def test_a_large_image_takes_few_bytes_a_pixel(padded):
+    pixels = np.resize(radiograph(256, 256, 65535), (4096, 4096))
+    outside = pixels < 20_000 if padded else None
+    tracemalloc.start()
+    try:
+        clahe(pixels, outside)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 6 * pixels.size
