@@ -1,8 +1,8 @@
-"""Measures the peak memory of the work on one image of 64 million pixels, the largest that is accepted, by kind of file.
+"""Measures the peak memory of the work on one image of 64 million pixels, the most that are accepted, by kind of file.
 
-Run as `python benchmarks/image_memory.py [MEGAPIXELS]`. Each kind of file and equalization has a process of its own; its
-memory before the image is subtracted. Where a file is decoded in a child process, the peak of that process is a column
-of its own: the two peaks are not at the same time. Linux only.
+Run as `python benchmarks/image_memory.py [MEGAPIXELS]`. Each kind of file and equalization has a process of its own,
+whose memory before the image is subtracted. Where a file is decoded in a child process, the peak of that process is a
+column of its own: the two peaks are not at the same time. Linux only.
 """
 
 from __future__ import annotations
@@ -107,9 +107,8 @@ def measure(kind: str, equalization: str, side: int) -> None:
     grown = resident("VmHWM") - before
     guarded_decode._close()
     child = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-    print(
-        f"{kind:<28}{equalization:<8}{outcome:<18}{grown / 1e6:>6.0f} MB{child / 1e6:>8.0f} MB{len(large) / 1e6:>8.0f} MB"
-    )
+    peaks = f"{grown / 1e6:>6.0f} MB{child / 1e6:>8.0f} MB{len(large) / 1e6:>8.0f} MB"
+    print(f"{kind:<28}{equalization:<8}{outcome:<18}{peaks}")
 
 
 def resident(name: str) -> int:

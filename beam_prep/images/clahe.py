@@ -48,6 +48,7 @@ def clahe(pixels: np.ndarray, outside: np.ndarray | None = None) -> np.ndarray:
     if outside is not None:
         reflected = np.pad(outside.view(np.uint8), around, mode="reflect")[before_h:, before_w:]
         num_outside = _count(reflected, num_rows, num_columns, tile_h, tile_w)[:, 1]
+        del reflected
         counts = _of_picture(counts, num_outside, tile_h * tile_w)
     corners = _corners(_mappings(counts, tile_h * tile_w).reshape(num_rows, num_columns, NUM_BINS))
     levels = _blend(bins, corners, tile_h, tile_w)[before_h : before_h + height, before_w : before_w + width]
