@@ -86,7 +86,7 @@ def test_a_row_of_findings_calls_each_at_its_own_threshold(runs, scans):
         assert odds[0] == pytest.approx(odds[1] ** 2), "a temperature of one half"
 
 
-@pytest.mark.parametrize("task", [MULTICLASS, MULTILABEL])
+@pytest.mark.parametrize("task", [pytest.param(MULTICLASS, marks=pytest.mark.slow), MULTILABEL])
 def test_the_exported_model_gives_the_rows_of_predict(runs, scans, tmp_path, task):
     export(ExportConfig(run=str(runs[task]), output=str(tmp_path / "out")))
     served = tf.saved_model.load(str(tmp_path / "out/saved_model")).signatures
