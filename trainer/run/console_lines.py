@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from beam_prep.console.escapes import printable
+from trainer.config.threshold_rule import parse_rule
 from trainer.run.model_card import TEMPERATURES
 from trainer.run.speed import splits_of
 
@@ -70,7 +71,7 @@ def remarks(numbers: Mapping[str, Any]) -> Iterator[str]:
                 if sum(cells[place]) and not any(row[place] for row in cells):
                     yield f"{split}: class {printable(name)} is never predicted, of {sum(cells[place])} images"
         if "thresholds" in values:
-            yield from _on_findings(split, values["classes"])
+            yield from _on_findings(split, values["classes"], values["threshold_rule"])
         auroc = values.get("auroc")
         if auroc is not None and auroc < 0.5:
             yield f"{split}: AUROC {auroc:.3f} is worse than chance, 0.5; are the labels right?"
@@ -95,13 +96,13 @@ def _on_calls(split: str, cells: Mapping[str, int]) -> Iterator[str]:
         yield f"{split}: no negative image is called negative, specificity 0; {advice}"
 
 
-def _on_findings(split: str, classes: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+def _on_findings(split: str, classes: Mapping[str, Mapping[str, Any]], rule: str) -> Iterator[str]:
     """Yields a sentence on the findings that are present in some images, and called in none."""
     cells = {name: values.get("confusion_matrix") for name, values in classes.items()}
     never = [name for name, each in cells.items() if each and each["fn"] and not each["tp"] + each["fp"]]
     if never:
-        names = ", ".join(map(printable, never))
-        yield f"{split}: never called at their thresholds: {names}; --threshold_rule youden finds lower ones"
+        advice = "; --threshold_rule youden finds lower ones" if parse_rule(rule).kind == "fixed" else ""
+        yield f"{split}: never called at their thresholds: {', '.join(map(printable, never))}{advice}"
 
 
 def _number(name: str, logs: Mapping[str, float | None]) -> str:

@@ -85,5 +85,6 @@ def test_findings_that_are_present_and_never_called_are_called_out():
         name: {"confusion_matrix": {"tp": tp, "fp": fp, "fn": fn, "tn": 9}} for name, (tp, fp, fn) in calls.items()
     }
     several = {"thresholds": [0.5] * 6, "classes": {**classes, "Effusion": {"num_known": 0}}}
-    (remark,) = remarks({"val": several})
-    assert remark.startswith("val: never called at their thresholds: Mass, Fibrosis; --threshold_rule youden")
+    said = "val: never called at their thresholds: Mass, Fibrosis"
+    for rule, advice in (("0.5", "; --threshold_rule youden finds lower ones"), ("youden", "")):
+        assert list(remarks({"val": {**several, "threshold_rule": rule}})) == [said + advice]
