@@ -79,8 +79,7 @@ class RunFolder:
     def _repr_html_(self) -> str:
         """Returns the numbers of a finished run as a table, which notebooks show."""
         columns = ("num_images", "auroc", "accuracy", "sensitivity", "specificity")
-        file = self.path / "metrics.json"
-        numbers = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+        numbers = self.read_json("metrics") if (self.path / "metrics.json").is_file() else {}
         rows = [["split", *columns]]
         for split, values in numbers.items():
             if "num_images" in values:
