@@ -23,7 +23,6 @@ from trainer.run.folder import upload_rank
 from trainer.run.uploads import Uploads
 from tuning.config import SearchConfig
 from tuning.search.roles import Role
-from tuning.trials.sweep_folder import SWEEP_FILES
 
 UPLOAD_INTERVAL_S = 60.0
 """The seconds between two uploads; if the machine is lost, so is the progress since the last upload."""
@@ -121,6 +120,8 @@ class Sharing:
     def part(self, name: str) -> Iterator[None]:
         """Fetches a part of the sweep that this process writes in the block, and uploads it regularly and at the end.
 
+        The copy on this machine is removed then.
+
         Raises:
             ConflictError: another process writes to the same part; this one was stopped by SIGTERM.
             RunError: the bucket can't be reached.
@@ -130,11 +131,13 @@ class Sharing:
         folder = _Folder(mirror, f"{self._place}/{name}", upload_rank, _GROWING_IN_RUN)
         with Uploads(folder) as uploads, _uploaded_regularly(uploads):
             yield
-
-    def remove_trials(self) -> None:
-        """Deletes the trials of an older sweep."""
         if self.is_by_bucket:
-            part_mirror(self._place).clear([name for name in SWEEP_FILES if name.startswith("trials/")])
+            shutil.rmtree(mirror.local, ignore_errors=True)
+
+    def clear(self, *patterns: str) -> None:
+        """Deletes files that other processes wrote."""
+        if self.is_by_bucket:
+            part_mirror(self._place).clear(patterns)
 
 
 def _rank(name: str) -> int:

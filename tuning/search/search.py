@@ -20,7 +20,7 @@ from tuning.search.estimate import describe_plan, estimate_cost, warm_up
 from tuning.search.heartbeats import POLL_S
 from tuning.search.retrain import retrain
 from tuning.search.roles import Role
-from tuning.trials.sweep_folder import SweepFolder
+from tuning.trials.sweep_folder import SWEEP_FILES, SweepFolder
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
 
@@ -69,7 +69,7 @@ def search(
             return {}
         with job.folder.lock():
             _hand_out_trials(job, role, environ, sharing, on_plan, on_note)
-            return _retrain_best(job, environ)
+            return _retrain_best(job, environ, sharing)
 
 
 def make_job(config: SearchConfig, role: Role, train_flags: Sequence[str], sharing: Sharing) -> SweepJob:
@@ -109,7 +109,7 @@ def _start(job: SweepJob, sharing: Sharing) -> None:
     with sharing.part(REFUSALS):
         job.folder.start(job.to_json(), overwrite=job.config.overwrite)
     if job.config.overwrite:
-        sharing.remove_trials()
+        sharing.clear(*(name for name in SWEEP_FILES if name.startswith("trials/")))
 
 
 def _wait_for_chief(job: SweepJob, sharing: Sharing) -> None:
@@ -201,10 +201,11 @@ class _Recorder:
                 self._on_note(line)
 
 
-def _retrain_best(job: SweepJob, environ: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+def _retrain_best(job: SweepJob, environ: Mapping[str, str], sharing: Sharing) -> dict[str, dict[str, Any]]:
     """Retrains the best configuration if the flags ask for it, after the checkpoints of Hyperband are removed."""
     for checkpoints in job.folder.path.glob("trials/*/last"):
         shutil.rmtree(checkpoints)
+    sharing.clear("trials/*/last/*")
     best = read_sweep(job.folder.path).best
     is_wanted = job.config.retrain_best or job.config.retrain_seeds
     return retrain(job, best, environ) if best is not None and is_wanted else {}

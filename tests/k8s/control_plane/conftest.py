@@ -102,6 +102,7 @@ def team(plane: ControlPlane, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> 
     account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
     eventually(lambda: plane.find(account), "the service account of a new namespace")
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig("ada", name)))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
     yield Team(plane, nodes, name)
     plane.request("DELETE", f"/api/v1/namespaces/{name}")
 

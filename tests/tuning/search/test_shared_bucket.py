@@ -78,6 +78,7 @@ def test_a_worker_writes_the_trial_that_it_runs_and_nothing_else(bucket, sweep):
             wait_for(lambda: "trials/0000/trial.json" in bucket.files("sweep"), 20)
             (folder / "trials/0000/last/1.npz").unlink()
             write(folder, "trials/0000/trial.json", "done")
+        assert not (folder / "trials/0000").exists(), "trials do not fill the disk of a worker"
         write(folder, "sweep.json", "changed")
     files = bucket.files("sweep")
     assert (files["trials/0000/trial.json"], files["sweep.json"]) == (b"done", b"sweep.json")
@@ -115,7 +116,7 @@ def test_an_overwritten_sweep_loses_the_trials_of_all_workers(bucket, sweep):
     bucket.write("sweep/trials/0000/model.keras", b"old")
     bucket.write("sweep/trials/0000/notes.txt", b"of a person")
     with sweep(CHIEF) as (_, sharing):
-        sharing.remove_trials()
+        sharing.clear("trials/*/model.keras")
     assert bucket.files("sweep") == {"trials/0000/notes.txt": b"of a person"}
 
 
