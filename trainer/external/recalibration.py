@@ -59,8 +59,8 @@ def recalibrate(sample: Predictions, point: OperatingPoint, rule: str) -> Recali
     """Fits temperature, bias and threshold to a sample of both classes.
 
     The calibrated probability is the sigmoid of `logit / temperature + bias` (Platt scaling): the bias takes up another
-    share of PNEUMONIA and a shift of all scores, the temperature another spread. A rule that is a probability holds for
-    the calibrated probability; every other rule chooses its threshold on the sample.
+    share of the positive class and a shift of all scores, the temperature another spread. A rule that is a probability
+    holds for the calibrated probability; every other rule chooses its threshold on the sample.
 
     Args:
         sample: the predictions of the sample.
@@ -86,7 +86,7 @@ def recalibrate(sample: Predictions, point: OperatingPoint, rule: str) -> Recali
 
 
 def count_patients(labels: np.ndarray, groups: Sequence[str]) -> tuple[int, int]:
-    """Returns the numbers of patients with NORMAL and with PNEUMONIA images."""
+    """Returns the numbers of patients with images of the negative and of the positive class."""
     patients = np.asarray(groups)
     return len(set(patients[labels == 0])), len(set(patients[labels == 1]))
 
@@ -107,7 +107,7 @@ def fit_point(sample: Predictions, rule: str, part: np.ndarray | None = None) ->
         # The threshold is one of probabilities as the network gives them: that of the same logit.
         threshold = float(sigmoid(temperature * (logits_of(np.array([parsed.number])) - bias))[0])
     else:
-        threshold = choose_threshold(rule, labels, sigmoid(logits), groups.tolist())
+        threshold = choose_threshold(rule, labels, sigmoid(logits), groups.tolist(), sample.class_names)
     return OperatingPoint(threshold, rule, temperature, bias)
 
 

@@ -126,7 +126,7 @@ def _headline(
 
 
 def _scores(label: int, sets: Mapping[str, Evaluation]) -> dict[str, Any]:
-    """Returns the quartiles of the probabilities of a class by set, the share called PNEUMONIA, and their shift."""
+    """Returns the quartiles of the probabilities of a class by set, the share called positive, and their shift."""
     scores = {of: each.predictions.probabilities[each.predictions.labels == label] for of, each in sets.items()}
     described: dict[str, Any] = {
         of: {
@@ -140,7 +140,7 @@ def _scores(label: int, sets: Mapping[str, Evaluation]) -> dict[str, Any]:
 
 
 def _calibration(evaluation: Evaluation) -> dict[str, Any]:
-    """Returns the mean calibrated probability of a set beside its share of PNEUMONIA, and its calibration error."""
+    """Returns the mean calibrated probability of a set beside its share of positive images, and their error."""
     predictions, numbers = evaluation.predictions, evaluation.numbers
     return {
         "mean_probability": float(calibrate(predictions.probabilities, OperatingPoint.of(numbers)).mean()),
@@ -160,7 +160,9 @@ def _threshold_there(evaluation: Evaluation) -> dict[str, Any] | None:
         return None
     rule = evaluation.numbers["threshold_rule"]
     rule = "youden" if parse_rule(rule).kind == "fixed" else rule
-    threshold = choose_threshold(rule, labels, probabilities, evaluation.predictions.groups)
+    threshold = choose_threshold(
+        rule, labels, probabilities, evaluation.predictions.groups, evaluation.predictions.class_names
+    )
     called = probabilities >= threshold
     return {
         "threshold": threshold,

@@ -60,7 +60,7 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
         from trainer.evaluation.predictor import load_predictor
         from trainer.external import recalibration
     index = read_index(source)
-    _check_large_enough(index.labels, index.groups, config.data)
+    _check_large_enough(index.labels, index.groups, config.data, card.class_names)
     sample = predict_split(load_predictor(run.model), source, name, batch_size=config.batch_size)
     rule = config.threshold_rule or card.operating_point.threshold_rule
     found = recalibration.recalibrate(sample, card.operating_point, rule)
@@ -71,7 +71,8 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
         "class_counts": counts,
         "num_groups": len(set(index.groups)),
         "was_compared": was_compared,
-        **asdict(found.point),
+        **found.point.to_json(),
+        "bias": found.point.bias,
         **{key: value for key, value in asdict(found).items() if key != "point"},
         "source_ids": sorted({digest[:16] for digest in index.source_ids if digest}),
     }
@@ -80,7 +81,7 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
     return run, content
 
 
-def _check_large_enough(labels: Sequence[int], groups: Sequence[str], data: str) -> None:
+def _check_large_enough(labels: Sequence[int], groups: Sequence[str], data: str, class_names: Sequence[str]) -> None:
     """Raises a `UsageError` if a class has too few patients to fit anything to."""
     import numpy as np
 
@@ -90,5 +91,5 @@ def _check_large_enough(labels: Sequence[int], groups: Sequence[str], data: str)
     if min(counts) < FEWEST_PATIENTS:
         raise UsageError(
             f"{data}: expected images of at least {FEWEST_PATIENTS} patients of each class, found {counts[0]} with "
-            f"NORMAL and {counts[1]} with PNEUMONIA images; a threshold of so few would be chance"
+            f"{class_names[0]} and {counts[1]} with {class_names[1]} images; a threshold of so few would be chance"
         )

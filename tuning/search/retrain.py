@@ -50,7 +50,8 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
     """Returns the flags of each run in `final/`: name → flags.
 
     A training on train and validation together has no images left to choose by: each phase lasts as many epochs as the
-    trial took to its best epoch, and the threshold is that of the trial's validation images.
+    trial took to its best epoch, and the threshold is that of the trial's validation images; of findings, the
+    rule is a probability for all of them and stays as it is.
     """
     folder = SweepFolder(config.output)
     base = TrainConfig(**{**best.flags, "evaluate_test": True})
@@ -59,6 +60,7 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
         return {f"seed-{seed}": replace(base, seed=seed, output=str(folder.final / f"seed-{seed}")) for seed in seeds}
     run = folder.trial(best.trial_id)
     card = ModelCard.read(RunFolder(run))
+    point = card.operating_point
     epochs = _best_epochs(read_history(run), card.best or {}, *base.selected_by)
     return {
         "train-and-val": replace(
@@ -67,7 +69,7 @@ def retrain_configs(config: SearchConfig, best: Trial) -> dict[str, TrainConfig]
             epochs=epochs[0],
             fine_tune_epochs=epochs[1] if len(epochs) > 1 else 0,
             early_stopping_patience=0,
-            threshold_rule=_fixed(card.operating_point.threshold),
+            threshold_rule=base.threshold_rule if point.thresholds else _fixed(point.threshold),
             train_on_val=True,
             select_by=base.select_by if base.select_by == "external_auroc" else "val_loss",
             fold=None,

@@ -1,14 +1,19 @@
 """The training of the best configuration after the search."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from search_processes import trials_of
 
 from beam_prep.console.errors import UsageError
+from trainer.config.train import TrainConfig
+from trainer.run.folder import RunFolder
+from trainer.run.model_card import ModelCard, OperatingPoint
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep
 from tuning.search.retrain import retrain_configs
+from tuning.trials.trial import Trial
 
 FLAGS = "--image_size 32 --batch_size 8 --learning_rate 1e-4 3e-3 --epochs 4 --algorithm grid --no_warm_up"
 
@@ -70,3 +75,16 @@ def test_the_seeds_of_retraining_start_at_the_seed_of_the_search(sweep):
 def test_both_kinds_of_retraining_at_once_are_refused():
     with pytest.raises(UsageError, match="both evaluate on test"):
         SearchConfig(data=("D",), output="S", retrain_best=True, retrain_seeds=2)
+
+
+def test_the_final_training_on_findings_keeps_the_rule_of_its_trials(tmp_path):
+    flags = TrainConfig(data="D", output="O", image_size=32, threshold_rule="0.3", select_by="val_auroc").to_json()
+    best = Trial("0000", flags, {}, "done", None, 0.9, {}, 0.0, 1.0, 1, 2, "worker-0")
+    run = RunFolder(tmp_path / "trials" / "0000")
+    run.path.mkdir(parents=True)
+    run.write_history([{"phase": "train", "epoch": epoch, "val_auroc": area} for epoch, area in ((1, 0.9), (2, 0.8))])
+    point = OperatingPoint.fixed(0.3, "0.3", task="multilabel", num_classes=2)
+    card = ModelCard("baseline_cnn", 32, "hist", ("A", "B"), "ab12", task="multilabel", operating_point=point)
+    replace(card, best={"phase": "train", "epoch": 1}).write(run)
+    wanted = retrain_configs(SearchConfig(data=("D",), output=str(tmp_path), retrain_best=True), best)["train-and-val"]
+    assert (wanted.threshold_rule, wanted.epochs, wanted.train_on_val) == ("0.3", 1, True)
