@@ -150,7 +150,8 @@ def _small_multiples(
             axes.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
         for order, (x, y) in enumerate(lines(index)):
             style: dict[str, Any] = {"color": MUTED, "linestyle": (0, (4, 2))} if order else {"color": INK}
-            axes.plot(x, y, linewidth=1 if order else 1.6, zorder=3 - order, **style)
+            few = "o" if len(x) < 4 else None  # a line through a single point would be invisible
+            axes.plot(x, y, linewidth=1 if order else 1.6, zorder=3 - order, marker=few, markersize=3, **style)
         cut = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
         axes.set_title(literal(cut) + ("" if area is None else f"  {area:.3f}"), loc="left", fontsize=9)
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])

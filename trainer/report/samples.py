@@ -139,8 +139,8 @@ def choose_of_classes(predictions: Predictions, point: OperatingPoint) -> dict[s
 
     Returns:
         Places of images with the index of a class. `right` holds the most certain image of each class that is called
-        rightly, of as many classes as fit; `wrong` the most certain wrong calls; `uncertain` the predictions nearest
-        to another decision.
+        rightly, of as many classes as fit; `wrong` the most certain wrong calls, of all classes alike; `uncertain` the
+        predictions nearest to another decision.
     """
     called, scores, known = predictions.called(point), predictions.probabilities, predictions.truths >= 0
     true = predictions.truths == 1
@@ -156,9 +156,12 @@ def choose_of_classes(predictions: Predictions, point: OperatingPoint) -> dict[s
         (int(place), label) for label, place in enumerate(found.argmax(axis=0)) if np.isfinite(found[place, label])
     ]
     sure = np.where(wrong, distance, -np.inf)
+    # Of each class so many that all classes fit: one whose threshold is far off would fill the page alone.
+    rank = np.argsort(np.argsort(-sure, axis=0, kind="stable"), axis=0)
+    sure[rank >= -(-SHOWN_UNCERTAIN // scores.shape[1])] = -np.inf
     return {
         "right": right[: 2 * SHOWN_UNCERTAIN],
-        "wrong": [place for place in _largest(sure, SHOWN_UNCERTAIN) if wrong[place]],
+        "wrong": [place for place in _largest(sure, SHOWN_UNCERTAIN) if np.isfinite(sure[place])],
         "uncertain": [place for place in _largest(-distance, SHOWN_UNCERTAIN) if np.isfinite(distance[place])],
     }
 
@@ -193,6 +196,7 @@ def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, li
         return {"right": [], "wrong": [], "uncertain": []}
     if any(sample.kind for sample in of_split):
         kinds = ("right", "wrong", "uncertain")
+        of_split.sort(key=lambda sample: sample.label)
         return {kind: [_figure(sample) for sample in of_split if sample.kind == kind] for kind in kinds}
     labels = np.array([sample.label for sample in of_split])
     probabilities = np.array([sample.probability for sample in of_split])
