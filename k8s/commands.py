@@ -12,7 +12,7 @@ from beam_prep.console.errors import UsageError
 from k8s.cluster.client import Cluster
 from k8s.cluster.kinds import title
 from k8s.cluster.kubeconfig import connect
-from k8s.cluster.logs import read_logs
+from k8s.cluster.logs import count_lost_attempts, read_logs
 from k8s.cluster.status import find_objects, read_status, unseen_kinds
 from k8s.cluster.submit import delete, submit
 from k8s.cluster.waiting import wait_until_done
@@ -87,6 +87,12 @@ def print_logs(config: LogsConfig) -> None:
     cluster = connect(config.context, config.namespace)
     for line in read_logs(cluster, config.name, follow=config.follow, tail=config.tail):
         print(f"[{line.pod}] {line.text}" if line.num_pods > 1 else line.text, flush=config.follow)
+    if num_lost := count_lost_attempts(cluster, config.name):
+        print(
+            f"note: the logs of earlier attempts, {num_lost} in all, were deleted with their pods when all nodes "
+            "started anew; a log service of the cluster may have them, on GKE Cloud Logging",
+            file=sys.stderr,
+        )
 
 
 def wait_and_print(config: WaitConfig) -> int:

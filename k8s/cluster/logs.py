@@ -75,6 +75,13 @@ def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | 
         raise RunError(f"of {len(pods)} pods {len(missed)} have a log that can't be read: {'; '.join(missed)}")
 
 
+def count_lost_attempts(cluster: Cluster, name: str) -> int:
+    """Returns the number of earlier attempts whose pods JobSet deleted, and with them their logs, to start all anew."""
+    return sum(
+        (obj.get("status") or {}).get("restarts") or 0 for obj in cluster.objects(name) if obj["kind"] == "JobSet"
+    )
+
+
 class _PodLog:
     """The log of one pod; a second read continues after the last line of the first.
 

@@ -56,6 +56,9 @@ def test_the_loss_of_one_worker_restarts_the_whole_jobset(team, k8s, jobsets):
     waited = k8s("wait", "--name", "t", "--timeout_s", 100)
     assert (waited.returncode, waited.stdout.splitlines()[-1]) == (0, "JobSet t: complete"), waited.stderr
     assert "1 restarts" in k8s("status", "--name", "t").stdout
+    read = k8s("logs", "--name", "t")
+    assert [line.partition("] ")[2] for line in read.stdout.splitlines()] == ["again", "again"]
+    assert "note: the logs of earlier attempts, 1 in all, were deleted with their pods" in read.stderr
 
 
 def test_a_wrong_command_ends_the_whole_jobset(team, k8s, jobsets):
