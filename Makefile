@@ -130,5 +130,5 @@ sbom: ## write build/sbom-*.json, the packages of each image in CycloneDX
 	python3 docker/sbom.py
 
 clean: ## delete .venv, build and caches
-	rm -rf .venv .venv-tfio build *.egg-info beam_prep/images/*.so .pytest_cache .ruff_cache .mypy_cache
+	rm -rf .venv .venv-tfio .cache build *.egg-info beam_prep/images/*.so .pytest_cache .ruff_cache .mypy_cache
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
