@@ -64,7 +64,7 @@ def test_no_patient_is_in_two_splits_and_no_name_of_one_is_in_a_group(dataset):
 
 def test_the_order_of_the_listing_does_not_matter(phantoms, dataset, tmp_path, monkeypatch):
     listed, counts = find_sources(phantoms)
-    monkeypatch.setattr("beam_prep.pipeline.local_job.list_inputs", lambda config, raw: (listed[::-1], counts))
+    monkeypatch.setattr("beam_prep.pipeline.local_job.list_inputs", lambda config, raw, rule: (listed[::-1], counts))
     prepare(PrepConfig(input=str(phantoms), output=str(tmp_path / "other"), image_sizes=(32, 96), num_shards=2))
     assert files_of(tmp_path / "other") == files_of(dataset)
 
