@@ -152,7 +152,7 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
     from trainer.training.strategy import distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
-    strategy, outputs = make_strategy(config), Outputs(labels.task, len(labels.class_names))
+    strategy, outputs = make_strategy(config), Outputs.of(labels)
     with strategy.scope():
         model = models.build(replace(config, weights="none"), outputs)
     # The last phase trains the most layers.

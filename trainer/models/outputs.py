@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
+
+
+class Labelled(Protocol):
+    """A thing that has the task and the class names of a dataset, such as its manifest or the source of a split."""
+
+    @property
+    def task(self) -> str:
+        """The task, one of `schema.TASKS`."""
+
+    @property
+    def class_names(self) -> Sequence[str]:
+        """The names of the classes or findings, by label."""
 
 
 @dataclass(frozen=True)
@@ -25,9 +38,9 @@ class Outputs:
     num_classes: int = 2
 
     @classmethod
-    def of(cls, manifest: Manifest) -> Outputs:
+    def of(cls, labelled: Labelled) -> Outputs:
         """Returns the outputs of a network for the labels of a dataset."""
-        return cls(manifest.task, len(manifest.class_names))
+        return cls(labelled.task, len(labelled.class_names))
 
     @property
     def size(self) -> int:

@@ -93,7 +93,7 @@ class Validation:
             return hold_batches(source) if data.held and source else None
 
         followed = [FollowedSet(predictor, each.name, each.source, held(each.source)) for each in external]
-        outputs = Outputs(data.source.task, len(data.source.class_names))
+        outputs = Outputs.of(data.source)
         return cls(predictor, data.val, outputs, data.class_weights, held(data.val), followed)
 
     def logs(self) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.predictor import Predictor
 from trainer.models import transfer
+from trainer.models.outputs import Outputs
 
 
 @pytest.fixture
@@ -85,11 +86,10 @@ def normalized_base(*, include_top: bool, weights: None, input_shape: tuple, nam
 
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 def test_replicas_fine_tune_and_leave_the_statistics_of_batch_normalization_alone(train, monkeypatch, replicas):
-    def build(*, image_size: int, weights: str) -> keras.Model:
+    def build(*, image_size: int, outputs: Outputs, weights: str) -> keras.Model:
         scaling = keras.layers.Rescaling(1 / 255, name="scaling")
-        return transfer.build(
-            "small", image_size=image_size, weights=weights, application=normalized_base, scaling=scaling
-        )
+        layers_of = {"application": normalized_base, "scaling": scaling}
+        return transfer.build("small", image_size=image_size, outputs=outputs, weights=weights, **layers_of)
 
     monkeypatch.setitem(models.BUILDERS, "vgg19", build)
     options = {"arch": "vgg19", "phase": 1, "dropout": False}
