@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-cluster test-tfio lint check bench docs architecture constraints locks digests sbom clean
+.PHONY: help setup demo test test-browser test-slow test-soak test-cluster test-tfio lint check bench docs architecture constraints locks digests sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -56,6 +56,11 @@ test: .venv/ready ## run the fast tests (under 10 minutes on two cores)
 
 test-browser: .venv/ready ## test the report pages in Chromium (skipped where it is not installed)
 	$(BIN)/pytest -m browser
+
+SOAK_MINUTES ?= 60
+SOAK_SEED ?= 0
+test-soak: .venv/ready ## disturb prepare, train and search by kills, full disks and truncated files for an hour (not in CI)
+	PYTHONPATH=.:tests/fixtures/servers SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) $(BIN)/python tests/soak.py
 
 test-slow: .venv/ready ## run the tests that take minutes each
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not cluster"

@@ -9,7 +9,9 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import re
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ import numpy as np
 
 from beam_prep.console.errors import RunError
 from beam_prep.storage.atomic import open_atomic, write_text
+from beam_prep.storage.json_schema import Mismatch, anything, entries, mapping_of, read_json, text
 from beam_prep.storage.transfer import file_sha256
 
 NUM_KEPT = 2
@@ -26,6 +29,12 @@ NUM_KEPT = 2
 
 FORMAT = 1
 """The version of the file format."""
+
+_DIGEST = text("[0-9a-f]{64}")
+_FILE = entries({"name": text(r"\d{8}-\w+\.npz", example="00000001-model.npz"), "sha256": _DIGEST})
+_SCHEMA = entries(
+    {"sha256": _DIGEST, "format": anything, "state": mapping_of(anything), "arrays": mapping_of(_FILE)}, others=True
+)
 
 Arrays = Sequence[np.ndarray]
 
@@ -121,10 +130,10 @@ class CheckpointFolder:
 
     def _read(self, number: int) -> Checkpoint:
         try:
-            content = json.loads((self.path / f"{number:08d}.json").read_bytes())
-            digest = content.pop("sha256")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise BrokenCheckpointError(f"its JSON can't be read: {type(error).__name__}") from None
+            content = read_json(self.path / f"{number:08d}.json", _SCHEMA)
+        except (OSError, Mismatch) as error:
+            raise BrokenCheckpointError(f"its JSON can't be read: {error}") from None
+        digest = content.pop("sha256")
         if hashlib.sha256(json.dumps(content).encode()).hexdigest() != digest:
             raise BrokenCheckpointError("its JSON is not what was written")
         if content["format"] != FORMAT:
@@ -150,8 +159,12 @@ class CheckpointFolder:
             raise BrokenCheckpointError(f"{name}: {error.strerror}") from None
         if found != sha256:
             raise BrokenCheckpointError(f"{name} has another SHA-256 than was written")
-        with np.load(path, allow_pickle=False) as file:
-            return [file[f"arr_{index}"] for index in range(len(file.files))]
+        try:
+            _check_sizes(path)
+            with np.load(path, allow_pickle=False) as file:
+                return [file[f"arr_{index}"] for index in range(len(file.files))]
+        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+            raise BrokenCheckpointError(f"{name}: {error}") from None
 
     def _keep(self, number: int, files: Mapping[str, Mapping[str, str]]) -> None:
         names = {f"{number:08d}.json", *(file["name"] for file in files.values())}
@@ -162,3 +175,20 @@ class CheckpointFolder:
         for path in self.path.iterdir():
             if re.fullmatch(r"(\..+-)?\d{8}(-\w+\.npz|\.json)", path.name) and path.name not in kept:
                 path.unlink()
+
+
+def _check_sizes(path: Path) -> None:
+    """Checks that the arrays of a file are no larger than the file, before memory is taken for them.
+
+    Raises:
+        ValueError: they are, or the file is none of `np.savez`.
+    """
+    room = path.stat().st_size
+    with zipfile.ZipFile(path) as archive:
+        for entry in archive.infolist():
+            with archive.open(entry) as file:
+                np.lib.format.read_magic(file)
+                shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            room -= math.prod(shape) * dtype.itemsize
+    if room < 0:
+        raise ValueError("its arrays are larger than the file")

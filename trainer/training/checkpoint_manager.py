@@ -149,7 +149,12 @@ class CheckpointManager:
         checkpoint = self._load()
         if checkpoint is None:
             return None
-        state = TrainingState(**checkpoint.state)
+        try:
+            state = TrainingState(**checkpoint.state)
+        except TypeError:
+            raise UsageError(
+                f"{self._checkpoints.path}: the state of a checkpoint has unknown entries; start anew with --overwrite"
+            ) from None
         if state.num_replicas != self.state.num_replicas:
             raise UsageError(
                 f"{self._checkpoints.path}: an unfinished run of {state.num_replicas} replicas, found "

@@ -1,9 +1,14 @@
 """Checkpoint files are loaded whole or refused."""
 
+import hashlib
+import io
+import json
 import os
 import signal
+import struct
 import subprocess
 import sys
+import zipfile
 
 import numpy as np
 import pytest
@@ -142,3 +147,43 @@ def break_file(path, damage: str) -> None:
         path.write_bytes(
             whole[:middle] + (bytes([whole[middle] ^ 4]) + whole[middle + 1 :] if damage == "bit" else b"")
         )
+
+
+def huge_array() -> bytes:
+    """Returns a file of `np.savez` whose one array claims to have 2^50 numbers."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1125899906842624,), }".ljust(117) + b"\n"
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("arr_0.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
+    return file.getvalue()
+
+
+def packed_zeros() -> bytes:
+    """Returns a file of 50 KB that unpacks to an array of 50 MB."""
+    file = io.BytesIO()
+    np.savez_compressed(file, np.zeros(50_000_000, np.uint8))
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "said"),
+    [
+        ("../outside.npz", b"", "arrays.model.name: expected a text such as 00000001-model.npz"),
+        ("/etc/passwd", b"", "arrays.model.name: expected a text such as 00000001-model.npz"),
+        ("00000001-model.npz", huge_array(), "its arrays are larger than the file"),
+        ("00000001-model.npz", packed_zeros(), "its arrays are larger than the file"),
+        ("00000001-model.npz", b"no zip", "File is not a zip file"),
+    ],
+)
+def test_a_checkpoint_of_a_stranger_reads_no_other_file_and_fills_no_memory(tmp_path, name, content, said, caplog):
+    """Its digests are those of what it holds, as a stranger would write them."""
+    (folder := tmp_path / "run").mkdir()
+    if content:
+        (folder / name).write_bytes(content)
+    file = {"name": name, "sha256": hashlib.sha256(content).hexdigest()}
+    written = {"format": 1, "number": 1, "state": {}, "arrays": {"model": file}}
+    digest = hashlib.sha256(json.dumps(written).encode()).hexdigest()
+    (folder / "00000001.json").write_text(json.dumps({"sha256": digest, **written}))
+    with pytest.raises(RunError, match="none of the 1 checkpoints can be read"):
+        CheckpointFolder(folder).load()
+    assert said in caplog.text
