@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from beam_prep.dataset.schema import BINARY, ENCODINGS, EQUALIZATIONS, FITS, MULTICLASS, MULTILABEL, SPLITS, TASKS
+from beam_prep.dataset.schema import (
+    BINARY,
+    ENCODINGS,
+    EQUALIZATIONS,
+    FITS,
+    MULTICLASS,
+    MULTILABEL,
+    SPLITS,
+    TASKS,
+    is_class_name,
+)
 from beam_prep.storage.json_schema import (
     Mismatch,
     entries,
@@ -31,6 +41,15 @@ _SPLIT = one_of(*SPLITS)
 _NAME = text(r"[^\0]+", example="NORMAL", most=100)
 _COUNTS = mapping_of(_COUNT, _NAME, most=1000)
 _WORDS = text(most=100_000)
+
+
+def _class_name(value: Any, place: str) -> None:
+    """Checks that a value is the name of a class."""
+    _NAME(value, place)
+    if not is_class_name(value):
+        raise Mismatch(place, "the name of a class such as NORMAL", ascii(value))
+
+
 _SHARD_PATH = r"size-[1-9]\d{1,3}/(train|val|test)-\d{5}-of-\d{5}\.tfrecord"
 
 
@@ -81,7 +100,7 @@ _CHECK = entries(
             ),
             _SIZE,
         ),
-        "class_names": list_of(_NAME, least=1, most=1000),
+        "class_names": list_of(_class_name, least=1, most=1000),
     },
     {
         "software": mapping_of(_WORDS),

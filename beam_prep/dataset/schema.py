@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from beam_prep.console.escapes import csv_cell
+
 SCHEMA_VERSION = 2
 """The version of records and manifest that this program writes: 2 adds the domain, the age, sex and view of a patient,
 and the label vector with its mask."""
@@ -97,6 +99,14 @@ class LabelSpace:
     def names_of(self, vector: Sequence[int]) -> list[str]:
         """Returns the names of the classes that are true of an image."""
         return [name for name, value in zip(self.class_names, vector, strict=True) if value == PRESENT]
+
+
+def is_class_name(text: str) -> bool:
+    """Returns True for a text that may name a class: printable, and no formula of a spreadsheet.
+
+    Names of classes come from folders and tables, and stand in consoles, tables and figures.
+    """
+    return bool(text) and text.isprintable() and csv_cell(text) == text
 
 
 DEFAULT_LABELS = LabelSpace()

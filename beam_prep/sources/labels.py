@@ -9,7 +9,15 @@ from functools import cached_property
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.schema import ABSENT, DEFAULT_LABELS, NAMES_SEPARATOR, PRESENT, UNKNOWN, LabelSpace
+from beam_prep.dataset.schema import (
+    ABSENT,
+    DEFAULT_LABELS,
+    NAMES_SEPARATOR,
+    PRESENT,
+    UNKNOWN,
+    LabelSpace,
+    is_class_name,
+)
 
 LEFT_OUT = -2
 """The label of an image that is left out: it is of no class that is asked for."""
@@ -45,6 +53,14 @@ class LabelRule:
     label_regex: str | None = None
     uncertain: str = "ignore"
     is_chosen: bool = False
+
+    def __post_init__(self) -> None:
+        for name in self.labels.class_names:
+            if not is_class_name(name):
+                raise UsageError(
+                    f"{name!r} names a class: expected printable characters, and none of = + - @ | % at the beginning; "
+                    "rename the folder or value, or give it another name by --label_map"
+                )
 
     @cached_property
     def class_of(self) -> dict[str, int]:

@@ -133,6 +133,8 @@ SHARD, HUGE = "sizes/90/train/0", 123454321
         ("sizes/9٠", {}, "a name in sizes: expected a text such as 90"),
         ("sizes/9000", {}, "expected image sizes from 16 to 4096 px, found 9000"),
         ("class_names", "NORMAL", "class_names: expected a list"),
+        ("class_names", ["NORMAL", "=1+1"], r"class_names\[1\]: expected the name of a class"),
+        ("class_names", ["NORMAL", "\x1b[2J"], r"class_names\[1\]: expected the name of a class"),
         ("software", {"python": ["3.11"]}, "software.python: expected a text"),
         ("warnings", ["a", 5], r"warnings\[1\]: expected a text, found 5"),
     ],

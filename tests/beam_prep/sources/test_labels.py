@@ -91,3 +91,10 @@ def test_the_manifest_keeps_what_differs_from_the_default():
         "label_map": ["b: COVID", "x: null"],
         "label_regex": "(.)",
     }
+
+
+@pytest.mark.parametrize("name", ["=HYPERLINK(1)", "@SUM(1)", "\x1b[2Jevil", "two\nlines", "\u202eevil", ""])
+def test_a_folder_that_would_act_on_a_spreadsheet_or_terminal_names_no_class(name):
+    with pytest.raises(UsageError, match="names a class: expected printable characters") as error:
+        LabelRule(LabelSpace(("NORMAL", name)))
+    assert str(error.value).isprintable()
