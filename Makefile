@@ -60,7 +60,7 @@ test-browser: .venv/ready ## test the report pages in Chromium (skipped where it
 SOAK_MINUTES ?= 60
 SOAK_SEED ?= 0
 test-soak: .venv/ready ## disturb prepare, train and search by kills, full disks and truncated files for an hour (not in CI)
-	PYTHONPATH=.:tests/fixtures/servers SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) $(BIN)/python tests/soak.py
+	PYTHONPATH=.:tests/fixtures/servers SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) $(BIN)/python tests/soak/soak.py
 
 test-slow: .venv/ready ## run the tests that take minutes each
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not cluster"
