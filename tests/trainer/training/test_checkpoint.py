@@ -176,7 +176,7 @@ def packed_zeros() -> bytes:
     ],
 )
 def test_a_checkpoint_of_a_stranger_reads_no_other_file_and_fills_no_memory(tmp_path, name, content, said, caplog):
-    """Its digests are those of what it holds, as a stranger would write them."""
+    """The stranger has computed the digests anew."""
     (folder := tmp_path / "run").mkdir()
     if content:
         (folder / name).write_bytes(content)
