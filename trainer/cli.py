@@ -53,9 +53,11 @@ def _train(config: TrainConfig) -> None:
     print_fold(card)
     if rate := numbers["speed"]["images_per_s"]:
         speed = numbers["speed"]
+        waited = speed["input_wait_share"]
         print(
-            f"speed:     {rate:,.0f} images/s on {speed['device']}, {speed['step_ms']:.1f} ms a step, "
-            f"{speed['input_wait_share']:.1%} of it waiting for images; {speed['compile_s']:.1f} s to compile"
+            f"speed:     {rate:,.0f} images/s on {speed['device']}, {speed['step_ms']:.1f} ms a step"
+            f"{'' if waited is None else f', {waited:.1%} of it waiting for images'}; "
+            f"{speed['compile_s']:.1f} s to compile"
         )
     corrupt = {split: count for split, count in (card.num_corrupt or {}).items() if count}
     if corrupt:
