@@ -36,6 +36,7 @@ from trainer.tables import (
     print_next,
     print_numbers,
     print_robustness,
+    print_speed,
     with_interval,
 )
 
@@ -51,14 +52,7 @@ def _train(config: TrainConfig) -> None:
     print_numbers(numbers)
     card = ModelCard.read(folder)
     print_fold(card)
-    if rate := numbers["speed"]["images_per_s"]:
-        speed = numbers["speed"]
-        waited = speed["input_wait_share"]
-        print(
-            f"speed:     {rate:,.0f} images/s on {speed['device']}, {speed['step_ms']:.1f} ms a step"
-            f"{'' if waited is None else f', {waited:.1%} of it waiting for images'}; "
-            f"{speed['compile_s']:.1f} s to compile"
-        )
+    print_speed(numbers["speed"])
     corrupt = {split: count for split, count in (card.num_corrupt or {}).items() if count}
     if corrupt:
         print(

@@ -49,6 +49,17 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
         print(f"note:      {remark}")
 
 
+def print_speed(speed: Mapping[str, Any]) -> None:
+    """Prints the speed of a training, the entry `speed` of `metrics.json`, if more than its first steps were timed."""
+    if not (rate := speed["images_per_s"]):
+        return
+    waited = speed["input_wait_share"]
+    print(
+        f"speed:     {rate:,.0f} images/s on {speed['device']}, {speed['step_ms']:.1f} ms a step"
+        f"{'' if waited is None else f', {waited:.1%} of it waiting for images'}; {speed['compile_s']:.1f} s to compile"
+    )
+
+
 def _print_classes(split: str, classes: Mapping[str, Mapping[str, Any]]) -> None:
     """Prints a row for each class or finding of a split; the AUROC of the split is the mean of theirs."""
     columns = ("auroc", "auprc", "sensitivity", "specificity")
