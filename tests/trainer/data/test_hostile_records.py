@@ -57,7 +57,7 @@ def huge_record() -> bytes:
 
 @pytest.mark.parametrize("read", READS)
 def test_a_length_of_2_to_the_62_with_a_valid_checksum_never_reaches_tensorflow(source, tmp_path, read):
-    with pytest.raises(RunError, match=rf"record 1: broken length: {2**62} bytes.*beam_prep verify"):
+    with pytest.raises(RunError, match=rf"record 1: broken length: {2**62} bytes.*cxrflow verify"):
         read(forged(source, tmp_path, huge_record()))
 
 
