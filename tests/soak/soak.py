@@ -61,7 +61,7 @@ class Soak:
             os.killpg(process.pid, signal.SIGKILL)
             _, errors = process.communicate()
         code, said = process.returncode, errors.decode(errors="replace")
-        is_refusal = code in (1, 2) and words[1] != "verify"
+        is_refusal = code in (1, 2) and words[1] not in ("verify", "search")
         if kill_after_s is None and code not in (0, 1, 2):
             self.faults.append(f"{' '.join(command[2:5])}: exit code {code}: {said[-300:]}")
         if "Traceback" in said or (is_refusal and not (said.splitlines() or [""])[-1].startswith("error: ")):
@@ -71,12 +71,16 @@ class Soak:
     def complete(self, name: str, *words: object) -> None:
         """Runs a command in peace, which has to end well and leave neither a process nor a temporary file."""
         before = set(os.listdir(tempfile.gettempdir()))
-        watched = subprocess.Popen([sys.executable, "-m", *map(str, words)], **QUIET)
-        _, status, usage = os.wait4(watched.pid, 0)
+        with open(self.root / "stderr", "w+b") as errors:
+            watched = subprocess.Popen([sys.executable, "-m", *map(str, words)], **{**QUIET, "stderr": errors})
+            _, status, usage = os.wait4(watched.pid, 0)
         watched.returncode = os.waitstatus_to_exitcode(status)
         self.peaks.setdefault(name, []).append(usage.ru_maxrss / 1024)
         if watched.returncode:
-            self.faults.append(f"{' '.join(map(str, words[:2]))}: the same command ends with {watched.returncode}")
+            said = (self.root / "stderr").read_text(errors="replace")[-300:]
+            self.faults.append(
+                f"{' '.join(map(str, words[:2]))}: the same command ends with {watched.returncode}: {said}"
+            )
         if left := set(os.listdir(tempfile.gettempdir())) - before:
             self.faults.append(f"{name}: left in the folder for temporary files: {sorted(left)}")
         if watched.pid in sessions():
@@ -158,17 +162,18 @@ def train_round(soak: Soak, output: Path, expected: dict[str, bytes], seconds: f
         soak.bucket.fail(r"GET .*", kind=soak.chance.choice(("status", "lose", "cut")), times=6)
     words = ("trainer", "train", "--data", data, "--output", output, *TRAIN)
     if fault in (KILL, TRUNCATE):
-        soak.run(*words, kill_after_s=soak.chance.uniform(0.3, 1.0) * seconds)
+        code = soak.run(*words, kill_after_s=soak.chance.uniform(0.3, 1.0) * seconds)
     elif fault == FULL_DISK:
-        soak.run(*words, max_file_bytes=soak.chance.choice((10_000, 1_000_000, 50_000_000)))
+        code = soak.run(*words, max_file_bytes=soak.chance.choice((10_000, 1_000_000, 50_000_000)))
     else:
-        soak.run(*words)
+        code = soak.run(*words)
         soak.bucket.faults.clear()
     if fault == TRUNCATE:
         numbers = sorted(path.stem for path in output.glob("checkpoints/????????.json"))
         if len(numbers) > 1:  # from the one before the newest the training goes on
             truncate_one(soak, output, f"checkpoints/{numbers[-1]}*")
-    soak.complete("train", *words)
+    if code:  # a finished run is not trained again
+        soak.complete("train", *words)
     soak.check(f"train, {fault}", results_of(output), expected)
     return fault
 
@@ -184,9 +189,9 @@ def search_round(soak: Soak, output: Path, expected: dict[str, bytes], seconds: 
     words = ("tuning", "search", "--data", soak.root / "dataset", "--output", output, *SEARCH)
     if fault == KILL:
         soak.run(*words, kill_after_s=soak.chance.uniform(0.2, 1.0) * seconds)
-    else:
-        soak.run(*words, max_file_bytes=soak.chance.choice((2000, 20_000)))
-    soak.complete("search", *words)
+        soak.complete("search", *words)
+    elif soak.run(*words, max_file_bytes=soak.chance.choice((2000, 20_000))):
+        soak.complete("search", *words, "--overwrite")  # that a trial failed is a result, which stays
     trials = len((output / "trials.csv").read_text().splitlines()) - 1 if (output / "trials.csv").exists() else 0
     if trials < 2:
         soak.faults.append(f"search, {fault}: {trials} trials in trials.csv, expected 2")
