@@ -172,7 +172,8 @@ def train_round(soak: Soak, output: Path, expected: dict[str, bytes], seconds: f
         numbers = sorted(path.stem for path in output.glob("checkpoints/????????.json"))
         if len(numbers) > 1:  # from the one before the newest the training goes on
             truncate_one(soak, output, f"checkpoints/{numbers[-1]}*")
-    if code:  # a finished run is not trained again
+    is_finished = (output / "metrics.json").exists() and not (output / "checkpoints" / "job.json").exists()
+    if code and not is_finished:  # a kill may come after the end; a finished run is not trained again
         soak.complete("train", *words)
     soak.check(f"train, {fault}", results_of(output), expected)
     return fault
