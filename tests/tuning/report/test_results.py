@@ -250,7 +250,7 @@ def test_training_the_best_config_reproduces_the_metrics_of_the_trial(dataset: P
     write_best_config(sweep)
 
     words = shlex.split(train_command(sweep).replace("RUN", shlex.quote(str(tmp_path / "again"))))
-    assert words[:2] == ["python", "-m"]
-    again = command(*words[2:])
+    assert words[:2] == ["cxrflow", "train"]
+    again = command(*words)
     assert again.returncode == 0, again.stderr
     assert_same(run, tmp_path / "again")
