@@ -91,7 +91,8 @@ bench: .venv/ready ## run the benchmarks; each prints a ratio to another impleme
 	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
 docs: .venv/ready ## build the documentation site in build/site/html; fails on a broken link
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]'
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]' \
+		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
 	$(BIN)/python docs/write_site.py
 	$(BIN)/zensical build --clean --strict
 
