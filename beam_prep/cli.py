@@ -44,7 +44,7 @@ def synthesize(config: SynthesizeConfig) -> None:
             num_images=config.num_images,
             image_px=config.image_px,
             seed=config.seed,
-            progress=lambda items: track(items, "synthesize", "images"),
+            progress=lambda items: track(items, "synthesize", "patients"),
         )
     except ValueError as error:
         raise UsageError(str(error)) from None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
+from beam_prep.console.background import usable_cores
 from beam_prep.sources.phantom import check_image_px, expose, new_patient
 
 MIN_IMAGES = 8
@@ -36,7 +38,7 @@ def synthesize(
         image_px: side of the square images in pixels, 64 or more.
         seed: the seed of all random numbers, 0 or more.
         test_fraction: the share of the images in `test`, between 0 and 1; each split has at least two images.
-        progress: a function that wraps the patients to show progress.
+        progress: a function that wraps one item for each patient to show progress.
 
     Returns:
         The number of images by split and class: {"train": {"NORMAL": n, "PNEUMONIA": m}, "test": {...}}.
@@ -68,12 +70,20 @@ def synthesize(
     for split, by_class in counts.items():
         for class_name in by_class:
             (root / split / class_name).mkdir(parents=True, exist_ok=True)
-    for number in progress(patients):
+
+    def draw(number: int) -> None:
         rng = np.random.default_rng([seed, number])
         patient = new_patient("/PNEUMONIA/" in patients[number][0], "_virus_" in patients[number][0], rng)
         for name in patients[number]:
             image, _ = expose(patient, image_px, rng)
             Image.fromarray(image).save(root / name, format="JPEG", quality=JPEG_QUALITY)
+
+    threads = ThreadPoolExecutor(usable_cores())
+    try:
+        for drawn in progress([threads.submit(draw, number) for number in patients]):
+            drawn.result()
+    finally:
+        threads.shutdown(cancel_futures=True)
     return counts
 
 
