@@ -7,17 +7,15 @@ from __future__ import annotations
 
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cxrflow
+import k8s.cli
+from beam_prep.console.command import Command, Flag, flags_of
+
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "build/site/source"
-sys.path.insert(0, str(ROOT))
-
-import cxrflow  # noqa: E402
-import k8s.cli  # noqa: E402
-from beam_prep.console.command import Command, Flag, flags_of  # noqa: E402
 
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)(#[^)]*)?\)")
