@@ -161,10 +161,10 @@ def test_make_setup_installs_nothing_whose_hash_is_not_known():
     command = ["make", "--dry-run", "--always-make", "setup"]
     said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
     installs = [line for line in re.sub(r"\\\n\s*", "", said).splitlines() if "pip install" in line and line[0] != "#"]
-    *locked, project = re.split(r"&&|\|\|", " && ".join(installs))
+    *locked, by_uv, by_pip = re.split(r"&&|\|\|", " && ".join(installs))
     assert len(locked) == 3, "uv, and the rest by uv or by pip"
-    assert all("--require-hashes --requirement" in line for line in locked)
-    assert "--no-deps --no-build-isolation --editable ." in project
+    assert all("--require-hashes --requirement" in command for command in locked)
+    assert all("--no-deps --no-build-isolation --editable ." in command for command in (by_uv, by_pip))
 
 
 def test_make_digests_names_base_images_and_steps_by_their_digests(tmp_path):
