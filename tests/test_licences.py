@@ -6,7 +6,7 @@ from importlib.metadata import PackageNotFoundError, metadata, requires
 import pytest
 from packaging.requirements import Requirement
 
-EXTRAS = ("prep", "worker", "dataflow", "train", "gcs", "tune", "k8s", "kaggle")
+EXTRAS = ("prep", "worker", "dataflow", "train", "gcs", "tune", "k8s", "kaggle", "onnx", "litert", "mlflow")
 """The extras that users install; `gpu` is left out, as it brings NVIDIA's libraries under NVIDIA's own licence."""
 PERMISSIVE = re.compile(
     r"Apache|BSD|MIT|ISC|Zlib|CC0|HPND|PSF|Python Software Foundation|MPL|Mozilla Public License", re.IGNORECASE
