@@ -117,9 +117,8 @@ class PrepConfig(PrepareFlags):
             raise UsageError("--task multilabel: the findings come from a table; name it by --metadata_csv")
         if self.label_columns and (AUTO in self.classes or self.label_column or self.label_map):
             raise UsageError("--label_columns does not go with --classes auto, --label_column or --label_map")
-        for name in ("label_regex", "stratify", "stratify_domains"):
-            if self._is_given(name):
-                raise UsageError(f"--{name}: an image has one class for it; leave it out with --task multilabel")
+        if self.label_regex is not None:
+            raise UsageError("--label_regex: an image has one class for it; leave it out with --task multilabel")
 
     def _is_given(self, name: str) -> bool:
         """Returns True if a flag has another value than its default."""

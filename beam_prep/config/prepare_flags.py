@@ -63,7 +63,8 @@ class PrepareFlags:
     keep_splits: bool = False
     """True to take train, val and test from folders of these names; by default train and val are divided anew."""
     stratify: bool = False
-    """True to meet the fractions exactly in each class; a patient may then change its split when images are added."""
+    """True to meet the fractions exactly in each class, or as nearly as can be for each finding; a patient may then
+    change its split when images are added."""
     group_regex: str | None = None
     """A regular expression whose first group is the patient in a path. Without it, the PatientID of a DICOM file is the
     patient; for other files, the names of folders and files in well-known public sets tell the patient."""
@@ -73,8 +74,8 @@ class PrepareFlags:
     unknown_patient: Literal["own", "reject"] = "own"
     """The treatment of an image whose patient is not known: it counts as a patient of its own, or is rejected."""
     stratify_domains: bool = False
-    """True to meet the fractions exactly in each class of each domain; as with --stratify, a patient may then change
-    its split when images are added."""
+    """True to meet the fractions so for each class or finding of each domain; as with --stratify, a patient may then
+    change its split when images are added."""
     metadata_csv: str | None = None
     """A CSV file (commas, semicolons or tabs) with the columns path, label, group (the patient), split and domain,
     which go before the path. --label_column and --label_columns name other columns of labels."""

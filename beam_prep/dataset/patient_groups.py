@@ -1,4 +1,4 @@
-"""Defines how patient groups are hashed, ranked and linked. Standard library only.
+"""Defines how patient groups are hashed, ranked, linked and divided by label. Standard library only.
 
 A patient group is the set of images that must stay in one split: those of one patient, or of several patients that
 share an image.
@@ -7,11 +7,15 @@ share an image.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Hashable, Iterable
+from collections import Counter
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 Name = TypeVar("Name", bound=Hashable)
+
+EVERY_IMAGE = None
+"""The label of every image, see `divide_by_label`."""
 
 # What told the patient of an image, as the manifest counts it; any other word is a layout of `sources/layouts`.
 BY_CSV, BY_REGEX, BY_FOLDER, BY_HEADER, UNKNOWN = "metadata_csv", "group_regex", "folder", "dicom_header", "unknown"
@@ -89,3 +93,44 @@ class LinkedGroups(Generic[Name]):
             self._parent[group] = self._parent[self._parent[group]]
             group = self._parent[group]
         return group
+
+
+def divide_by_label(
+    counts: Mapping[Name, Counter[Hashable]], ranks: Mapping[Name, int], shares: Sequence[float]
+) -> dict[Name, int]:
+    """Divides patient groups into parts that hold each label in proportion, by iterative stratification.
+
+    The rarest label is divided first, since later groups can no longer mend its shares: each group goes to the part
+    that lacks most images of the label, of equal parts to the one that lacks most images, and then by its rank.
+
+    Args:
+        counts: the number of images of each group by label; any number of labels may be true of an image. All images
+            have the label `EVERY_IMAGE`.
+        ranks: the rank of each group in [0, 2**64), which decides where all else is equal.
+        shares: the share of the images of each part; together 1.
+
+    Returns:
+        The part of each group, from 0; the same for any order of the groups.
+
+    Source: Sechidis, Tsoumakas and Vlahavas, On the stratification of multi-label data, ECML PKDD 2011, algorithm 1;
+    here for groups of images.
+    """
+    left: Counter[Hashable] = sum(counts.values(), Counter())
+    lacking = [{label: share * total for label, total in left.items()} for share in shares]
+    part_of: dict[Name, int] = {}
+    while left := +left:
+        rarest = min(left, key=lambda label: (left[label], label is EVERY_IMAGE, str(label)))
+        having = [group for group, of_group in counts.items() if of_group[rarest] and group not in part_of]
+        for group in sorted(having, key=lambda group: (-counts[group][rarest], ranks[group])):
+            part = max(
+                range(len(shares)),
+                key=lambda part: (
+                    *(lacking[part][label] for label in (rarest, EVERY_IMAGE)),
+                    (ranks[group] + part) % len(shares),
+                ),
+            )
+            part_of[group] = part
+            left.subtract(counts[group])
+            for label, count in counts[group].items():
+                lacking[part][label] -= count
+    return part_of

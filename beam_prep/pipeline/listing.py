@@ -80,10 +80,9 @@ def _check_label_map(config: PrepConfig, label_map: Mapping[str, str | None], na
 def _labels_of_set(config: PrepConfig, label_map: dict[str, str | None]) -> LabelRule:
     """Returns the way to tell labels from the tables of a public set; raises a `UsageError` if flags do not fit it."""
     labels = find_labels(config.layout, config.classes, config.task)
-    by_finding = ("stratify", "stratify_domains") if labels.is_multilabel else ("uncertain",)
-    for name in ("label_regex", "label_columns", *by_finding):
+    for name in ("label_regex", "label_columns", *(() if labels.is_multilabel else ("uncertain",))):
         if getattr(config, name) != getattr(PrepConfig, name):
-            why = "its labels are those of its tables" if name not in by_finding else f"its task is {labels.task}"
+            why = "its labels are those of its tables" if name != "uncertain" else f"its task is {labels.task}"
             raise UsageError(f"--{name} does not go with --layout {config.layout}: {why}; leave it out")
     return LabelRule(labels=labels, label_map=label_map, uncertain=config.uncertain, is_chosen=True)
 

@@ -5,12 +5,12 @@ Standard library only.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Hashable, Iterable, Mapping
 from typing import NamedTuple
 
-from beam_prep.dataset.patient_groups import LinkedGroups
-from beam_prep.dataset.schema import NO_CLASS
+from beam_prep.dataset.patient_groups import EVERY_IMAGE, LinkedGroups, divide_by_label
+from beam_prep.dataset.schema import NO_CLASS, PRESENT
 from beam_prep.planning.duplicates import near_pairs
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected
 
@@ -24,8 +24,8 @@ class Fractions(NamedTuple):
     Attributes:
         val: the validation share of the patients outside the test split, in 0..1.
         test: the test share of all patients, in 0..1.
-        stratify: True to meet the shares exactly in each class.
-        by_domain: True to meet the shares exactly in each class of each domain.
+        stratify: True to meet the shares exactly in each class, or as nearly as can be for each finding.
+        by_domain: True to meet them so in each domain.
     """
 
     val: float
@@ -134,6 +134,8 @@ def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> d
         for group, rank in rank_of.items():
             split_of[group] = "val" if rank < val_end else "test" if rank >= test_start else "train"
         return split_of
+    if any(image.label == NO_CLASS for images in free.values() for image in images):
+        return split_of | _split_by_finding(free, rank_of, fractions)
     strata: dict[tuple[int, str], list[str]] = defaultdict(list)
     for group in sorted(free, key=lambda group: rank_of[group]):
         first = free[group][0]  # a patient with images of both classes, or of two domains, counts with the first image
@@ -147,3 +149,19 @@ def _split_groups(members: dict[str, list[Prepared]], fractions: Fractions) -> d
             split_of[group] = "val" if middle < val_end else "test" if middle >= test_start else "train"
             done += len(free[group])
     return split_of
+
+
+def _split_by_finding(
+    free: Mapping[str, list[Prepared]], rank_of: Mapping[str, int], fractions: Fractions
+) -> dict[str, str]:
+    """Returns the split of each group, so that the splits hold each finding in proportion; see `divide_by_label`."""
+    counts: dict[str, Counter[Hashable]] = {group: Counter() for group in free}
+    for group, images in free.items():
+        for image in images:
+            domain = image.domain if fractions.by_domain else ""
+            present = [(at, domain) for at, value in enumerate(image.findings) if value == PRESENT]
+            counts[group].update([EVERY_IMAGE, *(present or [("no finding", domain)])])
+    val = fractions.val * (1 - fractions.test)
+    shares = {"train": 1 - fractions.test - val, "val": val, "test": fractions.test}
+    part_of = divide_by_label(counts, rank_of, list(shares.values()))
+    return {group: list(shares)[part] for group, part in part_of.items()}

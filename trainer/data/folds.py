@@ -5,15 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import compress
 from typing import Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
-from beam_prep.dataset.patient_groups import LinkedGroups
-from beam_prep.dataset.schema import ABSENT, PRESENT, LabelSpace
+from beam_prep.dataset.patient_groups import EVERY_IMAGE, LinkedGroups, divide_by_label
+from beam_prep.dataset.schema import ABSENT, BINARY, DEFAULT_LABELS, PRESENT, LabelSpace
 from beam_prep.storage.paths import to_path
 from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, join
@@ -105,7 +105,7 @@ def divide(
         names = [split for split in fold.divides if split in sources]
     else:
         held, names = set(), list(POOLED)
-        numbers = fold_numbers(index, fold.num_folds, linked)
+        numbers = fold_numbers(index, fold.num_folds, linked, manifest.labels)
         places = ["val" if number == fold.number else "train" for number in numbers]
     parts = {name: [place == name for place in places] for name in names}
     divided = FoldSplits(
@@ -192,13 +192,22 @@ def _link(index: RecordIndex, linked: Sequence[tuple[str, str]]) -> LinkedGroups
     return linked_groups
 
 
-def fold_numbers(index: RecordIndex, num_folds: int, linked: Sequence[tuple[str, str]] = ()) -> list[int]:
-    """Returns the fold of each record, from 1. It depends on a hash of the patient group, and on no other record.
+def fold_numbers(
+    index: RecordIndex,
+    num_folds: int,
+    linked: Sequence[tuple[str, str]] = (),
+    labels: LabelSpace = DEFAULT_LABELS,
+) -> list[int]:
+    """Returns the fold of each record, from 1.
+
+    With two classes it depends on a hash of the patient group, and on no other record. With more classes or findings,
+    of which some may be too rare for chance, the folds hold each in proportion, see `divide_by_label`.
 
     Args:
         index: index of N records.
         num_folds: number of folds.
         linked: pairs of file names of near duplicates. Groups that they link are in one fold, by their smallest hash.
+        labels: the task and the class names.
 
     Returns:
         The folds, [N].
@@ -208,7 +217,15 @@ def fold_numbers(index: RecordIndex, num_folds: int, linked: Sequence[tuple[str,
     for group in set(index.groups):
         root, rank = linked_groups.find(group), _rank(group)
         rank_of[root] = min(rank, rank_of.get(root, rank))
-    return [rank_of[linked_groups.find(group)] % num_folds + 1 for group in index.groups]
+    roots = [linked_groups.find(group) for group in index.groups]
+    if labels.task == BINARY:
+        return [rank_of[root] % num_folds + 1 for root in roots]
+    counts: dict[str, Counter[Hashable]] = {root: Counter() for root in rank_of}
+    for root, label in zip(roots, index.labels, strict=True):
+        present = (at for at, value in enumerate(label) if value == PRESENT) if labels.is_multilabel else (label,)
+        counts[root].update([EVERY_IMAGE, *present])
+    part_of = divide_by_label(counts, rank_of, [1 / num_folds] * num_folds)
+    return [part_of[root] + 1 for root in roots]
 
 
 def _rank(group: str) -> int:

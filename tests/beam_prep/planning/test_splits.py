@@ -166,3 +166,25 @@ def test_stratified_fractions_are_met_in_each_class():
         assert counts["val"] == pytest.approx(0.2 * total, abs=2)
     groups = [{each.group for each in members} for members in assignment.splits.values()]
     assert len(set().union(*groups)) == sum(map(len, groups))
+
+
+@pytest.mark.parametrize("by_domain", [False, True])
+def test_stratified_fractions_are_met_for_each_finding(by_domain):
+    rng = random.Random(0)
+    images = [
+        image(f"p{n}", k, label=-1, domain="ab"[n % 5 == 0])._replace(
+            findings=tuple(int(rng.random() < rate) for rate in (0.3, 0.04))
+        )
+        for n in range(400)
+        for k in range(1 + n % 2)
+    ]
+    assignment = assign(images, Fractions(0.25, 0.2, stratify=not by_domain, by_domain=by_domain))
+    for finding, domain in ((0, "a"), (0, "b"), (1, "a"), (1, "b")):
+        counts = {
+            name: sum(e.findings[finding] for e in members if not by_domain or e.domain == domain)
+            for name, members in assignment.splits.items()
+        }
+        assert counts["test"] == pytest.approx(0.2 * sum(counts.values()), abs=1.5)
+        assert counts["val"] == pytest.approx(0.2 * sum(counts.values()), abs=1.5)
+    groups = [{each.group for each in members} for members in assignment.splits.values()]
+    assert len(set().union(*groups)) == sum(map(len, groups)) == 400

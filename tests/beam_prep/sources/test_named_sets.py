@@ -187,7 +187,7 @@ def test_images_of_another_set_are_refused_in_one_line(tmp_path):
     [
         ({"label_regex": "x"}, "--label_regex"),
         ({"classes": ("auto",)}, "--classes auto"),
-        ({"stratify": True}, "--stratify"),
+        ({"label_columns": ("A",), "metadata_csv": "x"}, "--label_columns"),
     ],
 )
 def test_flags_that_a_set_leaves_nothing_to_are_refused(tmp_path, flags, said):

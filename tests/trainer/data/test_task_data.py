@@ -114,6 +114,8 @@ def test_the_labels_of_folds_add_up_to_those_of_the_dataset(kind, request):
         assert add_counts([in_fold["train"], in_fold["val"]]) == pooled
         assert data.class_weights == class_weights_of(in_fold["train"])
         assert all_labels(data.sources["train"]).shape[0] == in_fold["train"].num_records
+        for name, count in in_fold["val"].class_counts.items():
+            assert abs(count - pooled.class_counts[name] / 2) <= 2, f"{name}: a patient has two images"
 
 
 def test_flags_without_a_meaning_for_the_labels_are_refused(classes, findings):
