@@ -173,8 +173,9 @@ class TrainFlags:
     fold: str | None = None
     """Fold k/K of a cross-validation by patient, such as 1/5, with k from 1 to K. The images of train and validation
     are divided into K folds by a hash of the patient, with more classes than two or findings so that each fold holds
-    them in proportion; fold k is validated on, the others are trained on. domain=k/K divides the domains of the dataset (hospitals, scanners, years), so that domains are validated on that were not
-    trained on; a patient with images on both sides is not trained on."""
+    them in proportion; fold k is validated on, the others are trained on. domain=k/K divides the domains of the dataset
+    (hospitals, scanners, years), so that domains are validated on that were not trained on; a patient with images on
+    both sides is not trained on."""
     holdout_domain: str | None = None
     """Domain to hold out: its images, whatever their split, become the test split, and the images of all other domains
     in train and val are trained and validated on; patients who also have images of that domain are left out."""

@@ -164,7 +164,10 @@ def test_the_workers_of_a_bucket_tell_labels_as_a_local_job_does(phantoms, bucke
         ({"label_columns": ("A",), "metadata_csv": "x", "task": "binary"}, "--label_columns is for findings"),
         ({"uncertain": "positive"}, "--uncertain is for findings; add --task multilabel"),
         ({"label_columns": ("A",), "classes": ("A", "B"), "metadata_csv": "x"}, "names 1 columns for 2 --classes"),
-        ({"label_columns": ("A",), "metadata_csv": "x", "label_regex": "y"}, "--label_regex: an image has one class for"),
+        (
+            {"label_columns": ("A",), "metadata_csv": "x", "label_regex": "y"},
+            "--label_regex: an image has one class for",
+        ),
         ({"label_columns": ("A",), "metadata_csv": "x", "label_column": "y"}, "--label_columns does not go with"),
         ({"label_regex": "("}, "--label_regex (:"),
     ],
