@@ -15,6 +15,8 @@ from beam_prep.planning.duplicates import near_pairs
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected
 
 RANKS = 2**64
+NO_FINDING = -1
+"""The label of an image without a present finding, where splits are stratified over findings."""
 _PRECEDENCE = ("train", "val", "test")  # the last one wins for a patient whose images name several splits
 
 
@@ -160,7 +162,7 @@ def _split_by_finding(
         for image in images:
             domain = image.domain if fractions.by_domain else ""
             present = [(at, domain) for at, value in enumerate(image.findings) if value == PRESENT]
-            counts[group].update([EVERY_IMAGE, *(present or [("no finding", domain)])])
+            counts[group].update([EVERY_IMAGE, *(present or [(NO_FINDING, domain)])])
     val = fractions.val * (1 - fractions.test)
     shares = {"train": 1 - fractions.test - val, "val": val, "test": fractions.test}
     part_of = divide_by_label(counts, rank_of, list(shares.values()))

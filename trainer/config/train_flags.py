@@ -117,8 +117,8 @@ class TrainFlags:
     images where it is present and those where it is absent by n_known / (2 n_present) and n_known / (2 n_absent)."""
     sampler: Literal["natural", "balanced"] = "natural"
     """Sampling of training images. natural: every image once in an epoch; balanced: as many draws, equally many from
-    each class (not for findings, of which an image may have several). With balanced, the training loss has no class
-    weights, whatever --class_weights says."""
+    each class; of findings equally many from the images whose rarest present finding each of them is, and from those
+    without a present finding. With balanced, the training loss has no class weights, whatever --class_weights says."""
     strategy: Literal["auto", "none", "mirrored", "multiworker"] = "auto"
     """tf.distribute strategy: mirrored (the replicas of this machine), multiworker (the machines of TF_CONFIG), none
     (one device), or auto: multiworker if TF_CONFIG names several workers, else mirrored for several replicas."""

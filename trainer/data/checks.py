@@ -20,7 +20,6 @@ logger = logging.getLogger(__name__)
 
 TASKS_OF_SETTINGS = {
     "threshold_rule": (DEFAULT_RULE, (BINARY, MULTILABEL)),
-    "sampler": ("natural", (BINARY, MULTICLASS)),
 }
 """The flags that not all tasks have: the default, and the tasks in which another value has a meaning."""
 
@@ -47,7 +46,6 @@ def check_task(
     *,
     threshold_rule: str = DEFAULT_RULE,
     prevalence: float | None = None,
-    sampler: str = "natural",
     select_by: str = "val_loss",
 ) -> None:
     """Raises a `UsageError` if a flag of `train` or `probe` has no meaning for the task of a dataset."""
@@ -59,11 +57,6 @@ def check_task(
         raise UsageError(
             f"--prevalence {prevalence} is for datasets of two classes, this one has {kinds[manifest.task]}; leave it "
             "out"
-        )
-    if manifest.task == MULTILABEL and sampler == "balanced":
-        raise UsageError(
-            "--sampler balanced draws equally many images of each class, the dataset has findings, of which an image "
-            "may have several; leave it out: --class_weights weighs the present and the absent of each finding"
         )
     if manifest.task == MULTILABEL and select_by == "val_accuracy":
         raise UsageError("--select_by val_accuracy: a dataset of findings has none; choose val_loss or val_auroc")

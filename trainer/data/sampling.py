@@ -1,13 +1,55 @@
-"""Decides which images an epoch and a batch take: as many of each class, and whole pairs for each replica."""
+"""Decides which images an epoch and a batch take: as many of each stratum, and whole pairs for each replica."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
+from beam_prep.dataset.schema import PRESENT
 
-def balanced_draws(labels: Sequence[int], num_classes: int, num_draws: int, seed: int, epoch: int) -> np.ndarray:
+
+def strata_of(labels: Sequence[Any]) -> np.ndarray:
+    """Returns the stratum of each image, of which balanced sampling draws equally many, int [N].
+
+    The stratum is the class of an image. Of findings it is the rarest one that is present, since that one would be
+    drawn too seldom otherwise; the images without a present finding are one stratum more.
+
+    Args:
+        labels: the class of each image, [N]; of findings their values, [N, K].
+    """
+    values = np.asarray(labels)
+    if values.ndim == 1:
+        return values
+    present = values == PRESENT
+    num_present = np.where(present, present.sum(axis=0), len(values) + 1)  # [N, K]
+    rarest = np.where(present.any(axis=1), num_present.argmin(axis=1), values.shape[1])
+    return np.unique(rarest, return_inverse=True)[1]
+
+
+def weights_of_draws(labels: Sequence[Any]) -> list[list[float]]:
+    """Returns the weights of the labels of findings that balanced draws amount to.
+
+    Args:
+        labels: the values of the findings of each image, [N, K].
+
+    Returns:
+        float [K, 2], see `class_weights_of`: how often an image of which a finding is absent, or present, is drawn
+        while the mean image is drawn once; 0 where there is no such image.
+    """
+    values, strata = np.asarray(labels), strata_of(labels)
+    sizes = np.bincount(strata)
+    draws = (len(strata) / len(sizes) / sizes)[strata]
+    return [
+        [float(draws[of_finding == value].mean()) if value in of_finding else 0.0 for value in (0, 1)]
+        for of_finding in values.T
+    ]
+
+
+def balanced_draws(
+    labels: Sequence[int] | np.ndarray, num_classes: int, num_draws: int, seed: int, epoch: int
+) -> np.ndarray:
     """Returns how often each image is drawn in an epoch: as many draws of each class, a function of the arguments.
 
     The images of a class form an endless sequence, one random order after the other; an epoch takes the next piece of
@@ -15,8 +57,8 @@ def balanced_draws(labels: Sequence[int], num_classes: int, num_draws: int, seed
     images of the more frequent classes that find no place in an epoch are drawn in the next.
 
     Args:
-        labels: labels from 0 to K - 1, [N]; all must occur.
-        num_classes: number of classes K.
+        labels: labels or strata from 0 to K - 1, [N]; all must occur.
+        num_classes: number of classes or strata K.
         num_draws: number of draws in the epoch; the classes take turns to get those that K does not divide.
         seed: seed of the orders.
         epoch: number of the epoch, from 0.

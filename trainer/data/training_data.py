@@ -18,7 +18,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
 from trainer.data.held_images import HeldImages, fits_device
-from trainer.data.sampling import balanced_draws, pair_shares
+from trainer.data.sampling import balanced_draws, pair_shares, strata_of, weights_of_draws
 from trainer.data.splits import SplitSource, add_counts, class_weights_of, join
 from trainer.data.tf_dataset import hold, read_index, training_batches
 
@@ -40,7 +40,7 @@ class TrainingData:
         source: the training images.
         val: the images that are validated on; None if there are none, or if they are trained on.
         loss_weights: class weights of the training loss, see `class_weights_of`.
-        class_weights: class weights of the validation loss; balanced draws train for them too.
+        class_weights: class weights of the validation loss; balanced draws train for them too, see `weights_of_draws`.
         num_steps: number of training steps in an epoch.
 
     Raises:
@@ -69,18 +69,21 @@ class TrainingData:
         splits = self._fold.splits if self._fold else manifest.splits
         counts, balanced = add_counts([splits[split] for split in self._trained_on]), config.sampler == "balanced"
         is_weighed = config.class_weights or balanced
-        self.class_weights = class_weights_of(counts, even=not is_weighed)
+        labels = read_index(self.source).labels if balanced else []
+        self.class_weights = (
+            weights_of_draws(labels)
+            if balanced and manifest.labels.is_multilabel
+            else class_weights_of(counts, even=not is_weighed)
+        )
         self.loss_weights = class_weights_of(counts, even=balanced or not is_weighed)
         self._worker, self._num_workers = (cluster.index, len(cluster.workers)) if cluster else (0, 1)
         self.num_steps = self.source.steps_per_epoch(
             config.global_batch_size, self._num_workers, shard_files=config.shard_files
         )
         num_draws = self.num_steps * config.global_batch_size
-        num_classes = len(manifest.class_names)
+        strata = strata_of(labels)
         self._draws = (
-            partial(balanced_draws, read_index(self.source).labels, num_classes, num_draws, config.seed)
-            if balanced
-            else None
+            partial(balanced_draws, strata, int(strata.max()) + 1, num_draws, config.seed) if balanced else None
         )
         parts = self._num_workers if config.shard_files else 1  # a worker with files of its own pairs its own images
         num_replicas, batch_size = strategy.num_replicas_in_sync // parts, config.global_batch_size // parts

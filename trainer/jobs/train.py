@@ -63,7 +63,6 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         manifest,
         threshold_rule=config.threshold_rule,
         prevalence=config.prevalence,
-        sampler=config.sampler,
         select_by=config.select_by,
     )
     sources = {

@@ -34,7 +34,7 @@ def check_flags(manifest: Manifest, config: SearchConfig, flags: Mapping[str, An
     Raises:
         UsageError: one of them has none.
     """
-    names = ("threshold_rule", "prevalence", "sampler", "select_by")
+    names = ("threshold_rule", "prevalence", "select_by")
     check_task(manifest, **{name: flags[name] for name in names})
     defined = OBJECTIVES.get(manifest.task, (config.objective,))
     if config.objective not in defined:

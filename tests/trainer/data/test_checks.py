@@ -50,10 +50,9 @@ def test_a_preset_leaves_out_what_has_no_meaning_for_the_task_and_says_so(caplog
     preset = {"threshold_rule": "sensitivity=0.9", "sampler": "balanced", "epochs": 12}
     assert settings_left_out(preset, preset, "binary") == {}
     assert settings_left_out(preset, preset, "multiclass") == {"threshold_rule": "0.5"}
-    assert settings_left_out(preset, preset, "multilabel") == {"sampler": "natural"}
+    assert settings_left_out(preset, preset, "multilabel") == {}
     assert settings_left_out(preset, preset | {"threshold_rule": "youden"}, "multiclass") == {}
     assert settings_left_out({}, preset, "multilabel") == {}
     assert [record.getMessage() for record in caplog.records] == [
         "--preset: leaves out --threshold_rule sensitivity=0.9, which has no meaning for multiclass data",
-        "--preset: leaves out --sampler balanced, which has no meaning for multilabel data",
     ]

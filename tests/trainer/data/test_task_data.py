@@ -21,6 +21,7 @@ from trainer.data.checks import (
     has_auroc,
     warn_of_missing,
 )
+from trainer.data.sampling import strata_of, weights_of_draws
 from trainer.data.splits import add_counts, class_weights_of, open_split
 from trainer.data.tf_dataset import evaluation_batches, hold, read_index, training_batches
 from trainer.data.training_data import TrainingData
@@ -104,6 +105,27 @@ def test_three_classes_are_drawn_equally_often(classes):
     assert data.class_weights == list(classes[1].splits["train"].class_weights.values())
 
 
+def test_findings_are_drawn_equally_often_by_the_rarest_that_an_image_has(findings):
+    data = data_of(findings, sampler="balanced", cache="none")
+    labels = np.concatenate([batch[1] for batch in data.batches(0, 0)])
+    rarity = np.argsort(np.argsort(list(data._manifest.splits["train"].class_counts.values())))  # no two are as rare
+    rarest = [min((rarity[at] for at in np.flatnonzero(row == 1)), default=4) for row in labels]
+    assert np.bincount(rarest).tolist() == [12] * 5
+    assert data.loss_weights == [[1.0, 1.0]] * 4
+    stored = all_labels(data.source)
+    for at, weights in enumerate(data.class_weights):
+        drawn, there = ([np.sum(part[:, at] == value) for value in (0, 1)] for part in (labels, stored))
+        np.testing.assert_allclose(np.array(weights) * there, drawn, atol=8)
+
+
+def test_strata_are_classes_or_rarest_findings_and_draws_weigh_their_labels():
+    assert strata_of([2, 0, 1]).tolist() == [2, 0, 1]
+    labels = [[1, 1, 0], [1, 0, -1], [1, 0, 0], [0, 0, 0], [-1, 0, -1], [0, 0, 0]]
+    assert strata_of(labels).tolist() == [1, 0, 0, 2, 2, 2], "the third finding has no stratum, as it is never present"
+    weights = weights_of_draws(labels)
+    np.testing.assert_allclose(weights, [[2 / 3, (2 + 1 + 1) / 3], [4 / 5, 2], [(2 + 1 + 2 / 3 + 2 / 3) / 4, 0]])
+
+
 @pytest.mark.parametrize("kind", ["classes", "findings"])
 def test_the_labels_of_folds_add_up_to_those_of_the_dataset(kind, request):
     dataset = request.getfixturevalue(kind)
@@ -125,11 +147,9 @@ def test_flags_without_a_meaning_for_the_labels_are_refused(classes, findings):
         with pytest.raises(UsageError, match=r"--prevalence 0\.1 is for datasets of two classes"):
             check_task(manifest, prevalence=0.1)
     check_task(of_findings, threshold_rule="youden")
-    check_task(of_classes, sampler="balanced", select_by="val_accuracy")
+    check_task(of_classes, select_by="val_accuracy")
     with pytest.raises(UsageError, match="--threshold_rule youden: the dataset has 3 classes, of which the most"):
         check_task(of_classes, threshold_rule="youden")
-    with pytest.raises(UsageError, match=r"--sampler balanced .* leave it out: --class_weights weighs"):
-        check_task(of_findings, sampler="balanced")
     with pytest.raises(UsageError, match=r"--select_by val_accuracy: .* choose val_loss or val_auroc"):
         check_task(of_findings, select_by="val_accuracy")
     for manifest in (of_classes, of_findings):

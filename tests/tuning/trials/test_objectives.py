@@ -45,8 +45,7 @@ def test_other_objectives_are_refused_with_those_there_are(data, name, objective
 def test_flags_of_the_trials_are_those_of_the_task(data):
     with pytest.raises(UsageError, match="--select_by val_accuracy: a dataset of findings has none"):
         job(data["findings"], objective="val_accuracy")
-    with pytest.raises(UsageError, match="--sampler balanced draws equally many images of each class"):
-        job(data["findings"], "--sampler", "balanced")
+    assert job(data["findings"], "--sampler", "balanced")
     with pytest.raises(UsageError, match="--threshold_rule youden: the dataset has 3 classes"):
         job(data["classes"], "--threshold_rule", "youden")
     assert job(data["findings"], "--threshold_rule", "youden", retrain_seeds=2)
