@@ -56,8 +56,8 @@ def render_and_submit(config: Any, more: Sequence[str] = ()) -> None:
     print(f"logs:      cxrflow k8s logs --follow {cluster.flags(spec.name)}")
 
 
-def _print_unseen(cluster: Cluster) -> None:
-    for note in unseen_kinds(cluster):
+def _print_notes(notes: Sequence[str]) -> None:
+    for note in notes:
         print(f"note: {note}", file=sys.stderr)
 
 
@@ -73,7 +73,7 @@ def print_status(config: StatusConfig) -> None:
     """Prints a line for every job and pod, and below it why it waits or failed."""
     cluster = connect(config.context, config.namespace)
     status = read_status(cluster, config.name)
-    _print_unseen(cluster)
+    _print_notes(status.notes)
     print(f"{status.name} in namespace {status.namespace}: {status.state}")
     width = max((len(f"{line.kind} {line.name}") for line in status.lines), default=0) + 2
     for line in status.lines:
@@ -108,7 +108,7 @@ def delete_and_print(config: DeleteConfig) -> None:
     """Deletes a submission and prints which objects were deleted."""
     cluster = connect(config.context, config.namespace)
     objects = find_objects(cluster, config.name)
-    _print_unseen(cluster)
+    _print_notes(unseen_kinds(cluster, objects))
     delete(cluster, objects, config.name, foreground=config.propagation == "foreground", timeout_s=config.timeout_s)
     pods = "" if config.timeout_s else "; their pods may still be ending"
     print(f"deleted {', '.join(map(title, objects))}{pods}")

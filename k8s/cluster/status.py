@@ -54,12 +54,14 @@ class Status:
         namespace: the namespace that its objects are in.
         state: the state of all its work, see `overall_state`; `no work` if no Job and no JobSet is left.
         lines: the status of its objects, then that of its pods.
+        notes: what may be missing among its objects, see `unseen_kinds`.
     """
 
     name: str
     namespace: str
     state: str
     lines: tuple[StatusLine, ...]
+    notes: tuple[str, ...]
 
 
 def find_objects(cluster: Cluster, name: str) -> list[Object]:
@@ -71,14 +73,18 @@ def find_objects(cluster: Cluster, name: str) -> list[Object]:
     objects = cluster.objects(name)
     if not objects:
         where = "" if cluster.has_namespace() else ", which does not exist"
-        hidden = "".join(f"; {note}" for note in unseen_kinds(cluster))
+        hidden = "".join(f"; {note}" for note in unseen_kinds(cluster, objects))
         raise UsageError(f"--name {name}: found nothing of that name in namespace {cluster.namespace}{where}{hidden}")
     return objects
 
 
-def unseen_kinds(cluster: Cluster) -> list[str]:
-    """Returns a line for each kind of objects that may not be listed, and so was not looked for."""
-    return [f"objects of kind {kind} were not looked for: {denied}" for kind, denied in cluster.unseen.items()]
+def unseen_kinds(cluster: Cluster, objects: Iterable[Object]) -> list[str]:
+    """Returns a line for each kind of objects that may not be listed, and so may be missing among those of a submission.
+
+    A submission with Jobs of its own has no JobSet: who has Kubernetes' role `edit` alone misses nothing there.
+    """
+    missed = [kind for kind in cluster.unseen if not (kind == "JobSet" and work_of(objects))]
+    return [f"objects of kind {kind} were not looked for: {cluster.unseen[kind]}" for kind in missed]
 
 
 def read_status(cluster: Cluster, name: str) -> Status:
@@ -102,7 +108,8 @@ def read_status(cluster: Cluster, name: str) -> Status:
         StatusLine("pod", pod["metadata"]["name"], pod_state(pod), _node_and_restarts(pod), explain_pod(pod, events))
         for pod in pods
     ]
-    return Status(name, cluster.namespace, overall_state(objects) or "no work", tuple(lines))
+    state = overall_state(objects) or "no work"
+    return Status(name, cluster.namespace, state, tuple(lines), tuple(unseen_kinds(cluster, objects)))
 
 
 def state_of(obj: Object) -> State:

@@ -176,3 +176,12 @@ def test_what_can_not_create_its_pods_says_why():
 def test_work_whose_last_pods_are_ending_is_running():
     met = {"type": "SuccessCriteriaMet", "status": "True"}
     assert state_of({"kind": "Job", "metadata": {"name": "t"}, "status": {"conditions": [met]}}) == "running"
+
+
+def test_a_kind_that_may_not_be_listed_is_noted_where_an_object_of_it_may_be_missing(server, cluster):
+    """Kubernetes' role `edit` knows no JobSet, which a submission with a Job of its own can't have."""
+    server.forbidden.add(("list", "jobsets"))
+    submit(cluster, [service(), job()])
+    assert read_status(cluster, "train").notes == ()
+    server.objects.patch("jobs", "train", {"metadata": {"ownerReferences": [{"uid": "u", "controller": True}]}})
+    assert "JobSet" in read_status(cluster, "train").notes[0]
