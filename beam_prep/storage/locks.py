@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from beam_prep.console.errors import CxrflowError, RunError
+from beam_prep.storage.claims import claimed
 from beam_prep.storage.output_folder import translate_errors
 from beam_prep.storage.paths import remove_if_empty
 
@@ -46,7 +47,7 @@ def locked(path: Path, busy: CxrflowError | None = None, *, timeout_s: float = 0
 def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other jobs out of an output folder, which is made if need be, for as long as the block runs.
 
-    A folder that was made here and got no content is removed again, and the folders above it likewise.
+    In a bucket that FUSE shows, this keeps out the jobs of other machines too, see `claimed`. A folder that was made here and got no content is removed again, and the folders above it likewise.
 
     Raises:
         UsageError: the folder can't be made.
@@ -60,6 +61,7 @@ def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
         with translate_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
             stack.enter_context(locked(folder, busy))
+            stack.enter_context(claimed(folder, busy))
         yield
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from beam_prep.console.errors import CxrflowError, UsageError
 from beam_prep.storage.paths import AnyPath, to_path
 
+CLAIM = ".claim"
+"""The name of the file by which a job claims its output folder, see `claims`; no part of any output."""
 _TEMPORARY = re.compile(r"\.\d+-[0-9a-f]{8}-.+")
 """The names of files that `atomic.replacing` had not yet renamed when a job was killed."""
 
@@ -33,7 +35,7 @@ def check_output(output: str | AnyPath, kind: str = "", marks: Collection[str] =
     place, names, found = to_path(output), set[str](), ""
     with translate_errors(output, "read"):
         if place.is_dir():
-            names = {entry.name for entry in place.iterdir()}
+            names = {entry.name for entry in place.iterdir()} - {CLAIM}
             if names and not names & set(marks):
                 found = f"{len(names)} entries{f' that are no {kind}' if kind else ''} (such as {min(names)})"
         elif place.exists():
@@ -116,7 +118,7 @@ def _entries(folder: AnyPath) -> Iterator[str]:
         yield from (file.name for file in folder.files())
         return
     for parent, folders, names in os.walk(folder, onerror=_raise):
-        for name in (*folders, *names):
+        for name in (*folders, *(name for name in names if name != CLAIM)):
             path = Path(parent, name)
             mark = "@" if path.is_symlink() else "/" if name in folders else ""
             yield path.relative_to(folder).as_posix() + mark

@@ -11,7 +11,9 @@ from typing import Any
 import keras
 
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.claims import is_shown_by_fuse
 from trainer.config.train import TrainConfig
+from trainer.training.library_internals import ClosingTensorBoard
 
 
 class Callbacks:
@@ -133,7 +135,9 @@ def make_callbacks(
         column, direction = config.selected_by
         own.append(keras.callbacks.EarlyStopping(column, mode=direction, patience=config.early_stopping_patience))
     if tensorboard:
-        own.append(keras.callbacks.TensorBoard(str(tensorboard), write_graph=False))
+        # In a bucket that FUSE shows, what a file holds appears when it is closed.
+        logs = ClosingTensorBoard if is_shown_by_fuse(tensorboard) else keras.callbacks.TensorBoard
+        own.append(logs(str(tensorboard), write_graph=False))
     return own
 
 

@@ -43,6 +43,19 @@ def untuned_device_datasets() -> Iterator[None]:
         setattr(multi_device_iterator_ops, name, make)
 
 
+class ClosingTensorBoard(keras.callbacks.TensorBoard):
+    """The callback of TensorBoard, with its files closed after every epoch: the next epoch begins new ones.
+
+    Why: Keras has files open for a whole phase, and closes them by no public method but that of the end.
+    """
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Writes the numbers of an epoch."""
+        super().on_epoch_end(epoch, logs)
+        self._close_writers()
+        self._writers = {}
+
+
 def draw_dropout_seeds(layer: keras.layers.Dropout, next_seed: Callable[..., tf.Tensor]) -> None:
     """Makes a dropout layer take its seeds (int32 [2]) from a function instead of its own generator.
 

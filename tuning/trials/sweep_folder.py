@@ -6,13 +6,14 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, get_args
 
 from beam_prep.console.errors import RunError, UsageError
+from beam_prep.storage.claims import claimed
 from beam_prep.storage.contained import check_contained
 from beam_prep.storage.json_schema import anything, entries, mapping_of, number, one_of, or_scalars, text
 from beam_prep.storage.locks import locked
@@ -168,11 +169,15 @@ class SweepFolder:
         """Returns the run folder of a trial."""
         return self.path / "trials" / trial_id
 
-    def lock(self) -> AbstractContextManager[int]:
-        """Returns the lock of the one process that hands out the trials of this sweep."""
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Keeps any other process from handing out the trials of this sweep while the block runs."""
         path = self.oracle / ".lock"
-        said = f"another search hands out the trials of {self.path} (it holds {path}); wait for it, or end it"
-        return locked(path, UsageError(said))
+        busy = UsageError(
+            f"another search hands out the trials of {self.path} (it holds {path}); wait for it, or end it"
+        )
+        with locked(path, busy), claimed(self.oracle, busy):
+            yield
 
     def start(self, described: Mapping[str, Any], *, overwrite: bool) -> None:
         """Prepares the folder for a new sweep, or for resuming the sweep that it holds.

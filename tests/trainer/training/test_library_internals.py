@@ -3,6 +3,7 @@
 If a test here fails after an update of a library, see `trainer/training/library_internals.py`.
 """
 
+import os
 import re
 from pathlib import Path
 
@@ -13,9 +14,10 @@ import tensorflow as tf
 from tensorflow.python.data.ops import multi_device_iterator_ops
 
 from beam_prep.dataset.manifest import Manifest
+from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches, training_batches
-from trainer.training import library_internals
+from trainer.training import callbacks, library_internals
 from trainer.training.strategy import distribute
 
 
@@ -74,3 +76,36 @@ def test_private_parts_are_used_in_two_modules_only():
     modules = [path for package in ("beam_prep", "trainer", "tuning", "k8s") for path in (root / package).rglob("*.py")]
     doors = {str(path.relative_to(root)) for path in modules if private.search(path.read_text(encoding="utf-8"))}
     assert doors == {"trainer/training/library_internals.py", "tuning/search/rpc.py"}
+
+
+def open_files(folder):
+    """Returns the files below a folder that this process has open."""
+    names = (
+        os.readlink(link)
+        for link in map("/proc/self/fd/{}".format, os.listdir("/proc/self/fd"))
+        if os.path.lexists(link)
+    )
+    return [name for name in names if name.startswith(str(folder))]
+
+
+def numbers(folder):
+    """Returns the epochs and losses in the event files of a folder."""
+    events = (event for path in folder.iterdir() for event in tf.compat.v1.train.summary_iterator(str(path)))
+    found = [(event.step, value) for event in events for value in event.summary.value if value.tag == "epoch_loss"]
+    return sorted((step, float(tf.make_ndarray(value.tensor))) for step, value in found)
+
+
+def test_in_a_bucket_that_fuse_shows_every_epoch_of_tensorboard_appears_when_it_ends(tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "is_shown_by_fuse", lambda folder: True)
+    model = keras.Sequential([keras.layers.Input([1]), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    own = callbacks.make_callbacks(TrainConfig(data="d", output="o"), tmp_path)
+    run = callbacks.Callbacks(own, (), model=model, num_epochs=2, num_steps=1)
+    run.begin()
+    for epoch in range(2):
+        run.begin_epoch(epoch)
+        run.end_epoch(epoch, {"loss": 0.5 * epoch, "val_loss": 2.0, "val_accuracy": 1.0})
+        assert open_files(tmp_path) == [], "a file that is open is not seen by others"
+        assert numbers(tmp_path / "train") == [(step, 0.5 * step) for step in range(epoch + 1)]
+        assert numbers(tmp_path / "validation") == [(step, 2.0) for step in range(epoch + 1)]
+    run.end()
