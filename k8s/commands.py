@@ -9,7 +9,6 @@ from typing import Any
 
 from beam_prep.console.command import Command
 from beam_prep.console.errors import UsageError
-from k8s.cluster.client import Cluster
 from k8s.cluster.kinds import title
 from k8s.cluster.kubeconfig import connect
 from k8s.cluster.logs import count_lost_attempts, read_logs

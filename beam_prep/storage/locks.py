@@ -47,7 +47,8 @@ def locked(path: Path, busy: CxrflowError | None = None, *, timeout_s: float = 0
 def exclusive(output: str | os.PathLike[str]) -> Iterator[None]:
     """Keeps other jobs out of an output folder, which is made if need be, for as long as the block runs.
 
-    In a bucket that FUSE shows, this keeps out the jobs of other machines too, see `claimed`. A folder that was made here and got no content is removed again, and the folders above it likewise.
+    In a bucket that FUSE shows, this keeps out the jobs of other machines too, see `claimed`. A folder that was made
+    here and got no content is removed again, and the folders above it likewise.
 
     Raises:
         UsageError: the folder can't be made.

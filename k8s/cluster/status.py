@@ -79,7 +79,7 @@ def find_objects(cluster: Cluster, name: str) -> list[Object]:
 
 
 def unseen_kinds(cluster: Cluster, objects: Iterable[Object]) -> list[str]:
-    """Returns a line for each kind of objects that may not be listed, and so may be missing among those of a submission.
+    """Returns a line for each kind of objects that may not be listed, and so may be missing in a submission.
 
     A submission with Jobs of its own has no JobSet: who has Kubernetes' role `edit` alone misses nothing there.
     """
