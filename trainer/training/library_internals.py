@@ -53,7 +53,7 @@ class ClosingTensorBoard(keras.callbacks.TensorBoard):
         """Writes the numbers of an epoch."""
         super().on_epoch_end(epoch, logs)
         self._close_writers()
-        self._writers = {}
+        self._writers: dict[str, Any] = {}
 
 
 def draw_dropout_seeds(layer: keras.layers.Dropout, next_seed: Callable[..., tf.Tensor]) -> None:
