@@ -18,7 +18,7 @@ from beam_prep.dataset.schema import SCHEMA_VERSION
 from beam_prep.pipeline.work_folder import NOTE_NAME
 from beam_prep.sources.discover import Source
 from beam_prep.storage.atomic import write_text
-from beam_prep.storage.paths import AnyPath, file_stamps
+from beam_prep.storage.paths import AnyPath, file_stamps, read_file
 
 
 def inputs_digest(options: Mapping[str, Any], salt: Salt, raw: AnyPath, sources: Sequence[Source]) -> str:
@@ -75,7 +75,7 @@ def _say(value: Any) -> str:
 def check_inputs(config: PrepConfig, dataset: AnyPath, digest: str) -> None:
     """Checks that a dataset was made of the inputs with this digest; raises a UsageError if not."""
     try:
-        noted = (dataset / NOTE_NAME).read_text(encoding="utf-8")
+        noted = read_file(dataset / NOTE_NAME, len(digest)).decode("utf-8", "replace")
     except OSError:
         raise _holds_another(config, "") from None  # made on a cluster, or by an older version
     if noted != digest:

@@ -68,9 +68,13 @@ def split_done(
     notes: dict[str, tuple[list[int], str]] = {}  # hash of a source → stamp and note
     lengths = {path.name: path.stat().st_size for path in Path(work.spool).glob("*.spool")}
     for note in read_notes(work.spool):
-        content = json.loads(note)
-        if all(offset + length <= lengths.get(file, 0) for file, offset, length in content["prepared"]["spans"]):
-            notes[content["source"]] = content["stamp"], note
+        try:
+            content, spans = json.loads(note), from_note(note).spans
+            source, stamp = content["source"], content["stamp"]
+        except (ValueError, KeyError, TypeError):  # a damaged note: its image is prepared again
+            continue
+        if all(span.offset + span.length <= lengths.get(span.file, 0) for span in spans):
+            notes[source] = stamp, note
     if not notes:
         return list(sources), []
     hashes = [salt.hash(source.to_json()) for source in sources]
@@ -94,7 +98,7 @@ def find_written_shard(work: WorkFolder, task: ShardTask) -> Shard | None:
         size_bytes = file_info(to_path(work.dataset) / shard.path).size_bytes
         if receipt["spans"] == _digest(task.spans) and size_bytes == shard.size_bytes:
             return shard
-    except (OSError, ValueError):  # no receipt, or no shard
+    except (OSError, ValueError, KeyError, TypeError):  # no receipt, or a damaged one, or no shard
         pass
     return None
 

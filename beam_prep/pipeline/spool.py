@@ -111,9 +111,9 @@ def open_spool(folder: str) -> SpoolWriter | BucketSpoolWriter:
 
 
 def read_notes(folder: str | os.PathLike[str]) -> Iterator[str]:
-    """Reads all notes whose lines are whole."""
+    """Reads all notes whose lines are whole; one that a crash of the machine damaged may be no JSON."""
     for path in sorted(Path(folder).glob("*.notes")):
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8", errors="replace") as file:
             yield from (line.rstrip("\n") for line in file if line.endswith("\n"))
 
 

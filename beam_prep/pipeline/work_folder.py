@@ -16,6 +16,7 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME, REPORT_NAME
 from beam_prep.storage.atomic import open_atomic, write_text
+from beam_prep.storage.json_schema import anything, read_json
 from beam_prep.storage.output_folder import (
     check_only_written,
     check_output,
@@ -180,7 +181,7 @@ def clear_bucket_output(output: str, *, overwrite: bool) -> None:
 def _read_job(work: WorkFolder) -> Any:
     """Reads the options of an interrupted job; None without one."""
     try:
-        return json.loads(Path(work.path, JOB_NAME).read_text(encoding="utf-8"))
+        return read_json(Path(work.path, JOB_NAME), anything)
     except (OSError, ValueError):
         return None
 

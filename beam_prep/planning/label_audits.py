@@ -15,10 +15,30 @@ from beam_prep.dataset.schema import BINARY, PRESENT, UNKNOWN, LabelSpace
 from beam_prep.planning.outcomes import Prepared
 from beam_prep.planning.shortcut_audit import Audit, make_audit
 from beam_prep.storage.atomic import write_text
+from beam_prep.storage.json_schema import entries, list_of, mapping_of, nullable, number, read_json, text, whole
 from beam_prep.storage.paths import AnyPath, to_path
 
 REST = "all others"
 """The name of the images that are not of a class, where the class is audited against them."""
+
+_COUNTS = mapping_of(whole())
+_AUROC = nullable(number(0, 1))
+_HISTOGRAM = entries({"start": number(), "step": number(), "counts": mapping_of(list_of(whole(), most=1000))})
+_SHORTCUT = entries(
+    {
+        "auroc": _AUROC,
+        "higher_in": nullable(text()),
+        "auroc_by_range": _AUROC,
+        "note": nullable(text()),
+        "num_without": _COUNTS,
+        "histogram": _HISTOGRAM,
+    }
+)
+_AUDIT = entries(
+    {"num_images": _COUNTS, "num_groups": _COUNTS, "chance_auroc": _AUROC, "shortcuts": mapping_of(_SHORTCUT)}
+)
+_AUDITS = entries({"by_class": mapping_of(_AUDIT)})
+"""The checks of `audit.json` of the binary task, and of other tasks."""
 
 
 @dataclass(frozen=True)
@@ -50,10 +70,10 @@ class LabelAudits:
         """Reads the `audit.json` of a dataset; returns None if it is absent or not valid."""
         is_binary = labels.task == BINARY
         try:
-            content = json.loads((to_path(dataset) / AUDIT_NAME).read_text(encoding="utf-8"))
+            content = read_json(to_path(dataset) / AUDIT_NAME, _AUDIT if is_binary else _AUDITS)
             by_class = {labels.class_names[-1]: content} if is_binary else content["by_class"]
             return cls({name: Audit.from_json(by_class[name]) for name in by_class}, is_binary)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        except (OSError, ValueError, KeyError, TypeError):
             return None
 
 

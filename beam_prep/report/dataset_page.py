@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
@@ -19,8 +18,10 @@ from beam_prep.report.label_tables import cooccurrence_rows, count_rows, pooled_
 from beam_prep.report.linear_audit import LINEAR_PX, linear_aurocs
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
 from beam_prep.sources.layouts.registry import find_set
+from beam_prep.storage.json_schema import Check, entries, read_json_lines, text, whole
 from beam_prep.storage.paths import AnyPath
 
+TEXT = text()
 MAX_LISTED = 200
 SIZE_FIGURES = {"width": " px", "height": " px", "aspect": ""}  # features with a figure under Sizes, and their units
 AUDIT_FIGURES = ("jpeg_quality", "brightness", "border_brightness", "bytes_per_pixel")
@@ -52,9 +53,11 @@ def write_report(
     is_shown = manifest.shows_pictures if pictures == "auto" else pictures == "on"
     samples, problem = read_samples(dataset, manifest) if is_shown else ([[] for _ in manifest.class_names], None)
     raw = input_dir if is_shown else None
-    rejected = _read_lines(dataset / REJECTED_NAME, ("filename", "reason", "detail"))
-    duplicates = _read_lines(dataset / DUPLICATES_NAME, ("filename", "duplicate_of"))
-    near_duplicates = _read_lines(dataset / NEAR_DUPLICATES_NAME, ("filename", "near_duplicate_of", "distance"))
+    rejected = _read_list(dataset / REJECTED_NAME, filename=TEXT, reason=TEXT, detail=TEXT)
+    duplicates = _read_list(dataset / DUPLICATES_NAME, filename=TEXT, duplicate_of=TEXT)
+    near_duplicates = _read_list(
+        dataset / NEAR_DUPLICATES_NAME, filename=TEXT, near_duplicate_of=TEXT, distance=whole()
+    )
     exact_rows = ((row["filename"], row["duplicate_of"], 0) for row in duplicates or [])
     near_rows = ((row["filename"], row["near_duplicate_of"], row["distance"]) for row in near_duplicates or [])
     html = render(
@@ -168,12 +171,11 @@ def _verdict(shortcut: Shortcut, chance_auroc: float | None) -> str:
     return next(words for auroc, words in VERDICTS if shortcut.best >= auroc)
 
 
-def _read_lines(path: AnyPath, keys: tuple[str, ...]) -> list[dict[str, Any]] | None:
-    """Reads some keys of each line of a JSON lines file; returns None if the file is absent or not valid."""
+def _read_list(path: AnyPath, **columns: Check) -> list[dict[str, Any]] | None:
+    """Reads a list of the dataset, with the checks of its columns; returns None if it is absent or not valid."""
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-        return [{key: line[key] for key in keys} for line in map(json.loads, lines)]
-    except (OSError, ValueError, KeyError, TypeError):
+        return list(read_json_lines(path, entries(columns, others=True)))
+    except (OSError, ValueError):
         return None
 
 

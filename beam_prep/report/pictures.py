@@ -21,6 +21,7 @@ from beam_prep.images.input_files import read_image_file
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri
 from beam_prep.report.figures import grey_histogram
+from beam_prep.storage.gcs import is_file_name
 from beam_prep.storage.paths import AnyPath
 
 if TYPE_CHECKING:
@@ -174,7 +175,9 @@ def _pair(record: Record, input_dir: AnyPath, class_names: Sequence[str]) -> Pai
 
 
 def _decode(input_dir: AnyPath, filename: str) -> Image.Image | None:
-    """Decodes a raw file; returns None where it is gone or can't be decoded."""
+    """Decodes a raw file; returns None where it is gone or can't be decoded, or its name leads out of the folder."""
+    if not is_file_name(filename):  # lists and records of a dataset may come from a stranger
+        return None
     try:
         return decode_guarded(read_image_file(input_dir / filename)[1])
     except ImageError:

@@ -5,9 +5,6 @@ Standard library only.
 
 from __future__ import annotations
 
-import codecs
-import csv
-import io
 import logging
 import os
 from collections import Counter
@@ -23,11 +20,10 @@ from beam_prep.dataset.traits import READERS
 from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
 from beam_prep.sources.metadata_columns import COLUMNS, DEFAULT_COLUMNS, MetadataColumns
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.paths import AnyPath, is_local, read_file, to_path
+from beam_prep.storage.csv_file import read_rows
+from beam_prep.storage.paths import AnyPath, is_local, to_path
 
 SEPARATORS = ",;\t"
-MAX_CSV_BYTES = 512 * 2**20
-"""The largest CSV file that is read; a row has some 100 bytes."""
 EMPTY_CELLS = frozenset({"nan", "na", "n/a", "none", "null", "<na>"})
 """The texts, in small letters, by which tools such as pandas and R write an empty cell."""
 
@@ -69,7 +65,7 @@ def read_metadata(
     first_lines: dict[str, int] = {}
     not_understood: dict[str, list[int]] = {}  # trait → lines
     not_asked: Counter[str] = Counter()
-    for line, row in _rows(place, _read_text(path), columns):
+    for line, row in _rows(path, columns):
         where = f"{place}, line {line}"
         filename = _find_image(row["path"], root, filenames)
         if filename is None:
@@ -104,7 +100,7 @@ def read_metadata(
 
 def read_labels(path: str, columns: MetadataColumns) -> Iterator[str]:
     """Yields the cells of the column of the label; nothing if the file has none."""
-    for _, row in _rows(f"--metadata_csv {path}", _read_text(path), columns):
+    for _, row in _rows(path, columns):
         if row["label"]:
             yield row["label"]
 
@@ -121,48 +117,27 @@ def _check_domains(described: dict[str, dict[str, Any]], columns: MetadataColumn
         )
 
 
-def _read_text(path: str) -> str:
-    """Reads the text of a file in UTF-8, or in UTF-16 where its first bytes say so, as of Excel's Unicode text."""
-    try:
-        data = read_file(to_path(path), MAX_CSV_BYTES)
-        is_utf16 = data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
-        text = data.decode("utf-16" if is_utf16 else "utf-8-sig")
-    except OSError as error:
-        raise UsageError(f"--metadata_csv {path}: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise UsageError(f"--metadata_csv {path}: not CSV in UTF-8: {error}") from None
-    if "\0" in text:
-        raise UsageError(
-            f"--metadata_csv {path}: not CSV in UTF-8, but binary or in another encoding; save it as CSV UTF-8"
-        )
-    return text
-
-
-def _rows(place: str, text: str, wanted: MetadataColumns) -> Iterator[tuple[int, dict[str, str]]]:
+def _rows(path: str, wanted: MetadataColumns) -> Iterator[tuple[int, dict[str, str]]]:
     """Yields the number of the last line of a row, and the cells of the used columns by field; skips empty rows."""
-    header_line = text.partition("\n")[0]
-    separator = max(SEPARATORS, key=header_line.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    try:
-        titles = [title.strip() for title in next(reader, [])]
-        fields = wanted.fields(titles)
-        if problem := wanted.find_problem(tuple(fields.values()), titles):
-            raise UsageError(f"{place}: {problem}")
-        if unused := [title for index, title in enumerate(titles) if title and index not in fields]:
-            used = ", ".join(titles[index] for index in fields)
-            logging.warning("%s: uses %s; columns not used: %s", place, used, ", ".join(unused))
-        for cells in reader:
-            if len(cells) > len(titles):
-                raise UsageError(
-                    f"{place}, line {reader.line_num}: {len(cells)} cells below a header of {len(titles)} columns; "
-                    "put a cell that holds the separator in double quotes"
-                )
-            row = dict.fromkeys(COLUMNS, "")
-            row |= {name: _stripped(cells[index]) for index, name in fields.items() if index < len(cells)}
-            if any(map(str.strip, cells)):
-                yield reader.line_num, row
-    except csv.Error as error:
-        raise UsageError(f"{place}, line {reader.line_num}: not CSV: {error}") from None
+    place = f"--metadata_csv {path}"
+    rows = read_rows(to_path(path), place, separators=SEPARATORS, strict=True)
+    titles = [title.strip() for title in next(rows, (0, []))[1]]
+    fields = wanted.fields(titles)
+    if problem := wanted.find_problem(tuple(fields.values()), titles):
+        raise UsageError(f"{place}: {problem}")
+    if unused := [title for index, title in enumerate(titles) if title and index not in fields]:
+        used = ", ".join(titles[index] for index in fields)
+        logging.warning("%s: uses %s; columns not used: %s", place, used, ", ".join(unused))
+    for line, cells in rows:
+        if len(cells) > len(titles):
+            raise UsageError(
+                f"{place}, line {line}: {len(cells)} cells below a header of {len(titles)} columns; "
+                "put a cell that holds the separator in double quotes"
+            )
+        row = dict.fromkeys(COLUMNS, "")
+        row |= {name: _stripped(cells[index]) for index, name in fields.items() if index < len(cells)}
+        if any(map(str.strip, cells)):
+            yield line, row
 
 
 def _stripped(cell: str) -> str:

@@ -172,8 +172,8 @@ class ObjectPath:
 
 
 def is_file_name(name: str) -> bool:
-    """Returns True if the name of an object can be that of a file: without empty parts, `.` and `..`."""
-    return not {"", ".", ".."} & set(name.split("/"))
+    """Returns True if the name of an object can be that of a file: without empty parts, `.`, `..` and NUL."""
+    return "\0" not in name and not {"", ".", ".."} & set(name.split("/"))
 
 
 class _Listing:

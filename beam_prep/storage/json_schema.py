@@ -5,16 +5,22 @@ A schema is made of checks, small functions that raise a `Mismatch` which names 
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from beam_prep.storage.paths import ReadablePath, file_info, is_local, read_file
+from beam_prep.storage.paths import ReadablePath, read_file
 
-MAX_JSON_BYTES = 64 * 2**20
+MAX_JSON_BYTES = 32 * 2**20
 """The largest JSON file that is read; a manifest has some 200 bytes for each shard."""
+MAX_OBJECTS = 10**6
+"""The largest number of objects and lists in a file: each takes memory of some hundred bytes."""
+MAX_LIST_BYTES = 128 * 2**20
+"""The largest file of JSON lines that is read; a line on an image has some 150 bytes."""
 MAX_DIGITS = 300
 """The longest whole number, in digits; no float holds a number of more than 309."""
 MAX_DEPTH = 20
@@ -32,37 +38,59 @@ class Mismatch(ValueError):
 
 
 def read_json(path: ReadablePath, check: Check) -> Any:
-    """Reads a JSON file, see `load_json`; a file of this machine that is too large is never held in memory.
+    """Reads a JSON file, see `load_json`; a file that is too large is never held in memory.
 
     Raises:
         OSError: the file is missing, can't be read, or is a pipe or device.
         Mismatch: the file is too large or no JSON, or an entry is not what the check asks for.
     """
-    if not is_local(path):
-        return load_json(path.read_bytes(), check)
-    _check_size(file_info(path).size_bytes)
-    return load_json(read_file(path, MAX_JSON_BYTES), check)
+    try:
+        data = read_file(path, MAX_JSON_BYTES)
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            raise Mismatch("", f"at most {MAX_JSON_BYTES} bytes of JSON", "more") from None
+        raise
+    return load_json(data, check)
 
 
-def load_json(data: bytes, check: Check) -> Any:
+def load_json(data: bytes, check: Check, place: str = "") -> Any:
     """Parses JSON and checks it.
 
     Args:
         data: the content of the file.
         check: the check of the whole content.
+        place: the beginning of messages.
 
     Raises:
-        Mismatch: the file is too large or no JSON, or an entry is not what the check asks for.
+        Mismatch: the file is too large or no JSON, an object has two entries of one name, or an entry is not what the
+            check asks for.
     """
-    _check_size(len(data))
+    if len(data) > MAX_JSON_BYTES:
+        raise Mismatch(place, f"at most {MAX_JSON_BYTES} bytes of JSON", f"{len(data)}")
+    num_objects = data.count(b"[") + data.count(b"{")
+    if num_objects > MAX_OBJECTS:
+        raise Mismatch(place, f"at most {MAX_OBJECTS} objects and lists", f"up to {num_objects}")
     try:
-        content = json.loads(data, parse_int=_whole_number)
+        content = json.loads(data, parse_int=_whole_number, object_pairs_hook=_without_repetition)
     except RecursionError:
-        raise Mismatch("", "JSON", "entries that are nested too deeply") from None
+        raise Mismatch(place, "JSON", "entries that are nested too deeply") from None
     except ValueError as error:
-        raise Mismatch("", "JSON", f"something else ({error})") from None
-    check(content, "")
+        raise Mismatch(place, "JSON", f"something else ({error})") from None
+    check(content, place)
     return content
+
+
+def read_json_lines(path: ReadablePath, check: Check) -> Iterator[Any]:
+    """Reads a file with a JSON value in each line; empty lines count not.
+
+    Raises:
+        OSError: the file is missing, can't be read, is larger than `MAX_LIST_BYTES`, or is a pipe or device.
+        Mismatch: a line is no JSON, or not what the check asks for.
+    """
+    data = read_file(path, MAX_LIST_BYTES)
+    for number, line in enumerate(io.BytesIO(data), start=1):
+        if line.strip():
+            yield load_json(line, check, f"line {number}")
 
 
 def whole(low: int = 0, high: int = 10**12) -> Check:
@@ -210,15 +238,17 @@ def anything(value: Any, place: str, depth: int = 0) -> None:
         anything(each, place, depth + 1)
 
 
-def _check_size(num_bytes: int) -> None:
-    if num_bytes > MAX_JSON_BYTES:
-        raise Mismatch("", f"at most {MAX_JSON_BYTES} bytes of JSON", f"{num_bytes}")
-
-
 def _whole_number(digits: str) -> int:
     if len(digits) > MAX_DIGITS:
         raise ValueError(f"a whole number of {len(digits)} digits")
     return int(digits)
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    content = dict(pairs)
+    if len(content) < len(pairs):
+        raise ValueError("an object with two entries of one name")
+    return content
 
 
 def _below(place: str, name: object) -> str:

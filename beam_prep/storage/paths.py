@@ -144,19 +144,28 @@ def file_info(file: AnyPath) -> FileInfo:
     return FileInfo(file.name, status.st_size, status.st_mtime_ns)
 
 
-def read_file(file: AnyPath, max_bytes: int) -> bytes:
+def read_file(file: ReadablePath, max_bytes: int) -> bytes:
     """Reads a file whole; a pipe or device is not opened, and no more is read than the file held before.
 
     Raises:
         OSError: see `file_info`, or the file holds more than `max_bytes`.
     """
+    if isinstance(file, StreamedPath):
+        with file.open() as opened:
+            data = opened.read(max_bytes + 1)
+        _check_size(file, len(data), max_bytes)
+        return data
     size_bytes = file_info(file).size_bytes
-    if size_bytes > max_bytes:
-        raise OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, found {size_bytes}", str(file))
+    _check_size(file, size_bytes, max_bytes)
     if isinstance(file, ObjectPath):
         return file.read_bytes()
     with open(file, "rb") as opened:
         return opened.read(size_bytes)
+
+
+def _check_size(file: ReadablePath, size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise OSError(errno.EFBIG, f"expected at most {max_bytes} bytes, found {size_bytes}", str(file))
 
 
 def remove_files(files: Iterable[AnyPath]) -> None:

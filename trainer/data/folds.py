@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections import Counter
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,12 +13,15 @@ from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import NEAR_DUPLICATES_NAME, Manifest, Split
 from beam_prep.dataset.patient_groups import EVERY_IMAGE, LinkedGroups, divide_by_label
 from beam_prep.dataset.schema import ABSENT, BINARY, DEFAULT_LABELS, PRESENT, LabelSpace
+from beam_prep.storage.json_schema import entries, read_json_lines, text
 from beam_prep.storage.paths import to_path
 from trainer.config.fold import Fold
 from trainer.data.splits import SplitSource, join
 
 POOLED = ("train", "val")
 """The splits that are divided into folds; the test split stays as it is unless a domain is held out."""
+
+_NEAR_DUPLICATE = entries({"filename": text(), "near_duplicate_of": text()}, others=True)
 
 
 @dataclass(frozen=True)
@@ -240,9 +242,8 @@ def _near_duplicates(data: str, manifest: Manifest) -> list[tuple[str, str]]:
         return []
     path = to_path(data) / NEAR_DUPLICATES_NAME
     try:
-        rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
-        return [(row["filename"], row["near_duplicate_of"]) for row in rows]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        return [(row["filename"], row["near_duplicate_of"]) for row in read_json_lines(path, _NEAR_DUPLICATE)]
+    except (OSError, ValueError) as error:
         raise UsageError(
             f"--fold: {path}: expected {manifest.num_near_duplicates} pairs of near duplicates, which belong into one "
             f"fold, found: {error}; prepare the dataset again"

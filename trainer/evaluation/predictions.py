@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 
+from beam_prep.console.errors import UsageError
 from beam_prep.console.escapes import from_csv_cell
 from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTICLASS, MULTILABEL, TRAITS
+from beam_prep.storage.csv_file import read_table
 from trainer.evaluation.calibration import (
     calibrate,
     cross_entropies,
@@ -202,13 +203,22 @@ def read_predictions(run: Path, split: str, class_names: Sequence[str] = CLASS_N
 
     Returns:
         The predictions; None if the run has none of the split.
+
+    Raises:
+        UsageError: the file holds no predictions.
     """
     path = run / f"predictions-{split}.csv"
     if not path.exists():
         return None
-    with open(path, encoding="utf-8", newline="") as file:
-        reader = csv.DictReader(file)
-        rows, columns = list(reader), tuple(reader.fieldnames or ())
+    try:
+        return _parse(*read_table(path, str(path), ("filename", "group")), class_names)
+    except (KeyError, ValueError) as error:
+        raise UsageError(f"{path}: expected predictions: {error}; it is no file of a run, or damaged") from None
+
+
+def _parse(columns: Sequence[str], lines: Iterable[dict[str, str]], class_names: Sequence[str]) -> Predictions:
+    """Makes predictions of the columns and rows of a file, see `read_predictions`."""
+    rows = list(lines)
     names = [column.removeprefix(PROBABILITY) for column in columns if column.startswith(PROBABILITY)]
     if names:
         probabilities = np.array([[float(row[f"{PROBABILITY}{name}"]) for name in names] for row in rows], dtype=float)
@@ -220,6 +230,10 @@ def read_predictions(run: Path, split: str, class_names: Sequence[str] = CLASS_N
         labels = np.array([[int(row[f"label_{name}"] or -1) for name in names] for row in rows], dtype=int)
     else:
         labels = np.array([int(row["label"]) for row in rows], dtype=int)
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise ValueError("a probability is not between 0 and 1")
+    if not ((labels >= -1) & (labels < max(2, len(names)))).all():
+        raise ValueError("a label is none of the classes")
     return Predictions(
         filenames=[from_csv_cell(row["filename"]) for row in rows],
         groups=[row["group"] for row in rows],

@@ -23,6 +23,7 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.escapes import csv_cell
 from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.contained import check_contained
+from beam_prep.storage.csv_file import read_table
 from beam_prep.storage.json_schema import Mismatch, anything, mapping_of, read_json
 from beam_prep.storage.mirror import mirror_of
 
@@ -82,7 +83,7 @@ class RunFolder:
         numbers = self.read_json("metrics") if (self.path / "metrics.json").is_file() else {}
         rows = [["split", *columns]]
         for split, values in numbers.items():
-            if "num_images" in values:
+            if isinstance(values, dict) and "num_images" in values:
                 shown = (values.get(name) for name in columns)
                 rows.append([split, *(f"{each:.3f}" if isinstance(each, float) else f"{each or ''}" for each in shown)])
         cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
@@ -218,23 +219,27 @@ class RunFolder:
 
 
 def read_history(run: Path) -> list[dict[str, Any]]:
-    """Reads the rows of `history.csv`, one for each epoch; missing numbers are NaN. No file, no rows."""
+    """Reads the rows of `history.csv`, one for each epoch; missing numbers are NaN. No file, no rows.
+
+    Raises:
+        UsageError: the file is damaged, see also `read_table`.
+    """
     path = run / "history.csv"
     if not path.exists():
         return []
-    with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return [
-        {
-            "phase": row["phase"],
-            "epoch": int(row["epoch"]),
-            **{
-                name: float(row.get(name) or "nan")
-                for name in (*METRIC_COLUMNS, *(name for name in row if name.startswith(EXTERNAL_PREFIX)))
-            },
-        }
-        for row in rows
-    ]
+    titles, rows = read_table(path, str(path), ("phase", "epoch"))
+    names = (*METRIC_COLUMNS, *(name for name in titles if name.startswith(EXTERNAL_PREFIX)))
+    try:
+        return [
+            {
+                "phase": row["phase"],
+                "epoch": int(row["epoch"]),
+                **{name: float(row.get(name) or "nan") for name in names},
+            }
+            for row in rows
+        ]
+    except ValueError as error:
+        raise UsageError(f"{path}: expected numbers: {error}; it is no file of a run, or damaged") from None
 
 
 @contextmanager

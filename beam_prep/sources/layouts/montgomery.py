@@ -8,12 +8,14 @@ from pathlib import PurePosixPath
 from beam_prep.console.errors import UsageError
 from beam_prep.sources.layouts.named_set import Described, SetImage
 from beam_prep.sources.layouts.set_folder import SetFolder, stem
+from beam_prep.storage.paths import read_file
 
 CLASSES = ("Normal", "Tuberculosis")
 """The classes by the last digit of a file name."""
 
 READINGS = "ClinicalReadings"
 """The folder with a text file on the patient of each image, beside the folder of the images."""
+MAX_READING_BYTES = 2**20
 
 _NAME = re.compile(r"(?:MCU|CHN)CXR_\d+_([01])$", re.IGNORECASE)
 _SEX = re.compile(r"\b(female|male|F|M)\b", re.IGNORECASE)
@@ -34,7 +36,7 @@ def _reading(folder: SetFolder, image: str) -> str:
     """Returns the first lines of the clinical reading of an image, which tell age and sex; empty without a reading."""
     path = folder.root / str(PurePosixPath(image).parent.parent / READINGS / f"{PurePosixPath(image).stem}.txt")
     try:
-        text = path.read_bytes().decode("utf-8", "replace") if path.is_file() else ""
+        text = read_file(path, MAX_READING_BYTES).decode("utf-8", "replace") if path.is_file() else ""
     except OSError as error:
         raise UsageError(f"{path}: can't be read: {error.strerror}") from None
     return "\n".join(text.splitlines()[:2])

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import csv
-import gzip
-import io
-import zlib
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from beam_prep.console.errors import UsageError
+from beam_prep.storage.csv_file import TextLines, read_table
 from beam_prep.storage.paths import AnyPath
 
 TABLE_FOLDERS = ("annotations",)
@@ -54,17 +51,21 @@ class SetFolder:
                 f"{self._place}: {' or '.join(names)} with {holds} is neither in --input {self.root} nor in a folder "
                 "directly below it; copy it there from the set"
             )
-        yield from _read_rows(path, columns)
+        _, rows = read_table(path, str(path), columns)
+        for row in rows:
+            yield {title: cell.strip() for title, cell in row.items()}
 
     def lines(self, name: str) -> list[str] | None:
         """Reads a list of names, one a line, that the set may lack; returns None without it."""
         path = self.find([name])
         if path is None:
             return None
-        try:
-            return [line.strip() for line in path.read_bytes().decode("utf-8-sig").splitlines() if line.strip()]
-        except (OSError, UnicodeDecodeError) as error:
-            raise UsageError(f"{path}: can't be read as a list of names: {error}") from None
+        lines = TextLines(path, str(path))
+        names = []
+        for line in lines:
+            lines.end_row()
+            names.append(line.strip())
+        return [name for name in names if name]
 
     def find(self, names: Sequence[str]) -> AnyPath | None:
         """Returns the first file of one of these names in the folder or directly below it; None without one."""
@@ -91,21 +92,3 @@ class SetFolder:
 def stem(name: str) -> str:
     """Returns the name of a file without what follows its last dot."""
     return name.rpartition(".")[0] or name
-
-
-def _read_rows(path: AnyPath, columns: Sequence[str]) -> Iterator[dict[str, str]]:
-    try:
-        with path.open("rb") as file:
-            unpacked = gzip.GzipFile(fileobj=file) if path.name.endswith(".gz") else file
-            reader = csv.DictReader(io.TextIOWrapper(unpacked, encoding="utf-8-sig", newline=""), restval="")
-            titles = [title.strip() for title in reader.fieldnames or ()]
-            if missing := [column for column in columns if column not in titles]:
-                raise UsageError(
-                    f"{path}: expected the columns {', '.join(columns)}; {', '.join(missing)} "
-                    f"{'is' if len(missing) == 1 else 'are'} missing"
-                )
-            reader.fieldnames = titles
-            for row in reader:
-                yield {title: cell.strip() for title, cell in row.items() if title is not None}
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"{path}: can't be read as a table: {error}") from None

@@ -75,3 +75,14 @@ def test_files_that_changed_since_are_not_shown_as_copies(tmp_path):
     (copies,) = side_by_side(rows, tmp_path)
     assert (copies.one.filename, copies.other.filename, copies.distance) == ("copy.png", "one.png", 0)
     assert len(side_by_side([("copy.png", "one.png", 0)] * 20, tmp_path)) == SHOWN_DUPLICATES
+
+
+def test_a_list_of_a_strangers_dataset_shows_no_file_outside_the_input(folder, tmp_path):
+    secret = next(folder.rglob("*.jpeg"))
+    (tmp_path / "input").mkdir()
+    shutil.copy(secret, tmp_path / "input" / "own.jpeg")
+    outside = (f"../{secret.relative_to(tmp_path)}", str(secret), "a\0b", "own.jpeg/../../images", "./own.jpeg")
+    rows = [{"filename": name, "reason": "blank", "detail": ""} for name in (*outside, "own.jpeg")]
+    shown = rejected_pictures(rows, tmp_path / "input")
+    assert [picture.filename for picture in shown["blank"]] == ["own.jpeg"]
+    assert side_by_side([(name, name, 0) for name in outside], tmp_path / "input") == []
