@@ -12,7 +12,7 @@ from itertools import takewhile
 from beam_prep.console.errors import UsageError
 from beam_prep.sources.labels import values_in
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.yaml_file import read_yaml
+from beam_prep.storage.user_files import read_yaml
 
 MAX_FOUND = 30
 """The largest number of classes that is taken from the input: more are folders of patients, or free texts."""

@@ -20,8 +20,8 @@ from beam_prep.dataset.traits import READERS
 from beam_prep.sources.labels import DEFAULT_RULE, LabelRule
 from beam_prep.sources.metadata_columns import COLUMNS, DEFAULT_COLUMNS, MetadataColumns
 from beam_prep.sources.split_folders import named_split
-from beam_prep.storage.csv_file import read_rows
 from beam_prep.storage.paths import AnyPath, is_local, to_path
+from beam_prep.storage.user_files import read_rows
 
 SEPARATORS = ",;\t"
 EMPTY_CELLS = frozenset({"nan", "na", "n/a", "none", "null", "<na>"})

@@ -15,7 +15,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.console.parsing import parse
 from beam_prep.storage.json_schema import Mismatch, mapping_of, read_json, scalar, text
 from beam_prep.storage.paths import to_path
-from beam_prep.storage.yaml_file import read_yaml
+from beam_prep.storage.user_files import read_yaml
 from trainer.config.presets import read_preset
 from trainer.config.train_flags import TrainFlags
 

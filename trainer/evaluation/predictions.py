@@ -12,7 +12,7 @@ import numpy as np
 from beam_prep.console.errors import UsageError
 from beam_prep.console.escapes import from_csv_cell
 from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTICLASS, MULTILABEL, TRAITS
-from beam_prep.storage.csv_file import read_table
+from beam_prep.storage.user_files import read_table
 from trainer.evaluation.calibration import (
     calibrate,
     cross_entropies,

@@ -23,9 +23,9 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.escapes import csv_cell
 from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.contained import check_contained
-from beam_prep.storage.csv_file import read_table
 from beam_prep.storage.json_schema import Mismatch, anything, mapping_of, read_json
 from beam_prep.storage.mirror import mirror_of
+from beam_prep.storage.user_files import read_table
 
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
 HISTORY_COLUMNS = ("phase", "epoch", *METRIC_COLUMNS)

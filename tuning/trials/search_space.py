@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, get_args
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.yaml_file import read_yaml
+from beam_prep.storage.user_files import read_yaml
 from trainer.config.train import FROM_SCRATCH
 from trainer.config.train_flags import Arch
 from tuning.config import SearchConfig

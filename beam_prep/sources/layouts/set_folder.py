@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.csv_file import TextLines, read_table
 from beam_prep.storage.paths import AnyPath
+from beam_prep.storage.user_files import TextLines, read_table
 
 TABLE_FOLDERS = ("annotations",)
 """The folders, beside those of the images, in which sets keep tables."""

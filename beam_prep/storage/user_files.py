@@ -1,6 +1,6 @@
-"""Reads tables of a user or a public set, in CSV: files, rows and cells are limited in size, and errors name lines.
+"""Reads CSV and YAML that users write or public sets hold: files, rows and cells are limited, and errors name lines.
 
-Standard library only.
+Standard library only; PyYAML loads on use.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ import io
 import zlib
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage.paths import AnyPath, read_file
+from beam_prep.storage.paths import AnyPath, read_file, to_path
 
 MAX_FILE_BYTES = 512 * 2**20
 """The largest file that is read, before and after it is unpacked; a row has some 100 bytes."""
@@ -145,3 +146,26 @@ def read_table(path: AnyPath, place: str, columns: Sequence[str] = ()) -> tuple[
         )
     without = dict.fromkeys(titles, "")
     return titles, (without | dict(zip(titles, cells, strict=False)) for _, cells in rows if cells)
+
+
+def read_yaml(flag: str, path: str, max_bytes: int, *, as_text: bool = True) -> Any:
+    """Reads a YAML file; JSON is YAML too.
+
+    Args:
+        flag: the flag that names the file, for messages.
+        path: the file.
+        max_bytes: the size of the largest file that is read.
+        as_text: True keeps all scalars as texts, such as 0, no and null; False makes numbers, truth values and None.
+
+    Raises:
+        UsageError: the file can't be read, or is no YAML.
+    """
+    import yaml
+
+    try:
+        text = read_file(to_path(path), max_bytes).decode()
+        return yaml.load(text, yaml.BaseLoader if as_text else yaml.SafeLoader)
+    except OSError as error:
+        raise UsageError(f"--{flag} {path}: {error.strerror}") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that does not exist
+        raise UsageError(f"--{flag} {path}: not YAML or JSON: {' '.join(str(error).split())}") from None

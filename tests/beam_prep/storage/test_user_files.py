@@ -8,8 +8,8 @@ import zlib
 import pytest
 
 from beam_prep.console.errors import UsageError
-from beam_prep.storage import csv_file
-from beam_prep.storage.csv_file import TextLines, read_rows
+from beam_prep.storage import user_files
+from beam_prep.storage.user_files import TextLines, read_rows
 
 
 def read(folder, content: bytes, name: str = "t.csv", **options) -> list[tuple[int, list[str]]]:
@@ -58,9 +58,9 @@ def test_a_packed_row_without_an_end_takes_little_memory(tmp_path, line, said):
     ],
 )
 def test_a_table_beyond_the_limits_is_refused_in_one_line(tmp_path, monkeypatch, content, said):
-    monkeypatch.setattr(csv_file, "MAX_ROWS", 10)
+    monkeypatch.setattr(user_files, "MAX_ROWS", 10)
     if b"a" * 60 in content:
-        monkeypatch.setattr(csv_file, "MAX_FILE_BYTES", 100)
+        monkeypatch.setattr(user_files, "MAX_FILE_BYTES", 100)
         content = gzip.compress(content)
     with pytest.raises(UsageError, match=f"^{said}"):
         read(tmp_path, content, "t.csv.gz" if content.startswith(b"\x1f") else "t.csv")
