@@ -125,7 +125,7 @@ class ProbeConfig:
     folds: int = 5
     """Number of patient folds of the training images that choose the regularization of the regression."""
     class_weights: bool = True
-    """Weight the K classes by n / (K n_class)."""
+    """Weight the K classes by n / (K n_class); of each finding, the present and the absent."""
     threshold_rule: str = "0.5"
     """Rule to choose the threshold on the validation images; see `train --help`."""
     prevalence: float | None = None

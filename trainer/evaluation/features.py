@@ -23,7 +23,7 @@ class Features:
 
     Attributes:
         values: float64 [N, F].
-        labels: int64 [N], 0 NORMAL or 1 PNEUMONIA.
+        labels: int64 [N], the index of the class; of findings int64 [N, K]: 1 present, 0 absent, -1 unknown.
         groups: [N], the patient of each image.
     """
 

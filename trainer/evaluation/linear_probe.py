@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from beam_prep.console.errors import UsageError
+from beam_prep.dataset.patient_groups import EVERY_IMAGE, divide_by_label, rank
 
 if TYPE_CHECKING:
+    from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import Pipeline
 
 STRENGTHS = tuple(10.0**exponent for exponent in range(-5, 3))
@@ -23,7 +26,7 @@ class Strength:
 
     Attributes:
         value: the inverse of the L2 penalty.
-        auroc: mean AUROC over the folds; of three or more classes, that of each against the others, averaged.
+        auroc: mean AUROC over the folds; of three or more classes or of findings, that of each, averaged.
         auroc_sd: standard deviation of the AUROC over the folds.
     """
 
@@ -55,13 +58,64 @@ class Probe:
         """Folds the three steps into one linear layer from features to logits.
 
         Returns:
-            Weights float64 [F, C] and biases float64 [C], for one logit of two classes, or for one of each class.
+            Weights float64 [F, C] and biases float64 [C], for one logit of two classes, or for one of each class or
+            finding.
         """
         scaler, pca, regression = (self.pipeline[name] for name in ("standardscaler", "pca", "logisticregression"))
         centre = scaler.mean_ / scaler.scale_ + pca.mean_
         slopes = [row @ pca.components_ for row in regression.coef_]  # [C][F], of the standardized features
         biases = [bias - row @ centre for bias, row in zip(regression.intercept_, slopes, strict=True)]
         return np.stack([row / scaler.scale_ for row in slopes], axis=1), np.array(biases)
+
+
+class FindingRegressions:
+    """A logistic regression for each finding, fitted on the images of which the finding is known.
+
+    A finding that is present in all of these images, or in none, has a logit that no feature changes.
+
+    Args:
+        regression: the regression that is fitted for each finding.
+
+    Attributes:
+        C: the strength of the regressions.
+        coef_: the weights of the features, float64 [K, F].
+        intercept_: the biases, float64 [K].
+    """
+
+    def __init__(self, regression: LogisticRegression) -> None:
+        self._regression = regression
+        self.C = regression.C
+        self.coef_ = self.intercept_ = np.empty(0)
+
+    def fit(self, features: np.ndarray, labels: np.ndarray) -> FindingRegressions:
+        """Fits the regressions to features float [N, F] and labels int [N, K]: 1 present, 0 absent, -1 unknown."""
+        fitted = []
+        for of_finding in labels.T:
+            known = of_finding >= 0
+            truths = of_finding[known]
+            if len(np.unique(truths)) == 2:
+                self._regression.fit(features[known], truths)
+                fitted.append((self._regression.coef_[0].copy(), float(self._regression.intercept_[0])))
+            else:
+                odds = (np.sum(truths == 1) + 0.5) / (np.sum(truths == 0) + 0.5)
+                fitted.append((np.zeros(features.shape[1]), float(np.log(odds))))
+        self.coef_, self.intercept_ = (np.array(column) for column in zip(*fitted, strict=True))
+        return self
+
+    def auroc(self, features: np.ndarray, labels: np.ndarray) -> float:
+        """Returns the mean AUROC of the findings that some of the images have and others lack."""
+        from sklearn.metrics import roc_auc_score
+
+        logits = features @ self.coef_.T + self.intercept_
+        return float(
+            np.mean(
+                [
+                    roc_auc_score(of_finding[of_finding >= 0], scores[of_finding >= 0])
+                    for of_finding, scores in zip(labels.T, logits.T, strict=True)
+                    if {0, 1} <= {*of_finding.tolist()}
+                ]
+            )
+        )
 
 
 def check_components(pca_components: int, *, num_features: int, num_images: int) -> None:
@@ -94,11 +148,11 @@ def fit_probe(
 
     Args:
         features: float [N, F].
-        labels: int [N], from 0 to K - 1.
+        labels: int [N], from 0 to K - 1; of findings int [N, K]: 1 present, 0 absent, -1 unknown.
         groups: [N], the patient of each image.
         pca_components: number of principal components; at most F and at most the number of images of a fold.
         num_folds: number of folds; 2 or more.
-        class_weights: weight each class by n / (K n_class), for n images.
+        class_weights: weight each class by n / (K n_class), for n images; of a finding, the present and the absent.
         seed: seed of the folds, and of the PCA where it is randomized.
         on_fold: called after each fold.
 
@@ -112,7 +166,7 @@ def fit_probe(
     check_components(pca_components, num_features=features.shape[1], num_images=smallest)
     scores = []  # [folds][strengths]
     for fitted, held_out in folds:
-        reduce, regressions = _steps(pca_components, class_weights, seed)
+        reduce, regressions = _steps(pca_components, class_weights, seed, labels.ndim == 2)
         train = reduce.fit_transform(features[fitted])
         test = reduce.transform(features[held_out])
         scores.append(
@@ -124,15 +178,17 @@ def fit_probe(
         for value, of_folds in zip(STRENGTHS, np.transpose(scores), strict=True)
     )
     best = max(tried, key=lambda strength: strength.auroc)  # of equal ones the first: the most penalized
-    reduce, regressions = _steps(pca_components, class_weights, seed)
+    reduce, regressions = _steps(pca_components, class_weights, seed, labels.ndim == 2)
     reduce.steps.append(("logisticregression", regressions[tried.index(best)]))
     return Probe(reduce.fit(features, labels), best, tried)
 
 
 def _auroc(regression: Any, features: np.ndarray, labels: np.ndarray) -> float:
-    """Returns the AUROC of a fitted regression; of three or more classes that of each against the others, averaged."""
+    """Returns the AUROC of a fitted regression; of more classes than two or of findings that of each, averaged."""
     from sklearn.metrics import roc_auc_score
 
+    if isinstance(regression, FindingRegressions):
+        return regression.auroc(features, labels)
     if len(regression.classes_) == 2:
         return float(roc_auc_score(labels, regression.decision_function(features)))
     return float(roc_auc_score(labels, regression.predict_proba(features), multi_class="ovr"))
@@ -147,8 +203,10 @@ def patient_folds(
         For each fold the indices of the images to fit on and of the images that are held out; no patient is in both.
 
     Raises:
-        UsageError: some fold would hold out no image of some class.
+        UsageError: some fold would hold out no image of some class, or no finding could be measured on it.
     """
+    if labels.ndim == 2:
+        return _folds_of_findings(labels, groups, num_folds, seed)
     from sklearn.model_selection import StratifiedGroupKFold
 
     patients, num_classes = np.asarray(groups), int(np.max(labels)) + 1
@@ -164,7 +222,28 @@ def patient_folds(
     )
 
 
-def _steps(pca_components: int, class_weights: bool, seed: int) -> tuple[Pipeline, list[Any]]:
+def _folds_of_findings(
+    labels: np.ndarray, groups: Sequence[str] | np.ndarray, num_folds: int, seed: int
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Divides the images into folds by patient, which hold each finding in proportion; see `patient_folds`."""
+    patients = [str(group) for group in groups]
+    counts: dict[str, Counter[Hashable]] = {patient: Counter() for patient in patients}
+    for patient, row in zip(patients, labels, strict=True):
+        counts[patient].update([EVERY_IMAGE, *np.flatnonzero(row == 1).tolist()])
+    ranks = {patient: rank(f"fold {seed} {patient}") for patient in counts}
+    part_of = divide_by_label(counts, ranks, [1 / num_folds] * num_folds)
+    parts = np.array([part_of[patient] for patient in patients])
+    folds = [(np.flatnonzero(parts != part), np.flatnonzero(parts == part)) for part in range(num_folds)]
+    for _, held_out in folds:
+        if not np.any(np.any(labels[held_out] == 1, axis=0) & np.any(labels[held_out] == 0, axis=0)):
+            raise UsageError(
+                f"--folds is {num_folds}, but the training images of {len(counts)} patients are too few for a finding "
+                "that is present and absent in every fold; give fewer folds"
+            )
+    return folds
+
+
+def _steps(pca_components: int, class_weights: bool, seed: int, has_findings: bool) -> tuple[Pipeline, list[Any]]:
     """Returns a pipeline of standardization and PCA, and a regression for each strength; nothing is fitted."""
     from sklearn.decomposition import PCA
     from sklearn.linear_model import LogisticRegression
@@ -173,4 +252,5 @@ def _steps(pca_components: int, class_weights: bool, seed: int) -> tuple[Pipelin
 
     balance = "balanced" if class_weights else None
     regressions = [LogisticRegression(C=value, class_weight=balance, max_iter=10000) for value in STRENGTHS]
-    return make_pipeline(StandardScaler(), PCA(pca_components, random_state=seed)), regressions
+    reduce = make_pipeline(StandardScaler(), PCA(pca_components, random_state=seed))
+    return reduce, [FindingRegressions(regression) for regression in regressions] if has_findings else regressions

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
-from beam_prep.dataset.schema import MULTILABEL
 from beam_prep.storage.locks import exclusive
 from beam_prep.storage.paths import to_path
 from trainer.config.commands import ProbeConfig
@@ -54,7 +53,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         RunError: the records can't be read, or another job writes to the folder.
     """
     manifest = read_manifest(config.data)
-    _check_task(config, manifest)
+    check_task(manifest, threshold_rule=config.threshold_rule, prevalence=config.prevalence)
     network, fold = _describe_network(config, manifest)
     sources = {
         split: open_split(config.data, manifest, network["image_size"], split)
@@ -91,16 +90,6 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
         folder.finish()
         folder.push()
         return folder, numbers
-
-
-def _check_task(config: ProbeConfig, manifest: Manifest) -> None:
-    """Raises a `UsageError` if the labels of the dataset can't be probed, or a flag has no meaning for them."""
-    if manifest.task == MULTILABEL:
-        raise UsageError(
-            f"--data {config.data}: expected a dataset of classes, of which one is true of an image, found one of "
-            "findings, which a linear probe does not take; train a network on it: cxrflow train"
-        )
-    check_task(manifest, threshold_rule=config.threshold_rule, prevalence=config.prevalence)
 
 
 def _describe_network(config: ProbeConfig, manifest: Manifest) -> tuple[dict[str, Any], Fold | None]:

@@ -83,3 +83,40 @@ def test_folds_that_the_patients_do_not_fill_are_refused():
     groups = np.array(["a", "a", "b", "c", "d", "e"])
     with pytest.raises(UsageError, match="--folds is 2, but only 1 patients of one class have training images"):
         patient_folds(labels, groups, 2, seed=0)
+
+
+def findings():
+    """Draws two findings that depend on a feature each and are not known of some images, and one of no image."""
+    features, labels, groups = images()
+    other = np.repeat(np.random.default_rng(2).permutation(np.arange(NUM_IMAGES // 2) % 4 == 0), 2).astype(int)
+    features[:, 3] += 3 * features[:, 3].std() * other
+    labels = np.stack([labels, other, np.zeros_like(labels)], axis=1)
+    labels[::7, 0], labels[:40, 1] = -1, -1
+    return features, labels, groups
+
+
+def test_each_finding_has_a_regression_on_the_images_where_it_is_known():
+    features, labels, groups = findings()
+    probe = fit_probe(features, labels, groups, pca_components=6, num_folds=2, class_weights=True, seed=0)
+    weights, biases = probe.folded()
+    logits = features @ weights + biases
+    reduced = probe.pipeline[:2].transform(features)
+    for at in (0, 1):
+        known = labels[:, at] >= 0
+        alone = LogisticRegression(C=probe.best.value, class_weight="balanced", max_iter=10000)
+        alone.fit(reduced[known], labels[known, at])
+        assert logits[:, at] == pytest.approx(alone.decision_function(reduced), abs=1e-3)
+    assert logits[:, 2] == pytest.approx(np.full(NUM_IMAGES, np.log(0.5 / 120.5)))
+    assert probe.best.auroc > 0.75
+
+
+def test_folds_of_findings_divide_patients_and_hold_each_finding_in_proportion():
+    _, labels, groups = findings()
+    folds = patient_folds(labels, groups, 4, seed=3)
+    assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(NUM_IMAGES))
+    for seen, held_out in folds:
+        assert not {*groups[seen]} & {*groups[held_out]}
+        for of_finding in labels.T:
+            assert abs(np.sum(of_finding[held_out] == 1) - np.sum(of_finding == 1) / 4) <= 2
+    with pytest.raises(UsageError, match="--folds is 9, but the training images of 4 patients are too few"):
+        patient_folds(labels[:8], groups[:8], 9, seed=0)

@@ -14,6 +14,7 @@ from trainer.jobs.batch_size import measure_rates, random_training
 from trainer.jobs.probe import probe
 from trainer.jobs.recalibrate import recalibrate
 from trainer.jobs.train import train
+from trainer.run.model_card import ModelCard
 
 
 @pytest.fixture(scope="module")
@@ -60,8 +61,6 @@ def test_a_run_on_findings_is_measured_on_all_images_whose_labels_are_known(run,
 
 
 def test_what_findings_do_not_have_is_refused_before_the_work_starts(run, data, tmp_path):
-    with pytest.raises(UsageError, match="found one of findings, which a linear probe does not take"):
-        probe(ProbeConfig(data=data["findings"], output=str(tmp_path / "probe"), run=str(run)))
     with pytest.raises(UsageError, match="expected a run of two classes, found a multilabel one"):
         recalibrate(RecalibrateConfig(data=data["clinic"], run=str(run)))
     mixed = {"data": data["findings"], "output": str(tmp_path / "run"), "external": (data["classes"],)}
@@ -78,6 +77,17 @@ def test_a_probe_of_three_classes_is_a_run_of_three_classes(data, tmp_path):
     assert len(numbers["val"]["confusion_matrix"]) == 3
     card = json.loads(Path(output, "model.json").read_text())
     assert (card["task"], card["phases"][0]["num_trainable"]) == ("multiclass", 3 * (card["probe"]["num_features"] + 1))
+
+
+@pytest.mark.slow
+def test_a_probe_of_findings_is_a_run_of_findings(run, data, tmp_path):
+    output = str(tmp_path / "probe")
+    folder, numbers = probe(ProbeConfig(data=data["findings"], output=output, run=str(run), pca_components=8, folds=3))
+    assert numbers["val"]["auroc"] > 0.7
+    card = ModelCard.read(folder)
+    assert (card.task, len(card.operating_point.thresholds)) == ("multilabel", 4)
+    assert card.phases[0]["num_trainable"] == 4 * (card.probe["num_features"] + 1)
+    assert "A logistic regression for each finding" in folder.report.read_text()
 
 
 def test_batches_are_measured_with_the_outputs_of_the_task():
