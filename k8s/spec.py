@@ -13,6 +13,7 @@ from beam_prep.config import SALT_FLAGS, PrepConfig
 from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
+from k8s.gpu_types import NODE_LABELS, is_gpu_type
 from trainer.config.train import TrainConfig
 from tuning.config import SearchConfig
 
@@ -26,6 +27,8 @@ QUANTITY = re.compile(r"[1-9]\d*(\.\d+)?(m|[kKMGT]i?)?")
 """An amount of a resource, such as 500m, 4 or 16Gi."""
 SOURCE = re.compile(r"[a-z0-9]([-._a-z0-9]*[a-z0-9])?")
 """A name of a volume claim, a bucket or another object."""
+FLEX_START_HOURS = 7 * 24
+"""The longest time that GKE keeps a flex-start node, h."""
 TAKEN_PATHS = ("/", "/tmp", "/home", "/dev", "/proc", "/sys", "/usr", "/etc", "/bin", "/lib", "/opt", "/var", "/app")
 """The folders of the images, over which no volume may be mounted."""
 
@@ -89,7 +92,7 @@ class CommonSpec:
                 *("name", "image", "allow_tag", "namespace", "queue", "service_account"),
                 *("num_nodes", "jobset", "tensorboard", "num_workers", "token_secret", "salt_secret"),
             ),
-            "pods": ("pvc", "bucket", "cpu", "memory", "disk", "shm", "num_gpus", "gpu_type", "spot"),
+            "pods": ("pvc", "bucket", "cpu", "memory", "disk", "shm", "num_gpus", "gpu_type", "spot", "flex_start"),
             "limits": ("retries", "deadline_hours", "grace_seconds", "ttl_hours"),
         },
     )
@@ -133,17 +136,31 @@ class GpuSpec(CommonSpec):
     num_gpus: int = 1
     """The number of GPUs of a pod, all of one node; 0 trains on the CPUs."""
     gpu_type: str | None = None
-    """The GPU by GKE's name, such as nvidia-l4 or nvidia-h100-80gb; by default any GPU."""
+    """The GPU: l4, a100, h100, h200 or b200, whose nodes are found by the labels of GKE and by those of NVIDIA's GPU
+    operator; or the exact name that one of the two has for it, such as nvidia-h100-80gb (GKE) or NVIDIA-H100-PCIe; by
+    default any GPU."""
+    flex_start: bool = False
+    """Run on GKE's flex-start nodes (Dynamic Workload Scheduler), which come when there is capacity and stay up to 7
+    days; with --queue, Kueue asks for all nodes of the submission at once, for --deadline_hours."""
     shm: str = "8Gi"
     """The size of /dev/shm, through which the GPUs of a node exchange gradients; it is part of the memory."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, num_gpus=0)
-        if self.gpu_type is not None and not (self.num_gpus and NAME.fullmatch(self.gpu_type)):
+        if self.gpu_type is not None and not is_gpu_type(self.gpu_type):
             raise UsageError(
-                f"--gpu_type {self.gpu_type}, --num_gpus {self.num_gpus}: expected GKE's name of a GPU, such as "
-                "nvidia-l4, and at least one of it"
+                f"--gpu_type {self.gpu_type}: expected {', '.join(NODE_LABELS)}, a name of GKE such as nvidia-l4, or "
+                "one of NVIDIA's GPU operator such as NVIDIA-H100-PCIe"
+            )
+        for flag in ("gpu_type", "flex_start"):
+            if getattr(self, flag) and not self.num_gpus:
+                raise UsageError(f"--{flag} is for GPUs, and --num_gpus is 0; leave one out")
+        if self.flex_start and self.spot:
+            raise UsageError("--flex_start and --spot are different nodes; choose one of them")
+        if self.flex_start and self.deadline_hours > FLEX_START_HOURS:
+            raise UsageError(
+                f"--deadline_hours is {self.deadline_hours:g}; nodes of --flex_start stay {FLEX_START_HOURS} h at most"
             )
         _check_quantity("shm", self.shm)
 

@@ -10,10 +10,10 @@ from k8s.cluster.client import Cluster
 from k8s.cluster.errors import ASK_FOR_ROLE, JOBSET_INSTALL, NotAllowed, OverQuota, no_namespace
 from k8s.cluster.kinds import CLAIM, EVENT, KINDS, POD, SECRET, SERVICE_ACCOUNT, Kind, labels_of
 from k8s.cluster.status import RUNNABLE
+from k8s.preflight.node_checks import check_nodes
 from k8s.preflight.problem import Problem, error, warning
 from k8s.preflight.workload import Workload
 from k8s.render.objects import QUEUE_LABEL, Object
-from k8s.render.pods import GKE_GPU, GPU
 
 KUEUE = "kueue.x-k8s.io"
 DRY_RUN_NAME = "cxrflow-preflight"
@@ -37,7 +37,7 @@ def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], clus
         yield error(f"{no_namespace(cluster.namespace)}, or name another one by --namespace")
     yield from _check_permissions(objects, cluster)
     yield from _check_jobset(objects, cluster)
-    yield from _check_nodes(workloads, cluster)
+    yield from check_nodes(workloads, cluster)
     if exists:
         yield from _check_queue(objects, cluster)
         yield from _check_claims(workloads, cluster)
@@ -117,29 +117,6 @@ def _check_queue(objects: Sequence[Object], cluster: Cluster) -> Iterator[Proble
             yield warning(f"--queue {queue}: {denied}")
 
 
-def _check_nodes(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
-    """Checks that a node has the GPUs; only warns, because an autoscaler may add nodes to an empty node pool."""
-    with_gpus = [workload for workload in workloads if workload.num_gpus]
-    if not with_gpus:
-        return
-    try:
-        nodes = cluster.nodes()
-    except NotAllowed:
-        yield warning("you may not list nodes: whether a node has the GPUs that the pods need was not checked")
-        return
-    for workload in with_gpus:
-        fitting = [node for node in nodes if workload.node_selector.items() <= labels_of(node).items()]
-        most = max((_num_gpus(node) for node in fitting), default=0)
-        if most < workload.num_gpus:
-            needed = f"{workload.num_gpus} x {workload.node_selector.get(GKE_GPU, 'GPU')}"
-            has = f"the largest has {most}" if most else f"its GPUs are: {', '.join(_gpu_types(nodes)) or 'none'}"
-            yield warning(
-                f"{workload.title}: no node of the cluster has {needed} now ({has}); its pods wait until the "
-                "autoscaler adds one, forever if no node pool has them: "
-                "gcloud container node-pools list --cluster CLUSTER"
-            )
-
-
 def _check_claims(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
     """Checks that the volume claims exist, without which a pod waits, and that all their pods can mount them."""
     num_pods: Counter[str] = Counter()
@@ -195,11 +172,3 @@ def _check_secrets(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[
             yield error(
                 f"{flag}: expected a key {key}, found {keys}; make the Secret anew: {make} --from-file={key}=FILE"
             )
-
-
-def _num_gpus(node: Object) -> int:
-    return int(((node.get("status") or {}).get("allocatable") or {}).get(GPU, 0))
-
-
-def _gpu_types(nodes: Sequence[Object]) -> list[str]:
-    return sorted({gpu_type for node in nodes if (gpu_type := labels_of(node).get(GKE_GPU))})

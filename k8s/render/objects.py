@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Literal
 
-from k8s.spec import CommonSpec
+from k8s.spec import CommonSpec, GpuSpec
 
 Object = dict[str, Any]
 """An API object or a part of one, as plain data."""
@@ -18,6 +18,13 @@ COMPONENT = "app.kubernetes.io/component"
 """The label that says which part of its submission an object or pod is."""
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 """The label that names the LocalQueue in which a job waits for Kueue to admit it."""
+NODES_FOR = "provreq.kueue.x-k8s.io/maxRunDurationSeconds"
+"""The annotation by which Kueue asks for nodes for a number of seconds, in its ProvisioningRequest.
+
+Source: https://cloud.google.com/kubernetes-engine/docs/how-to/provisioningrequest
+"""
+HOUR = 3600
+"""The length of an hour, s."""
 
 
 def labels(spec: CommonSpec, component: Component) -> dict[str, str]:
@@ -45,8 +52,12 @@ def metadata(spec: CommonSpec, name: str, component: Component, *, queued: bool 
         component: the part of the submission that the object is.
         queued: True lets Kueue decide when the object starts, if the spec has a queue.
     """
-    own = {**labels(spec, component), **({QUEUE_LABEL: spec.queue} if queued and spec.queue else {})}
-    return {"name": name, **({"namespace": spec.namespace} if spec.namespace else {}), "labels": own}
+    own, annotations = labels(spec, component), {}
+    if queued and spec.queue:
+        own[QUEUE_LABEL] = spec.queue
+        if isinstance(spec, GpuSpec) and spec.flex_start:
+            annotations = {"annotations": {NODES_FOR: str(round(spec.deadline_hours * HOUR))}}
+    return {"name": name, **({"namespace": spec.namespace} if spec.namespace else {}), "labels": own, **annotations}
 
 
 def headless_service(spec: CommonSpec, name: str, component: Component, port: int) -> Object:

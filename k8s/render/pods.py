@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from k8s.gpu_types import node_choice
 from k8s.render.objects import Component, Object, labels
 from k8s.spec import CommonSpec, GpuSpec, PrepSpec
+from trainer.node_gpus import NUM_GPUS_VARIABLE
 
 USER = 10001
 """The user and group id that the containers run as; docker/trainer.Dockerfile creates this user."""
@@ -27,8 +29,10 @@ INDEX_ANNOTATION = "batch.kubernetes.io/job-completion-index"
 """The annotation of a pod with the same index."""
 
 GPU = "nvidia.com/gpu"
-GKE_GPU = "cloud.google.com/gke-accelerator"
 GKE_SPOT = "cloud.google.com/gke-spot"
+GKE_FLEX_START = "cloud.google.com/gke-flex-start"
+GKE_QUEUED = "cloud.google.com/gke-queued"
+"""The taint of flex-start nodes that a queue asks for."""
 GKE_FUSE = "gcsfuse.csi.storage.gke.io"
 
 
@@ -76,7 +80,7 @@ def pod_template(
         "imagePullPolicy": "IfNotPresent",
         "command": list(command),
         "args": list(arguments),
-        "env": [*env, {"name": "HOME", "value": HOME}],
+        "env": [*env, {"name": "HOME", "value": HOME}, *(_promised_gpus(spec) if resources is None else [])],
         "resources": resources or _resources(spec),
         "volumeMounts": mounts,
         "securityContext": {
@@ -123,19 +127,32 @@ def _resources(spec: CommonSpec) -> Object:
     return resources(spec.cpu, spec.memory, spec.disk, spec.num_gpus if isinstance(spec, GpuSpec) else 0)
 
 
+def _promised_gpus(spec: CommonSpec) -> list[Object]:
+    """Returns the variable by which a program checks that it has the GPUs of its pod; none without GPUs."""
+    if not (isinstance(spec, GpuSpec) and spec.num_gpus):
+        return []
+    return [{"name": NUM_GPUS_VARIABLE, "value": str(spec.num_gpus)}]
+
+
 def _placement(spec: CommonSpec) -> Object:
-    """Returns the node selector and the tolerations for GPU nodes and spot nodes."""
+    """Returns the node selector, the affinity and the tolerations for GPU, spot and flex-start nodes."""
+    choice: Object = {}
     nodes: dict[str, str] = {}
     tolerations: list[Object] = []
     if isinstance(spec, GpuSpec) and spec.num_gpus:
         tolerations.append({"key": GPU, "operator": "Exists", "effect": "NoSchedule"})
-        if spec.gpu_type:
-            nodes[GKE_GPU] = spec.gpu_type
+        choice = node_choice(spec.gpu_type) if spec.gpu_type else {}
+        if spec.flex_start:
+            nodes[GKE_FLEX_START] = "true"
+            taints = (GKE_FLEX_START, GKE_QUEUED)
+            tolerations += [{"key": taint, "operator": "Exists", "effect": "NoSchedule"} for taint in taints]
     if spec.spot:
         nodes[GKE_SPOT] = "true"
         tolerations.append({"key": GKE_SPOT, "operator": "Equal", "value": "true", "effect": "NoSchedule"})
+    nodes = {**choice.pop("nodeSelector", {}), **nodes}
     return {
         **({"nodeSelector": nodes} if nodes else {}),
+        **choice,
         **({"tolerations": tolerations} if tolerations else {}),
     }
 

@@ -10,8 +10,8 @@ from dataclasses import replace
 
 from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
-from k8s.render.jobs import HOUR, job
-from k8s.render.objects import Object, headless_service, only_from
+from k8s.render.jobs import job
+from k8s.render.objects import HOUR, Object, headless_service, only_from
 from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
 from k8s.spec import SweepSpec
 from trainer.config.file import shared_flags

@@ -6,8 +6,8 @@ import json
 from dataclasses import replace
 
 from beam_prep.console.command_line import changed_flags
-from k8s.render.jobs import HOUR, ending, indexed, job
-from k8s.render.objects import Object, headless_service, labels, metadata, only_from, selector
+from k8s.render.jobs import ending, indexed, job
+from k8s.render.objects import HOUR, Object, headless_service, labels, metadata, only_from, selector
 from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
 from k8s.spec import CommonSpec, TrainSpec
 

@@ -12,7 +12,7 @@ from beam_prep.dataset.manifest import Manifest
 from k8s.render.render import to_yaml
 from trainer.config.tf_config import find_cluster
 
-SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 1)
+SMALL = ("--image_size", 32, "--batch_size", 12, "--epochs", 1, "--num_gpus", 0)
 VOLUMES = ("--pvc", "images:/data", "results:/runs")
 
 
@@ -149,7 +149,7 @@ def test_a_read_only_root_without_capabilities_is_enough(dataset, phantoms, tmp_
 @pytest.mark.timeout(900)
 def test_a_chief_and_two_workers_search_together(dataset, tmp_path):
     asked = ("--data", "/data", "--output", "/runs/sweep", *VOLUMES, "--max_trials", 3, "--image_size", 32)
-    training = ("--batch_size", 8, 12, 16, "--epochs", 1)
+    training = ("--batch_size", 8, 12, 16, "--epochs", 1, "--num_gpus", 0)
     objects = printed("sweep", *asked, *training)
     chief, worker = (next(pod_templates(only(objects, "Job", f"chest-{name}"))) for name in ("chief", "worker"))
     service = only(objects, "Service")["metadata"]["name"]

@@ -33,6 +33,23 @@ def values(dockerfile: Path, name: str) -> list[str]:
     return [value for instruction, value in instructions(dockerfile) if instruction == name]
 
 
+def stages(dockerfile: Path) -> dict[str, list[tuple[str, str]]]:
+    """Returns the instructions of each stage of a Dockerfile by its name; that of the last one is empty."""
+    found: dict[str, list[tuple[str, str]]] = {}
+    for name, value in instructions(dockerfile):
+        if name == "FROM":
+            stage = value.partition(" AS ")[2]
+            found[stage] = []
+        elif found:
+            found[stage].append((name, value))
+    return found
+
+
+def bases(dockerfile: Path) -> dict[str, str]:
+    """Returns the base images of a Dockerfile, the defaults of the arguments before its first stage."""
+    return dict(value.split("=") for value in values(dockerfile, "ARG") if "=" in value and "EXTRAS" not in value)
+
+
 def context(folder: Path) -> Path:
     """Copies the files of the repository that .dockerignore does not exclude into a folder."""
     lines = [line for line in (ROOT / ".dockerignore").read_text().splitlines() if line and line[0] != "#"]
@@ -57,9 +74,12 @@ def test_the_linter_has_nothing_to_say(dockerfile):
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 def test_what_is_installed_has_its_hash_in_the_lock_file(dockerfile):
-    first, last = (shlex.split(line) for line in values(dockerfile, "RUN") if "pip install" in line)
+    runs = " && ".join(line for line in values(dockerfile, "RUN") if "pip install" in line)
+    first, setuptools, last = (shlex.split(line[line.index("pip install") :]) for line in runs.split("&&") if "pip " in line)
     assert first == ["pip", "install", "--require-hashes", "--requirement", f"{dockerfile.stem}.lock"]
-    assert last == ["pip", "install", "--no-deps", "--no-build-isolation", "."], "nothing else comes over the network"
+    assert setuptools[2:] == ["--no-cache-dir", "--require-hashes", "--requirement", "setuptools.lock"]
+    alone = ["--no-cache-dir", "--no-deps", "--no-build-isolation", "--prefix", "/code", "."]
+    assert last[2:] == alone, "nothing else comes over the network"
 
 
 @pytest.mark.parametrize("lock", [SETUP_LOCK, *sorted((ROOT / "docker").glob("*.lock"))], ids=lambda path: path.name)
@@ -81,12 +101,47 @@ def test_lock_files_have_the_versions_of_the_constraints_and_hashes_for_all(lock
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
-def test_code_comes_after_what_takes_long_to_install(dockerfile):
-    order = [(name, value) for name, value in instructions(dockerfile) if name in ("COPY", "RUN")]
-    slow = next(place for place, (_, value) in enumerate(order) if "--require-hashes" in value)
-    code = [place for place, (name, value) in enumerate(order) if name == "COPY" and (ROOT / value.split()[0]).is_dir()]
-    assert code
-    assert min(code) > slow
+def test_a_change_of_the_code_leaves_what_takes_long_to_install_as_it_was(dockerfile):
+    parts = stages(dockerfile)
+    copied = [value.split()[0] for name, value in parts["dependencies"] if name == "COPY"]
+    assert copied == [f"docker/{dockerfile.stem}.lock"]
+    last = [value.split()[0] for name, value in parts[""] if name == "COPY"]
+    assert last[-2:] == ["--from=dependencies", "--from=code"], "the layer of the code lies on that of the packages"
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_the_last_stage_installs_nothing(dockerfile):
+    assert bases(dockerfile)["BASE"].startswith("python:3.11-slim-")
+    last = stages(dockerfile)[""]
+    assert not [value for name, value in last if name == "RUN" and not value.startswith("useradd ")]
+    assert all(value.startswith("--from=") for name, value in last if name == "COPY")
+
+
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_an_image_says_what_it_is(dockerfile):
+    (text,) = values(dockerfile, "LABEL")
+    labels = dict(part.split("=", 1) for part in shlex.split(text))
+    assert labels["org.opencontainers.image.licenses"] == "Apache-2.0"
+    assert labels["org.opencontainers.image.title"] == f"cxrflow {dockerfile.stem}"
+    assert labels["org.opencontainers.image.description"]
+
+
+@pytest.mark.parametrize(
+    ("extras", "code", "has_cuda"), [("train,tune,gpu", 0, True), ("train,tune", 0, False), ("train", 2, True)]
+)
+def test_cuda_is_left_out_of_an_image_for_cpus(extras, code, has_cuda, tmp_path):
+    (choice,) = (value for value in values(ROOT / "docker" / "trainer.Dockerfile", "RUN") if value.startswith("case"))
+    lock = shutil.copy(ROOT / "docker" / "trainer.lock", tmp_path)
+    before = Path(lock).read_text()
+    command = ["sh", "-ec", choice]
+    result = subprocess.run(command, cwd=tmp_path, env={"EXTRAS": extras}, capture_output=True, text=True, check=False)
+    assert result.returncode == code
+    assert ("expected train,tune,gpu" in result.stderr) == bool(code)
+    after = Path(lock).read_text()
+    assert ("nvidia-" in after) == has_cuda
+    packages = [re.findall(r"^(?!nvidia-)\S+==\S+", text, flags=re.MULTILINE) for text in (before, after)]
+    assert packages[0] == packages[1]
+    assert after.count("--hash") >= len(packages[1])
 
 
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
@@ -94,7 +149,7 @@ def test_the_code_that_is_copied_runs_by_itself(dockerfile, tmp_path):
     (tmp_path / "context").mkdir()
     source, stage, site = context(tmp_path / "context"), tmp_path / "stage", tmp_path / "site"
     stage.mkdir()
-    for copy in values(dockerfile, "COPY"):
+    for copy in (value for name, value in stages(dockerfile)["code"] if name == "COPY"):
         *names, target = copy.split()
         for name in names:
             if (source / name).is_dir():
@@ -141,11 +196,20 @@ def test_the_trainer_runs_as_the_user_of_its_pods():
     assert values(dockerfile, "WORKDIR")[-1] == HOME
 
 
+def test_gke_finds_the_driver_in_the_image_of_the_trainer():
+    """GKE mounts the driver into /usr/local/nvidia, where the loader of a plain base image does not look."""
+    last = dict(stages(ROOT / "docker" / "trainer.Dockerfile")[""])
+    variables = dict(part.split("=", 1) for part in shlex.split(last["ENV"]))
+    assert variables["LD_LIBRARY_PATH"] == "/usr/local/nvidia/lib64"
+
+
 def test_dataflow_gets_the_beam_that_launches_it():
-    (base,) = values(ROOT / "docker" / "prep.Dockerfile", "FROM")
+    dockerfile = ROOT / "docker" / "prep.Dockerfile"
     (pinned,) = re.findall(r"^apache-beam==(.+)$", (ROOT / "constraints.txt").read_text(), flags=re.MULTILINE)
-    assert base == f"apache/beam_python3.11_sdk:{pinned}"
-    assert not values(ROOT / "docker" / "prep.Dockerfile", "ENTRYPOINT")
+    assert bases(dockerfile)["SDK"] == f"apache/beam_python3.11_sdk:{pinned}"
+    assert "--from=sdk /opt/apache/beam /opt/apache/beam" in values(dockerfile, "COPY")
+    assert values(dockerfile, "ENTRYPOINT") == ['["/opt/apache/beam/boot"]']
+    assert "RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1" in dict(stages(dockerfile)[""])["ENV"]
 
 
 def test_the_linter_would_have_something_to_say(tmp_path):
@@ -182,8 +246,8 @@ def test_make_digests_names_base_images_and_steps_by_their_digests(tmp_path):
     env = {**os.environ, "PATH": f"{tmp_path}/bin:{os.environ['PATH']}"}
     for _ in range(2):  # the second time digests are there already
         subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
-    bases = [value for path in sorted((tmp_path / "docker").glob("*.Dockerfile")) for value in values(path, "FROM")]
+    images = [each for path in sorted((tmp_path / "docker").glob("*.Dockerfile")) for each in bases(path).values()]
     steps = re.findall(r"^ +name: (.*)$", (tmp_path / "cloudbuild.yaml").read_text(), flags=re.MULTILINE)
-    named = [*bases, *(step for step in steps if "$" not in step)]
+    named = [*images, *(step for step in steps if "$" not in step)]
     assert len(named) >= 8
     assert all(re.fullmatch(r"[a-z0-9_./:-]+@sha256:[0-9a-f]{64}", name, re.IGNORECASE) for name in named), named

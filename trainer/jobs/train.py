@@ -26,6 +26,7 @@ from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
 from trainer.external.sets import ExternalSet, check_apart, open_external_sets
 from trainer.jobs.batch_size import batch_fits, keep_batch_size, settle_batch_size
+from trainer.node_gpus import check_gpus
 from trainer.run.console_lines import header
 from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder
@@ -47,7 +48,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     Raises:
         UsageError: TF_CONFIG, the dataset, the output folder, the devices or the weights are wrong; nothing was
             written.
-        RunError: the training failed, or another job writes to the folder.
+        RunError: the training failed, another job writes to the folder, or the GPUs of the pod can't be used.
         Terminated: the training was asked to stop, and has saved its state.
     """
     cluster = find_cluster(config.strategy)
@@ -88,6 +89,8 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
                 from trainer.training.strategy import count_replicas
                 from trainer.training.tf_errors import translate_errors
                 from trainer.training.trainer import Trainer
+            if gpus := check_gpus():
+                say(gpus)
             if external:
                 check_apart([(f"--external {each.data}", each.source) for each in external], staged_sources)
             config = settle_batch_size(config, cluster, manifest)

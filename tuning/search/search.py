@@ -13,6 +13,7 @@ from typing import Any
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.console.signals import stop_on_sigterm
 from trainer.config.quiet_start import quiet_start
+from trainer.node_gpus import check_driver
 from tuning.config import SearchConfig
 from tuning.report.results import read_sweep, write_best_config, write_trials_csv
 from tuning.search.bucket_sync import REFUSALS, Sharing
@@ -146,6 +147,7 @@ def _work_for_chief(
     with quiet_start():
         from tuning.search.rpc import connect
         from tuning.search.worker import Worker
+    check_driver()  # each trial would fail, until the search gives up
     Worker(job, connect(role, job.config, job.folder.read_token), role, environ, sharing, on_trial_end).run()
 
 
