@@ -75,7 +75,9 @@ def test_the_linter_has_nothing_to_say(dockerfile):
 @pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
 def test_what_is_installed_has_its_hash_in_the_lock_file(dockerfile):
     runs = " && ".join(line for line in values(dockerfile, "RUN") if "pip install" in line)
-    first, setuptools, last = (shlex.split(line[line.index("pip install") :]) for line in runs.split("&&") if "pip " in line)
+    first, setuptools, last = (
+        shlex.split(line[line.index("pip install") :]) for line in runs.split("&&") if "pip " in line
+    )
     assert first == ["pip", "install", "--require-hashes", "--requirement", f"{dockerfile.stem}.lock"]
     assert setuptools[2:] == ["--no-cache-dir", "--require-hashes", "--requirement", "setuptools.lock"]
     alone = ["--no-cache-dir", "--no-deps", "--no-build-isolation", "--prefix", "/code", "."]
