@@ -16,6 +16,8 @@ from k8s.cluster.status import find_objects, read_status, unseen_kinds
 from k8s.cluster.submit import delete, submit
 from k8s.cluster.waiting import wait_until_done
 from k8s.config import DeleteConfig, LogsConfig, StatusConfig, SubmitConfig, WaitConfig
+from k8s.live.progress import output_of, read_progress
+from k8s.live.view import Lines, Screen, follow, heading, table
 from k8s.preflight.preflight import find_problems
 from k8s.preflight.problem import Problem
 from k8s.render.render import render, to_yaml
@@ -69,16 +71,17 @@ def _print_problems(problems: Sequence[Problem]) -> None:
 
 
 def print_status(config: StatusConfig) -> None:
-    """Prints a line for every job and pod, and below it why it waits or failed."""
+    """Prints a line for every job, pod, run and trial, and below it why it waits or failed."""
     cluster = connect(config.context, config.namespace)
+    if config.watch:
+        view = Screen(sys.stdout) if sys.stdout.isatty() else Lines(sys.stdout)
+        follow(cluster, config.name, config.output, view.show)
+        return
     status = read_status(cluster, config.name)
     _print_notes(status.notes)
-    print(f"{status.name} in namespace {status.namespace}: {status.state}")
-    width = max((len(f"{line.kind} {line.name}") for line in status.lines), default=0) + 2
-    for line in status.lines:
-        print(f"{f'{line.kind} {line.name}':{width}}{line.state:13}{line.detail}")
-        if line.reason:
-            print(f"    {line.reason}")
+    print("\n".join([heading(status), *table(status.lines)]), flush=True)
+    for line in table(read_progress(output_of(status.objects, config.output))):
+        print(line)
 
 
 def print_logs(config: LogsConfig) -> None:
@@ -114,7 +117,7 @@ def delete_and_print(config: DeleteConfig) -> None:
 
 
 COMMANDS = {
-    "status": Command(StatusConfig, print_status, examples=("status --name chest",)),
+    "status": Command(StatusConfig, print_status, examples=("status --name chest", "status --name chest --watch")),
     "logs": Command(LogsConfig, print_logs, examples=("logs --follow --name chest",)),
     "wait": Command(WaitConfig, wait_and_print, examples=("wait --name chest --timeout_s 3600",)),
     "delete": Command(DeleteConfig, delete_and_print, examples=("delete --name chest",)),

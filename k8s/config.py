@@ -32,7 +32,12 @@ class NameConfig(ContextConfig):
 
 @dataclass(frozen=True, kw_only=True)
 class StatusConfig(NameConfig):
-    """Show the jobs and pods of a submission, and why they wait or failed."""
+    """Show the jobs and pods of a submission, why they wait or failed, and the epochs of its run or trials."""
+
+    watch: bool = False
+    """Follow it until the work has ended: as a table on a terminal, elsewhere as a line for each change."""
+    output: str | None = None
+    """The output folder of the submission as this machine sees it; by default it is read where it is in a bucket."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -55,6 +55,7 @@ class Status:
         state: the state of all its work, see `overall_state`; `no work` if no Job and no JobSet is left.
         lines: the status of its objects, then that of its pods.
         notes: what may be missing among its objects, see `unseen_kinds`.
+        objects: its objects, without pods.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Status:
     state: str
     lines: tuple[StatusLine, ...]
     notes: tuple[str, ...]
+    objects: tuple[Object, ...]
 
 
 def find_objects(cluster: Cluster, name: str) -> list[Object]:
@@ -109,7 +111,8 @@ def read_status(cluster: Cluster, name: str) -> Status:
         for pod in pods
     ]
     state = overall_state(objects) or "no work"
-    return Status(name, cluster.namespace, state, tuple(lines), tuple(unseen_kinds(cluster, objects)))
+    notes = tuple(unseen_kinds(cluster, objects))
+    return Status(name, cluster.namespace, state, tuple(lines), notes, tuple(objects))
 
 
 def state_of(obj: Object) -> State:

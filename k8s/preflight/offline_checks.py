@@ -74,6 +74,11 @@ def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:
                 f"--output {output} is {where}: results and checkpoints would be lost; "
                 "take gs://BUCKET/PATH, or a path under a --pvc or --bucket"
             )
+        elif workload.package == "tuning" and (url := workload.url_of(output)) != output and url:
+            yield error(
+                f"--output {output} is in a bucket that FUSE shows, where chief and workers see each other's files too "
+                f"late; take --output {url}"
+            )
     for flag in ("data", "external", "input", "config", "space", "salt_file", "metadata_csv", "label_map"):
         for path in _texts(config, flag):
             if not workload.lasts(path) and "secret" not in (workload.volume_at(path) or {}):

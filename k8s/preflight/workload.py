@@ -63,6 +63,13 @@ class Workload:
         mounted = [(volume["secretName"], item["key"]) for volume in volumes for item in volume.get("items") or []]
         return mounted + [(key["name"], key["key"]) for key in keys]
 
+    @property
+    def package(self) -> str:
+        """The package of this project that the pods run, such as `trainer`; empty for a program of others."""
+        words = self.command
+        package = words[words.index("-m") + 1] if "-m" in words[:-2] else ""
+        return package if package in ("beam_prep", "trainer", "tuning") else ""
+
     def config(self) -> Any:
         """Returns the config that the command's own package parses from its flags; None for a program of others.
 
@@ -70,11 +77,9 @@ class Workload:
             UsageError: the flags are wrong.
         """
         words = self.command
-        if "-m" not in words or len(words) < words.index("-m") + 3:
+        if not self.package:
             return None
         package, name, *flags = words[words.index("-m") + 1 :]
-        if package not in ("beam_prep", "trainer", "tuning"):
-            return None
         command = importlib.import_module(f"{package}.cli").COMMANDS[name]
         config, _ = parse(command, f"python -m {package} {name}", flags)
         return config
@@ -86,14 +91,27 @@ class Workload:
 
     def volume_at(self, path: str) -> Object | None:
         """Returns the volume that holds a path of the container; None if the image's file system holds it."""
+        volume, _ = self._mounted_at(path)
+        return volume
+
+    def url_of(self, path: str) -> str | None:
+        """Returns the place in a bucket that a path of the container names; None if the path is in no bucket."""
+        if is_url(path):
+            return path
+        volume, name = self._mounted_at(path)
+        bucket = ((volume or {}).get("csi") or {}).get("volumeAttributes", {}).get("bucketName")
+        return bucket and posixpath.join(f"gs://{bucket}", "" if name == "." else name).rstrip("/")
+
+    def _mounted_at(self, path: str) -> tuple[Object | None, str]:
+        """Returns the volume that holds a path of the container, and the path in that volume."""
         volumes = {volume["name"]: volume for volume in self.pod.get("volumes") or []}
         mounts = {mount["mountPath"]: mount["name"] for mount in self.pod["containers"][0].get("volumeMounts") or []}
-        place = posixpath.normpath(path)
+        whole = place = posixpath.normpath(path)
         while place not in mounts:
             if place in ("/", ".", ""):
-                return None
+                return None, whole
             place = posixpath.dirname(place)
-        return volumes[mounts[place]]
+        return volumes[mounts[place]], posixpath.relpath(whole, place)
 
     def lasts(self, path: str) -> bool:
         """Returns True if files at this path outlive the pod."""

@@ -73,6 +73,9 @@ def test_a_sweep_is_looked_at_like_a_training():
         "error: --weights /vgg19.h5",
     ]
     assert problems[2:] == ["error: Job s-worker: --batch_size 24: the 16 GPUs of a worker do not divide it"]
+    (problem,) = told(sweep("/bucket/sweep", bucket=("xrays:/bucket",), service_account="trainer"))
+    assert problem.endswith("see each other's files too late; take --output gs://xrays/sweep")
+    assert told(sweep("gs://xrays/sweep")) == []
 
 
 def test_a_batch_that_the_gpus_of_all_nodes_do_not_divide():

@@ -1,0 +1,1 @@
+"""Shows how far a submission is, once or as a table that follows."""
