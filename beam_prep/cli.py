@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 from shlex import quote
 
-from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, VerifyConfig
+from beam_prep.config import DownloadConfig, PrepConfig, ReportConfig, SynthesizeConfig, TfdsConfig, VerifyConfig
 from beam_prep.console import command_line
 from beam_prep.console.command import BEGUN, RESUMES, Command
 from beam_prep.console.errors import UsageError
@@ -197,6 +197,14 @@ def report(config: ReportConfig) -> None:
     print(f"report: {write_report(to_path(config.dataset), raw, config.pictures)}")
 
 
+def tfds(config: TfdsConfig) -> None:
+    """Describes a dataset to TensorFlow Datasets and prints how it is opened."""
+    from beam_prep.tfds_files import write_tfds_files
+
+    for folder in write_tfds_files(config.dataset):
+        print(f"open it:   tfds.builder_from_directory({folder!r})")
+
+
 COMMANDS = {
     "synthesize": Command(
         SynthesizeConfig,
@@ -237,6 +245,7 @@ COMMANDS = {
             "verify gs://bucket/dataset",
         ),
     ),
+    "tfds": Command(TfdsConfig, tfds, positional=True, examples=("tfds dataset", "tfds gs://bucket/dataset")),
     "report": Command(
         ReportConfig,
         report,

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
+import yaml
 from rooms import PACKAGES, ROOT
 
 FOLDERS = [*PACKAGES, "tests", "benchmarks", "docs"]
@@ -53,3 +54,10 @@ def test_nothing_of_the_project_is_imported_under_another_name(folder):
         if alias.asname and (getattr(node, "module", None) or alias.name).partition(".")[0] in PACKAGES
     ]
     assert renamed == []
+
+
+def test_pre_commit_runs_the_commands_of_make_lint():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"][0]["hooks"]
+    recipe = re.search(r"^lint:.*\n((?:\t.*\n)+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert recipe is not None
+    assert [hook["entry"] for hook in hooks] == recipe[1].replace("$(BIN)", ".venv/bin").replace("\t", "").splitlines()

@@ -55,9 +55,8 @@ def _train(config: TrainConfig) -> None:
     print_speed(numbers["speed"])
     corrupt = {split: count for split, count in (card.num_corrupt or {}).items() if count}
     if corrupt:
-        print(
-            f"note:      corrupt records were left out: {', '.join(f'{n} of {split}' for split, n in corrupt.items())}"
-        )
+        counts = ", ".join(f"{count} of {split}" for split, count in corrupt.items())
+        print(f"note:      corrupt records were left out: {counts}")
     print(f"run:       {folder}")
     print(f"report:    {folder}/report.html")
     print(f"curves:    tensorboard --logdir {quote(f'{folder}/tensorboard')}")
@@ -183,9 +182,14 @@ def _export(config: ExportConfig) -> None:
 
     export(config)
     output = to_path(config.output)
-    print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out; JPEG in CMYK is refused)")
-    print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
-    print(f"look:      saved_model_cli show --dir {quote(str(output / 'saved_model'))} --all")
+    if "savedmodel" in config.format:
+        print(f"serving:   {output / 'saved_model'} (JPEG or PNG bytes in, probability out; JPEG in CMYK is refused)")
+        print(f"keras:     {output / 'model.keras'}, described in {output / 'model.json'}")
+        print(f"look:      saved_model_cli show --dir {quote(str(output / 'saved_model'))} --all")
+    for name, file in (("onnx", "model.onnx"), ("litert", "model.tflite")):
+        if name in config.format:
+            print(f"{name + ':':11}{output / file} (prepared images in, probability out), checked to 1e-5")
+    print(f"card:      {output / 'README.md'}, for the Hugging Face Hub")
 
 
 def _row_writer(kind: str) -> Callable[[dict[str, Any]], object]:
@@ -275,7 +279,7 @@ COMMANDS = {
         is_private=False,
         examples=(
             "export --run runs/best --output exported",
-            "export --run runs/best --recalibration clinic --output exported",
+            "export --run runs/best --output exported --format onnx litert",
         ),
     ),
     "compare": Command(

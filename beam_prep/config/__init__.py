@@ -1,6 +1,6 @@
 """Defines the flags of all commands: their types, defaults, units and help."""
 
-from beam_prep.config.commands import DownloadConfig, ReportConfig, SynthesizeConfig, VerifyConfig
+from beam_prep.config.commands import DownloadConfig, ReportConfig, SynthesizeConfig, TfdsConfig, VerifyConfig
 from beam_prep.config.prepare import AUTO, SALT_FLAGS, PrepConfig, check_class_names
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     "PrepConfig",
     "ReportConfig",
     "SynthesizeConfig",
+    "TfdsConfig",
     "VerifyConfig",
     "check_class_names",
 ]

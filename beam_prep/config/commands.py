@@ -45,6 +45,14 @@ class VerifyConfig:
 
 
 @dataclass(frozen=True)
+class TfdsConfig:
+    """Describe a dataset to TensorFlow Datasets, so that tfds.builder_from_directory opens it; no record changes."""
+
+    dataset: str
+    """The dataset folder that `prepare` wrote."""
+
+
+@dataclass(frozen=True)
 class ReportConfig:
     """Write the dataset report (HTML): counts, sizes, shortcuts, samples, rejected files, duplicates."""
 

@@ -29,6 +29,8 @@ SUSPECT_NAME = "suspect.jsonl"
 LIST_NAMES = (REJECTED_NAME, DUPLICATES_NAME, NEAR_DUPLICATES_NAME, SUSPECT_NAME)
 AUDIT_NAME = "audit.json"
 REPORT_NAME = "report.html"
+TFDS_NAMES = ("dataset_info.json", "features.json")
+"""The files that `tfds_files.py` writes beside the shards of each size; they are no part of the dataset."""
 INFORMATION = ("software", "patients", "warnings", "num_repaired", "input_counts", "pictures", "cooccurrence")
 """The entries of the manifest that the fingerprint leaves out."""
 SINCE_VERSION_2 = ("task", "domains")

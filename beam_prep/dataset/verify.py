@@ -8,7 +8,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from beam_prep.dataset.example_proto import from_example
-from beam_prep.dataset.manifest import Manifest, Shard
+from beam_prep.dataset.manifest import TFDS_NAMES, Manifest, Shard
 from beam_prep.dataset.record_checks import find_problems
 from beam_prep.dataset.schema import ABSENT, PRESENT
 from beam_prep.dataset.tfrecord import read_frames
@@ -112,5 +112,5 @@ def _check_file(
 
 def _unlisted_shards(dataset: AnyPath, listed: set[str]) -> Iterator[str]:
     for name in sorted(name for name, *_ in list_files(dataset)):
-        if fnmatch(name, "size-*/*") and name not in listed:
+        if fnmatch(name, "size-*/*") and name not in listed and name.rpartition("/")[2] not in TFDS_NAMES:
             yield f"{name}: not in the manifest"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME, REPORT_NAME
+from beam_prep.dataset.manifest import AUDIT_NAME, LIST_NAMES, MANIFEST_NAME, REPORT_NAME, TFDS_NAMES
 from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.json_schema import anything, read_json
 from beam_prep.storage.output_folder import (
@@ -32,7 +32,13 @@ LISTING_NAME = "sources.jsonl"
 NOTE_NAME = ".inputs"
 """The name of the file in a dataset that holds the digest of its inputs: hidden, as it is no part of the dataset."""
 _RESULTS = (MANIFEST_NAME, *LIST_NAMES, AUDIT_NAME, REPORT_NAME)
-DATASET_FILES = (*_RESULTS, NOTE_NAME, "size-*/*.tfrecord", f"{WORK_NAME}/")
+DATASET_FILES = (
+    *_RESULTS,
+    NOTE_NAME,
+    "size-*/*.tfrecord",
+    *(f"size-*/{name}" for name in TFDS_NAMES),
+    f"{WORK_NAME}/",
+)
 """The files that a preparation writes into its output folder: it deletes these and no others."""
 
 

@@ -222,15 +222,33 @@ class ExplainConfig:
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Export a run as a SavedModel that takes JPEG and PNG files, and as a Keras file; neither needs this project."""
+    """Export a run for other programs: as SavedModel and Keras file, ONNX, or LiteRT; none of them needs this project.
+
+    `model.json` and `README.md`, a model card for the Hugging Face Hub, are written beside them.
+    """
 
     run: str
     """Run folder that `trainer train` wrote."""
     output: str
     """Folder for the export; it must be empty or absent."""
+    format: tuple[Literal["savedmodel", "onnx", "litert"], ...] = ("savedmodel",)
+    """Formats to write: savedmodel (takes JPEG and PNG files, with model.keras beside it), onnx and litert (take
+    prepared images, in float32, checked against the network to 1e-5)."""
+    license: str | None = None
+    """Licence of the model as the Hugging Face Hub names it, such as cc-by-4.0, for the README. If not given, the
+    README asks for one."""
     recalibration: str | None = None
     """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
     temperature are used."""
+
+    def __post_init__(self) -> None:
+        if not self.format or len(set(self.format)) < len(self.format):
+            found = " ".join(self.format) or "none"
+            raise UsageError(f"--format: expected one format or several different ones, found {found}")
+        if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
+            raise UsageError(
+                f"--license is {self.license}; expected a name of the Hub in small letters, e.g. cc-by-4.0"
+            )
 
 
 def _check_files(files: tuple[str, ...]) -> None:

@@ -27,15 +27,22 @@ def quiet_start(*, show: bool = True) -> Iterator[None]:
         yield
         return
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "2"
+    with quiet_stderr():
+        yield
+        import tensorflow as tf
+
+        tf.config.list_physical_devices("GPU")
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keeps what libraries write to stderr off the console, unless the block fails with an error that is not ours."""
     sys.stderr.flush()
     console = os.dup(2)
     with tempfile.TemporaryFile() as said:
         os.dup2(said.fileno(), 2)
         try:
             yield
-            import tensorflow as tf
-
-            tf.config.list_physical_devices("GPU")
         except CxrflowError:  # its own line says enough
             raise
         except BaseException:

@@ -1,23 +1,33 @@
-"""Exports a run as files that need nothing of this project: a SavedModel that takes encoded images, a Keras model."""
+"""Exports a run as files that need nothing of this project.
+
+A SavedModel takes encoded images; the Keras file, ONNX and LiteRT take images that the preparation has made.
+"""
 
 from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
-from beam_prep.dataset.schema import BINARY, MULTICLASS
+from beam_prep.dataset.schema import BINARY
 from beam_prep.storage.atomic import replacing
 from beam_prep.storage.output_folder import translate_errors
+from trainer.inference.answers import answers_of
+from trainer.inference.conversion import CONVERTERS, convert
+from trainer.inference.export_readme import README_NAME, readme
 from trainer.inference.preprocessing_graph import model_input
 from trainer.models import logits_of
 from trainer.run.model_card import ModelCard
 
 CARD_NAME = "model.json"
+SAVED_MODEL = "savedmodel"
+"""The name of the format that has the preparation of the images in it; all others are `CONVERTERS`."""
 
 
 class ServedModel(tf.Module):
@@ -45,41 +55,16 @@ class ServedModel(tf.Module):
             image_bytes: contents of JPEG or PNG files, string [N].
 
         Returns:
-            `probability` of the positive class, `calibrated_probability`, and `decision`: the class, 0 or 1, at the
-            threshold, [N] each. Of K classes or findings the probabilities are [N, K], with `class_names`, string [K];
-            `decision` is the index of the most probable class, [N], or 0 or 1 for each finding at its threshold,
-            [N, K].
+            The answers, see `answers_of`; of K classes or findings also `class_names`, string [K].
         """
-        card, size, point = self._card, self._card.image_size, self._card.operating_point
+        card, size = self._card, self._card.image_size
         images = tf.map_fn(
             lambda encoded: model_input(encoded, image_size=size, equalization=card.equalization, fit=card.fit),
             image_bytes,
             fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
         )
-        logits = tf.cast(self._logits(images, training=False), tf.float32)
-        if card.task == BINARY:
-            logits = logits[:, 0]
-            probability = tf.sigmoid(logits)
-            return {
-                "probability": probability,
-                "calibrated_probability": tf.sigmoid(logits / point.temperature + point.bias),
-                "decision": tf.cast(probability >= point.threshold, tf.int32),
-            }
-        class_names = tf.constant(list(card.class_names))
-        if card.task == MULTICLASS:
-            return {
-                "probability": tf.nn.softmax(logits),
-                "calibrated_probability": tf.nn.softmax(logits / point.temperature),
-                "decision": tf.argmax(logits, axis=1, output_type=tf.int32),
-                "class_names": class_names,
-            }
-        probability = tf.sigmoid(logits)
-        return {
-            "probability": probability,
-            "calibrated_probability": tf.sigmoid(logits / tf.constant(point.temperatures)),
-            "decision": tf.cast(probability >= tf.constant(point.thresholds), tf.int32),
-            "class_names": class_names,
-        }
+        names = {} if card.task == BINARY else {"class_names": tf.constant(list(card.class_names))}
+        return {**answers_of(self._logits(images, training=False), card), **names}
 
     @tf.function(input_signature=[])
     def metadata(self) -> dict[str, tf.Tensor]:
@@ -88,22 +73,41 @@ class ServedModel(tf.Module):
         return {name: tf.constant(value, tf.float64 if isinstance(value, float) else None) for name, value in known}
 
 
-def write_export(model: keras.Model, keras_file: Path, card: ModelCard, output: Path) -> None:
-    """Writes `saved_model/`, `model.keras` and `model.json` into a folder, which appears when it is complete.
+def write_export(
+    model: keras.Model,
+    keras_file: Path,
+    card: ModelCard,
+    output: Path,
+    *,
+    formats: Sequence[str] = (SAVED_MODEL,),
+    metrics: Mapping[str, Any] | None = None,
+    license_name: str | None = None,
+) -> None:
+    """Writes a model with `model.json` and `README.md` into a folder, which appears when it is complete.
 
     Args:
         model: the model of the run.
         keras_file: the file that the model was loaded from.
         card: the model card of the run.
         output: the folder; absent or empty.
+        formats: the formats to write: `savedmodel` (`saved_model/` and `model.keras`), and names of `CONVERTERS`.
+        metrics: the content of the `metrics.json` of the run, whose numbers the README states.
+        license_name: the licence of the model, as the Hugging Face Hub names it; None leaves it open.
 
     Raises:
-        RunError: the folder can't be written.
+        RunError: the folder can't be written, or the network can't be converted.
     """
     with translate_errors(output, kind=RunError), replacing(output) as temporary:
         temporary.mkdir(parents=True)
         described = temporary / CARD_NAME
         described.write_text(json.dumps(card.for_export(), indent=2) + "\n", encoding="utf-8")
+        text = readme(card, formats=formats, metrics=metrics or {}, license_name=license_name)
+        (temporary / README_NAME).write_text(text, encoding="utf-8")
+        for name in formats:
+            if name in CONVERTERS:
+                convert(model, card, name, temporary)
+        if SAVED_MODEL not in formats:
+            return
         shutil.copyfile(keras_file, temporary / "model.keras")
         served = ServedModel(model, card, described)
         signatures = {"serving_default": served.serve, "metadata": served.metadata}

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beam_prep.console.distribution import install_command
 from beam_prep.console.errors import UsageError
+from beam_prep.console.progress import say
 from beam_prep.dataset.schema import BINARY
 from beam_prep.storage.mirror import mirror_of
 from beam_prep.storage.output_folder import check_output
 from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
-from trainer.config.quiet_start import quiet_start
+from trainer.config.quiet_start import quiet_start, quiet_stderr
 from trainer.run.folder import MODEL_FILES, RunFolder
 from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
+
+PACKAGES = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "litert": ("ai_edge_litert",)}
+"""The packages that a format of `export` needs, by its name, which is that of the extra of the distribution too."""
 
 if TYPE_CHECKING:
     from trainer.inference.predict import AnyPrediction
@@ -130,22 +136,43 @@ def export(config: ExportConfig) -> Path:
         The folder that was written.
 
     Raises:
-        UsageError: the folder holds no run or one with an equalization that can't be exported, or the output folder is
-            not empty.
-        RunError: the export can't be written.
+        UsageError: the folder holds no run, one of several models, or one with an equalization that a SavedModel does
+            not have; a package for a format is not installed; or the output folder is not empty.
+        RunError: the export can't be written, or the network can't be converted.
     """
-    run = RunFolder.at(config.run).fetch(*MODEL_FILES)
+    run = RunFolder.at(config.run).fetch(*MODEL_FILES, "metrics.json")
     card = ModelCard.read(run).recalibrated(run, config.recalibration)
-    if card.equalization not in SERVABLE_EQUALIZATIONS:
+    if card.members:
         raise UsageError(
-            f"--run {config.run}: a run with equalization {card.equalization} can't be exported; expected "
-            f"one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use the run with: cxrflow predict"
+            f"--run {config.run}: holds the results of {len(card.members)} runs together, and no model; export one of "
+            f"them, such as {card.members[0]['run']}"
         )
+    if "savedmodel" in config.format and card.equalization not in SERVABLE_EQUALIZATIONS:
+        raise UsageError(
+            f"--run {config.run}: a run with equalization {card.equalization} can't be exported as SavedModel; "
+            f"expected one of: {', '.join(SERVABLE_EQUALIZATIONS)}; use --format onnx, which takes prepared images, or "
+            "the run itself with: cxrflow predict"
+        )
+    _check_packages(config.format)
     check_output(config.output)
     output = mirror_of(config.output).local
     with quiet_start():
         from trainer.inference.export import write_export
         from trainer.models.model_file import load_model
-    write_export(load_model(run.model), run.model, card, output)
+    metrics = run.read_json("metrics") if (run.path / "metrics.json").is_file() else None
+    model = load_model(run.model)
+    say(f"writing {', '.join(config.format)} …")
+    with quiet_stderr():
+        write_export(
+            model, run.model, card, output, formats=config.format, metrics=metrics, license_name=config.license
+        )
     mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output
+
+
+def _check_packages(formats: Sequence[str]) -> None:
+    """Checks that the packages are installed by which networks are converted and checked; none is loaded."""
+    for name in formats:
+        missing = [package for package in PACKAGES.get(name, ()) if find_spec(package) is None]
+        if missing:
+            raise UsageError(f"--format {name}: it needs {', '.join(missing)}; install with: {install_command(name)}")

@@ -1,6 +1,7 @@
 """An exported run: plain TensorFlow and plain Keras give the predictions of `trainer predict`."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
+from rooms import ROOT
+from serving_stand_in import serving
 
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.sources.phantom import phantom
@@ -112,6 +115,18 @@ def test_plain_tensorflow_answers_as_predict_does(exported, tuned, scans, tmp_pa
     assert "expected the bytes of a JPEG or PNG file" in served["refused"]
 
 
+def test_the_documented_client_asks_for_the_signature_of_the_model(exported, tuned, scans):
+    client = re.findall(r"```\n(import .*?)```", (ROOT / "docs/exporting.md").read_text(), flags=re.DOTALL)[1]
+    program: dict = {"__name__": "client"}
+    exec(compile(client, "docs/exporting.md", "exec"), program)
+    with serving(str(exported / "saved_model")) as url:
+        answers = program["predict"](scans[:3], url)
+    rows = list(predict(PredictConfig(files=tuple(map(str, scans[:3])), run=str(tuned)))[1])
+    for key in ("probability", "calibrated_probability"):
+        np.testing.assert_allclose(answers[key], [getattr(row, key) for row in rows], atol=0.01)
+    assert answers["decision"].shape == (3,)
+
+
 def test_both_models_carry_what_is_needed_to_use_them(exported, tuned):
     described = json.loads((exported / "model.json").read_text())
     trained = json.loads((tuned / "model.json").read_text())
@@ -126,6 +141,7 @@ def test_both_models_carry_what_is_needed_to_use_them(exported, tuned):
     }
     assert json.loads((exported / "saved_model/assets/model.json").read_text()) == described
     assert (exported / "model.keras").read_bytes() == (tuned / "model.keras").read_bytes()
+    assert "| AUROC |" in (exported / "README.md").read_text()
 
 
 def test_plain_keras_answers_as_predict_does(exported, tuned, scans):
@@ -153,6 +169,11 @@ def test_what_can_not_be_exported_is_refused(command, exported, tuned, tmp_path)
     (tmp_path / "run/model.json").write_text(json.dumps({**described, "equalization": "clahe"}))
     result = command("trainer", "export", "--run", tmp_path / "run", "--output", tmp_path / "out")
     assert result.returncode == 2
-    assert "a run with equalization clahe can't be exported; expected one of: hist, hist_full, none" in result.stderr
+    assert "a run with equalization clahe can't be exported as SavedModel; expected one of: hist," in result.stderr
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "out").exists()
+    (tmp_path / "run/model.json").write_text(
+        json.dumps({**described, "members": [{"run": "runs/a", "arch": "vgg19", "image_size": 64}] * 2})
+    )
+    with pytest.raises(UsageError, match="holds the results of 2 runs together, and no model; export one .* runs/a"):
+        export(ExportConfig(run=str(tmp_path / "run"), output=str(tmp_path / "out")))

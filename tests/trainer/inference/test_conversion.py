@@ -1,0 +1,140 @@
+"""Networks in ONNX and LiteRT: their runtimes give the answers of the network, in float32, without TensorFlow."""
+
+import importlib.util
+import json
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from beam_prep.console.errors import RunError
+from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
+from trainer import models
+from trainer.config.commands import ExportConfig
+from trainer.config.train import TrainConfig
+from trainer.evaluation.calibration import probabilities_of, sigmoid, softmax
+from trainer.evaluation.predictions import called
+from trainer.inference import conversion
+from trainer.inference.answers import answers_of
+from trainer.inference.conversion import CONVERTERS, check_images, convert, in_float32
+from trainer.jobs import use_model
+from trainer.models.outputs import Outputs
+from trainer.run.model_card import ModelCard, OperatingPoint
+
+NAMES = {BINARY: ("NORMAL", "PNEUMONIA"), MULTICLASS: ("COVID", "viral", "healthy"), MULTILABEL: ("Mass", "Nodule")}
+POINTS = {
+    BINARY: OperatingPoint(threshold=0.47, temperature=1.7, bias=0.1),
+    MULTICLASS: OperatingPoint(temperature=2.0, task=MULTICLASS),
+    MULTILABEL: OperatingPoint(task=MULTILABEL, thresholds=(0.2, 0.6), temperatures=(1.5, 0.5)),
+}
+NETWORKS = [
+    ("baseline_cnn", 32, BINARY, "float32"),
+    ("baseline_cnn", 32, MULTICLASS, "float32"),
+    ("se_resnet_small", 32, MULTILABEL, "bfloat16"),
+]
+
+
+def network(arch: str = "baseline_cnn", image_size: int = 32, task: str = BINARY, precision: str = "float32"):
+    """Returns a network with random weights, and its card."""
+    keras.utils.set_random_seed(0)
+    config = TrainConfig(data="d", output="o", arch=arch, image_size=image_size, weights="none", precision=precision)
+    model = models.build(config, Outputs(task, len(NAMES[task])))
+    card = ModelCard(arch, image_size, "hist", NAMES[task], "ab12" * 16, task=task, operating_point=POINTS[task])
+    return model, card
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_answers_are_the_numbers_of_predict(task):
+    _, card = network(task=task)
+    logits = np.random.default_rng(0).normal(0, 2, [50, 1 if task == BINARY else len(NAMES[task])])
+    answers = {name: value.numpy() for name, value in answers_of(tf.constant(logits), card).items()}
+    of_one = logits[:, 0] if task == BINARY else logits
+    probabilities = softmax(of_one) if task == MULTICLASS else sigmoid(of_one)
+    np.testing.assert_allclose(answers["probability"], probabilities, atol=1e-6)
+    np.testing.assert_allclose(answers["calibrated_probability"], probabilities_of(of_one, POINTS[task]), atol=1e-6)
+    calls = called(probabilities, POINTS[task])
+    assert answers["decision"].tolist() == (calls.argmax(axis=1) if task == MULTICLASS else calls.astype(int)).tolist()
+
+
+def test_a_network_in_bfloat16_is_converted_in_float32_with_the_same_weights():
+    model, _ = network("se_resnet_small", precision="bfloat16")
+    exact = in_float32(model)
+    assert {layer.compute_dtype for layer in exact.layers} == {"float32"}
+    assert all(map(np.array_equal, exact.get_weights(), model.get_weights()))
+    images = check_images(32)[0]
+    np.testing.assert_allclose(exact(images), model(images), atol=0.02)
+    assert in_float32(exact) is exact
+
+
+def test_a_file_that_is_not_the_network_is_not_published(tmp_path, monkeypatch):
+    model, card = network()
+    output = tmp_path / "out"
+    monkeypatch.setitem(
+        CONVERTERS,
+        "onnx",
+        CONVERTERS["onnx"]._replace(
+            write=lambda network, card, path: path.touch(),
+            errors=lambda: (),
+            run=lambda path, images: dict.fromkeys(
+                ("probability", "calibrated_probability"), np.full(len(images), 0.9)
+            ),
+        ),
+    )
+    with pytest.raises(RunError, match="it is not the network: expected probability within 1e-05, found a difference"):
+        convert(model, card, "onnx", tmp_path)
+    monkeypatch.setitem(
+        CONVERTERS, "onnx", CONVERTERS["onnx"]._replace(write=lambda *_: (_ for _ in ()).throw(ValueError("op\nX")))
+    )
+    with pytest.raises(RunError, match="--format onnx: baseline_cnn can't be converted: op X"):
+        convert(model, card, "onnx", tmp_path)
+    assert not output.exists()
+    assert conversion.TOLERANCE == 1e-5
+
+
+def test_a_format_without_its_packages_names_the_install_command(command, run, tmp_path, monkeypatch):
+    find = importlib.util.find_spec
+    monkeypatch.setattr(use_model, "find_spec", lambda name: None if name == "tf2onnx" else find(name))
+    with pytest.raises(
+        use_model.UsageError, match=r"--format onnx: it needs .*tf2onnx; install with: pip install .*onnx"
+    ):
+        use_model.export(ExportConfig(run=str(run), output=str(tmp_path / "out"), format=("savedmodel", "onnx")))
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(use_model.UsageError, match="found onnx onnx"):
+        ExportConfig(run="r", output="o", format=("onnx", "onnx"))
+    with pytest.raises(use_model.UsageError, match=r"--license is CC BY; expected a name of the Hub"):
+        ExportConfig(run="r", output="o", license="CC BY")
+
+
+@pytest.mark.extras
+@pytest.mark.parametrize(("arch", "image_size", "task", "precision"), NETWORKS)
+@pytest.mark.parametrize("name", CONVERTERS)
+def test_a_network_is_converted(name, arch, image_size, task, precision, tmp_path):
+    pytest.importorskip({"onnx": "tf2onnx", "litert": "ai_edge_litert"}[name])
+    model, card = network(arch, image_size, task, precision)
+    path = convert(model, card, name, tmp_path)  # compares probabilities to 1e-5
+    images = np.random.default_rng(1).integers(0, 256, [5, image_size, image_size, 1]).astype(np.float32)
+    found = CONVERTERS[name].run(path, images)
+    logits = keras.Model(model.input, model.get_layer("logits").output)
+    expected = answers_of(logits(images, training=False), card)
+    tolerance = 0.02 if precision == "bfloat16" else 1e-5
+    for key in ("probability", "calibrated_probability"):
+        np.testing.assert_allclose(found[key], expected[key].numpy(), atol=tolerance)
+    probabilities = found["probability"]
+    calls = called(probabilities, POINTS[task])
+    assert found["decision"].tolist() == (calls.argmax(axis=1) if task == MULTICLASS else calls.astype(int)).tolist()
+    if name == "onnx":
+        check_metadata(path, card)
+
+
+def check_metadata(path: Path, card: ModelCard) -> None:
+    """Checks that an ONNX file tells by itself how it is used."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(path)
+    texts = session.get_modelmeta().custom_metadata_map
+    assert {name: json.loads(text) for name, text in texts.items()} == json.loads(json.dumps(card.for_export()))
+    (image,) = session.get_inputs()
+    assert (image.name, image.shape) == ("image", ["N", card.image_size, card.image_size, 1])
+    assert all(output.shape[0] == "N" for output in session.get_outputs())
