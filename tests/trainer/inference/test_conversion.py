@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from rooms import ROOT
 
 from beam_prep.console.errors import RunError
 from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
@@ -29,19 +30,23 @@ POINTS = {
     MULTICLASS: OperatingPoint(temperature=2.0, task=MULTICLASS),
     MULTILABEL: OperatingPoint(task=MULTILABEL, thresholds=(0.2, 0.6), temperatures=(1.5, 0.5)),
 }
-NETWORKS = [
-    ("baseline_cnn", 32, BINARY, "float32"),
-    ("baseline_cnn", 32, MULTICLASS, "float32"),
-    ("se_resnet_small", 32, MULTILABEL, "bfloat16"),
+OLD_RUN = ROOT / "tests/fixtures/before_rooms/run"
+CONVERSIONS = [
+    ("onnx", "baseline_cnn", BINARY, "float32"),
+    ("onnx", "baseline_cnn", MULTICLASS, "float32"),
+    ("onnx", "se_resnet_small", MULTILABEL, "bfloat16"),
+    ("litert", "baseline_cnn", BINARY, "float32"),
+    ("litert", "baseline_cnn", MULTICLASS, "float32"),
+    ("litert", "baseline_cnn", MULTILABEL, "bfloat16"),
 ]
 
 
-def network(arch: str = "baseline_cnn", image_size: int = 32, task: str = BINARY, precision: str = "float32"):
+def network(arch: str = "baseline_cnn", task: str = BINARY, precision: str = "float32"):
     """Returns a network with random weights, and its card."""
     keras.utils.set_random_seed(0)
-    config = TrainConfig(data="d", output="o", arch=arch, image_size=image_size, weights="none", precision=precision)
+    config = TrainConfig(data="d", output="o", arch=arch, image_size=32, weights="none", precision=precision)
     model = models.build(config, Outputs(task, len(NAMES[task])))
-    card = ModelCard(arch, image_size, "hist", NAMES[task], "ab12" * 16, task=task, operating_point=POINTS[task])
+    card = ModelCard(arch, 32, "hist", NAMES[task], "ab12" * 16, task=task, operating_point=POINTS[task])
     return model, card
 
 
@@ -93,13 +98,13 @@ def test_a_file_that_is_not_the_network_is_not_published(tmp_path, monkeypatch):
     assert conversion.TOLERANCE == 1e-5
 
 
-def test_a_format_without_its_packages_names_the_install_command(command, run, tmp_path, monkeypatch):
+def test_a_format_without_its_packages_names_the_install_command(tmp_path, monkeypatch):
     find = importlib.util.find_spec
     monkeypatch.setattr(use_model, "find_spec", lambda name: None if name == "tf2onnx" else find(name))
     with pytest.raises(
         use_model.UsageError, match=r"--format onnx: it needs .*tf2onnx; install with: pip install .*onnx"
     ):
-        use_model.export(ExportConfig(run=str(run), output=str(tmp_path / "out"), format=("savedmodel", "onnx")))
+        use_model.export(ExportConfig(run=str(OLD_RUN), output=str(tmp_path / "out"), format=("savedmodel", "onnx")))
     assert not (tmp_path / "out").exists()
     with pytest.raises(use_model.UsageError, match="found onnx onnx"):
         ExportConfig(run="r", output="o", format=("onnx", "onnx"))
@@ -108,13 +113,12 @@ def test_a_format_without_its_packages_names_the_install_command(command, run, t
 
 
 @pytest.mark.extras
-@pytest.mark.parametrize(("arch", "image_size", "task", "precision"), NETWORKS)
-@pytest.mark.parametrize("name", CONVERTERS)
-def test_a_network_is_converted(name, arch, image_size, task, precision, tmp_path):
+@pytest.mark.parametrize(("name", "arch", "task", "precision"), CONVERSIONS)
+def test_a_network_is_converted(name, arch, task, precision, tmp_path):
     pytest.importorskip({"onnx": "tf2onnx", "litert": "ai_edge_litert"}[name])
-    model, card = network(arch, image_size, task, precision)
+    model, card = network(arch, task, precision)
     path = convert(model, card, name, tmp_path)  # compares probabilities to 1e-5
-    images = np.random.default_rng(1).integers(0, 256, [5, image_size, image_size, 1]).astype(np.float32)
+    images = np.random.default_rng(1).integers(0, 256, [5, 32, 32, 1]).astype(np.float32)
     found = CONVERTERS[name].run(path, images)
     logits = keras.Model(model.input, model.get_layer("logits").output)
     expected = answers_of(logits(images, training=False), card)

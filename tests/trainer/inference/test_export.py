@@ -175,5 +175,5 @@ def test_what_can_not_be_exported_is_refused(command, exported, tuned, tmp_path)
     (tmp_path / "run/model.json").write_text(
         json.dumps({**described, "members": [{"run": "runs/a", "arch": "vgg19", "image_size": 64}] * 2})
     )
-    with pytest.raises(UsageError, match="holds the results of 2 runs together, and no model; export one .* runs/a"):
+    with pytest.raises(UsageError, match=r"holds the results of 2 runs together, and no model; export one .* runs/a"):
         export(ExportConfig(run=str(tmp_path / "run"), output=str(tmp_path / "out")))

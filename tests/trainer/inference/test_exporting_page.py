@@ -7,36 +7,22 @@ import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 from rooms import ROOT
 
-from beam_prep.sources.phantom import phantom
 from trainer.config.commands import PredictConfig
 from trainer.jobs.use_model import predict
 
-ONNX_PROGRAM, CLIENT = (
-    program
-    for program in re.findall(r"```\n(import .*?)```", (ROOT / "docs/exporting.md").read_text(), flags=re.DOTALL)
-)
-
-
-@pytest.fixture(scope="module")
-def scans(tmp_path_factory) -> list[str]:
-    """Writes three phantoms as PNG and JPEG."""
-    folder = tmp_path_factory.mktemp("scans")
-    for seed, suffix in enumerate(("png", "jpeg", "png")):
-        drawn, _ = phantom(pneumonia=seed == 1, image_px=200, rng=np.random.default_rng(seed))
-        Image.fromarray(drawn).save(folder / f"{seed}.{suffix}")
-    return sorted(map(str, folder.iterdir()))
+PROGRAM = re.findall(r"```\n(import .*?)```", (ROOT / "docs/exporting.md").read_text(), flags=re.DOTALL)[0]
+OLD = ROOT / "tests/fixtures/before_rooms"
 
 
 @pytest.mark.extras
-def test_onnxruntime_predicts_without_tensorflow(command, run, scans, tmp_path):
+def test_onnxruntime_predicts_without_tensorflow(command, tmp_path, monkeypatch):
     pytest.importorskip("tf2onnx")
     pytest.importorskip("ai_edge_litert")
-    out = tmp_path / "out"
+    monkeypatch.delenv("TF_CPP_MIN_LOG_LEVEL", raising=False)  # set by tests before this one, it would show more
+    out, run, scans = tmp_path / "out", OLD / "run", sorted(map(str, (OLD / "images").rglob("*.*")))[:3]
     result = command("trainer", "export", "--run", run, "--output", out, "--format", "onnx", "litert")
     assert result.returncode == 0, result.stderr
     assert result.stderr.splitlines() == ["loading TensorFlow …", "writing onnx, litert …"]
