@@ -79,13 +79,14 @@ def convert(model: keras.Model, card: ModelCard, name: str, folder: Path) -> Pat
     """
     converter = CONVERTERS[name]
     network, path = AnsweringNetwork(in_float32(model), card), folder / converter.file_name
+    errors: tuple[type[Exception], ...] = (ValueError, TypeError, KeyError, RuntimeError, *converter.errors())
     try:
         batches = check_images(card.image_size)
         expected = [network(tf.constant(images)) for images in batches]  # Keras exports what was called once
         converter.write(network, card, path)
         for images, answers in zip(batches, expected, strict=True):
             _compare(converter.run(path, images), answers, name)
-    except (ValueError, TypeError, KeyError, RuntimeError, NotImplementedError, *converter.errors()) as error:
+    except errors as error:
         said = " ".join((str(error) or type(error).__name__).split())[:300]
         raise RunError(f"--format {name}: {card.arch} can't be converted: {said}") from None
     return path
