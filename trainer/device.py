@@ -65,6 +65,11 @@ class Computation:
         compiled = bool(tf.config.list_physical_devices("GPU")) if config.jit_compile == "auto" else None
         return cls(precision_of(config), config.jit_compile == "on" if compiled is None else compiled, device_name())
 
+    @property
+    def choices(self) -> dict[str, Any]:
+        """The entries `precision` and `jit_compile` of `model.json`."""
+        return {"precision": self.precision, "jit_compile": self.jit_compile}
+
     def to_json(self) -> dict[str, Any]:
         """Returns the entry of a checkpoint."""
         return asdict(self)

@@ -13,6 +13,7 @@ from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from trainer.config.fold import Fold
 from trainer.config.threshold_rule import parse_rule
+from trainer.config.tracking_uri import check_uri, without_login
 from trainer.config.train_flags import DEFAULT_BATCH_SIZE, TrainFlags
 
 MIN_IMAGE_SIZE: dict[str, int] = {
@@ -113,6 +114,10 @@ class TrainConfig(TrainFlags):
             raise UsageError("--stage_dir and --cache disk both copy the shards to a local disk; leave one of them out")
         if self.stage_max_bytes and self.stage_dir is None:
             raise UsageError(f"--stage_max_bytes {self.stage_max_bytes} needs --stage_dir, which is missing")
+        if self.track_uri is not None:
+            if self.track is None:
+                raise UsageError(f"--track_uri {without_login(self.track_uri)} needs --track mlflow, which is missing")
+            check_uri("--track_uri", self.track_uri, is_kept=True)
         self.check_replicas(max(self.num_replicas, 1))
         if self.strategy == "none" and self.num_replicas > 1:
             raise UsageError(f"--strategy none runs one replica, --num_replicas asks for {self.num_replicas}")

@@ -196,6 +196,13 @@ class TrainFlags:
     the result."""
     profile: bool = False
     """Write a profile of ten training steps, after the first ones, into the folder tensorboard of the run."""
+    track: Literal["mlflow"] | None = None
+    """Service that is told flags, numbers by epoch, results, report and model of the training (extra mlflow). What goes
+    wrong with it is said, and the training goes on."""
+    track_uri: str | None = None
+    """Server or database of --track, such as http://HOST:5000 or sqlite:////FOLDER/mlflow.db; if not given,
+    MLFLOW_TRACKING_URI, else mlflow.db in the current folder. MLflow's other variables (login, experiment) count
+    too."""
     overwrite: bool = False
     """Replace the run in the output folder, finished or not."""
 
@@ -226,7 +233,7 @@ class TrainFlags:
             "evaluation": ("threshold_rule", "prevalence", "evaluate_test"),
             "files": (
                 *("output", "config", "preset", "checkpoint_every_steps", "keep_checkpoint", "continue_from"),
-                *("overwrite",),
+                *("track", "track_uri", "overwrite"),
             ),
         },
     )

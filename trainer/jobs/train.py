@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.progress import say
@@ -32,8 +35,11 @@ from trainer.run.continuation import check_continuation
 from trainer.run.folder import RunFolder
 from trainer.run.identity import job_of
 from trainer.run.output import check_run_output
+from trainer.tracking.content import files_of, metrics_of, params_of, tags_of
+from trainer.tracking.tracker import Tracker
 
 if TYPE_CHECKING:
+    from beam_prep.dataset.manifest import Manifest
     from trainer.evaluation.evaluate import Evaluation
     from trainer.training.trainer import Trainer
     from trainer.training.validation import TrainedModel
@@ -58,6 +64,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     config.check_replicas(num_workers)
     manifest = read_manifest(config.data)
     check_preparation(config, manifest)
+    tracker = Tracker.of(None if cluster and cluster.index else config.track, config.track_uri, config.output)
     preset = read_preset(config.preset).values if config.preset else {}
     config = replace(config, **settings_left_out(preset, config.to_json(), manifest.task))
     check_task(
@@ -79,7 +86,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
     external = open_external_sets(config, manifest)
     fingerprints = {each.name: each.manifest.fingerprint for each in external}
     job = job_of(config.to_json(), manifest.fingerprint, fingerprints)
-    with _sole_writer(config.output, cluster):
+    with _sole_writer(config.output, cluster), tracker:
         output = check_run_output(config.output, job, overwrite=config.overwrite)
         check_continuation(config, manifest.fingerprint)
         with staged(config, manifest, sources, cluster) as staged_sources:
@@ -97,8 +104,14 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             output = replace(output, job=job_of(config.to_json(), manifest.fingerprint, fingerprints))
             fits = None if cluster else partial(batch_fits, config, labels=manifest.labels)
             with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
-                trainer = Trainer(config, manifest, staged_sources, output, cluster=cluster, external=external)
+                trainer = Trainer(
+                    *(config, manifest, staged_sources, output),
+                    cluster=cluster,
+                    external=external,
+                    on_epoch=tracker.add_epochs,
+                )
                 _introduce(trainer)
+                _begin_tracking(tracker, trainer, manifest)
                 trained = trainer.run()
                 evaluations = _evaluate(trainer, trained)
                 val = next((each for each in evaluations if each.split == "val"), None)
@@ -109,6 +122,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
         if not trainer.is_chief:
             return None
         numbers = publish(trainer.folder, evaluations, samples, external=transfers, speed=trainer.speed())
+        _finish_tracking(tracker, trainer, numbers)
         trainer.folder.finish(keep_checkpoint=config.keep_checkpoint)
         trainer.folder.push()
         return trainer.folder, numbers
@@ -132,6 +146,39 @@ def _introduce(trainer: Trainer) -> None:
         output=config.output,
     )
     say("\n".join(lines))
+
+
+def _begin_tracking(tracker: Tracker, trainer: Trainer, manifest: Manifest) -> None:
+    """Tells the service of `--track`, if there is one, what is about to be trained."""
+    if not tracker.is_on:
+        return
+    from trainer.run.provenance import software
+    from trainer.training.phases import phases_of
+
+    first = phases_of(trainer.config)[0]
+    params = params_of(
+        trainer.config.to_json(),
+        learning_rate=first.learning_rate,
+        optimizer=first.optimizer,
+        num_replicas=trainer.strategy.num_replicas_in_sync,
+        num_parameters=trainer.model.count_params(),
+        task=manifest.task,
+    )
+    tracker.begin(params, tags_of(manifest.fingerprint, software(), "cxrflow train"))
+
+
+def _finish_tracking(tracker: Tracker, trainer: Trainer, numbers: Mapping[str, Any]) -> None:
+    """Tells the service of `--track`, if there is one, the results of a training with its model."""
+    if not tracker.is_on:
+        return
+    from trainer.run.provenance import software
+    from trainer.tracking.mlflow_model import model_files
+
+    folder, shapes = trainer.folder, (trainer.model.input_shape, trainer.model.output_shape)
+    with TemporaryDirectory() as temporary:
+        model = model_files(folder.model, Path(temporary), shapes=shapes, software=software())
+        params = params_of({}, **trainer.computation.choices)
+        tracker.finish(metrics_of(numbers), {**files_of(folder), **model}, params)
 
 
 def _evaluate(trainer: Trainer, trained: TrainedModel) -> list[Evaluation]:

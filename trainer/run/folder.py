@@ -47,6 +47,7 @@ WRITTEN_FILES = (
     "recalibrations/*.json",
     "model.keras",
     "flags.json",
+    "tracking.json",
     "trainer.log",
     "trial.json",
     ".lock",

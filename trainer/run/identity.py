@@ -26,6 +26,8 @@ WITHOUT_EFFECT = (
     "checkpoint_every_steps",
     "on_nan",
     "profile",
+    "track",
+    "track_uri",
     "overwrite",
     "keep_checkpoint",
     "continue_from",
@@ -47,6 +49,8 @@ OWN_OF_A_WORKER = (
     "cache",
     "cache_dir",
     "profile",
+    "track",
+    "track_uri",
     "overwrite",
 )
 """The flags that may differ between the workers of a training, such as paths on each machine."""

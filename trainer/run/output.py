@@ -40,7 +40,7 @@ class RunOutput:
         with translate_errors(self.path):
             if self.state == "run to replace":
                 mirror_of(self.path).clear(WRITTEN_FILES, upload_rank)
-            folder.fetch("config.json", "history.csv", "checkpoints/", "tensorboard/")
+            folder.fetch("config.json", "history.csv", "tracking.json", "checkpoints/", "tensorboard/")
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
             if not os.access(folder.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))

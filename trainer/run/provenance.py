@@ -11,16 +11,19 @@ import keras
 from trainer.device import device_name
 
 
+def software() -> dict[str, str]:
+    """Returns the versions of Python and of the packages that shape a model."""
+    packages = ("cxrflow", "tensorflow", "keras", "numpy", "scikit-learn")
+    return {"python": platform.python_version(), **{name: version(name) for name in packages}}
+
+
 def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
     """Returns the entries of a model for `model.json`: layers, software, replicas and device."""
     lines: list[str] = []
     model.summary(line_length=100, print_fn=lines.append)
     return {
         "summary": "\n".join(lines),
-        "software": {
-            "python": platform.python_version(),
-            **{name: version(name) for name in ("cxrflow", "tensorflow", "keras", "numpy", "scikit-learn")},
-        },
+        "software": software(),
         "num_replicas": num_replicas,
         "device": device_name(),
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
@@ -59,6 +59,7 @@ class Trainer:
         cluster: the workers that train together; None where one process trains alone.
         callbacks: Keras callbacks of the user, see `Callbacks`.
         external: the sets of other sources to follow.
+        on_epoch: called in the chief with the rows of `history.csv` after each epoch.
 
     Attributes:
         sources: the splits, or those of the fold if the config names one.
@@ -81,14 +82,14 @@ class Trainer:
         cluster: Cluster | None = None,
         callbacks: Sequence[keras.callbacks.Callback] = (),
         external: Sequence[ExternalSet] = (),
+        on_epoch: Callable[[Sequence[Mapping[str, Any]]], object] = lambda history: None,
     ) -> None:
         self.config = config
         self.strategy = make_strategy(config, cluster)
         shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
         self.computation = Computation.of(config)
-        chosen = {"precision": self.computation.precision, "jit_compile": self.computation.jit_compile}
         prints = [each.fingerprint for each in (manifest, *(each.manifest for each in external))]
-        check_alike(self.strategy, {**shared, **chosen, "data": prints})
+        check_alike(self.strategy, {**shared, **self.computation.choices, "data": prints})
         self._data = TrainingData(config, manifest, sources, self.strategy, cluster)
         self.sources, self._outputs = self._data.sources, Outputs.of(manifest)
         keras.utils.set_random_seed(config.seed)
@@ -103,7 +104,7 @@ class Trainer:
             link_checkpoint(config)
         prepare_gpus(self.folder.checkpoints, deterministic=config.deterministic)
         self._checkpoints = CheckpointManager(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
-        self._user_callbacks = callbacks
+        self._user_callbacks, self._on_epoch = callbacks, on_epoch
         self._speed = SpeedMeter(config.global_batch_size)
         self._tensorboard = self.folder.tensorboard if self.is_chief else None
         self._profile = StepProfile(self._tensorboard if config.profile else None)
@@ -217,6 +218,7 @@ class Trainer:
         state.end_epoch({**row, "seconds": round(state.seconds, 2)})
         if self.is_chief:
             self.folder.write_history(state.history)
+            self._on_epoch(state.history)
         self._checkpoints.save_if_due(run)
 
     def _run_steps(self, run: PhaseRun) -> Iterator[int]:
@@ -294,6 +296,5 @@ class Trainer:
             development=self._development,
             operating_point=operating_point,
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
-            precision=self.computation.precision,
-            jit_compile=self.computation.jit_compile,
+            **self.computation.choices,
         )

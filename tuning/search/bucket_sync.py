@@ -33,7 +33,8 @@ REFUSALS = "oracle/workers"
 _OTHERS = ("trials", REFUSALS)
 """The folders of a sweep that the workers of a chief write."""
 
-_CHIEFS = ("sweep.json", "oracle/", "final/", "tensorboard/", "trials.csv", "best_config.json", "report.html")
+_RESULTS = ("trials.csv", "best_config.json", "report.html")
+_CHIEFS = ("sweep.json", "oracle/", "final/", "tensorboard/", "tracking.json", *_RESULTS)
 """The files of a sweep that a chief writes."""
 
 SHOWN_OF_TRIAL = ("trial.json", "metrics.json", "history.csv")

@@ -21,6 +21,7 @@ from tuning.search.estimate import describe_plan, estimate_cost, warm_up
 from tuning.search.heartbeats import POLL_S
 from tuning.search.retrain import retrain
 from tuning.search.roles import Role
+from tuning.search.tracking import parent_of, tracked, tracker_of
 from tuning.trials.sweep_folder import SWEEP_FILES, SweepFolder
 from tuning.trials.sweep_job import SweepJob
 from tuning.trials.trial import Trial
@@ -57,6 +58,7 @@ def search(
     """
     with _told_to_chief(config, role, sharing):
         job = make_job(config, role, train_flags, sharing)
+        tracker = tracker_of(job, role)
         if role.kind == "worker":
             _wait_for_chief(job, sharing)
         else:
@@ -66,9 +68,10 @@ def search(
         environ = sharing_programs(os.environ, programs)
         os.environ["CUDA_VISIBLE_DEVICES"] = "-1"  # the GPUs are for the trainers
         if role.kind == "worker":
-            _work_for_chief(job, role, environ, sharing, on_trial_end)
+            _work_for_chief(job, role, environ | parent_of(job, sharing), sharing, on_trial_end)
             return {}
-        with job.folder.lock():
+        with job.folder.lock(), tracked(tracker, job) as parent:
+            environ |= parent
             _hand_out_trials(job, role, environ, sharing, on_plan, on_note)
             return _retrain_best(job, environ, sharing)
 

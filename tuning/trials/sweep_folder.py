@@ -34,6 +34,7 @@ SWEEP_FILES = (
     "trials.csv",
     "best_config.json",
     "report.html",
+    "tracking.json",
     *(f"oracle/{name}" for name in ("oracle.json", "over.json", "token", ".lock", "trial_*/trial.json", "workers/*")),
     *(f"tensorboard/{name}" for name in ("events.out.tfevents.*", "*/events.out.tfevents.*")),
     *(f"{folder}/*/{name}" for folder in ("trials", "final") for name in WRITTEN_FILES),
