@@ -15,6 +15,7 @@ from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
 from k8s.gpu_types import NODE_LABELS, is_gpu_type
 from trainer.config.train import TrainConfig
+from trainer.config.train_flags import TrainFlags
 from tuning.config import SearchConfig
 
 MAX_NAME = 40
@@ -90,7 +91,7 @@ class CommonSpec:
         groups={
             "submission": (
                 *("name", "image", "allow_tag", "namespace", "queue", "service_account"),
-                *("num_nodes", "jobset", "tensorboard", "num_workers", "token_secret", "salt_secret"),
+                *("num_nodes", "jobset", "tensorboard", "num_workers", "token_secret", "track_secret", "salt_secret"),
             ),
             "pods": ("pvc", "bucket", "cpu", "memory", "disk", "shm", "num_gpus", "gpu_type", "spot", "flex_start"),
             "limits": ("retries", "deadline_hours", "grace_seconds", "ttl_hours"),
@@ -144,9 +145,14 @@ class GpuSpec(CommonSpec):
     days; with --queue, Kueue asks for all nodes of the submission at once, for --deadline_hours."""
     shm: str = "8Gi"
     """The size of /dev/shm, through which the GPUs of a node exchange gradients; it is part of the memory."""
+    track_secret: str | None = None
+    """The Secret whose key `track` holds the address of the server of --track with a login,
+    https://USER:PASSWORD@HOST, in place of --track_uri."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if self.track_secret is not None and not SOURCE.fullmatch(self.track_secret):
+            raise UsageError(f"--track_secret {self.track_secret}: expected lower-case letters, digits and dashes")
         check_at_least(self, num_gpus=0)
         if self.gpu_type is not None and not is_gpu_type(self.gpu_type):
             raise UsageError(
@@ -163,6 +169,17 @@ class GpuSpec(CommonSpec):
                 f"--deadline_hours is {self.deadline_hours:g}; nodes of --flex_start stay {FLEX_START_HOURS} h at most"
             )
         _check_quantity("shm", self.shm)
+
+    def check_tracking(self, flags: TrainFlags) -> None:
+        """Raises a `UsageError` unless `--track` has a server that the pods see, named in one way."""
+        if flags.track is None:
+            if self.track_secret is not None:
+                raise UsageError(f"--track_secret {self.track_secret} needs --track mlflow, which is missing")
+        elif (flags.track_uri is None) == (self.track_secret is None):
+            raise UsageError(
+                "--track mlflow: the pods see no variables and no database of this machine; name one server, by "
+                "--track_uri http://HOST:PORT or by --track_secret NAME"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,6 +202,7 @@ class TrainSpec(GpuSpec):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_at_least(self, num_nodes=1)
+        self.check_tracking(self.trainer)
         if self.num_nodes > 1 and self.trainer.strategy not in ("auto", "multiworker"):
             raise UsageError(
                 f"--strategy {self.trainer.strategy} trains on one machine, --num_nodes asks for {self.num_nodes}; "

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from k8s.gpu_types import node_choice
 from k8s.render.objects import Component, Object, labels
 from k8s.spec import CommonSpec, GpuSpec, PrepSpec
+from trainer.config.tracking_uri import URI_VARIABLE
 from trainer.node_gpus import NUM_GPUS_VARIABLE
 
 USER = 10001
@@ -43,6 +44,13 @@ def completion_index() -> Object:
     variables that refer to it by `$(JOB_COMPLETION_INDEX)`: only variables defined before them are expanded.
     """
     return {"name": INDEX, "valueFrom": {"fieldRef": {"fieldPath": f"metadata.annotations['{INDEX_ANNOTATION}']"}}}
+
+
+def tracking(spec: GpuSpec) -> list[Object]:
+    """Returns the variable with the address of the tracking server; none if no Secret holds it."""
+    if spec.track_secret is None:
+        return []
+    return [{"name": URI_VARIABLE, "valueFrom": {"secretKeyRef": {"name": spec.track_secret, "key": "track"}}}]
 
 
 def literal(arguments: Sequence[str]) -> list[str]:

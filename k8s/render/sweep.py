@@ -12,7 +12,7 @@ from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
 from k8s.render.jobs import job
 from k8s.render.objects import HOUR, Object, headless_service, only_from
-from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
+from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources, tracking
 from k8s.spec import SweepSpec
 from trainer.config.file import shared_flags
 from tuning.config import TOKEN_VARIABLE
@@ -52,7 +52,7 @@ def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
         "chief",
         COMMAND,
         literal([*changed_flags(tuner), *train_flags]),
-        env=[*_identity("chief", "0.0.0.0"), *_token(spec)],
+        env=[*_identity("chief", "0.0.0.0"), *_token(spec), *tracking(spec)],
         # With these flags the chief itself trains the best configuration at the end.
         resources=None if tuner.retrain_best or tuner.retrain_seeds else resources(*CHIEF),
     )
@@ -66,7 +66,7 @@ def _workers(spec: SweepSpec, chief: str, train_flags: Sequence[str]) -> Object:
         COMMAND,
         literal([*changed_flags(spec.tuner), *train_flags]),
         # A worker that is restarted gets the same index, and by it the same trial.
-        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief), *_token(spec)],
+        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief), *_token(spec), *tracking(spec)],
     )
     return job(spec, f"{spec.name}-worker", "worker", template, num_pods=spec.num_workers)
 
@@ -92,3 +92,4 @@ def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:
     flags = shared_flags("python -m k8s render sweep", spec.tuner.data[0], spec.tuner.output, train_flags)
     if flags.config is not None:
         raise UsageError("--config is no flag of a sweep; give the flags that the file holds")
+    spec.check_tracking(flags)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from beam_prep.console.command_line import changed_flags
 from k8s.render.jobs import ending, indexed, job
 from k8s.render.objects import HOUR, Object, headless_service, labels, metadata, only_from, selector
-from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources
+from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources, tracking
 from k8s.spec import CommonSpec, TrainSpec
 
 COMMAND = ("python", "-m", "trainer", "train")
@@ -42,7 +42,7 @@ def tf_config(hosts: list[str]) -> Object:
 def _template(spec: TrainSpec, env: list[Object], *, subdomain: str | None = None) -> Object:
     # The file of --config is only on this machine; its values and those of a preset are in the config already.
     arguments = literal(changed_flags(replace(spec.trainer, config=None, preset=None)))
-    return pod_template(spec, "trainer", COMMAND, arguments, env=env, subdomain=subdomain)
+    return pod_template(spec, "trainer", COMMAND, arguments, env=[*env, *tracking(spec)], subdomain=subdomain)
 
 
 def _one_pod(spec: TrainSpec) -> Object:

@@ -1,6 +1,6 @@
 """Checks that the preflight looks for the Secrets that pods read, and shows nothing that is in them."""
 
-from submissions import SWEEP, VARIANTS, rendered
+from submissions import SWEEP, TRAIN, VARIANTS, rendered
 
 from k8s.preflight.preflight import find_problems
 
@@ -24,6 +24,11 @@ def test_a_secret_that_the_pods_would_wait_for_is_told_with_the_command_that_mak
     server.forbidden.add(("get", "secrets"))
     (problem,) = told(objects, cluster)
     assert problem.startswith("warning: --salt_secret site-salt: can't get secrets site-salt in namespace team")
+
+
+def test_the_address_of_a_tracking_server_is_looked_for_too(server, cluster):
+    problems = told(rendered("train", *TRAIN, "--track", "mlflow", "--track_secret", "lab"), cluster)
+    assert any("error: --track_secret lab: there is no such Secret" in problem for problem in problems)
 
 
 def test_the_token_of_a_sweep_is_looked_for_too(server, cluster):
