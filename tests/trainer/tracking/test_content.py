@@ -1,4 +1,4 @@
-"""What a service is told of a training: flags and numbers by names that it takes, no login, no patient."""
+"""A service is told flags and numbers by names that it takes, and neither a login nor a patient."""
 
 import json
 import re
