@@ -237,6 +237,8 @@ class ExportConfig:
     license: str | None = None
     """Licence of the model as the Hugging Face Hub names it, such as cc-by-4.0, for the README. If not given, the
     README asks for one."""
+    hub_dataset: str | None = None
+    """Name of the dataset on the Hugging Face Hub, OWNER/NAME, for the README; leave it out if it is not there."""
     recalibration: str | None = None
     """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
     temperature are used."""
@@ -246,9 +248,9 @@ class ExportConfig:
             found = " ".join(self.format) or "none"
             raise UsageError(f"--format: expected one format or several different ones, found {found}")
         if self.license is not None and not re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.license):
-            raise UsageError(
-                f"--license is {self.license}; expected a name of the Hub in small letters, e.g. cc-by-4.0"
-            )
+            raise UsageError(f"--license is {self.license}; expected a name of the Hub, such as cc-by-4.0")
+        if self.hub_dataset is not None and not re.fullmatch(r"[\w.-]+/[\w.-]+", self.hub_dataset):
+            raise UsageError(f"--hub_dataset is {self.hub_dataset}; expected a name of the Hub, OWNER/NAME")
 
 
 def _check_files(files: tuple[str, ...]) -> None:

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,7 +19,7 @@ from beam_prep.storage.atomic import replacing
 from beam_prep.storage.output_folder import translate_errors
 from trainer.inference.answers import answers_of
 from trainer.inference.conversion import CONVERTERS, convert
-from trainer.inference.export_readme import README_NAME, readme
+from trainer.inference.export_readme import README_NAME
 from trainer.inference.preprocessing_graph import model_input
 from trainer.models import logits_of
 from trainer.run.model_card import ModelCard
@@ -79,9 +78,8 @@ def write_export(
     card: ModelCard,
     output: Path,
     *,
-    formats: Sequence[str] = (SAVED_MODEL,),
-    metrics: Mapping[str, Any] | None = None,
-    license_name: str | None = None,
+    formats: Sequence[str],
+    text: str,
 ) -> None:
     """Writes a model with `model.json` and `README.md` into a folder, which appears when it is complete.
 
@@ -91,8 +89,7 @@ def write_export(
         card: the model card of the run.
         output: the folder; absent or empty.
         formats: the formats to write: `savedmodel` (`saved_model/` and `model.keras`), and names of `CONVERTERS`.
-        metrics: the content of the `metrics.json` of the run, whose numbers the README states.
-        license_name: the licence of the model, as the Hugging Face Hub names it; None leaves it open.
+        text: the content of `README.md`, see `readme`.
 
     Raises:
         RunError: the folder can't be written, or the network can't be converted.
@@ -101,14 +98,12 @@ def write_export(
         temporary.mkdir(parents=True)
         described = temporary / CARD_NAME
         described.write_text(json.dumps(card.for_export(), indent=2) + "\n", encoding="utf-8")
-        text = readme(card, formats=formats, metrics=metrics or {}, license_name=license_name)
         (temporary / README_NAME).write_text(text, encoding="utf-8")
         for name in formats:
             if name in CONVERTERS:
                 convert(model, card, name, temporary)
-        if SAVED_MODEL not in formats:
-            return
-        shutil.copyfile(keras_file, temporary / "model.keras")
-        served = ServedModel(model, card, described)
-        signatures = {"serving_default": served.serve, "metadata": served.metadata}
-        tf.saved_model.save(served, str(temporary / "saved_model"), signatures=signatures)
+        if SAVED_MODEL in formats:
+            shutil.copyfile(keras_file, temporary / "model.keras")
+            served = ServedModel(model, card, described)
+            signatures = {"serving_default": served.serve, "metadata": served.metadata}
+            tf.saved_model.save(served, str(temporary / "saved_model"), signatures=signatures)

@@ -5,6 +5,7 @@ Source: https://huggingface.co/docs/hub/model-cards (front matter) and its `mode
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -85,7 +86,12 @@ class Measured(NamedTuple):
 
 
 def readme(
-    card: ModelCard, *, formats: Sequence[str], metrics: Mapping[str, Any], license_name: str | None = None
+    card: ModelCard,
+    formats: Sequence[str],
+    metrics: Mapping[str, Any],
+    *,
+    license_name: str | None = None,
+    hub_dataset: str | None = None,
 ) -> str:
     """Returns the README of an export, which holds numbers on all images together and nothing on one of them.
 
@@ -94,21 +100,24 @@ def readme(
         formats: the formats of the export, keys of `LOADING`.
         metrics: the content of `metrics.json`; empty if the run has none.
         license_name: the licence of the model, as the Hub names it; None leaves it open.
+        hub_dataset: the name of the dataset on the Hub; None if it is not there.
     """
     import yaml
 
-    split = next((name for name in ("test", "val") if name in metrics), None)
+    split = next((name for name in ("test", "val") if _has_images(metrics.get(name))), None)
     measured = list(_measured(metrics[split], card)) if split else []
     name = f"{card.arch}-{card.image_size}px"
     front: dict[str, Any] = {
         **({"license": license_name} if license_name else {}),
         **({"library_name": "keras"} if "savedmodel" in formats else {}),
         "pipeline_tag": "image-classification",
+        **({"datasets": [hub_dataset]} if hub_dataset else {}),
         "tags": ["chest-x-ray", "radiology", *(tag for each in formats for tag in TAGS[each]), "cxrflow"],
     }
     if measured:
         front["metrics"] = [each.kind for each in measured]
-        dataset = {"name": f"dataset {card.dataset_fingerprint[:12]}", "type": "chest-x-ray", "split": split}
+        title = hub_dataset or f"dataset {card.dataset_fingerprint[:12]}"
+        dataset = {"name": title, "type": hub_dataset or "chest-x-ray", "split": split}
         task = {"type": "image-classification", "name": "Image classification"}
         values = [{"type": each.kind, "name": _named(each), "value": round(each.value, 6)} for each in measured]
         front["model-index"] = [{"name": name, "results": [{"task": task, "dataset": dataset, "metrics": values}]}]
@@ -131,8 +140,7 @@ def readme(
         "classes. Its numbers may not hold for other patients, machines, hospitals and views. It answers for other "
         "diseases and for pictures that are no chest X-rays too.",
         "## Data and licence",
-        f"The dataset has the fingerprint `{card.dataset_fingerprint}`; if it is on the Hub, name it under `datasets:` "
-        "above. "
+        f"The dataset has the fingerprint `{card.dataset_fingerprint}`. "
         + (
             f"The licence of the model is `{license_name}`."
             if license_name
@@ -150,9 +158,22 @@ def _measured(values: Mapping[str, Any], card: ModelCard) -> Iterator[Measured]:
         for name, value in (("threshold", point.threshold), ("temperature", point.temperature))
     )
     for name, (kind, title) in HUB_METRICS.items():
-        if values.get(name) is not None and (is_same or name in RANKED):
+        if _is_number(values.get(name)) and (is_same or name in RANKED):
             is_mean = card.task != BINARY and name in RANKED
-            yield Measured(kind, title + ", mean of the classes" * is_mean, values[name], values.get(f"{name}_ci95"))
+            bounds = values.get(f"{name}_ci95")
+            interval = (
+                bounds if isinstance(bounds, list) and len(bounds) == 2 and all(map(_is_number, bounds)) else None
+            )
+            yield Measured(kind, title + ", mean of the classes" * is_mean, float(values[name]), interval)
+
+
+def _has_images(values: Any) -> bool:
+    """Returns True for the results of a split; a run may come from elsewhere and hold anything."""
+    return isinstance(values, Mapping) and all(_is_number(values.get(name)) for name in ("num_images", "num_groups"))
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _named(measured: Measured) -> str:

@@ -158,13 +158,19 @@ def export(config: ExportConfig) -> Path:
     output = mirror_of(config.output).local
     with quiet_start():
         from trainer.inference.export import write_export
+        from trainer.inference.export_readme import readme
         from trainer.models.model_file import load_model
-    metrics = run.read_json("metrics") if (run.path / "metrics.json").is_file() else None
+    metrics = run.read_json("metrics") if (run.path / "metrics.json").is_file() else {}
     model = load_model(run.model)
     say(f"writing {', '.join(config.format)} …")
     with quiet_stderr():
         write_export(
-            model, run.model, card, output, formats=config.format, metrics=metrics, license_name=config.license
+            model,
+            run.model,
+            card,
+            output,
+            formats=config.format,
+            text=readme(card, config.format, metrics, license_name=config.license, hub_dataset=config.hub_dataset),
         )
     mirror_of(config.output).push(lambda name: int(name.endswith(("saved_model.pb", "model.json"))))
     return output

@@ -27,7 +27,7 @@ def check_front_matter(front: dict) -> None:
 
     Source: https://github.com/huggingface/hub-docs/blob/main/modelcard.md
     """
-    assert front.keys() <= {"license", "library_name", "pipeline_tag", "tags", "metrics", "model-index"}
+    assert front.keys() <= {"license", "library_name", "pipeline_tag", "tags", "datasets", "metrics", "model-index"}
     assert all(isinstance(tag, str) for tag in front["tags"])
     assert front["pipeline_tag"] == "image-classification"
     for model in front.get("model-index", ()):
@@ -48,10 +48,11 @@ def old() -> tuple[ModelCard, dict]:
 
 def test_the_numbers_of_the_test_images_stand_in_front_matter_and_table(old):
     card, metrics = old
-    text = readme(card, formats=tuple(LOADING), metrics=metrics, license_name="cc-by-4.0")
+    text = readme(card, tuple(LOADING), metrics, license_name="cc-by-4.0", hub_dataset="someone/xrays")
     front = front_matter(text)
     check_front_matter(front)
     assert (front["license"], front["library_name"]) == ("cc-by-4.0", "keras")
+    assert front["datasets"] == [front["model-index"][0]["results"][0]["dataset"]["type"]] == ["someone/xrays"]
     assert {"keras", "onnx", "tflite"} <= set(front["tags"])
     (result,) = front["model-index"][0]["results"]
     stated = {metric["type"]: metric["value"] for metric in result["metrics"]}
@@ -66,7 +67,7 @@ def test_the_numbers_of_the_test_images_stand_in_front_matter_and_table(old):
 
 
 def test_it_holds_no_name_of_a_file_or_patient(old):
-    text = readme(old[0], formats=("savedmodel",), metrics=old[1])
+    text = readme(old[0], ("savedmodel",), old[1])
     for table in OLD.glob("predictions-*.csv"):
         with open(table, newline="") as file:
             for row in csv.DictReader(file):
@@ -75,20 +76,21 @@ def test_it_holds_no_name_of_a_file_or_patient(old):
 
 def test_without_test_images_it_states_those_of_validation_as_optimistic(old):
     card, metrics = old
-    text = readme(card, formats=("onnx",), metrics={"val": metrics["val"]})
+    text = readme(card, ("onnx",), {"val": metrics["val"]})
     assert front_matter(text)["model-index"][0]["results"][0]["dataset"]["split"] == "val"
     assert "the numbers are optimistic" in text
     assert "No licence was chosen" in text
     assert "library_name" not in front_matter(text)
-    bare = readme(card, formats=("litert",), metrics={})
-    assert "The run was not evaluated." in bare
-    check_front_matter(front_matter(bare))
+    for nothing in ({}, {"test": 3}, {"test": {"auroc": "<b>", "num_images": 3, "num_groups": None}}):
+        bare = readme(card, ("litert",), nothing)
+        assert "The run was not evaluated." in bare
+        check_front_matter(front_matter(bare))
 
 
 def test_a_recalibrated_export_states_no_number_of_another_threshold(old):
     card, metrics = old
     point = OperatingPoint(threshold=0.3, temperature=1.2, bias=0.4)
-    text = readme(ModelCard(**{**vars(card), "operating_point": point}), formats=("onnx",), metrics=metrics)
+    text = readme(ModelCard(**{**vars(card), "operating_point": point}), ("onnx",), metrics)
     assert front_matter(text)["metrics"] == ["roc_auc", "average_precision"]
     assert "| Sensitivity |" not in text
 
@@ -99,7 +101,7 @@ def test_class_names_of_any_kind_stay_text(task):
     point = OperatingPoint.fixed(task=task, num_classes=3)
     card = ModelCard("baseline_cnn", 32, "hist", names, "ab12" * 16, task=task, operating_point=point)
     metrics = {"test": {"auroc": 0.9, "auroc_ci95": [0.8, 0.95], "auprc": None, "num_images": 1200, "num_groups": 800}}
-    text = readme(card, formats=("onnx",), metrics=metrics)
+    text = readme(card, ("onnx",), metrics)
     check_front_matter(front_matter(text))
     assert "0 `a'b`, 1 `no: yes`, 2 `# Mass`" in text
     assert "AUROC, mean of the classes" in text
