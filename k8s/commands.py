@@ -20,6 +20,7 @@ from k8s.live.progress import output_of, read_progress
 from k8s.live.view import Lines, Screen, follow, heading, table
 from k8s.preflight.preflight import find_problems
 from k8s.preflight.problem import Problem
+from k8s.preflight.workload import kept_logs_of
 from k8s.render.render import render, to_yaml
 
 
@@ -55,6 +56,8 @@ def render_and_submit(config: Any, more: Sequence[str] = ()) -> None:
         print(f"warning: the cluster says: {text}", file=sys.stderr)
     print(f"status:    cxrflow k8s status {cluster.flags(spec.name)}")
     print(f"logs:      cxrflow k8s logs --follow {cluster.flags(spec.name)}")
+    if kept := kept_logs_of(objects):
+        print(f"kept logs: {kept}, also those of pods that are deleted")
 
 
 def _print_notes(notes: Sequence[str]) -> None:
@@ -89,10 +92,12 @@ def print_logs(config: LogsConfig) -> None:
     cluster = connect(config.context, config.namespace)
     for line in read_logs(cluster, config.name, follow=config.follow, tail=config.tail):
         print(f"[{line.pod}] {line.text}" if line.num_pods > 1 else line.text, flush=config.follow)
-    if num_lost := count_lost_attempts(cluster, config.name):
+    objects = cluster.objects(config.name)
+    if num_lost := count_lost_attempts(objects):
+        kept = kept_logs_of(objects)
         print(
             f"note: the logs of earlier attempts, {num_lost} in all, were deleted with their pods when all nodes "
-            "started anew; a log service of the cluster may have them, on GKE Cloud Logging",
+            f"started anew; {f'they are kept in {kept}' if kept else 'a log service of the cluster may have them'}",
             file=sys.stderr,
         )
 

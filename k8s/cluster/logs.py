@@ -7,7 +7,7 @@ import queue
 import re
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from beam_prep.console.errors import CxrflowError, RunError
@@ -75,11 +75,9 @@ def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | 
         raise RunError(f"of {len(pods)} pods {len(missed)} have a log that can't be read: {'; '.join(missed)}")
 
 
-def count_lost_attempts(cluster: Cluster, name: str) -> int:
+def count_lost_attempts(objects: Iterable[Object]) -> int:
     """Returns the number of earlier attempts whose pods JobSet deleted, and with them their logs, to start all anew."""
-    return sum(
-        (obj.get("status") or {}).get("restarts") or 0 for obj in cluster.objects(name) if obj["kind"] == "JobSet"
-    )
+    return sum((obj.get("status") or {}).get("restarts") or 0 for obj in objects if obj["kind"] == "JobSet")
 
 
 class _PodLog:

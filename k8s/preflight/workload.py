@@ -13,6 +13,7 @@ from beam_prep.storage.paths import is_url
 from k8s.cluster.kinds import title
 from k8s.render.objects import Object
 from k8s.render.pods import GPU
+from trainer.run.kept_log import LOG_FOLDER_VARIABLE
 
 DURABLE = ("persistentVolumeClaim", "csi", "nfs")
 """The types of volumes that outlive a pod."""
@@ -89,6 +90,11 @@ class Workload:
         words = self.command
         return words[words.index(f"--{name}") + 1] if f"--{name}" in words[:-1] else default
 
+    def variable(self, name: str) -> str | None:
+        """Returns the value of an environment variable of the first container; None if it has no value of its own."""
+        variables = self.pod["containers"][0].get("env") or []
+        return next((each.get("value") for each in variables if each["name"] == name), None)
+
     def volume_at(self, path: str) -> Object | None:
         """Returns the volume that holds a path of the container; None if the image's file system holds it."""
         volume, _ = self._mounted_at(path)
@@ -124,6 +130,12 @@ class Workload:
 def workloads_of(objects: Iterable[Object]) -> list[Workload]:
     """Returns the workloads of a submission, in the order of its objects."""
     return [workload for obj in objects for workload in _workloads_in(obj)]
+
+
+def kept_logs_of(objects: Iterable[Object]) -> str | None:
+    """Returns the folder that keeps the logs of all pods of a submission; None if they go with the pods."""
+    folders = (workload.variable(LOG_FOLDER_VARIABLE) for workload in workloads_of(objects))
+    return next(filter(None, folders), None)
 
 
 def _workloads_in(obj: Object) -> Iterator[Workload]:

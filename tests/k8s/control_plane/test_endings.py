@@ -1,5 +1,7 @@
 """Checks on a real control plane how work ends: exit codes, evictions, lost nodes, and what is left afterwards."""
 
+import sys
+
 from control_plane import eventually
 from nodes import shell
 from submissions import IMAGE
@@ -50,8 +52,9 @@ def test_followed_logs_go_through_an_eviction(team, k8s, begin):
     assert (lines, err, following.returncode) == (["saved a checkpoint", "resumed"], "", 0)
 
 
-def test_the_loss_of_one_worker_restarts_the_whole_jobset(team, k8s, jobsets):
-    team.plan(shell("sleep 60", "sleep 1; exit 1", "echo again"))
+def test_the_loss_of_one_worker_restarts_the_whole_jobset(team, k8s, jobsets, tmp_path):
+    kept = f"{sys.executable} -c \"from trainer.run.kept_log import keep_log; keep_log('{tmp_path}'); print('lost')\"; "
+    team.plan(shell("sleep 60", f"{kept} sleep 1; exit 1", "echo again"))
     assert k8s("submit", *TRAIN, *NODES).returncode == 0
     waited = k8s("wait", "--name", "t", "--timeout_s", 100)
     assert (waited.returncode, waited.stdout.splitlines()[-1]) == (0, "JobSet t: complete"), waited.stderr
@@ -59,6 +62,8 @@ def test_the_loss_of_one_worker_restarts_the_whole_jobset(team, k8s, jobsets):
     read = k8s("logs", "--name", "t")
     assert [line.partition("] ")[2] for line in read.stdout.splitlines()] == ["again", "again"]
     assert "note: the logs of earlier attempts, 1 in all, were deleted with their pods" in read.stderr
+    assert read.stderr.endswith("they are kept in gs://b/runs/t-logs\n")
+    assert [path.read_text() for path in tmp_path.glob("*.log")] == ["lost\n"]
 
 
 def test_a_wrong_command_ends_the_whole_jobset(team, k8s, jobsets):

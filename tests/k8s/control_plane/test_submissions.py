@@ -28,6 +28,7 @@ def test_a_training_from_submit_to_delete(team, gate, k8s, begin):
         "created Job t",
         f"status:    cxrflow k8s status --name t --namespace {team.name}",
         f"logs:      cxrflow k8s logs --follow --name t --namespace {team.name}",
+        "kept logs: gs://b/runs/t-logs, also those of pods that are deleted",
     ]
     (pod,) = team.started()
     eventually(lambda: "running" in k8s("status", "--name", "t").stdout.splitlines()[0], "the Job runs")

@@ -9,7 +9,7 @@ from beam_prep.console.command import Command
 from beam_prep.console.command_line import changed_flags
 from beam_prep.console.parsing import parse
 from k8s.preflight.offline_checks import check_offline
-from k8s.preflight.workload import workloads_of
+from k8s.preflight.workload import kept_logs_of, workloads_of
 from trainer.config.train import TrainConfig
 
 
@@ -220,3 +220,17 @@ def test_dataflow_runs_our_image_under_our_name(runner):
     given = ("--sdk_container_image=other", "--job_name", "own")
     arguments = container_of(rendered("prep", *DATAFLOW, *given), "prep")["args"]
     assert arguments[-5:] == [*given, "--sdk_location", "container"][-5:]
+
+
+@pytest.mark.parametrize(
+    ("places", "folder"),
+    [
+        (("--output", "gs://b/runs/t/"), "gs://b/runs/t-logs"),
+        (("--output", "/bucket/t", "--bucket", "xrays:/bucket"), "/bucket/t-logs"),
+        (("--output", "/bucket", "--bucket", "xrays:/bucket"), None),
+        (("--output", "gs://b"), None),
+    ],
+)
+def test_the_logs_of_a_training_are_kept_beside_its_output_if_that_lasts(places, folder):
+    objects = rendered("train", "--data", "gs://b/set", *places, "--num_nodes", 2)
+    assert kept_logs_of(objects) == folder

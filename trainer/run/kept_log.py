@@ -1,0 +1,107 @@
+"""Keeps what a training in a pod prints: the log of a pod is deleted with the pod. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import socket
+import time
+from types import FrameType
+
+from beam_prep.console.background import repeatedly
+from beam_prep.console.errors import CxrflowError
+from beam_prep.console.file_modes import restrict_outputs
+from beam_prep.storage.atomic import open_atomic
+from beam_prep.storage.paths import to_path
+
+LOG_FOLDER_VARIABLE = "CXRFLOW_LOG_FOLDER"
+"""The environment variable with the folder that keeps the logs; without it they are only printed."""
+KEEP_S = 20.0
+"""The time between two writings of the kept log, s."""
+MAX_BYTES = 4 << 20
+"""The length of the kept log, from its end on."""
+LOOK_S = 0.2
+"""The time after which a process that prints nothing is looked after, s."""
+
+
+def keep_log(folder: str) -> None:
+    """Goes on in a child process whose output this process prints, and also writes to a file of its own in a folder.
+
+    This process passes SIGTERM and Ctrl-C on to the child, and ends with its exit code. It writes all anew every
+    `KEEP_S` and at the end, so that a bucket will do, also one that FUSE shows. Without the folder the work goes on.
+
+    Args:
+        folder: the folder, on this machine or in a bucket.
+    """
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.close(read_end)
+        for stream in (1, 2):
+            os.dup2(write_end, stream)
+        os.close(write_end)
+        return
+    os.close(write_end)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        os.kill(child, number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    restrict_outputs()
+    kept = _KeptLog(folder)
+    with repeatedly(kept.write, KEEP_S):
+        status = _copy_until_end(child, read_end, kept)
+    kept.write()
+    code = os.waitstatus_to_exitcode(status)
+    os._exit(code if code >= 0 else 128 - code)  # as a shell reports a process that a signal ended
+
+
+def _copy_until_end(child: int, read_end: int, kept: _KeptLog) -> int:
+    """Prints and keeps what the child prints until it has ended; returns its wait status."""
+    ended, status = 0, 0
+    while True:
+        if select.select([read_end], [], [], 0 if ended else LOOK_S)[0]:
+            if not (data := os.read(read_end, 65536)):
+                return status if ended else os.waitpid(child, 0)[1]
+            os.write(1, data)
+            kept.add(data)
+        elif ended:  # a process of the child may still hold the pipe
+            return status
+        else:
+            ended, status = os.waitpid(child, os.WNOHANG)
+
+
+class _KeptLog:
+    """The kept log of this process.
+
+    Args:
+        folder: the folder of the file, whose name tells the machine and the time.
+    """
+
+    def __init__(self, folder: str) -> None:
+        started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        self._path = to_path(folder) / f"{socket.gethostname()}-{started}.log"
+        self._content = b""
+        self._num_bytes = self._num_written = 0
+        self._is_told = False
+
+    def add(self, data: bytes) -> None:
+        """Adds what was printed."""
+        self._content = (self._content + data)[-MAX_BYTES:]
+        self._num_bytes += len(data)
+
+    def write(self) -> None:
+        """Writes the file, if there is anything new; says once if that fails."""
+        content, num_bytes = self._content, self._num_bytes
+        if num_bytes == self._num_written:
+            return
+        try:
+            with open_atomic(self._path) as file:
+                file.write(content)
+            self._num_written = num_bytes
+        except (CxrflowError, OSError) as error:
+            if not self._is_told:
+                os.write(1, f"note: the log can't be kept in {self._path}: {error}\n".encode())
+            self._is_told = True
