@@ -1,15 +1,19 @@
 """The guide to GKE: its commands exist. Those of this project are parsed by `test_docs.py`, as in every document.
 
-Source: `gcloud` 528, `kubectl` 1.32.
+Source: `gcloud` 528, whose own parser checks them where it is on the PATH; `kubectl` 1.32.
 """
 
+import json
+import os
 import re
 import shlex
 import shutil
 import subprocess
+import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
+import parse_gcloud
 import pytest
 import yaml
 from documents import shell_lines
@@ -85,6 +89,41 @@ def test_commands_of_google_and_kubernetes_are_known_verbs_with_known_flags(prog
         assert flags <= KNOWN[program][name], f"{program} {name}"
 
 
+def expanded(line, values):
+    """Returns a line with its variables as the shell would have them; a command's output becomes a word."""
+    return re.sub(r"\$([A-Z_]+)", lambda match: values[match[1]], line)
+
+
+def gcloud_lines():
+    """Returns the words of every gcloud command in the documents, with the variables of their page."""
+    for page in (GUIDE.parent.parent / "README.md", *GUIDE.parent.glob("*.md")):
+        values = {}
+        for line in shell_lines(page):
+            if assigned := re.fullmatch(r"([A-Z_]+)=(.*)", line.strip()):
+                values[assigned[1]] = "output" if assigned[2].startswith("$(") else expanded(assigned[2], values)
+            command = re.sub(r"^[A-Z_]+=\$\((.*)\)$", r"\1", line.strip())
+            if command.startswith("gcloud "):
+                yield shlex.split(expanded(command, values), comments=True)[1:]
+
+
+@pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed: its commands are not parsed by it")
+def test_gcloud_itself_parses_every_command_in_the_documents(tmp_path):
+    sdk = Path(shutil.which("gcloud")).resolve().parent.parent
+    bundled = sdk / "platform" / "bundledpythonunix" / "bin" / "python3"
+    program = [bundled if bundled.exists() else sys.executable, Path(parse_gcloud.__file__), sdk]
+    lines = list(gcloud_lines())
+    assert len(lines) >= 40
+    environ = {**os.environ, "CLOUDSDK_CONFIG": str(tmp_path), "PYTHONPATH": ""}
+
+    def parse(commands):
+        given = json.dumps(commands)
+        return subprocess.run(program, input=given, env=environ, capture_output=True, text=True, timeout=200)
+
+    parsed = parse(lines)
+    assert parsed.returncode == 0, parsed.stderr[-1000:]
+    assert parse([["storage", "rm", "--all-of-it", "gs://b"]]).returncode == 2, "a flag that gcloud does not know"
+
+
 def test_what_is_made_is_deleted_at_the_end():
     made = [words[3] for words in commands("gcloud") if words[:3] == ["container", "clusters", "create"]]
     gone = [words[3] for words in commands("gcloud") if words[:3] == ["container", "clusters", "delete"]]
@@ -128,7 +167,7 @@ def test_every_role_that_is_given_is_in_the_table():
     assert given == {role for role in given if f"`{role}`" in table}
 
 
-def uploaded(folder):
+def listed_by_git(folder):
     """Lists the files of a folder that .gcloudignore lets pass; gcloud reads it as git reads its .gitignore.
 
     Source: https://cloud.google.com/sdk/gcloud/reference/topic/gcloudignore
@@ -138,8 +177,19 @@ def uploaded(folder):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout.split()
 
 
-@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
-def test_a_build_uploads_the_project_and_nothing_that_lies_beside_it(tmp_path):
+def listed_by_gcloud(folder):
+    """Lists the files of a folder that gcloud would upload."""
+    environ = {**os.environ, "CLOUDSDK_CONFIG": f"{folder}/.config"}
+    shutil.copy(GUIDE.parent.parent / ".gcloudignore", folder)
+    command = ["gcloud", "meta", "list-files-for-upload"]
+    done = subprocess.run(command, cwd=folder, env=environ, capture_output=True, text=True, check=True)
+    return [name for name in done.stdout.split() if name != ".gcloudignore"]
+
+
+@pytest.mark.parametrize(("program", "uploaded"), [("git", listed_by_git), ("gcloud", listed_by_gcloud)])
+def test_a_build_uploads_the_project_and_nothing_that_lies_beside_it(tmp_path, program, uploaded):
+    if shutil.which(program) is None:
+        pytest.skip(f"{program} is not installed")
     kept = [".ci/run", "Makefile", "beam_prep/images/_kernels.c", "tests/fixtures/data/x.py", "docs/gke.md"]
     beside = [
         "chest_xray/train/NORMAL/a.jpeg",

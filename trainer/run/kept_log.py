@@ -34,15 +34,16 @@ def keep_log(folder: str) -> None:
     Args:
         folder: the folder, on this machine or in a bucket.
     """
-    read_end, write_end = os.pipe()
+    pipes = {stream: os.pipe() for stream in (1, 2)}
     child = os.fork()
     if child == 0:
-        os.close(read_end)
-        for stream in (1, 2):
+        for stream, (read_end, write_end) in pipes.items():
+            os.close(read_end)
             os.dup2(write_end, stream)
-        os.close(write_end)
+            os.close(write_end)
         return
-    os.close(write_end)
+    for _, write_end in pipes.values():
+        os.close(write_end)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
         os.kill(child, number)
@@ -52,25 +53,34 @@ def keep_log(folder: str) -> None:
     restrict_outputs()
     kept = _KeptLog(folder)
     with repeatedly(kept.write, KEEP_S):
-        status = _copy_until_end(child, read_end, kept)
+        status = _copy_until_end(child, {read_end: stream for stream, (read_end, _) in pipes.items()}, kept)
     kept.write()
     code = os.waitstatus_to_exitcode(status)
     os._exit(code if code >= 0 else 128 - code)  # as a shell reports a process that a signal ended
 
 
-def _copy_until_end(child: int, read_end: int, kept: _KeptLog) -> int:
-    """Prints and keeps what the child prints until it has ended; returns its wait status."""
+def _copy_until_end(child: int, streams: dict[int, int], kept: _KeptLog) -> int:
+    """Prints and keeps what the child prints until it has ended; returns its wait status.
+
+    Args:
+        child: the process id of the child.
+        streams: the read ends of the child's stdout and stderr, and the stream of this process for each.
+        kept: the kept log.
+    """
     ended, status = 0, 0
-    while True:
-        if select.select([read_end], [], [], 0 if ended else LOOK_S)[0]:
-            if not (data := os.read(read_end, 65536)):
-                return status if ended else os.waitpid(child, 0)[1]
-            os.write(1, data)
-            kept.add(data)
-        elif ended:  # a process of the child may still hold the pipe
+    while streams:
+        ready = select.select(list(streams), [], [], 0 if ended else LOOK_S)[0]
+        for read_end in ready:
+            if data := os.read(read_end, 65536):
+                os.write(streams[read_end], data)
+                kept.add(data)
+            else:
+                del streams[read_end]
+        if not ready and ended:  # a process of the child may still hold the pipes
             return status
-        else:
+        if not ready:
             ended, status = os.waitpid(child, os.WNOHANG)
+    return status if ended else os.waitpid(child, 0)[1]
 
 
 class _KeptLog:

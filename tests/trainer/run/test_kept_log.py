@@ -45,7 +45,7 @@ def kept(folder):
 def test_the_output_is_printed_and_kept_and_the_exit_code_is_that_of_the_work(tmp_path, then, code, said):
     process = start(tmp_path / "logs", then)
     assert process.wait(30) == code
-    assert process.stdout.readline() == "epoch 1\n"
+    assert (process.stdout.readline(), process.stderr.readline()) == ("epoch 1\n", said)
     assert kept(tmp_path / "logs") == [f"epoch 1\n{said}"]
 
 
