@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -29,7 +28,6 @@ from trainer.config.commands import (
 )
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
-from trainer.run.kept_log import LOG_FOLDER_VARIABLE, keep_log
 from trainer.run.model_card import ModelCard
 from trainer.tables import (
     print_comparison,
@@ -297,8 +295,6 @@ COMMANDS = {
 
 
 def main(program: str | None = None) -> None:
-    """Runs the command line of `python -m trainer`, in a pod with its output kept."""
-    if folder := os.environ.pop(LOG_FOLDER_VARIABLE, None):
-        keep_log(folder)
+    """Runs the command line of `python -m trainer`."""
     summary = "Trains, evaluates and uses models on prepared datasets."
     command_line.main("trainer", summary, COMMANDS, with_config_file, program=program)

@@ -25,6 +25,12 @@ LOOK_S = 0.2
 """The time after which a process that prints nothing is looked after, s."""
 
 
+def keep_log_if_asked() -> None:
+    """Keeps the output of this process, see `keep_log`, if the environment names a folder for it."""
+    if folder := os.environ.pop(LOG_FOLDER_VARIABLE, None):
+        keep_log(folder)
+
+
 def keep_log(folder: str) -> None:
     """Goes on in a child process whose output this process prints, and also writes to a file of its own in a folder.
 
