@@ -15,7 +15,7 @@ from typing import Any
 from beam_prep.console.command import Command, split_command
 from beam_prep.console.distribution import EXTRAS, install_command, version
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
-from beam_prep.console.escapes import PrintableFormatter, printable
+from beam_prep.console.escapes import PrintableFormatter, message
 from beam_prep.console.file_modes import restrict_outputs
 from beam_prep.console.help_page import HELP, asks_for_help, command_list, help_page
 from beam_prep.console.parsing import parse
@@ -50,7 +50,7 @@ def main(
         arguments = _with_home(expand(_with_home(sys.argv[1:])))
         sys.exit(_dispatch(program or f"python -m {package}", summary, commands, arguments))
     except CxrflowError as error:
-        print(f"error: {printable(str(error))}", file=sys.stderr)
+        print(message(f"error: {error}"), file=sys.stderr)
         sys.exit(error.exit_code)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
@@ -89,7 +89,7 @@ def _say_os_error(error: OSError) -> int:
         print(f"error: the output can't be written: {error.strerror}; the lines so far are whole", file=sys.stderr)
     else:
         place = f"{error.filename}: " if error.filename else ""
-        print(printable(f"error: {place}{error.strerror or error}"), file=sys.stderr)
+        print(message(f"error: {place}{error.strerror or error}"), file=sys.stderr)
     return RunError.exit_code
 
 

@@ -10,6 +10,8 @@ import re
 _UNPRINTABLE = re.compile(
     r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]"
 )
+MAX_MESSAGE = 4000
+"""The largest number of characters of a message that are shown."""
 _NEW_LINE = re.compile(r"\n(?!  )")
 _FORMULA = re.compile(r"[=+\-@\t|%\uff1d\uff0b\uff0d\uff20]")  # also in the full width of East Asian text
 
@@ -21,6 +23,12 @@ def printable(text: str) -> str:
     messages, and tabs stay.
     """
     return _NEW_LINE.sub(r"\\n", _UNPRINTABLE.sub(_escape, text))
+
+
+def message(text: str) -> str:
+    """Returns a message for a console or a log, see `printable`; of one that quotes a huge text, the beginning."""
+    shown = printable(text[:MAX_MESSAGE])
+    return shown if len(text) <= MAX_MESSAGE else f"{shown}… ({len(text)} characters)"
 
 
 def csv_cell(value: object) -> object:
@@ -47,7 +55,7 @@ class PrintableFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Returns the line of a record, escaped."""
-        return printable(super().formatMessage(record))
+        return message(super().formatMessage(record))
 
 
 def _escape(match: re.Match[str]) -> str:

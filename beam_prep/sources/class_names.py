@@ -16,7 +16,6 @@ from beam_prep.storage.user_files import read_yaml
 
 MAX_FOUND = 30
 """The largest number of classes that is taken from the input: more are folders of patients, or free texts."""
-MAX_MAP_BYTES = 2**20
 
 _NORMAL = ("normal", "normals", "healthy", "negative", "control", "controls", "no finding", "no_finding")
 _NO_CLASS_FOLDERS = {"images", "image", "imgs", "img", "data", "dataset", "png", "jpg", "jpeg", "dicom", "files"}
@@ -31,7 +30,7 @@ def read_label_map(path: str) -> dict[str, str | None]:
     Raises:
         UsageError: the file can't be read, or holds something else.
     """
-    place, content = f"--label_map {path}", read_yaml("label_map", path, MAX_MAP_BYTES)
+    place, content = f"--label_map {path}", read_yaml("label_map", path)
     if not isinstance(content, dict) or not content:
         raise UsageError(f"{place}: expected lines such as bacteria: PNEUMONIA, found none")
     for value, name in content.items():

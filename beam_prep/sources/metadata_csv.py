@@ -151,6 +151,8 @@ def _find_image(path: str, root: AnyPath, filenames: Set[str]) -> str | None:
 
     Accents may be characters of their own or parts of letters: macOS and Windows write the same name in two ways.
     """
+    if path in filenames:
+        return path
     alike = (normalize(form, text) for text in (path, path.replace("\\", "/")) for form in ("NFC", "NFD"))
     for text in dict.fromkeys((path, path.replace("\\", "/"), *alike)):
         for name in _names_below(root, text):

@@ -16,11 +16,9 @@ from typing import Any
 from beam_prep.storage.paths import ReadablePath, read_file
 
 MAX_JSON_BYTES = 32 * 2**20
-"""The largest JSON file that is read; a manifest has some 200 bytes for each shard."""
+"""The largest JSON file that is read; a manifest has some 200 bytes for each shard, a list 150 for each image in it."""
 MAX_OBJECTS = 10**6
 """The largest number of objects and lists in a file: each takes memory of some hundred bytes."""
-MAX_LIST_BYTES = 128 * 2**20
-"""The largest file of JSON lines that is read; a line on an image has some 150 bytes."""
 MAX_DIGITS = 300
 """The longest whole number, in digits; no float holds a number of more than 309."""
 MAX_DEPTH = 20
@@ -84,10 +82,10 @@ def read_json_lines(path: ReadablePath, check: Check) -> Iterator[Any]:
     """Reads a file with a JSON value in each line; empty lines count not.
 
     Raises:
-        OSError: the file is missing, can't be read, is larger than `MAX_LIST_BYTES`, or is a pipe or device.
+        OSError: the file is missing, can't be read, is larger than `MAX_JSON_BYTES`, or is a pipe or device.
         Mismatch: a line is no JSON, or not what the check asks for.
     """
-    data = read_file(path, MAX_LIST_BYTES)
+    data = read_file(path, MAX_JSON_BYTES)
     for number, line in enumerate(io.BytesIO(data), start=1):
         if line.strip():
             yield load_json(line, check, f"line {number}")
@@ -226,6 +224,8 @@ def any_number(value: Any, place: str) -> None:
 
 def scalar(value: Any, place: str) -> None:
     """Checks that a value is a finite number, a text, true, false or null."""
+    if isinstance(value, int) and abs(value) >= 10**MAX_DIGITS:  # YAML has such numbers, which may not become a text
+        raise Mismatch(place, f"a number of at most {MAX_DIGITS} digits", "a longer one")
     if isinstance(value, (dict, list)) or (isinstance(value, float) and not math.isfinite(value)):
         raise Mismatch(place, "a finite number, a text, true, false or null", _shown(value))
 

@@ -23,8 +23,11 @@ MAX_ROW_LENGTH = 2**20
 """The largest number of characters of a row, which may have several lines."""
 MAX_CELLS = 10_000
 """The largest number of cells of a row; the tables of public sets have up to 40, predictions three for each finding."""
-MAX_ROWS = 5_000_000
+MAX_ROWS = 2_000_000
 """The largest number of rows; the largest public set has 377,000 images."""
+
+MAX_YAML_BYTES = 2**18
+"""The largest YAML file that is read; a file of all flags has some kilobytes. A megabyte can take half a minute."""
 
 _UNREADABLE = (EOFError, zlib.error, gzip.BadGzipFile)
 
@@ -148,13 +151,14 @@ def read_table(path: AnyPath, place: str, columns: Sequence[str] = ()) -> tuple[
     return titles, (without | dict(zip(titles, cells, strict=False)) for _, cells in rows if cells)
 
 
-def read_yaml(flag: str, path: str, max_bytes: int, *, as_text: bool = True) -> Any:
+def read_yaml(flag: str, path: str, *, as_text: bool = True) -> Any:
     """Reads a YAML file; JSON is YAML too.
+
+    Merge keys (`<<`) are refused, as a few of them can stand for billions of entries.
 
     Args:
         flag: the flag that names the file, for messages.
         path: the file.
-        max_bytes: the size of the largest file that is read.
         as_text: True keeps all scalars as texts, such as 0, no and null; False makes numbers, truth values and None.
 
     Raises:
@@ -162,9 +166,15 @@ def read_yaml(flag: str, path: str, max_bytes: int, *, as_text: bool = True) -> 
     """
     import yaml
 
+    class Loader(yaml.SafeLoader):
+        def flatten_mapping(self, node: yaml.MappingNode) -> None:
+            if any(key.tag == "tag:yaml.org,2002:merge" for key, _ in node.value):
+                raise yaml.YAMLError("expected no merge key (<<)")
+            super().flatten_mapping(node)
+
     try:
-        text = read_file(to_path(path), max_bytes).decode()
-        return yaml.load(text, yaml.BaseLoader if as_text else yaml.SafeLoader)
+        text = read_file(to_path(path), MAX_YAML_BYTES).decode()
+        return yaml.load(text, yaml.BaseLoader if as_text else Loader)
     except OSError as error:
         raise UsageError(f"--{flag} {path}: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # a ValueError: a date that does not exist

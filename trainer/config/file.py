@@ -22,9 +22,6 @@ from trainer.config.train_flags import TrainFlags
 LISTS = tuple(field.name for field in fields(TrainFlags) if isinstance(field.default, tuple))
 """The flags that take several values."""
 
-MAX_YAML_BYTES = 2**20
-"""The largest YAML file that is read; a file of all flags has some kilobytes."""
-
 _NO_FLAG = text(r"(?!-)[^\0]*", example="imagenet (no flag)")
 
 
@@ -90,7 +87,7 @@ def flags_from_file(path: str) -> list[str]:
     check = mapping_of(_flag_value, most=1000)
     try:
         if path.endswith((".yaml", ".yml")):
-            content = read_yaml("config", path, MAX_YAML_BYTES, as_text=False)
+            content = read_yaml("config", path, as_text=False)
             check(content, "")
         else:
             content = read_json(to_path(path), check)

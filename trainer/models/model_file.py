@@ -28,9 +28,36 @@ MAX_SIDE_PX = 4096
 MAX_MAPS = 1024
 """The largest number of values that a layer computes for each pixel of the image."""
 
+LAYERS = frozenset(
+    (
+        "Activation",
+        "Add",
+        "AveragePooling2D",
+        "BatchNormalization",
+        "Concatenate",
+        "Conv2D",
+        "CustomScaleLayer",
+        "Dense",
+        "Dropout",
+        "Flatten",
+        "Functional",
+        "GlobalAveragePooling2D",
+        "GroupNormalization",
+        "InputLayer",
+        "MaxPooling2D",
+        "Multiply",
+        "ReLU",
+        "Rescaling",
+    )
+)
+"""The layers of the project's networks. Others may read files that their config names, or run code."""
+_PARTS = frozenset(("DTypePolicy", "GlorotUniform", "HeNormal", "Ones", "Zeros", "__keras_tensor__"))
+"""The other objects in the config of a network: policies, initializers, and the inputs of layers."""
+
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 _UNREADABLE = (
     OSError,
+    MemoryError,
     ValueError,
     TypeError,
     KeyError,
@@ -53,6 +80,7 @@ def load_model(path: Path) -> keras.Model:
     try:
         with zipfile.ZipFile(path) as archive:
             config = load_json(_read_config(archive), anything)
+            check_classes(config)
             _check_weights(archive)
         # The layers are built with the shapes of their weights alone, which take no memory until the scope ends.
         with keras.StatelessScope(initialize_variables=False) as scope:
@@ -74,6 +102,17 @@ def _read_config(archive: zipfile.ZipFile) -> bytes:
         if sizes[name] > most:
             raise ValueError(f"{name}: expected at most {most} bytes, found {sizes[name]}")
     return archive.read(CONFIG)
+
+
+def check_classes(config: Any) -> None:
+    """Checks that a network has no layers but those that the project's networks have."""
+    parts = [config]
+    while parts:
+        part = parts.pop()
+        name = part.get("class_name", "Add") if isinstance(part, dict) else "Add"
+        if not isinstance(name, str) or name not in LAYERS | _PARTS:
+            raise ValueError(f"{CONFIG}: expected layers of the project's networks, found {str(name)[:60]!r}")
+        parts += part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
 
 
 def _check_weights(archive: zipfile.ZipFile) -> None:
@@ -122,7 +161,11 @@ def _check_sizes(model: Any) -> None:
     if num_weights > MAX_PARAMETERS:
         raise ValueError(f"expected at most {MAX_PARAMETERS} weights, found {num_weights}")
     shape = model.input_shape
-    if len(shape) != 4 or not all(isinstance(side, int) and side <= MAX_SIDE_PX for side in shape[1:]):
+    if (
+        not isinstance(shape, tuple)
+        or len(shape) != 4
+        or not all(isinstance(side, int) and side <= MAX_SIDE_PX for side in shape[1:])
+    ):
         raise ValueError(f"expected an input of grey images of at most {MAX_SIDE_PX} px, found {str(shape)[:60]}")
     most = MAX_MAPS * math.prod(shape[1:3])
     for layer in _layers_of(model):

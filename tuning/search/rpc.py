@@ -13,6 +13,7 @@ from __future__ import annotations
 import hmac
 import math
 import re
+import resource
 import time
 from collections.abc import Callable
 from concurrent import futures
@@ -44,6 +45,9 @@ MAX_MESSAGE_BYTES = 2**20
 MAX_CALLS = 256
 """The largest number of calls that are answered or wait at once."""
 MAX_CONNECTIONS = 1024
+"""The largest number of connections, but at most half of the files that the process may open: the chief needs some."""
+IDLE_S = 60
+"""The time after which a connection without a call is closed; workers connect again by themselves."""
 MAX_WORKERS = 1000
 MAX_CERTIFICATE_BYTES = 2**20
 
@@ -53,7 +57,8 @@ _SERVER_OPTIONS = (
     ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
     ("grpc.max_metadata_size", 8192),
     ("grpc.max_concurrent_streams", MAX_CALLS),
-    ("grpc.max_allowed_incoming_connections", MAX_CONNECTIONS),
+    ("grpc.max_connection_idle_ms", 1000 * IDLE_S),
+    ("grpc.server_handshake_timeout_ms", 1000 * IDLE_S),
 )
 
 T = TypeVar("T")
@@ -149,7 +154,7 @@ def start_server(oracle: SweepOracle, address: str, config: SearchConfig, token:
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=8),
         interceptors=[_TokenCheck(token)],
-        options=_SERVER_OPTIONS,
+        options=(*_SERVER_OPTIONS, ("grpc.max_allowed_incoming_connections", _max_connections())),
         maximum_concurrent_rpcs=MAX_CALLS,
     )
     protos.get_service_grpc().add_OracleServicer_to_server(_Servicer(oracle), server)
@@ -164,6 +169,10 @@ def start_server(oracle: SweepOracle, address: str, config: SearchConfig, token:
         raise UsageError(f"--oracle {address}: can't listen there; {advice}") from None
     server.start()
     return server
+
+
+def _max_connections() -> int:
+    return min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
 
 
 class OracleClient:

@@ -53,7 +53,6 @@ SEARCHABLE_FLAGS = (
 )
 MAX_VALUES = 1000
 """The largest number of values of a hyperparameter in a YAML file."""
-MAX_SPACE_BYTES = 2**20
 ROUNDING = 0.005
 """The largest share by which rounding to three digits changes a value."""
 EQUALIZATION = "equalization"
@@ -252,7 +251,7 @@ def _read_yaml(path: str | None) -> dict[str, list[str]]:
     """Reads the YAML file of a search space: name → texts, as the command line has them."""
     if path is None:
         return {}
-    content = read_yaml("space", path, MAX_SPACE_BYTES)
+    content = read_yaml("space", path)
     if not isinstance(content, dict):
         raise UsageError(f"--space {path}: expected lines such as learning_rate: [1e-4, 1e-3], found no names")
     known = [flag.name for flag in SEARCHABLE_FLAGS]

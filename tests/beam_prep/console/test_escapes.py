@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from beam_prep.console.escapes import PrintableFormatter, csv_cell, from_csv_cell, printable
+from beam_prep.console.escapes import PrintableFormatter, csv_cell, from_csv_cell, message, printable
 
 
 @pytest.mark.parametrize(
@@ -51,3 +51,9 @@ def test_a_log_record_is_one_line_and_its_traceback_is_left_alone():
     assert formatter.format(record) == r"WARNING: a\x1b[31m\nERROR: b: broken"
     record.exc_text = "Traceback\nline"
     assert formatter.format(record).endswith("\nTraceback\nline")
+
+
+def test_a_message_that_quotes_a_huge_text_shows_its_beginning():
+    assert message("error: \x1b " + "a" * 10) == "error: \\x1b aaaaaaaaaa"
+    shown = message("error: " + "a" * 10**6)
+    assert (len(shown) < 4100, shown.endswith("… (1000007 characters)")) == (True, True)

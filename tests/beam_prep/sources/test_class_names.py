@@ -53,7 +53,7 @@ def test_a_map_is_yaml_or_json_and_keeps_numbers_and_no_as_text(tmp_path):
         ("a: [b]", "a: expected the name of a class, or null"),
         ("a: b: c", "not YAML or JSON: "),
         (b"\xff\xfe", "not YAML or JSON"),
-        ("a: b\n" * 300_000, "expected at most 1048576 bytes"),
+        ("a: b\n" * 300_000, "expected at most 262144 bytes"),
     ],
 )
 def test_another_file_is_refused_in_one_line(tmp_path, content, said):

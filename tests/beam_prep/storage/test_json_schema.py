@@ -38,6 +38,6 @@ def test_lines_are_checked_one_by_one_and_errors_name_them(tmp_path, monkeypatch
     path.write_text('{"name": "a", "count": 1}\n{"name": \n')
     with pytest.raises(Mismatch, match=r"^line 2: expected JSON"):
         list(read_json_lines(path, check))
-    monkeypatch.setattr(json_schema, "MAX_LIST_BYTES", 20)
-    with pytest.raises(OSError, match="at most 20 bytes"):
+    monkeypatch.setattr(json_schema, "MAX_JSON_BYTES", 20)
+    with pytest.raises(OSError, match="at most 20 bytes, found"):
         list(read_json_lines(path, check))

@@ -94,6 +94,10 @@ def test_a_config_file_may_be_yaml(tmp_path):
         ("weights: --overwrite", "weights: expected a text such as imagenet"),
         ("epoch: 3", "unknown flag epoch"),
         ("!!python/object/apply:os.system [true]", "not YAML"),
+        ("a: &a {b: 1}\nc: {<<: [*a, *a]}", "not YAML.*no merge key"),
+        ("epochs: " + "1:" * 2000 + "1", "epochs: expected a number of at most 300 digits"),
+        ("epochs: 0x" + "f" * 9000, "epochs: expected a number of at most 300 digits"),
+        ("#" * 2**18 + "\na: 1", "expected at most 262144 bytes"),
     ],
 )
 def test_a_broken_yaml_file_is_refused(tmp_path, text, said):

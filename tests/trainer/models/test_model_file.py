@@ -78,6 +78,23 @@ def set_module(layers, config):
     next(iter(layers.values())).update(module="os", class_name="system", config={"command": "id"})
 
 
+HOSTILE = {
+    "Lambda": {"function": {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}},
+    "StringLookup": {"vocabulary": "/etc/passwd"},
+    "TFSMLayer": {"filepath": "/tmp/model"},
+    "get_file": {"fname": "x", "origin": "http://127.0.0.1/x"},
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_layer_that_reads_files_or_runs_code_is_never_made(saved, tmp_path, name):
+    def change(layers, config):
+        module = "keras.utils" if name == "get_file" else "keras.layers"
+        next(iter(layers.values())).update(module=module, class_name=name, config=HOSTILE[name])
+
+    refused(forged(saved, tmp_path / "m.keras", **{CONFIG: config_of(saved, change)}), "expected layers of the project")
+
+
 @pytest.mark.parametrize(
     "change", [set_units, set_filters, set_input, set_module, lambda layers, config: config.clear()]
 )

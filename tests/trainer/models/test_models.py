@@ -1,5 +1,7 @@
 """The networks have the right size, scaling, trainable layers and pretrained weights."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ import tensorflow as tf
 from beam_prep.console.errors import UsageError
 from trainer import models
 from trainer.config.train import TrainConfig
+from trainer.models.model_file import check_classes
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import count_parameters, freeze, phases_of
 
@@ -63,6 +66,7 @@ def test_scaling_inside_the_model_is_what_the_network_expects(arch, preprocess):
     grey = np.random.default_rng(0).integers(0, 256, (2, 80, 80, 1)).astype(np.float32)
     expected = preprocess(np.repeat(grey, scaled.output.shape[-1], axis=-1))
     np.testing.assert_allclose(scaled(grey).numpy(), expected, atol=1e-4)
+    check_classes(json.loads(json.dumps(keras.saving.serialize_keras_object(model))))  # so that its run can be used
 
 
 @pytest.mark.parametrize(("arch", "most"), [("se_resnet", 3_000_000), ("se_resnet_small", 750_000)])

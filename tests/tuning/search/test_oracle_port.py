@@ -125,6 +125,23 @@ def test_garbage_and_silent_connections_are_borne(chief, address):
     assert silent
 
 
+def test_strangers_take_at_most_half_of_the_files_that_a_chief_may_open(job, oracle, address, monkeypatch):
+    monkeypatch.setattr(rpc.resource, "getrlimit", lambda kind: (40, 40))
+    server = rpc.start_server(oracle, address, job.config, job.folder.make_token())
+    worker = rpc.connect(Role("worker", "worker-0", address), job.config, job.folder.read_token)
+    assert worker.create_trial("worker-0").trial_id == "0000"
+    strangers = [socket.create_connection(address.split(":"), timeout=10) for _ in range(60)]
+    num_refused = 0
+    for stranger in strangers:
+        try:
+            num_refused += not stranger.recv(1)
+        except ConnectionResetError:
+            num_refused += 1
+    assert num_refused >= 40
+    worker.update_trial("0000", {"val_auroc": 0.5})
+    server.stop(None)
+
+
 def test_the_token_is_made_once_and_for_the_user_alone(job, monkeypatch):
     assert not job.folder.has_token
     token = job.folder.make_token()

@@ -99,7 +99,7 @@ def test_a_short_trial_of_hyperband_trains_the_first_epochs_of_both_phases():
         ("dropout: {a: 1}", "dropout: expected at most 1000 values or one range"),
         (f"dropout: [{'0.1, ' * 2000}0.2]", "dropout: expected at most 1000 values or one range"),
         ("dropout: [&a [x, x], *a, &b [*a, *a], *b]", "dropout: expected at most 1000 values or one range"),
-        ("x" * (2**20 + 1), "expected at most 1048576 bytes, found 1048577"),
+        ("x" * (2**18 + 1), "expected at most 262144 bytes, found 262145"),
         ("[" * 100_000, "not YAML"),
         ("dropout: !!python/object/apply:os.system [id]", "dropout id: expected numbers or one range"),
     ],
