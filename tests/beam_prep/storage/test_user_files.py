@@ -31,7 +31,10 @@ def test_a_table_is_read_packed_or_not_in_the_encodings_of_excel(tmp_path, encod
     ("line", "said"),
     [
         (b"a" * 2**16, "line 2: expected at most 1048576 characters in a row, found more"),
-        (b'"' + b"a" * 2**16 + b'\n",', "line [0-9]+: (expected at most 1048576 characters in a row|not CSV: field larger)"),
+        (
+            b'"' + b"a" * 2**16 + b'\n",',
+            "line [0-9]+: (expected at most 1048576 characters in a row|not CSV: field larger)",
+        ),
         (b"," * 2**16, "line 2: expected at most 1048576 characters"),
     ],
     ids=["line", "quoted lines", "cells"],
