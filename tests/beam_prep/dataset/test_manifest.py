@@ -160,11 +160,11 @@ def test_nesting_and_size_are_limited(tmp_path, monkeypatch):
             Manifest.read(tmp_path)
     with open(tmp_path / "manifest.json", "wb") as file:
         file.truncate(2**40)  # a file of holes, which takes no room on the disk
-    with pytest.raises(UsageError, match=f"at most {json_schema.MAX_JSON_BYTES} bytes of JSON, found {2**40}"):
+    with pytest.raises(UsageError, match=f"at most {json_schema.MAX_JSON_BYTES} bytes of JSON, found more"):
         Manifest.read(tmp_path)
     monkeypatch.setattr(json_schema, "MAX_JSON_BYTES", 10)
     (tmp_path / "manifest.json").write_text("[1, 2, 3, 4, 5]")
-    with pytest.raises(UsageError, match="at most 10 bytes of JSON, found 15"):
+    with pytest.raises(UsageError, match="at most 10 bytes of JSON, found more"):
         Manifest.read(tmp_path)
 
 
