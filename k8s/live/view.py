@@ -84,12 +84,14 @@ class _Progress:
         self.lines: Sequence[StatusLine] = ()
         self._output = output
         self._ended = threading.Event()
-        threading.Thread(target=self._read, daemon=True).start()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
 
     def last(self) -> Sequence[StatusLine]:
-        """Ends the thread, and returns what the folder holds now."""
+        """Ends the thread, and returns what the folder holds now, or what was read last if it does not answer."""
         self._ended.set()
-        return read_progress(self._output)
+        self._thread.join(PROGRESS_S)
+        return self.lines if self._thread.is_alive() else read_progress(self._output)
 
     def _read(self) -> None:
         while not self._ended.is_set():

@@ -103,6 +103,7 @@ def team(plane: ControlPlane, nodes: Nodes, monkeypatch: pytest.MonkeyPatch) -> 
     eventually(lambda: plane.find(account), "the service account of a new namespace")
     monkeypatch.setenv("KUBECONFIG", str(plane.kubeconfig("ada", name)))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    monkeypatch.setenv("NO_GCE_CHECK", "true")  # there are no Google credentials, and no machine is asked for them
     yield Team(plane, nodes, name)
     plane.request("DELETE", f"/api/v1/namespaces/{name}")
 
