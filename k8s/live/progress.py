@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,10 @@ class Output:
     shown: str
     place: str | None
 
+    def line(self, state: str, detail: str = "", reason: str = "") -> StatusLine:
+        """Returns the line of the folder in a status, under its last name: a whole path would widen the table."""
+        return StatusLine(self.kind, posixpath.basename(self.shown.rstrip("/")), state, detail, reason)
+
 
 def output_of(objects: Iterable[Object], given: str | None = None) -> Output | None:
     """Returns the output folder of a training or a sweep; None for other work.
@@ -52,34 +57,36 @@ def read_progress(output: Output | None) -> list[StatusLine]:
     if output is None:
         return []
     if output.place is None:
-        hint = "only the pods see this folder; --output names it as this machine sees it"
-        return [StatusLine(output.kind, output.shown, "not read", "", hint)]
+        return [
+            output.line("not read", reason=f"only the pods see {output.shown}; --output names it as seen from here")
+        ]
     try:
-        return _of_run(output.place) if output.kind == "run" else _of_sweep(output.place)
+        read = _of_run if output.kind == "run" else _of_sweep
+        return read(output, output.place)
     except CxrflowError as error:
-        return [StatusLine(output.kind, output.place, "not read", "", str(error))]
+        return [output.line("not read", reason=str(error))]
 
 
-def _of_run(place: str) -> list[StatusLine]:
+def _of_run(output: Output, place: str) -> list[StatusLine]:
     folder = mirror_of(place).fetch("history.csv", "metrics.json")
     check_contained(folder, "history.csv")
     epoch = _last_epoch(folder)
     state = "evaluated" if (folder / "metrics.json").is_file() else "training" if epoch else "not begun"
-    return [StatusLine("run", place, state, epoch, "")]
+    return [output.line(state, epoch)]
 
 
-def _of_sweep(place: str) -> list[StatusLine]:
+def _of_sweep(output: Output, place: str) -> list[StatusLine]:
     from tuning.report.results import read_sweep
     from tuning.report.table import summary
 
     folder = mirror_of(place).fetch("sweep.json", *TRIAL_FILES)
     check_contained(folder, "sweep.json")
     if not (folder / "sweep.json").is_file():
-        return [StatusLine("sweep", place, "not begun", "", "")]
+        return [output.line("not begun")]
     sweep = read_sweep(folder, place)
     undefined = [trial for trial in sweep.in_state("done") if trial not in sweep.ranked]
     trials = (*sweep.in_state("running", "stopped"), *sweep.ranked, *undefined, *sweep.in_state("failed"))
-    lines = [StatusLine("sweep", place, "begun", summary(sweep), "")]
+    lines = [output.line("begun", summary(sweep))]
     for trial in trials:
         worker = trial.worker if trial.state == "running" else ""
         result = f"{sweep.objective} {_number(trial.objective)}" if trial.state == "done" else ""

@@ -28,9 +28,9 @@ def test_a_training_is_followed_with_its_epochs(team, k8s, begin, bucket, run, t
     (pod,) = team.started()
     eventually(lambda: "running" in k8s("status", "--name", "t").stdout.splitlines()[0], "the Job runs")
     shown = k8s("status", "--name", "t").stdout.splitlines()[-1]
-    assert shown.split() == ["run", "gs://hospital/runs/t", "training", "train", "epoch", "1,", "val_auroc", "0.8125"]
+    assert shown.split() == ["run", "t", "training", "train", "epoch", "1,", "val_auroc", "0.8125"]
 
-    epoch = "run gs://hospital/runs/t: training, train epoch {}, val_auroc 0.8125\n"
+    epoch = "run t: training, train epoch {}, val_auroc 0.8125\n"
     following = begin("status", "--name", "t", "--watch")
     lines = [following.stdout.readline() for _ in range(3)]
     assert lines[1:] == [

@@ -13,7 +13,7 @@ BUCKETS = ("--data", "/bucket/set", "--bucket", "xrays:/bucket", "--service_acco
 
 
 def shown(lines):
-    return [(line.kind, line.name.rpartition("/")[2], line.state, line.detail, line.reason) for line in lines]
+    return [(line.kind, line.name, line.state, line.detail, line.reason) for line in lines]
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_run_shows_its_last_epoch(tmp_path, request, in_bucket):
 
 
 def test_a_sweep_shows_its_trials_those_that_run_first(tmp_path):
-    assert shown(read_progress(Output("sweep", "/s", str(tmp_path)))) == [("sweep", tmp_path.name, "not begun", "", "")]
+    assert shown(read_progress(Output("sweep", "/s", str(tmp_path)))) == [("sweep", "s", "not begun", "", "")]
     folder = write_sweep(tmp_path / "s", done("0000", 0.7), failed("0001", "out of \x1bmemory"), running("0002"))
     (folder / "trials" / "0002" / "history.csv").write_text(EPOCHS.format(auroc=0.75))
     assert shown(read_progress(Output("sweep", "/s", str(folder)))) == [
@@ -65,8 +65,8 @@ def test_a_sweep_shows_its_trials_those_that_run_first(tmp_path):
 
 def test_what_can_not_be_read_is_said_and_ends_no_status(tmp_path):
     (told,) = read_progress(Output("run", "/runs/a", None))
-    assert (told.name, told.state) == ("/runs/a", "not read")
-    assert "--output names it as this machine sees it" in told.reason
+    assert (told.name, told.state) == ("a", "not read")
+    assert told.reason == "only the pods see /runs/a; --output names it as seen from here"
     (tmp_path / "sweep.json").write_text("[]")
     (damaged,) = read_progress(Output("sweep", "/s", str(tmp_path)))
     assert "sweep.json: damaged" in damaged.reason
