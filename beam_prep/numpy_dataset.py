@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from html import escape
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from beam_prep.console.escapes import html_table
 from beam_prep.dataset.example_proto import Record, from_example
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.dataset.tfrecord import read_frames
@@ -107,14 +107,13 @@ class Dataset:
     def _repr_html_(self) -> str:
         """Returns the counts of the splits as a table, which notebooks show."""
         names = self.info.class_names
-        rows = [["split", *names, "images", "patients"]]
+        rows = []
         for name, split in self.info.splits.items():
             counts: list[Any] = [split.class_counts[each] for each in names]
             rows.append([name, *(f"{count:,}" for count in (*counts, split.num_records, split.num_groups))])
-        cells = ["".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows]
         sizes = ", ".join(map(str, self.info.image_sizes))
-        caption = f"{escape(str(self.path))}, {escape(self.info.task)}, {sizes} px"
-        return f"<table><caption>{caption}</caption>{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+        caption = f"{self.path}, {self.info.task}, {sizes} px"
+        return html_table(caption, ["split", *names, "images", "patients"], rows)
 
 
 def open_dataset(path: str) -> Dataset:

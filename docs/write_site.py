@@ -5,6 +5,7 @@ Run as `make docs`, which then has Zensical build the site of `mkdocs.yml` from 
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from collections.abc import Iterator
@@ -17,7 +18,8 @@ from beam_prep.console.command import Command, Flag, flags_of
 ROOT = Path(__file__).parent.parent
 TARGET = ROOT / "build/site/source"
 
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]
+NOTEBOOKS = [*ROOT.glob("docs/notebooks/*.ipynb")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *NOTEBOOKS]
 LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)(#[^)]*)?\)")
 """A link to a file of the repository: a mark of images, its text, its target and its anchor."""
 
@@ -25,17 +27,27 @@ LINK = re.compile(r"(!?)\[([^\]]*)\]\(([^)#:]+)(#[^)]*)?\)")
 def write_pages(target: Path) -> None:
     """Copies the pages and the files that they show; a link to anything else becomes plain text."""
     for page in PAGES:
-        text = LINK.sub(lambda match, page=page: _link(match, page, target), page.read_text(encoding="utf-8"))
-        place = target / page.relative_to(ROOT)
+        text = LINK.sub(lambda match, page=page: _link(match, page, target), _text_of(page))
+        place = (target / page.relative_to(ROOT)).with_suffix(".md")
         place.parent.mkdir(parents=True, exist_ok=True)
         place.write_text(text, encoding="utf-8")
+
+
+def _text_of(page: Path) -> str:
+    """Returns the Markdown of a page; that of a notebook has its code in fences."""
+    text = page.read_text(encoding="utf-8")
+    if page not in NOTEBOOKS:
+        return text
+    cells = [(cell["cell_type"], "".join(cell["source"])) for cell in json.loads(text)["cells"]]
+    parts = [f"```python\n{source}\n```" if kind == "code" else source for kind, source in cells]
+    return "\n\n".join([*parts, f"This page is the notebook `{page.relative_to(ROOT)}` of the repository."]) + "\n"
 
 
 def _link(match: re.Match[str], page: Path, target: Path) -> str:
     image, text, name, _ = match.groups()
     file = (page.parent / name).resolve()
     if file in PAGES:
-        return match[0]
+        return match[0].replace(".ipynb", ".md")
     if not image or not file.is_file():
         return text
     copy = target / file.relative_to(ROOT)

@@ -1,9 +1,11 @@
-"""Escapes texts that others chose, such as file names, for terminals and spreadsheets. Standard library only."""
+"""Escapes texts that others chose, such as file names, for consoles, CSV files and notebooks. Standard library only."""
 
 from __future__ import annotations
 
 import logging
 import re
+from collections.abc import Sequence
+from html import escape
 
 # Control characters, among them the escape that begins a sequence for the terminal; separators of lines; characters
 # that turn the direction of text around; and halves of surrogate pairs, which no encoding can write.
@@ -48,6 +50,23 @@ def csv_cell(value: object) -> object:
 def from_csv_cell(cell: str) -> str:
     """Returns the text of a cell without the apostrophe that `csv_cell` put in front."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell[1:2]) else cell
+
+
+def html_table(caption: str, head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Returns a table as HTML, by which datasets and runs show themselves in notebooks.
+
+    Args:
+        caption: the line above the table.
+        head: the headings of the columns.
+        rows: the cells of each row; the first one is its heading.
+    """
+    columns = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
+    body = "".join(
+        f'<tr><th scope="row">{escape(first)}</th>{"".join(f"<td>{escape(cell)}</td>" for cell in cells)}</tr>'
+        for first, *cells in rows
+    )
+    title = f'<caption style="caption-side: top; text-align: left">{escape(caption)}</caption>'
+    return f"<table>{title}<thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
 
 
 class PrintableFormatter(logging.Formatter):

@@ -21,7 +21,7 @@ from beam_prep.pipeline.dataflow_options import SubmittedJob, is_dataflow
 from beam_prep.pipeline.finished import check_inputs, check_options, inputs_digest, write_note
 from beam_prep.pipeline.listing import Listing, list_inputs, resolve_labels
 from beam_prep.pipeline.resume import NOTE_FORMAT, split_done
-from beam_prep.pipeline.runners import failure_reason, make_pipeline, parse_options
+from beam_prep.pipeline.runners import failure_reason, make_pipeline, outside_notebook, parse_options
 from beam_prep.pipeline.salt import default_salt, given_salt
 from beam_prep.pipeline.work_folder import (
     DATASET_FILES,
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     import apache_beam as beam
 
 
+@outside_notebook()
 def prepare(
     config: PrepConfig, beam_args: Sequence[str] = (), on_submit: Callable[[SubmittedJob], None] = lambda job: None
 ) -> Manifest | None:

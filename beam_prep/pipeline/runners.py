@@ -10,6 +10,7 @@ import logging
 import os
 import shlex
 import signal
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, Any
@@ -121,6 +122,24 @@ def failure_reason(error: Exception) -> str:
     """Returns the last line of an error, which may hold the traceback of a worker, or the type of an empty error."""
     lines = str(error).strip().splitlines()
     return lines[-1] if lines else type(error).__name__
+
+
+@contextmanager
+def outside_notebook() -> Iterator[None]:
+    """Keeps Beam from its mode for notebooks in the block: it needs pandas, and gives steps other names in each run.
+
+    Beam asks IPython whether a notebook runs, each time that it wants to know.
+    """
+    ipython: Any = sys.modules.get("IPython")
+    if ipython is None:
+        yield
+        return
+    asked = ipython.get_ipython
+    ipython.get_ipython = lambda: None
+    try:
+        yield
+    finally:
+        ipython.get_ipython = asked
 
 
 @contextmanager

@@ -60,7 +60,8 @@ def test_findings_are_rows_of_labels(tmp_path):
 
 def test_a_notebook_shows_the_counts_of_a_dataset():
     page = open_dataset(str(OLD))._repr_html_()
-    assert "<td>PNEUMONIA</td>" in page
+    assert '<th scope="col">PNEUMONIA</th>' in page
+    assert '<th scope="row">train</th>' in page
     assert str(OLD) in page
 
 

@@ -14,13 +14,12 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from html import escape
 from pathlib import Path
 from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import RunError, UsageError
-from beam_prep.console.escapes import csv_cell
+from beam_prep.console.escapes import csv_cell, html_table
 from beam_prep.storage.atomic import link_or_copy, replacing
 from beam_prep.storage.contained import check_contained
 from beam_prep.storage.json_schema import Mismatch, anything, mapping_of, read_json
@@ -82,13 +81,12 @@ class RunFolder:
         """Returns the numbers of a finished run as a table, which notebooks show."""
         columns = ("num_images", "auroc", "accuracy", "sensitivity", "specificity")
         numbers = self.read_json("metrics") if (self.path / "metrics.json").is_file() else {}
-        rows = [["split", *columns]]
+        rows = []
         for split, values in numbers.items():
             if isinstance(values, dict) and "num_images" in values:
                 shown = (values.get(name) for name in columns)
                 rows.append([split, *(f"{each:.3f}" if isinstance(each, float) else f"{each or ''}" for each in shown)])
-        cells = "".join(f"<tr>{''.join(f'<td>{escape(cell)}</td>' for cell in row)}</tr>" for row in rows)
-        return f"<table><caption>{escape(str(self))}</caption>{cells}</table>"
+        return html_table(str(self), ["split", *(name.replace("num_images", "images") for name in columns)], rows)
 
     def fetch(self, *patterns: str) -> RunFolder:
         """Downloads the files that match some patterns, if the run is in a bucket; see `Mirror.fetch`.

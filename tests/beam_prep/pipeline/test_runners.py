@@ -8,12 +8,14 @@ import sys
 import zipfile
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import apache_beam as beam
 import pytest
 from apache_beam.metrics import MetricsFilter
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.worker import data_plane
+from apache_beam.utils.interactive_utils import is_in_ipython
 from dataset_files import files_of
 
 from beam_prep.config import PrepConfig
@@ -22,7 +24,7 @@ from beam_prep.dataset.patient_groups import PUBLIC_SALT
 from beam_prep.pipeline.graph import build
 from beam_prep.pipeline.listing import Listing
 from beam_prep.pipeline.local_job import prepare
-from beam_prep.pipeline.runners import make_pipeline, parse_options
+from beam_prep.pipeline.runners import make_pipeline, outside_notebook, parse_options
 from beam_prep.pipeline.transforms import NAMESPACE
 from beam_prep.pipeline.work_folder import open_work_folder
 from beam_prep.sources.discover import find_sources
@@ -185,3 +187,12 @@ def test_workers_of_the_local_runner_send_by_size_and_not_by_time(monkeypatch):
         pipeline | beam.Create([1, 2]) | beam.Reshuffle() | beam.Map(print)
     assert limits_ms
     assert set(limits_ms) == {0}
+
+
+def test_beam_sees_no_notebook_where_its_mode_for_notebooks_would_need_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=object))
+    assert is_in_ipython()
+    with outside_notebook():
+        assert not is_in_ipython()
+        assert beam.Pipeline() | beam.Create([1])
+    assert is_in_ipython()

@@ -28,7 +28,7 @@ def test_a_run_predicts_from_python_what_it_saved():
 def test_a_notebook_shows_the_numbers_of_a_run():
     page = RunFolder.at(str(OLD / "run"))._repr_html_()
     assert page.count("<tr>") == 3
-    assert "<td>auroc</td>" in page
+    assert '<th scope="col">auroc</th>' in page
     assert RunFolder.at("nowhere")._repr_html_().count("<tr>") == 1
 
 
