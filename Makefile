@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-browser test-slow test-soak test-cluster test-tfio test-extras lint check bench docs architecture constraints locks digests sbom clean
+.PHONY: help setup demo test test-browser test-slow test-soak test-cluster images test-images test-tfio test-extras lint check bench docs architecture constraints locks digests sbom clean
 
 # The first installed interpreter of a supported version; choose another with: make PYTHON=/path/to/python
 PYTHON ?= $(shell for name in python3 python3.13 python3.12 python3.11; do \
@@ -67,11 +67,19 @@ test-soak: .venv/ready ## disturb prepare, train and search by kills, full disks
 	PYTHONPATH=.:tests/fixtures/servers SOAK_MINUTES=$(SOAK_MINUTES) SOAK_SEED=$(SOAK_SEED) $(BIN)/python tests/soak/soak.py
 
 test-slow: .venv/ready ## run the tests that take minutes each
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not cluster"
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not cluster and not images"
 
 test-cluster: .venv/ready ## test k8s on a real control plane of Kubernetes (its first build takes 9 minutes of a core, and Go)
 	$(BIN)/python tests/fixtures/controlplane/build_control_plane.py
 	$(BIN)/pytest -rs tests/k8s/control_plane
+
+# The extras of the trainer's image; with gpu it has CUDA, and two and a half times the size.
+IMAGE_EXTRAS ?= train,tune
+images: ## build both images by buildah, without docker, for CPUs (with CUDA: IMAGE_EXTRAS=train,tune,gpu)
+	python3 docker/build_images.py $(IMAGE_EXTRAS)
+
+test-images: .venv/ready images ## prepare, train and search in the images, as pods run there (needs root, runc; not in CI)
+	$(BIN)/pytest -rs tests/k8s/images
 
 .venv-tfio/ready: .venv/ready requirements-tfio.lock
 	rm -rf .venv-tfio && $(TFIO_PYTHON) -m venv .venv-tfio

@@ -1,6 +1,6 @@
 # The image of trainer and tuner on GPU nodes. CUDA and cuDNN come from the package index, the driver from the node.
 #   docker build --file docker/trainer.Dockerfile --tag REGISTRY/trainer .
-# `make images` builds it without docker and for CPUs (EXTRAS), which is a third of the size.
+# `make images` builds it without docker and for CPUs (EXTRAS), which is two fifths of the size.
 ARG BUILDER=python:3.11-bookworm
 ARG BASE=python:3.11-slim-bookworm
 
