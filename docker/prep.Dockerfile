@@ -39,6 +39,8 @@ LABEL org.opencontainers.image.title="cxrflow prep" \
 ENV PATH=/opt/cxrflow/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     RUN_PYTHON_SDK_IN_DEFAULT_ENVIRONMENT=1
+# The user that the pods run as. Beam's boot program and others end with an error where their user has no name.
+RUN useradd --uid 10001 --user-group --create-home cxrflow
 # The program that starts Dataflow's workers, and the licences of Beam's own dependencies.
 COPY --from=sdk /opt/apache/beam /opt/apache/beam
 COPY --from=dependencies /opt/cxrflow /opt/cxrflow

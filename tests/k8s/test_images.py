@@ -189,12 +189,16 @@ def test_the_bill_of_materials_lists_every_package_of_a_lock_file(tmp_path):
         assert all(each["hashes"] for each in bill["components"])
 
 
-def test_the_trainer_runs_as_the_user_of_its_pods():
-    dockerfile = ROOT / "docker" / "trainer.Dockerfile"
-    assert values(dockerfile, "USER") == [f"{USER}:{USER}"]
+@pytest.mark.parametrize("dockerfile", DOCKERFILES, ids=lambda path: path.name)
+def test_an_image_knows_the_user_of_its_pods(dockerfile):
     (useradd,) = (line for line in values(dockerfile, "RUN") if line.startswith("useradd"))
     assert shlex.split(useradd)[-1] == Path(HOME).name
     assert f"--uid {USER}" in useradd
+
+
+def test_the_trainer_runs_as_the_user_of_its_pods():
+    dockerfile = ROOT / "docker" / "trainer.Dockerfile"
+    assert values(dockerfile, "USER") == [f"{USER}:{USER}"]
     assert values(dockerfile, "WORKDIR")[-1] == HOME
 
 
