@@ -79,7 +79,7 @@ def base_of(argument: str, public: str) -> str:
     with tempfile.TemporaryDirectory(dir=STORE) as folder:
         files = Path(folder, "files")
         if argument == "SDK":
-            compile_boot(public.partition(":")[2], files / "opt/apache/beam")
+            compile_boot(re.split("[:@]", public)[1], files / "opt/apache/beam")
         else:
             files = Path(folder, "files.tar")
             needs("mmdebstrap")
@@ -113,7 +113,7 @@ def compile_boot(version: str, folder: Path) -> None:
 def build(name: str, extras: str) -> None:
     """Builds an image from its Dockerfile."""
     dockerfile = DOCKER / f"{name}.Dockerfile"
-    defaults = re.findall(r"^ARG (SDK|BUILDER|BASE)=([^\s@]+)", dockerfile.read_text(encoding="utf-8"), flags=re.M)
+    defaults = re.findall(r"^ARG (SDK|BUILDER|BASE)=(\S+)", dockerfile.read_text(encoding="utf-8"), flags=re.M)
     arguments = [f"--build-arg={argument}={base_of(argument, public)}" for argument, public in defaults]
     if name == "trainer":
         arguments.append(f"--build-arg=EXTRAS={extras}")
@@ -140,7 +140,7 @@ def write_bill(name: str, packages: Path) -> None:
 
 
 def needs(program: str) -> None:
-    """Ends with a line if a program is missing."""
+    """Ends the program with a line if another one is missing."""
     if shutil.which(program) is None:
         sys.exit(f"error: expected {program} on the PATH, found none; on Debian: apt-get install {program}")
 
@@ -148,6 +148,8 @@ def needs(program: str) -> None:
 def main(extras: str) -> None:
     """Builds both images, writes their bills of materials and prints their sizes."""
     needs("buildah")
+    if os.geteuid():
+        sys.exit("error: buildah builds in chroots here, for which it needs root; run this as root, or take docker")
     STORE.mkdir(parents=True, exist_ok=True)
     for name in NAMES:
         unmount(name)
@@ -166,4 +168,8 @@ def main(extras: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "train,tune")
+    try:
+        main(sys.argv[1] if len(sys.argv) > 1 else "train,tune")
+    except subprocess.CalledProcessError as failed:
+        words = " ".join(str(word) for word in failed.cmd)
+        sys.exit(f"error: exit code {failed.returncode} of: {words}")
