@@ -72,7 +72,7 @@ def base_of(argument: str, public: str) -> str:
         public if "." in public.partition("/")[0] else f"docker.io/{public if '/' in public else f'library/{public}'}"
     )
     try:
-        buildah("pull", "--quiet", "--policy", "ifmissing", name)
+        buildah("pull", "--quiet", "--policy", "missing", name)
         return name
     except subprocess.CalledProcessError:
         print(f"{name} can't be pulled; making {own}", file=sys.stderr)
