@@ -155,11 +155,12 @@ def read_file(file: ReadablePath, max_bytes: int) -> bytes:
             data = opened.read(max_bytes + 1)
         _check_size(file, len(data), max_bytes)
         return data
-    size_bytes = file_info(file).size_bytes
-    _check_size(file, size_bytes, max_bytes)
+    _check_size(file, file_info(file).size_bytes, max_bytes)
     if isinstance(file, ObjectPath):
         return file.read_bytes()
     with open(file, "rb") as opened:
+        size_bytes = os.fstat(opened.fileno()).st_size  # another file may have taken its place meanwhile
+        _check_size(file, size_bytes, max_bytes)
         return opened.read(size_bytes)
 
 

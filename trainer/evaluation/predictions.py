@@ -212,7 +212,7 @@ def read_predictions(run: Path, split: str, class_names: Sequence[str] = CLASS_N
         return None
     try:
         return _parse(*read_table(path, str(path), ("filename", "group")), class_names)
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, OverflowError) as error:
         raise UsageError(f"{path}: expected predictions: {error}; it is no file of a run, or damaged") from None
 
 

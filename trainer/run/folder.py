@@ -25,6 +25,7 @@ from beam_prep.storage.contained import check_contained
 from beam_prep.storage.json_schema import Mismatch, anything, mapping_of, read_json
 from beam_prep.storage.mirror import mirror_of
 from beam_prep.storage.user_files import read_table
+from trainer.run.metrics_schema import check_metrics
 
 METRIC_COLUMNS = ("loss", "accuracy", "val_loss", "val_accuracy", "val_auroc", "learning_rate", "seconds")
 HISTORY_COLUMNS = ("phase", "epoch", *METRIC_COLUMNS)
@@ -83,7 +84,7 @@ class RunFolder:
         numbers = self.read_json("metrics") if (self.path / "metrics.json").is_file() else {}
         rows = []
         for split, values in numbers.items():
-            if isinstance(values, dict) and "num_images" in values:
+            if "num_images" in values:
                 shown = (values.get(name) for name in columns)
                 rows.append([split, *(f"{each:.3f}" if isinstance(each, float) else f"{each or ''}" for each in shown)])
         return html_table(str(self), ["split", *(name.replace("num_images", "images") for name in columns)], rows)
@@ -138,7 +139,8 @@ class RunFolder:
             UsageError: the file is missing, so that the folder holds no finished run, or holds no JSON object.
         """
         try:
-            content: dict[str, Any] = read_json(self.path / f"{name}.json", mapping_of(anything))
+            check = check_metrics if name == "metrics" else mapping_of(anything)
+            content: dict[str, Any] = read_json(self.path / f"{name}.json", check)
         except Mismatch as error:
             raise UsageError(f"{self.path / name}.json: {error}; it is no file of a run, or damaged") from None
         except (FileNotFoundError, NotADirectoryError):

@@ -12,9 +12,11 @@ import logging
 import math
 import re
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ import numpy as np
 from beam_prep.console.errors import RunError
 from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.json_schema import Mismatch, anything, entries, mapping_of, read_json, text
+from beam_prep.storage.paths import file_info
 from beam_prep.storage.transfer import file_sha256
 
 NUM_KEPT = 2
@@ -34,6 +37,17 @@ _DIGEST = text("[0-9a-f]{64}")
 _FILE = entries({"name": text(r"\d{8}-\w+\.npz", example="00000001-model.npz"), "sha256": _DIGEST})
 _SCHEMA = entries(
     {"sha256": _DIGEST, "format": anything, "state": mapping_of(anything), "arrays": mapping_of(_FILE)}, others=True
+)
+
+_UNREADABLE = (
+    ValueError,
+    KeyError,
+    EOFError,
+    NotImplementedError,
+    RecursionError,
+    TokenError,  # from NumPy, which parses the header of an array
+    zipfile.BadZipFile,
+    zlib.error,
 )
 
 Arrays = Sequence[np.ndarray]
@@ -154,6 +168,7 @@ class CheckpointFolder:
     def _read_arrays(self, name: str, sha256: str) -> list[np.ndarray]:
         path = self.path / name
         try:
+            file_info(path)  # raises for a pipe or device, which has no end
             found = file_sha256(path)
         except OSError as error:
             raise BrokenCheckpointError(f"{name}: {error.strerror}") from None
@@ -163,7 +178,7 @@ class CheckpointFolder:
             _check_sizes(path)
             with np.load(path, allow_pickle=False) as file:
                 return [file[f"arr_{index}"] for index in range(len(file.files))]
-        except (ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        except _UNREADABLE as error:
             raise BrokenCheckpointError(f"{name}: {error}") from None
 
     def _keep(self, number: int, files: Mapping[str, Mapping[str, str]]) -> None:

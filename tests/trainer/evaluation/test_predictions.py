@@ -6,11 +6,12 @@ import pytest
 from class_predictions import CLASSES, FINDINGS, predict, three_classes
 from sklearn.metrics import log_loss
 
+from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
 from trainer.evaluation.calibration import calibrate, fit_temperature
 from trainer.evaluation.predictions import Predictions, read_predictions, write_predictions
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.run.folder import RunFolder
+from trainer.run.folder import RunFolder, read_history
 from trainer.run.model_card import OperatingPoint
 
 
@@ -97,3 +98,21 @@ def test_the_file_of_predictions_gives_them_back(request, tmp_path, kind):
     else:
         assert head.startswith("filename,group,label_Mass,probability_Mass,prediction_Mass,label_Nodule,")
         assert ",," in first, "a label that is not known is empty"
+
+
+@pytest.mark.parametrize(
+    ("name", "row", "said"),
+    [
+        ("predictions-val.csv", "filename,group,label,probability\na,b,99999999999999999999999,0.5", "int too large"),
+        ("predictions-val.csv", "filename,group,label,probability\na,b,1,nan", "not between 0 and 1"),
+        ("predictions-val.csv", "filename,group,label,probability\na,b,7,0.5", "none of the classes"),
+        ("predictions-val.csv", "filename,group,label\na,b,1", "'probability'"),
+        ("predictions-val.csv", "a,b\n1,2", "filename, group are missing"),
+        ("history.csv", "phase,epoch\nhead," + "9" * 5000, "expected numbers: Exceeds the limit"),
+        ("history.csv", "phase,epoch,loss\nhead,1,x", "expected numbers: could not convert"),
+    ],
+)
+def test_tables_of_a_strangers_run_are_refused_in_one_line(tmp_path, name, row, said):
+    (tmp_path / name).write_text(row + "\n")
+    with pytest.raises(UsageError, match=f"{name}: .*{said}"):
+        read_history(tmp_path) if name == "history.csv" else read_predictions(tmp_path, "val")

@@ -55,6 +55,8 @@ def test_what_is_missing_has_its_default_or_is_named(tmp_path):
         ({"dataset_fingerprint": "../../x"}, "dataset_fingerprint: expected a text"),
         ({"trained_on": ["everything"]}, r"trained_on\[0\]: expected one of train, val, test"),
         ({"tta": 1}, "tta: expected true or false"),
+        ({"phases": [{"a": 1}]}, r"phases\[0\]: expected an entry name"),
+        ({"best": {"phase": "head", "epoch": "x"}}, "best.epoch: expected a whole number"),
         ({"members": [{}]}, r"members\[0\]: expected an entry run"),
     ],
 )

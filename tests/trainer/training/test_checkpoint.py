@@ -149,13 +149,18 @@ def break_file(path, damage: str) -> None:
         )
 
 
-def huge_array() -> bytes:
-    """Returns a file of `np.savez` whose one array claims to have 2^50 numbers."""
-    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1125899906842624,), }".ljust(117) + b"\n"
+def array_file(header: bytes) -> bytes:
+    """Returns a file of `np.savez` whose one array has this header."""
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("arr_0.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header)
     return file.getvalue()
+
+
+def huge_array() -> bytes:
+    """Returns a file of `np.savez` whose one array claims to have 2^50 numbers."""
+    header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1125899906842624,), }".ljust(117) + b"\n"
+    return array_file(header)
 
 
 def packed_zeros() -> bytes:
@@ -173,6 +178,7 @@ def packed_zeros() -> bytes:
         ("00000001-model.npz", huge_array(), "its arrays are larger than the file"),
         ("00000001-model.npz", packed_zeros(), "its arrays are larger than the file"),
         ("00000001-model.npz", b"no zip", "File is not a zip file"),
+        ("00000001-model.npz", array_file(b"{'descr': [('a', "), "00000001-model.npz: "),
     ],
 )
 def test_a_checkpoint_of_a_stranger_reads_no_other_file_and_fills_no_memory(tmp_path, name, content, said, caplog):
@@ -187,3 +193,10 @@ def test_a_checkpoint_of_a_stranger_reads_no_other_file_and_fills_no_memory(tmp_
     with pytest.raises(RunError, match="none of the 1 checkpoints can be read"):
         CheckpointFolder(folder).load()
     assert said in caplog.text
+
+
+def test_a_pipe_in_place_of_arrays_is_not_opened(two_saves):
+    path = next(two_saves.glob("00000002-model.npz"))
+    path.unlink()
+    os.mkfifo(path)
+    assert CheckpointFolder(two_saves).load().number == 1

@@ -1,0 +1,82 @@
+"""Checks `metrics.json` of a run, which may come from a stranger: the type of all numbers that pages and tables show.
+
+Standard library only.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from beam_prep.storage.json_schema import (
+    Check,
+    any_number,
+    anything,
+    entries,
+    list_of,
+    mapping_of,
+    nullable,
+    or_scalars,
+    scalar,
+    text,
+    whole,
+)
+
+_MEASURES = (
+    *("auroc", "auprc", "accuracy", "sensitivity", "specificity", "ppv", "npv", "f1", "loss", "brier", "ece"),
+    *("loss_calibrated", "brier_calibrated", "ece_calibrated"),
+    *("sensitivity_at_specificity_90", "specificity_at_sensitivity_90"),
+)
+_NUMBER = nullable(any_number)
+_NUMBERS = mapping_of(_NUMBER)
+_TEXT = text(most=1000)
+_INTERVAL = nullable(list_of(_NUMBER, least=2, most=2))
+_NAME = text(r"[\w.-]{1,200}", example="val")
+
+
+def _report(value: Any, place: str) -> None:
+    """Checks an entry of scikit-learn's report: a number, or numbers by name."""
+    (_NUMBERS if isinstance(value, dict) else any_number)(value, place)
+
+
+def _confusion(value: Any, place: str) -> None:
+    """Checks a confusion matrix: counts by name for two classes, else rows."""
+    (mapping_of(whole()) if isinstance(value, dict) else list_of(list_of(whole())))(value, place)
+
+
+def _with(more: dict[str, Check]) -> Check:
+    """Returns the check of the numbers of some images; entries that no page shows may be anything."""
+    intervals = {f"{name}_ci95": _INTERVAL for name in _MEASURES}
+    return entries({}, {**dict.fromkeys(_MEASURES, _NUMBER), **intervals, **more}, others=True)
+
+
+_PART = _with({"num_images": whole(), "num_groups": whole()})
+_SPLIT = _with(
+    {
+        "num_images": whole(),
+        "num_groups": whole(),
+        **dict.fromkeys(("threshold", "temperature", "bias", "prevalence"), _NUMBER),
+        **dict.fromkeys(("threshold_rule", "task", "recalibration"), nullable(_TEXT)),
+        **dict.fromkeys(("thresholds", "temperatures"), list_of(any_number)),
+        "classification_report": mapping_of(_report),
+        "confusion_matrix": _confusion,
+        "undefined": mapping_of(text()),
+        "classes": mapping_of(_PART),
+        "patients": nullable(_PART),
+        "macro": nullable(_PART),
+        "weighted": nullable(_PART),
+        "subgroups": mapping_of(mapping_of(_PART)),
+        "robustness": list_of(mapping_of(or_scalars(scalar))),
+    }
+)
+_SPEED = mapping_of(scalar)
+
+
+def check_metrics(value: Any, place: str) -> None:
+    """Checks the content of `metrics.json`: the numbers by split, those of other sources by name, and the speed."""
+    mapping_of(anything)(value, place)
+    for name, content in value.items():
+        _NAME(name, "a name")
+        if name == "speed":
+            _SPEED(content, name)
+        else:
+            (mapping_of(_SPLIT) if name == "external" else _SPLIT)(content, name)
