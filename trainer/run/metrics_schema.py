@@ -1,4 +1,4 @@
-"""Checks `metrics.json` of a run, which may come from a stranger: the type of all numbers that pages and tables show.
+"""Checks the numbers of a run, which may come from a stranger: the type of all that pages and tables show.
 
 Standard library only.
 """
@@ -15,6 +15,7 @@ from beam_prep.storage.json_schema import (
     list_of,
     mapping_of,
     nullable,
+    number,
     or_scalars,
     scalar,
     text,
@@ -30,6 +31,13 @@ _NUMBER = nullable(any_number)
 _NUMBERS = mapping_of(_NUMBER)
 _TEXT = text(most=1000)
 _INTERVAL = nullable(list_of(_NUMBER, least=2, most=2))
+PHASE = entries(
+    {"name": _TEXT, "num_parameters": whole(), "num_trainable": whole(), "epochs": whole(), "seconds": number(0)},
+    others=True,
+)
+"""The check of a phase in `model.json`."""
+BEST_EPOCH = entries({"phase": _TEXT, "epoch": whole()}, {"val_loss": nullable(number())}, others=True)
+"""The check of the best epoch in `model.json`."""
 _NAME = text(r"[\w.-]{1,200}", example="val")
 
 

@@ -24,6 +24,7 @@ from beam_prep.storage.json_schema import (
 )
 from trainer.config.fold import Fold
 from trainer.run.folder import RunFolder
+from trainer.run.metrics_schema import BEST_EPOCH, PHASE
 
 SERVABLE_EQUALIZATIONS = ("hist", "hist_full", "none")
 """The equalizations that `inference/preprocessing_graph.py` has as a TensorFlow graph."""
@@ -61,11 +62,6 @@ TEMPERATURES = (0.05, 20.0)
 """The lowest and the highest temperature that is tried."""
 _LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
 _OBJECT = mapping_of(anything, most=1000)
-_PHASE = entries(
-    {"name": _LINE, "num_parameters": whole(), "num_trainable": whole(), "epochs": whole(), "seconds": number(0)},
-    others=True,
-)
-_BEST = entries({"phase": _LINE, "epoch": whole()}, {"val_loss": nullable(number())}, others=True)
 _CARD = entries(
     {
         "arch": _LINE,
@@ -80,8 +76,8 @@ _CARD = entries(
         "num_corrupt": nullable(mapping_of(whole(), one_of(*SPLITS))),
         "trained_on": nullable(list_of(one_of(*SPLITS))),
         "fold": nullable(_OBJECT),
-        "phases": list_of(_PHASE, most=1000),
-        "best": nullable(_BEST),
+        "phases": list_of(PHASE, most=1000),
+        "best": nullable(BEST_EPOCH),
         "threshold": nullable(_THRESHOLD),
         "threshold_rule": nullable(_LINE),
         "temperature": nullable(_TEMPERATURE),
