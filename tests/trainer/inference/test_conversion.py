@@ -110,6 +110,8 @@ def test_a_format_without_its_packages_names_the_install_command(tmp_path, monke
         ExportConfig(run="r", output="o", format=("onnx", "onnx"))
     with pytest.raises(use_model.UsageError, match=r"--license is CC BY; expected a name of the Hub"):
         ExportConfig(run="r", output="o", license="CC BY")
+    with pytest.raises(use_model.UsageError, match=r"--hub_dataset is xrays; expected .* OWNER/NAME"):
+        ExportConfig(run="r", output="o", hub_dataset="xrays")
 
 
 @pytest.mark.extras
