@@ -30,7 +30,8 @@ class EvaluateConfig:
     output: str | None = None
     """Folder for the results of several runs, or of --tta; one run without --tta keeps its results itself."""
     tta: bool = False
-    """Average over each image and its mirror image (test-time augmentation)."""
+    """Average over each image and its mirror image (test-time augmentation), as a run trained with --tta always
+    does."""
     split: Literal["test", "val", "train", "all"] = "test"
     """Split to evaluate on; all: the three together, of a dataset that the run was not trained on."""
     threshold_rule: str | None = None
@@ -186,8 +187,8 @@ class PredictConfig:
     """Name of the recalibration of the run to use, see `trainer recalibrate`; if not given, the run's own threshold and
     temperature are used."""
     tta: bool = False
-    """Average over each image and its mirror image (test-time augmentation). Threshold and temperature of the run
-    are kept, which were fitted without mirror images."""
+    """Average over each image and its mirror image (test-time augmentation), as a run trained with --tta always
+    does. Threshold and temperature of another run are kept, which were fitted without mirror images."""
     format: Literal["csv", "jsonl"] = "csv"
     """Format of the rows: CSV with a header, or one JSON object in each line."""
     batch_size: int = 64

@@ -163,6 +163,10 @@ class TrainFlags:
     specificity=X (at least X of 1), sensitivity=X@C or specificity=X@C (the lower bound of the rate, with confidence C,
     is X), chosen on validation and kept for every other split, or the probability itself. Each finding gets a threshold
     of its own by the rule; of three or more classes, the most probable one is called, so that there is no rule."""
+    tta: bool = False
+    """Use the trained network on each image and its mirror image, and average the probabilities (test-time
+    augmentation): for threshold and temperature, in every evaluation, and in `predict` and `export`. Training and the
+    numbers of each epoch stay the same; a prediction takes twice the time."""
     prevalence: float | None = None
     """Share of the positive class (PNEUMONIA) among future patients, 0 to 1: PPV and NPV are stated for it too; for
     datasets of two classes."""
@@ -230,7 +234,7 @@ class TrainFlags:
                 *("strategy", "num_replicas", "precision", "mixed_precision", "jit_compile", "steps_per_call"),
                 *("cache", "feature_cache", "cache_dir", "stage_dir", "stage_max_bytes", "shard_files", "profile"),
             ),
-            "evaluation": ("threshold_rule", "prevalence", "evaluate_test"),
+            "evaluation": ("threshold_rule", "tta", "prevalence", "evaluate_test"),
             "files": (
                 *("output", "config", "preset", "checkpoint_every_steps", "keep_checkpoint", "continue_from"),
                 *("track", "track_uri", "overwrite"),

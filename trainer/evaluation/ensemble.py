@@ -7,27 +7,38 @@ all others.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from beam_prep.console.errors import RunError
-from beam_prep.dataset.schema import BINARY, MULTICLASS
 from trainer.data.splits import SplitSource
 from trainer.evaluation.evaluate import predict_split
-from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictions import Predictions, mean_logits
 from trainer.evaluation.predictor import load_predictor
 
 
-def predict_together(
-    models: Sequence[tuple[Path, Mapping[str, SplitSource]]], *, tta: bool, batch_size: int
-) -> dict[str, Predictions]:
+@dataclass(frozen=True)
+class Member:
+    """One of the models that predict together.
+
+    Attributes:
+        model: the file of the model.
+        sources: the records by split at the image size of the model; the same records for all models.
+        tta: test-time augmentation: the mean over each image and its mirror image.
+    """
+
+    model: Path
+    sources: Mapping[str, SplitSource]
+    tta: bool = False
+
+
+def predict_together(members: Sequence[Member], *, batch_size: int) -> dict[str, Predictions]:
     """Predicts every image of some splits with several models, one model in memory at a time.
 
     Args:
-        models: for each model its file, and the records by split at its image size; the same records for all models.
-        tta: test-time augmentation: the mean over each image and its mirror image.
+        members: the models.
         batch_size: images a step; does not change the result.
 
     Returns:
@@ -38,31 +49,13 @@ def predict_together(
         RunError: the records can't be read or differ between the image sizes, or a model returns a logit that
             is not finite.
     """
-    members: dict[str, list[Predictions]] = {}
-    for path, sources in models:
-        predictor = load_predictor(path)
-        for split, source in sources.items():
-            for mirror in (False, True) if tta else (False,):
-                predictions = predict_split(predictor, source, split, batch_size=batch_size, mirror=mirror)
-                members.setdefault(split, []).append(predictions)
-    return {split: _mean(of_split, split) for split, of_split in members.items()}
-
-
-def mean_logits(logits: np.ndarray, task: str = BINARY) -> np.ndarray:
-    """Returns the logits of the mean probability; exact for probabilities near 0 and 1 too.
-
-    Args:
-        logits: float [M, N], of N images by M models; of several classes or findings float [M, N, K].
-        task: what the logits mean, one of `schema.TASKS`.
-
-    Returns:
-        float [N] or [N, K].
-    """
-    from scipy.special import log_expit, log_softmax, logsumexp
-
-    if task == MULTICLASS:
-        return logsumexp(log_softmax(logits, axis=-1), axis=0)
-    return logsumexp(log_expit(logits), axis=0) - logsumexp(log_expit(-logits), axis=0)
+    predicted: dict[str, list[Predictions]] = {}
+    for member in members:
+        task = next(iter(member.sources.values())).task
+        predictor = load_predictor(member.model, tta=member.tta, task=task)
+        for split, source in member.sources.items():
+            predicted.setdefault(split, []).append(predict_split(predictor, source, split, batch_size=batch_size))
+    return {split: _mean(of_split, split) for split, of_split in predicted.items()}
 
 
 def _mean(members: Sequence[Predictions], split: str) -> Predictions:

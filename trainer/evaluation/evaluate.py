@@ -51,7 +51,6 @@ def predict_split(
     split: str,
     *,
     batch_size: int = BATCH_SIZE,
-    mirror: bool = False,
     change: Change | None = None,
     held: Sequence[Batch] | None = None,
     show_progress: bool = True,
@@ -63,7 +62,6 @@ def predict_split(
         source: the records of the split; at least one.
         split: the name of the split.
         batch_size: images a step; does not change the result.
-        mirror: exchange left and right of every image.
         change: changes each batch before it is predicted; None changes nothing.
         held: the batches of `hold_batches`; None reads the records.
         show_progress: show a progress bar on stderr.
@@ -76,8 +74,6 @@ def predict_split(
         readable_records(source),
     ):
         batches: Iterable[Batch] = held or evaluation_batches(source, batch_size=batch_size)
-        if mirror:
-            batches = map(_mirrored, batches)
         changed = batches if change is None else map(change, batches)
         predictions = predictor.predict(changed, on_batch=bar.update)
     check_finite(predictions.logits, f"images of {split}")
@@ -132,7 +128,3 @@ def measure(
     if subgroups := by_trait(predictions, point):
         numbers["subgroups"] = subgroups
     return Evaluation(split, numbers, predictions)
-
-
-def _mirrored(batch: Batch) -> Batch:
-    return {**batch, "images": tf.reverse(batch["images"], axis=[2])}

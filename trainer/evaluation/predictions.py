@@ -244,3 +244,20 @@ def _parse(columns: Sequence[str], lines: Iterable[dict[str, str]], class_names:
         traits={name: [from_csv_cell(row[name]) for row in rows] for name in TRAITS if rows and name in columns},
         class_names=tuple(names or class_names),
     )
+
+
+def mean_logits(logits: np.ndarray, task: str = BINARY) -> np.ndarray:
+    """Returns the logits of the mean probability; exact for probabilities near 0 and 1 too.
+
+    Args:
+        logits: float [M, N], of N images by M models; of several classes or findings float [M, N, K].
+        task: what the logits mean, one of `schema.TASKS`.
+
+    Returns:
+        float [N] or [N, K].
+    """
+    from scipy.special import log_expit, log_softmax, logsumexp
+
+    if task == MULTICLASS:
+        return logsumexp(log_softmax(logits, axis=-1), axis=0)
+    return logsumexp(log_expit(logits), axis=0) - logsumexp(log_expit(-logits), axis=0)

@@ -10,9 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
-from beam_prep.dataset.schema import TRAITS
+from beam_prep.dataset.schema import BINARY, TRAITS
 from trainer import models
-from trainer.evaluation.predictions import Predictions
+from trainer.evaluation.predictions import Predictions, mean_logits
 from trainer.models.model_file import load_model
 
 
@@ -58,10 +58,21 @@ class Predictor:
         model: built or loaded under `strategy.scope()`.
         strategy: the distribution strategy; any.
         of_features: True predicts the features of `frozen_features` instead of images.
+        tta: test-time augmentation: the mean probability of each image and its mirror image.
+        task: what the labels of an image are, one of `schema.TASKS`.
     """
 
-    def __init__(self, model: keras.Model, strategy: tf.distribute.Strategy, *, of_features: bool = False) -> None:
+    def __init__(
+        self,
+        model: keras.Model,
+        strategy: tf.distribute.Strategy,
+        *,
+        of_features: bool = False,
+        tta: bool = False,
+        task: str = BINARY,
+    ) -> None:
         self.model = model
+        self._strategy, self._tta, self._task = strategy, tta, task
         with strategy.scope():
             logits = models.cut_at_training(model)[1] if of_features else models.logits_of(model)
         pooled = model.get_layer("pool").output if of_features else None
@@ -72,9 +83,15 @@ class Predictor:
         )
 
         def predict(rows: tf.Tensor) -> tf.Tensor:
-            return tf.cast(logits(tf.cast(rows, tf.float32), training=False), tf.float32)  # [n, 1] or [n, K]
+            views = [rows, tf.reverse(rows, axis=[2])] if tta else [rows]
+            each = [tf.cast(logits(tf.cast(view, tf.float32), training=False), tf.float32) for view in views]
+            return tf.concat(each, axis=1)  # [n, 1] or [n, K] of each view
 
         self._logits = ReplicaFunction(predict, strategy, batch)
+
+    def with_tta(self, task: str) -> Predictor:
+        """Returns a predictor of the mean probability of each image and its mirror image, for a task."""
+        return Predictor(self.model, self._strategy, tta=True, task=task)
 
     def predict(
         self, batches: Iterable[dict[str, tf.Tensor]], on_batch: Callable[[int], object] = lambda count: None
@@ -119,18 +136,22 @@ class Predictor:
 
         def fetch() -> np.ndarray:
             values: np.ndarray = logits.numpy()[:num_images].astype(np.float64)
+            if self._tta:
+                views = np.stack(np.split(values, 2, axis=1))
+                # A mean could be finite where one of the two is not.
+                values = np.where(np.isfinite(views).all(axis=0), mean_logits(views, self._task), np.nan)
             return values[:, 0] if values.shape[1] == 1 else values
 
         return fetch
 
 
-def load_predictor(path: Path) -> Predictor:
-    """Loads a saved model to predict with.
+def load_predictor(path: Path, *, tta: bool = False, task: str = BINARY) -> Predictor:
+    """Loads a saved model to predict with; for the arguments see `Predictor`.
 
     Raises:
         UsageError: the file is missing or not a Keras model.
     """
-    return Predictor(load_model(path), tf.distribute.get_strategy())
+    return Predictor(load_model(path), tf.distribute.get_strategy(), tta=tta, task=task)
 
 
 def check_finite(values: np.ndarray, images: str) -> None:

@@ -5,7 +5,26 @@ from __future__ import annotations
 import tensorflow as tf
 
 from beam_prep.dataset.schema import BINARY, MULTICLASS
+from trainer.models import Logits
 from trainer.run.model_card import ModelCard
+
+
+def logits_for(images: tf.Tensor, network: Logits, card: ModelCard) -> tf.Tensor:
+    """Returns the logits [N, C] of images float32 [N, S, S, 1]; by `tta` of the card those of the mean probability.
+
+    Args:
+        images: as the preparation makes them.
+        network: from images and `training` to logits.
+        card: the model card of the run.
+    """
+    plain = tf.cast(network(images, training=False), tf.float32)
+    if not card.tta:
+        return plain
+    views = tf.stack([plain, tf.cast(network(images[:, :, ::-1], training=False), tf.float32)])
+    if card.task == MULTICLASS:
+        return tf.reduce_logsumexp(tf.nn.log_softmax(views), axis=0)
+    # The logarithms of the sums of p and of 1 - p over both views.
+    return tf.reduce_logsumexp(-tf.nn.softplus(-views), axis=0) - tf.reduce_logsumexp(-tf.nn.softplus(views), axis=0)
 
 
 def answers_of(logits: tf.Tensor, card: ModelCard) -> dict[str, tf.Tensor]:

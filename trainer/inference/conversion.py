@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from beam_prep.console.errors import RunError
-from trainer.inference.answers import answers_of
+from trainer.inference.answers import answers_of, logits_for
 from trainer.run.model_card import ModelCard
 
 TOLERANCE = 1e-5
@@ -43,7 +43,7 @@ class AnsweringNetwork(keras.Model):
         Args:
             image: float32 [N, S, S, 1], whole numbers in 0..255, as the preparation makes them.
         """
-        return answers_of(self._network(image, training=False), self._card)
+        return answers_of(logits_for(image, self._network, self._card), self._card)
 
 
 class Converter(NamedTuple):

@@ -17,7 +17,7 @@ from beam_prep.console.errors import RunError
 from beam_prep.dataset.schema import BINARY
 from beam_prep.storage.atomic import replacing
 from beam_prep.storage.output_folder import translate_errors
-from trainer.inference.answers import answers_of
+from trainer.inference.answers import answers_of, logits_for
 from trainer.inference.conversion import CONVERTERS, convert
 from trainer.inference.export_readme import README_NAME
 from trainer.inference.preprocessing_graph import model_input
@@ -63,7 +63,7 @@ class ServedModel(tf.Module):
             fn_output_signature=tf.TensorSpec([size, size, 1], tf.float32),
         )
         names = {} if card.task == BINARY else {"class_names": tf.constant(list(card.class_names))}
-        return {**answers_of(self._logits(images, training=False), card), **names}
+        return {**answers_of(logits_for(images, self._logits, card), card), **names}
 
     @tf.function(input_signature=[])
     def metadata(self) -> dict[str, tf.Tensor]:

@@ -14,7 +14,6 @@ import tensorflow as tf
 from beam_prep.dataset.image_limits import MAX_SECONDS, ImageError
 from beam_prep.dataset.schema import BINARY, MULTICLASS
 from trainer.evaluation.calibration import probabilities_of, sigmoid, softmax
-from trainer.evaluation.ensemble import mean_logits
 from trainer.evaluation.predictions import called
 from trainer.evaluation.predictor import Predictor, check_finite
 from trainer.inference.image_files import as_input, decode_file, read_batches
@@ -97,19 +96,19 @@ def predict_files(
         model: the model of the run.
         card: the model card of the run.
         paths: the image files.
-        tta: test-time augmentation, see `ensemble.predict_together`.
+        tta: test-time augmentation, see `Predictor`; a run that was trained with it has it always.
         batch_size: images a step; does not change the result.
         max_seconds: the processor time that decoding a file may take, s.
 
     Raises:
         RunError: the model returns a logit that is not finite.
     """
-    predictor = Predictor(model, tf.distribute.get_strategy())
+    predictor = Predictor(model, tf.distribute.get_strategy(), tta=tta or bool(card.tta), task=card.task)
     read = partial(read_input, card=card, max_seconds=max_seconds)
     started: deque[tuple[Callable[[], np.ndarray], Sequence[tuple[str, object]]]] = deque()
     for read_batch in read_batches(paths, read, batch_size):
         images = [content for _, content in read_batch if not isinstance(content, ImageError)]
-        started.append((start_logits(predictor, images, card.task, tta=tta), read_batch))
+        started.append((start_logits(predictor, images), read_batch))
         if len(started) > 1:  # the device predicts a batch while the one before is handed on
             fetch, batch = started.popleft()
             yield from to_predictions(fetch(), card, batch)
@@ -128,9 +127,7 @@ def read_input(path: str, card: ModelCard, max_seconds: float = MAX_SECONDS) -> 
     )
 
 
-def start_logits(
-    predictor: Predictor, images: Sequence[np.ndarray], task: str, *, tta: bool = False
-) -> Callable[[], np.ndarray]:
+def start_logits(predictor: Predictor, images: Sequence[np.ndarray]) -> Callable[[], np.ndarray]:
     """Starts to predict N images uint8 [S, S]; N may be 0.
 
     Returns:
@@ -138,13 +135,12 @@ def start_logits(
     """
     if not images:
         return lambda: np.empty(0)
-    stacked = np.stack(images)[..., None]  # [N, S, S, 1]
-    waiting = [predictor.start(view) for view in ([stacked, stacked[:, :, ::-1]] if tta else [stacked])]
+    waiting = predictor.start(np.stack(images)[..., None])  # [N, S, S, 1]
 
     def fetch() -> np.ndarray:
-        logits = np.stack([of_view() for of_view in waiting])
+        logits = waiting()
         check_finite(logits, "images")
-        return mean_logits(logits, task) if tta else logits[0]
+        return logits
 
     return fetch
 

@@ -186,7 +186,8 @@ def _evaluate_run(
         from trainer.evaluation.robustness import with_robustness
         from trainer.report.publish import publish
         from trainer.report.samples import read_samples
-    predictor, source = load_predictor(run.model), sources[config.split]
+    predictor = load_predictor(run.model, tta=bool(card.tta), task=card.task)
+    source = sources[config.split]
     predictions = predict_split(predictor, source, config.split, batch_size=config.batch_size)
     evaluation = measure(predictions, config.split, point=point, prevalence=config.prevalence)
     if config.robustness:
@@ -264,12 +265,15 @@ def _evaluate_ensemble(
     if not is_own:
         check_other_source(config.data, sources[0][config.split], RunFolder.at(config.run[0]), cards[0])
     with quiet_start():
-        from trainer.evaluation.ensemble import predict_together
+        from trainer.evaluation.ensemble import Member, predict_together
         from trainer.evaluation.evaluate import measure
         from trainer.report.publish import publish
         from trainer.report.samples import read_samples
-    models = [RunFolder.at(run).model for run in config.run]
-    predicted = predict_together(list(zip(models, sources, strict=True)), tta=config.tta, batch_size=config.batch_size)
+    members = [
+        Member(RunFolder.at(run).model, of_run, tta=config.tta or bool(card.tta))
+        for run, of_run, card in zip(config.run, sources, cards, strict=True)
+    ]
+    predicted = predict_together(members, batch_size=config.batch_size)
     point = known.operating_point if known else OperatingPoint()
     if is_own:
         val = predicted["val"]

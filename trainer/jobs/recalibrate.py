@@ -61,7 +61,8 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
         from trainer.external import recalibration
     index = read_index(source)
     _check_large_enough(index.labels, index.groups, config.data, card.class_names)
-    sample = predict_split(load_predictor(run.model), source, name, batch_size=config.batch_size)
+    predictor = load_predictor(run.model, tta=bool(card.tta), task=card.task)
+    sample = predict_split(predictor, source, name, batch_size=config.batch_size)
     rule = config.threshold_rule or card.operating_point.threshold_rule
     found = recalibration.recalibrate(sample, card.operating_point, rule)
     counts = {each: list(index.labels).count(label) for label, each in enumerate(card.class_names)}

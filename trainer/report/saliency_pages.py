@@ -79,7 +79,7 @@ def explain_files(
         RunError: the folder can't be written, or the model returns a logit that is not finite.
     """
     explanations: list[Explanation] = []
-    predictor = Predictor(model, tf.distribute.get_strategy())
+    predictor = Predictor(model, tf.distribute.get_strategy(), tta=bool(card.tta), task=card.task)
     names = picture_names(paths)
     read = partial(_read, card=card)
     with translate_errors(output, kind=RunError):
@@ -87,7 +87,7 @@ def explain_files(
         with progress_bar("explain", len(paths), unit="images") as bar:
             for batch in read_batches(paths, read, BATCH_SIZE):
                 inputs = [content.model_input for _, content in batch if isinstance(content, DecodedFile)]
-                logits = start_logits(predictor, inputs, card.task)()
+                logits = start_logits(predictor, inputs)()
                 labels = _explained(logits, card, label)
                 outputs = np.zeros(len(inputs), int) if card.task == BINARY else labels
                 heats = iter(heat_maps(model, np.stack(inputs), outputs) if inputs else ())

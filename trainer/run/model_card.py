@@ -193,7 +193,7 @@ class ModelCard:
         probe: what a linear probe was fitted with.
         development: names and fingerprints of the sets of other sources that the weights were selected by.
         members: run folder, network and image size of the runs that were evaluated as one model.
-        tta: True if those runs were averaged over the mirror images too.
+        tta: True if the model, or those runs, predict the mean over an image and its mirror image.
         unknown: entries of other versions of this program.
     """
 
@@ -291,10 +291,9 @@ class ModelCard:
         point = self.operating_point
         entries = {name: getattr(self, name) for name in NEEDED}
         task = {"task": self.task} if self.task != BINARY else {}
-        fit = {"fit": self.fit} if self.fit else {}
         return {
             **entries,
             **task,
-            **fit,
+            **{name: value for name in ("fit", "tta") if (value := getattr(self, name))},
             **{name: value for name, value in point.to_json().items() if name != "threshold_rule"},
         }

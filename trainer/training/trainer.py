@@ -143,7 +143,7 @@ class Trainer:
                 except NotFiniteError as error:
                     restored = self._roll_back(phase, error)
         self._profile.close()
-        trained = self._validation.fit(self.config.threshold_rule, show_progress=self.is_chief)
+        trained = self._validation.fit(self.config.threshold_rule, tta=self.config.tta, show_progress=self.is_chief)
         if self.is_chief:
             with written(self.folder.model) as temporary:
                 self.model.save(temporary)
@@ -297,4 +297,5 @@ class Trainer:
             operating_point=operating_point,
             **origin_of(self.model, num_replicas=self.strategy.num_replicas_in_sync),
             **self.computation.choices,
+            tta=self.config.tta or None,
         )

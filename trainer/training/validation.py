@@ -105,22 +105,26 @@ class Validation:
         followed = {name: value for each in self.followed for name, value in each.logs().items()}
         if self.source is None:
             return followed
-        val = self._predict(self.source, show_progress=False)
+        val = predict_split(self.predictor, self.source, "val", held=self.held, show_progress=False)
         numbers = monitored(val, val.loss(self.class_weights))
         return {**{f"val_{name}": value for name, value in numbers.items()}, **followed}
 
-    def fit(self, threshold_rule: str, *, show_progress: bool) -> TrainedModel:
-        """Fits threshold and temperature to the trained model; without images it takes the threshold of the rule."""
+    def fit(self, threshold_rule: str, *, tta: bool, show_progress: bool) -> TrainedModel:
+        """Fits threshold and temperature to the trained model; without images it takes the threshold of the rule.
+
+        Args:
+            threshold_rule: the value of --threshold_rule.
+            tta: True lets the trained model predict the mean over each image and its mirror image.
+            show_progress: show a progress bar on stderr.
+        """
+        predictor = self.predictor.with_tta(self.outputs.task) if tta else self.predictor
         if self.source is None:
             threshold, outputs = parse_rule(threshold_rule).number, self.outputs
             point = OperatingPoint.fixed(threshold, threshold_rule, task=outputs.task, num_classes=outputs.num_classes)
-            return TrainedModel(self.predictor, point, val=None)
-        val = self._predict(self.source, show_progress=show_progress)
+            return TrainedModel(predictor, point, val=None)
+        val = predict_split(predictor, self.source, "val", held=self.held, show_progress=show_progress)
         point = fit_operating_point(threshold_rule, val.labels, val.probabilities, val.groups, val.class_names)
-        return TrainedModel(self.predictor, point, val)
-
-    def _predict(self, source: SplitSource, *, show_progress: bool) -> Predictions:
-        return predict_split(self.predictor, source, "val", held=self.held, show_progress=show_progress)
+        return TrainedModel(predictor, point, val)
 
 
 def monitored(predictions: Predictions, loss: float) -> dict[str, float | None]:

@@ -1,5 +1,6 @@
 """Predictions of several runs as one model, and of an image with its mirror image."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,8 +12,9 @@ from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation.calibration import sigmoid, softmax
-from trainer.evaluation.ensemble import mean_logits, predict_together
+from trainer.evaluation.ensemble import Member, predict_together
 from trainer.evaluation.evaluate import predict_split
+from trainer.evaluation.predictions import mean_logits
 from trainer.evaluation.predictor import Predictor
 from trainer.models import build, logits_of
 
@@ -42,20 +44,33 @@ def expected(model, source, *, mirror: bool) -> np.ndarray:
 
 
 def test_the_mean_is_that_of_the_probabilities_of_all_models_and_both_sides(models, sources):
-    found = predict_together([(models[size][0], sources[size]) for size in (32, 96)], tta=True, batch_size=7)["test"]
+    found = predict_together([Member(models[size][0], sources[size], tta=True) for size in (32, 96)], batch_size=7)[
+        "test"
+    ]
     members = [
         expected(models[size][1], sources[size]["test"], mirror=mirror) for size in (32, 96) for mirror in (False, True)
     ]
     assert found.probabilities == pytest.approx(np.mean(members, axis=0), abs=1e-5)
 
 
-def test_a_mirrored_image_has_left_and_right_exchanged(models, sources):
-    predictor = Predictor(models[32][1], tf.distribute.get_strategy())
-    for mirror in (False, True):
-        found = predict_split(predictor, sources[32]["test"], "test", mirror=mirror)
-        assert found.probabilities == pytest.approx(
-            expected(models[32][1], sources[32]["test"], mirror=mirror), abs=1e-5
-        )
+def test_a_predictor_averages_an_image_and_its_mirror_image_where_it_is_asked_to(models, sources):
+    source = sources[32]["test"]
+    sides = [expected(models[32][1], source, mirror=mirror) for mirror in (False, True)]
+    for tta, probabilities in ((False, sides[0]), (True, np.mean(sides, axis=0))):
+        predictor = Predictor(models[32][1], tf.distribute.get_strategy(), tta=tta)
+        found = predict_split(predictor, source, "test", batch_size=7)
+        assert found.probabilities == pytest.approx(probabilities, abs=1e-5)
+
+
+def test_a_mirror_image_whose_logit_is_not_finite_is_a_failed_run(sources):
+    # The logit is infinite where the left half is not darker than the right one.
+    image = keras.Input((32, 32, 1), name="image")
+    left, right = (keras.layers.GlobalAveragePooling2D()(half) for half in (image[:, :, :16], image[:, :, 16:]))
+    logits = keras.layers.Lambda(lambda sides: tf.math.log(tf.maximum(sides[0] - sides[1], 0)), name="logits")
+    model = keras.Model(image, logits([left, right]))
+    predictor = Predictor(model, tf.distribute.get_strategy(), tta=True)
+    with pytest.raises(RunError, match="no finite number"):
+        predict_split(predictor, sources[32]["test"], "test")
 
 
 def test_no_model_that_is_sure_beyond_measure_outvotes_the_others():
@@ -72,4 +87,4 @@ def test_no_model_that_is_sure_beyond_measure_outvotes_the_others():
 def test_records_that_differ_between_sizes_are_a_failed_run(models, sources, dataset):
     val = {"test": open_split(str(dataset), Manifest.read(dataset), 96, "val")}
     with pytest.raises(RunError, match="not the same ones at all image sizes"):
-        predict_together([(models[32][0], sources[32]), (models[96][0], val)], tta=False, batch_size=64)
+        predict_together([Member(models[32][0], sources[32]), Member(models[96][0], val)], batch_size=64)

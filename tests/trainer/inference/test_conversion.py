@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -18,7 +19,7 @@ from trainer.config.train import TrainConfig
 from trainer.evaluation.calibration import probabilities_of, sigmoid, softmax
 from trainer.evaluation.predictions import called
 from trainer.inference import conversion
-from trainer.inference.answers import answers_of
+from trainer.inference.answers import answers_of, logits_for
 from trainer.inference.conversion import CONVERTERS, check_images, convert, in_float32
 from trainer.jobs import use_model
 from trainer.models.outputs import Outputs
@@ -61,6 +62,16 @@ def test_answers_are_the_numbers_of_predict(task):
     np.testing.assert_allclose(answers["calibrated_probability"], probabilities_of(of_one, POINTS[task]), atol=1e-6)
     calls = called(probabilities, POINTS[task])
     assert answers["decision"].tolist() == (calls.argmax(axis=1) if task == MULTICLASS else calls.astype(int)).tolist()
+
+
+@pytest.mark.parametrize("task", NAMES)
+def test_by_tta_the_logits_are_those_of_the_mean_probability_of_an_image_and_its_mirror_image(task):
+    model, card = network(task=task)
+    images = check_images(32)[0]
+    sides = [models.logits_of(model)(side, training=False).numpy() for side in (images, images[:, :, ::-1])]
+    found = logits_for(tf.constant(images), models.logits_of(model), replace(card, tta=True)).numpy()
+    function = softmax if task == MULTICLASS else sigmoid
+    np.testing.assert_allclose(function(found), np.mean([function(side) for side in sides], axis=0), atol=1e-6)
 
 
 def test_a_network_in_bfloat16_is_converted_in_float32_with_the_same_weights():

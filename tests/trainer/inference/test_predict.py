@@ -77,6 +77,10 @@ def test_tta_is_the_mean_of_the_probabilities_of_both_sides(run, phantoms, tmp_p
     assert left.probability != right.probability
     mean = (left.probability + right.probability) / 2
     assert [row.probability for row in both] == [pytest.approx(mean, abs=1e-4), pytest.approx(mean, abs=1e-4), None]
+    trained_with_it = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns("tensorboard"))
+    card = json.loads((trained_with_it / "model.json").read_text())
+    (trained_with_it / "model.json").write_text(json.dumps({**card, "tta": True}))
+    assert list(predict(PredictConfig(files=tuple(places), run=str(trained_with_it)))[1]) == both
 
 
 def test_threshold_and_temperature_are_those_of_the_run(run, phantoms, tmp_path):

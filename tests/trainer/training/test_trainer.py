@@ -14,7 +14,10 @@ from beam_prep.console.errors import RunError, Terminated, UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
+from trainer.evaluation.evaluate import predict_split
+from trainer.evaluation.predictor import Predictor
 from trainer.run.identity import job_of
+from trainer.run.model_card import ModelCard
 from trainer.run.output import check_run_output
 from trainer.training.trainer import Trainer
 
@@ -94,6 +97,19 @@ def test_the_weights_of_the_epoch_that_select_by_chooses_are_kept_and_measured(d
     assert best["epoch"] != least["epoch"], "the epochs of this training differ"
     measured = roc_auc_score(trained.val.labels, trained.val.probabilities)
     assert measured == pytest.approx(best["val_auroc"], abs=1e-9)
+
+
+def test_with_tta_the_finished_model_predicts_an_image_and_its_mirror_image(dataset, tmp_path):
+    job = training(dataset, tmp_path / "run", epochs=1, tta=True)
+    trained = job.run()
+    plain, both = (
+        predict_split(Predictor(job.model, job.strategy, tta=tta), job.sources["val"], "val") for tta in (False, True)
+    )
+    assert trained.val.logits.tolist() == both.logits.tolist()
+    assert np.abs(plain.logits - both.logits).max() > 0
+    measured = roc_auc_score(plain.labels, plain.probabilities)
+    assert job.state.history[0]["val_auroc"] == pytest.approx(measured), "epochs are measured without"
+    assert ModelCard.read(job.folder).tta
 
 
 def test_early_stopping_ends_the_phase(dataset, tmp_path):
