@@ -86,10 +86,10 @@ class Trainer:
     ) -> None:
         self.config = config
         self.strategy = make_strategy(config, cluster)
-        shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
         self.computation = Computation.of(config)
-        prints = [each.fingerprint for each in (manifest, *(each.manifest for each in external))]
-        check_alike(self.strategy, {**shared, **self.computation.choices, "data": prints})
+        shared = {name: value for name, value in config.to_json().items() if name not in OWN_OF_A_WORKER}
+        shared["data"] = [each.fingerprint for each in (manifest, *(each.manifest for each in external))]
+        check_alike(self.strategy, {**shared, **self.computation.choices})
         self._data = TrainingData(config, manifest, sources, self.strategy, cluster)
         self.sources, self._outputs = self._data.sources, Outputs.of(manifest)
         keras.utils.set_random_seed(config.seed)
@@ -209,7 +209,8 @@ class Trainer:
             self._checkpoints.check_weights()
             with run.step.average.in_place() if run.step.average else nullcontext():
                 logs = self._logs() | run.validation.logs()
-                self._keep_if_best(run.phase, logs)
+                if state.note_if_best(run.phase, logs, *self.config.selected_by):
+                    self._checkpoints.best_weights = self.model.get_weights()
         learning_rate = float(run.step.optimizer.learning_rate.numpy())
         state.stopped = run.callbacks.end_epoch(len(state.history), logs)
         self._checkpoints.add_elapsed_time()
@@ -258,11 +259,6 @@ class Trainer:
     def _logs(self) -> dict[str, float]:
         """Returns the loss and the accuracy, if there is one, of the training steps of the epoch so far."""
         return self.state.logs(self.config.global_batch_size, has_accuracy=self._outputs.has_accuracy)
-
-    def _keep_if_best(self, phase: Phase, logs: Mapping[str, Any]) -> None:
-        """Keeps the weights of the epoch if it is the best so far by `--select_by`, or if nothing is validated."""
-        if self.state.note_if_best(phase, logs, *self.config.selected_by):
-            self._checkpoints.best_weights = self.model.get_weights()
 
     def _roll_back(self, phase: Phase, error: NotFiniteError) -> Checkpoint | None:
         """Goes back to the last good checkpoint, from which the phase resumes with half the learning rate.
