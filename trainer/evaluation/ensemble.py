@@ -21,7 +21,7 @@ from trainer.evaluation.predictor import load_predictor
 
 @dataclass(frozen=True)
 class Member:
-    """One of the models that predict together.
+    """A model of an ensemble, with the records that it predicts.
 
     Attributes:
         model: the file of the model.
