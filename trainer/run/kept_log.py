@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import select
 import signal
 import socket
+import sys
 import time
 from types import FrameType
 
@@ -47,6 +49,8 @@ def keep_log(folder: str) -> None:
             os.close(read_end)
             os.dup2(write_end, stream)
             os.close(write_end)
+        if sys.platform == "linux":
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: end with the parent, as all of a container
         return
     for _, write_end in pipes.values():
         os.close(write_end)

@@ -3,8 +3,10 @@
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+from control_plane import eventually
 
 from trainer.run import kept_log
 
@@ -56,6 +58,23 @@ def test_sigterm_reaches_the_work_whose_last_lines_are_kept(tmp_path):
     out, err = process.communicate(timeout=30)
     assert (out, err, process.returncode) == ("saved\n", "", 143)
     assert kept(tmp_path) == ["epoch 1\nready\nsaved\n"]
+
+
+def is_alive(process_id):
+    """Returns True if a process runs: one that has ended may not be collected by its new parent."""
+    try:
+        return Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_the_work_ends_with_the_process_that_keeps_its_log(tmp_path):
+    process = start(tmp_path, "print(os.getpid(), flush=True); time.sleep(60)")
+    work = [process.stdout.readline() for _ in range(2)][1].strip()
+    assert is_alive(work)
+    process.kill()
+    process.wait()
+    eventually(lambda: not is_alive(work), "the end of the work", 10)
 
 
 def test_a_folder_that_can_not_be_written_is_said_once_and_ends_no_work(tmp_path):
