@@ -57,6 +57,7 @@ STUDY = {
     "class_weights": True,
     "sampler": "natural",
     "threshold_rule": "0.5",
+    "tta": False,
 }
 
 
