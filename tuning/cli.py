@@ -46,7 +46,14 @@ def _run_search(
 
 def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, Any]]) -> int:
     """Writes and prints the results of a search whose folder the user knows as `location`."""
-    from tuning.report.results import DEVELOPMENT_NOTE, read_sweep, train_command
+    from tuning.report.results import (
+        DEVELOPMENT_NOTE,
+        final_lines,
+        objective_text,
+        read_sweep,
+        remarks_on_best,
+        train_command,
+    )
     from tuning.report.sweep_page import write_results
 
     sweep = read_sweep(Path(config.output), location)
@@ -56,13 +63,13 @@ def _report(config: SearchConfig, location: str, metrics: dict[str, dict[str, An
     if sweep.best is None:
         print("best:      none; the trial.json of each trial says why it failed")
         return 1
-    print(f"best:      trial {sweep.best.trial_id}, {config.objective} {_formatted(sweep.best.objective)}")
+    print(f"best:      trial {sweep.best.trial_id}, {config.objective} {objective_text(sweep.best.objective)}")
     if config.objective == "external_auroc":
         print(DEVELOPMENT_NOTE)
-    for name, values in metrics.items():
-        shown = [name for name in ("auroc", "accuracy", "sensitivity", "specificity") if name in values]
-        test = ", ".join(f"{metric} {_formatted(values[metric])}" for metric in shown)
-        print(f"test:      {test} ({location}/final/{name})")
+    for remark in remarks_on_best(sweep):
+        print(f"note:      {printable(remark)}")
+    for line in final_lines(sweep, metrics):
+        print(printable(line))
     print(f"table:     {location}/trials.csv")
     print(f"report:    {location}/{page.name}")
     print(printable(f"train it:  {train_command(sweep)}"))
@@ -90,10 +97,6 @@ def _print_trial(trial: Trial) -> None:
     """Prints a trial that ended in a worker of a chief; any other process has its live table."""
     result = trial.reason if trial.objective is None else f"objective {trial.objective:.4f}"
     _print(printable(f"trial {trial.trial_id} {trial.state}: {result}"))
-
-
-def _formatted(value: Any) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else "undefined" if value is None else str(value)
 
 
 def _print(line: str) -> None:

@@ -6,6 +6,7 @@ import atexit
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -151,6 +152,29 @@ def changed_flags(config: Any) -> list[str]:
     """
     values = {field.name: (getattr(config, field.name), field.default) for field in fields(config)}
     return to_flags({name: value for name, (value, default) in values.items() if value not in (None, default)})
+
+
+def recorded_flags(config: type, values: Mapping[str, Any]) -> list[str]:
+    """Returns the command line that sets flags to the values that a file holds; flags at their default are left out.
+
+    Args:
+        config: the dataclass of the flags; other names among the values are left out.
+        values: the flags and their values, as JSON holds them.
+    """
+    defaults = {field.name: field.default for field in fields(config)}
+    given = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+    return to_flags(
+        {
+            name: value
+            for name, value in given.items()
+            if name in defaults and value not in (None, defaults[name]) and not isinstance(value, dict)
+        }
+    )
+
+
+def shown_command(*words: str) -> str:
+    """Returns a command of `cxrflow` as a text for people, which a shell takes."""
+    return printable(shlex.join(["cxrflow", *words]))
 
 
 def check_at_least(config: object, /, **least: float) -> None:

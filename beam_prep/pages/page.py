@@ -6,10 +6,11 @@ import base64
 import hashlib
 import io
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from beam_prep.pages.origin import Origin
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.paths import AnyPath
 
@@ -28,6 +29,10 @@ PAPER = "#010208"
 CLASS_COLOURS = (NORMAL, PNEUMONIA)  # the index is the label
 # The colours of series have a contrast of at least 3:1 to the paper of the page, in light and dark mode.
 SERIES_COLOURS = ("#2f7fc1", "#c4621a", "#2c8f5a", "#a55bb5", "#8a7a1e", "#c24a6e")
+TEXT_PT = 10
+"""The size of all text in figures, pt: the page shows every figure at one scale, so that all text has one size."""
+FRAMED_PT = 4.75 * 72
+"""The width of a figure, pt, above which it has a frame of its own, which scrolls sideways on a phone."""
 _PAGE_COLOURS = {
     INK: "currentColor",
     MUTED: "var(--muted)",
@@ -38,12 +43,25 @@ _PAGE_COLOURS = {
 }
 
 
-def render(room: str, template: str, **values: object) -> str:
+class Anchored(NamedTuple):
+    """The sections of a page with an anchor at each heading.
+
+    Attributes:
+        headings: the anchor and the text of each heading.
+        body: the HTML of the sections.
+    """
+
+    headings: list[tuple[str, str]]
+    body: Markup
+
+
+def render(room: str, template: str, *, origin: Origin, **values: object) -> str:
     """Renders a template, with all values escaped.
 
     Args:
         room: the package whose `templates` folder holds the template, which may extend those of `beam_prep.pages`.
         template: the file name of the template.
+        origin: the origin of the content, for the head of the page.
         values: the values of the names in the template; a missing one is an error.
     """
     from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
@@ -52,7 +70,26 @@ def render(room: str, template: str, **values: object) -> str:
     environment = Environment(
         loader=ChoiceLoader(loaders), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template(template).render(**values)
+    return environment.get_template(template).render(origin=origin, with_anchors=_with_anchors, **values)
+
+
+def _with_anchors(body: str) -> Anchored:
+    """Gives each `h2` of the sections an anchor that is made of its text and unique in the page."""
+    from markupsafe import Markup
+
+    headings: list[tuple[str, str]] = []
+    taken = set(re.findall(r' id="([^"]+)"', body))
+
+    def anchored(found: re.Match[str]) -> str:
+        text = Markup(found[1]).striptags()
+        anchor = re.sub(r"\W+", "-", text.lower()).strip("-") or "section"
+        while anchor in taken:
+            anchor += "-section"
+        taken.add(anchor)
+        headings.append((anchor, text))
+        return f'<h2 id="{anchor}">{found[1]}</h2>'
+
+    return Anchored(headings, Markup(re.sub(r"<h2>(.*?)</h2>", anchored, body, flags=re.DOTALL)))
 
 
 def write_page(path: AnyPath, html: str) -> None:
@@ -113,7 +150,17 @@ def figure_svg(figure: Figure, label: str) -> Markup:
     body = re.sub(r' id="([^"]*)"', lambda found: f' id="{prefix}{found[1]}"' if found[1] in used else "", body)
     body = re.sub(r'(href="|url\()#', rf"\1#{prefix}", body)
     body = re.sub(r"\n\s*", "\n", body).strip()
-    return Markup('<svg {} role="img" aria-label="{}">\n{}').format(Markup(view_box), label, Markup(body))
+    width_pt = round(72 * figure.get_figwidth())
+    style = Markup('<svg style="--width-pt: {}" {} role="img" aria-label="{}">\n{}')
+    svg = style.format(width_pt, Markup(view_box), label, Markup(body))
+    if width_pt <= FRAMED_PT:
+        return svg
+    return Markup('<div class="scroll" tabindex="0" role="region" aria-label="{}">{}</div>').format(_title(label), svg)
+
+
+def _title(label: str) -> str:
+    """Returns the beginning of the description of a figure, which names it."""
+    return re.split("[:;,.(]", label, maxsplit=1)[0].strip()
 
 
 def _dress(figure: Figure) -> None:
@@ -125,5 +172,6 @@ def _dress(figure: Figure) -> None:
         axes.tick_params(which="both", color=MUTED, labelcolor=INK, width=0.8)
         axes.set_axisbelow(True)
     for text in figure.findobj(Text):
+        text.set_fontsize(TEXT_PT)
         if text.get_color() == "black":
             text.set_color(INK)

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
+from beam_prep.config.prepare_flags import PrepareFlags
+from beam_prep.console.command_line import recorded_flags, shown_command
 from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.input_counts import POOLED, SUSPECT, say_left_out
-from beam_prep.dataset.manifest import DUPLICATES_NAME, NEAR_DUPLICATES_NAME, REJECTED_NAME, REPORT_NAME, Manifest
+from beam_prep.dataset.manifest import (
+    DUPLICATES_NAME,
+    MANIFEST_NAME,
+    NEAR_DUPLICATES_NAME,
+    REJECTED_NAME,
+    REPORT_NAME,
+    Manifest,
+)
+from beam_prep.pages.origin import Origin, day_written
 from beam_prep.pages.page import render, write_page
 from beam_prep.planning.domains import UNKNOWN, tell_class, totals_by_domain
 from beam_prep.planning.label_audits import LabelAudits
@@ -34,7 +44,11 @@ VERDICTS = ((0.9, "nearly all"), (WARN_AUROC, "much"), (0.6, "a little"), (0.0, 
 
 
 def write_report(
-    dataset: AnyPath, input_dir: AnyPath | None = None, pictures: Literal["auto", "on", "off"] = "auto"
+    dataset: AnyPath,
+    input_dir: AnyPath | None = None,
+    pictures: Literal["auto", "on", "off"] = "auto",
+    *,
+    command: str | None = None,
 ) -> AnyPath:
     """Writes `report.html` into a dataset; the same dataset and input give the same bytes.
 
@@ -42,6 +56,7 @@ def write_report(
         dataset: the dataset folder.
         input_dir: the folder with the raw images, for pictures that are in no record; None leaves them out.
         pictures: `on` to show pictures of images, `off` to show none; `auto` leaves it to the manifest.
+        command: the command line that prepared the dataset; None shows what the manifest tells of it.
 
     Returns:
         The path of the page.
@@ -63,6 +78,7 @@ def write_report(
     html = render(
         "beam_prep.report",
         "dataset.html.j2",
+        origin=Origin("prepared", day_written(dataset / MANIFEST_NAME), command=command or _recorded_command(manifest)),
         name=dataset.resolve().name,
         manifest=manifest,
         known_set=find_set(manifest.options),
@@ -108,6 +124,13 @@ def write_report(
     return path
 
 
+def _recorded_command(manifest: Manifest) -> str:
+    """Returns the command line as far as the manifest tells it, which holds no path."""
+    recorded = {**manifest.options, "input": "INPUT", "output": "OUTPUT"}
+    recorded["label_map"] = recorded.get("label_map") and "FILE"
+    return shown_command("prepare", *recorded_flags(PrepareFlags, recorded))
+
+
 def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, is_shown: bool, otherwise: str) -> str:
     """Returns the reason why there is no picture of a raw image."""
     if not is_shown:
@@ -138,14 +161,14 @@ def _audit_values(audits: LabelAudits | None, linear: Mapping[str, float | None]
         histograms = pooled_histograms(audits)
     varied = {name: histogram for name, histogram in histograms.items() if histogram.num_bins > 1}
     return values | {
-        "size_figures": [class_histogram(FEATURES[name], varied[name], 4.0) for name in SIZE_FIGURES if name in varied],
+        "size_figures": [class_histogram(FEATURES[name], varied[name], 3.8) for name in SIZE_FIGURES if name in varied],
         "size_constants": [
             f"{FEATURES[name].title.lower()} {histograms[name].start:g}{unit}"
             for name, unit in SIZE_FIGURES.items()
             if histograms[name].num_bins == 1
         ],
         "audit_figures": [
-            class_histogram(FEATURES[name], varied[name], 4.7) for name in AUDIT_FIGURES if name in varied
+            class_histogram(FEATURES[name], varied[name], 4.6) for name in AUDIT_FIGURES if name in varied
         ],
     }
 

@@ -34,7 +34,7 @@ def split_chart(manifest: Manifest) -> Markup:
         groups, bar_height, group_inches = list(manifest.class_names), 0.26, 0.55
         series = {split: list(counts.values()) for split, counts in counts_of.items() if any(counts.values())}
     colours: tuple[str, ...] = CLASS_COLOURS if manifest.task == BINARY else SERIES_COLOURS
-    figure = Figure(figsize=(4.7, 0.6 + group_inches * max(len(groups), 1)), layout="constrained")
+    figure = Figure(figsize=(4.6, 0.6 + group_inches * max(len(groups), 1)), layout="constrained")
     axes = figure.subplots()
     largest = max((count for counts in series.values() for count in counts), default=0)
     for index, (name, counts) in enumerate(series.items()):
@@ -60,7 +60,7 @@ def grey_histogram(pixels: np.ndarray, label: str) -> Markup:
     """Draws the histogram of the grey values of an image, uint8 [H, W], in 64 bins, on one scale for all images."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(3, 0.9), layout="constrained")
+    figure = Figure(figsize=(2.8, 0.9), layout="constrained")
     axes = figure.subplots()
     counts, edges = np.histogram(pixels, bins=64, range=(0, 256))
     axes.stairs(counts / counts.mean(), edges, fill=True, color=MUTED, linewidth=0)

@@ -7,10 +7,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from beam_prep.console.command_line import recorded_flags, shown_command
 from beam_prep.console.distribution import install_command
 from beam_prep.console.errors import UsageError
 from beam_prep.console.progress import say
 from beam_prep.dataset.schema import BINARY
+from beam_prep.pages.origin import Origin, link_to_report, today
 from beam_prep.storage.mirror import mirror_of
 from beam_prep.storage.output_folder import check_output
 from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
@@ -111,7 +113,13 @@ def explain(config: ExplainConfig) -> list[Explanation]:
     with quiet_start():
         from trainer.models.model_file import load_model
         from trainer.report.saliency_pages import explain_files
-    explained = explain_files(load_model(run.model), card, paths, output, label=label)
+    flags = {"run": config.run, "output": config.output, "class_name": config.class_name}
+    command = shown_command(
+        "explain", "FILES", *recorded_flags(ExplainConfig, flags)
+    )  # names of files may name patients
+    link = link_to_report("Run", config.run, output, home=config.output)
+    origin = Origin("made", today(), command=command, links=(link,))
+    explained = explain_files(load_model(run.model), run, card, paths, output, origin=origin, label=label)
     mirror_of(config.output).push()
     return explained
 

@@ -153,13 +153,13 @@ def _small_multiples(
             few = "o" if len(x) < 4 else None  # a line through a single point would be invisible
             axes.plot(x, y, linewidth=1 if order else 1.6, zorder=3 - order, marker=few, markersize=3, **style)
         cut = name if len(name) <= MAX_NAME else f"{name[: MAX_NAME - 1]}…"
-        axes.set_title(literal(cut) + ("" if area is None else f"  {area:.3f}"), loc="left", fontsize=9)
+        axes.set_title(literal(cut) + ("" if area is None else f"  {area:.3f}"), loc="left")
         axes.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
         axes.grid(color=RULE, linewidth=0.8)
         axes.set_aspect("equal")
     for axes in panels.ravel()[len(names) :]:
         axes.set_visible(False)
-    figure.supxlabel(axis_titles[0], fontsize=10)
-    figure.supylabel(axis_titles[1], fontsize=10)
+    figure.supxlabel(axis_titles[0])
+    figure.supylabel(axis_titles[1])
     found = [f"{name} {area:.3f}" for name, area in zip(names, areas, strict=True) if area is not None]
     return figure_svg(figure, f"{title}: {', '.join(found)}" if found else title)

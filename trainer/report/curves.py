@@ -1,4 +1,4 @@
-"""Draws ROC, precision-recall and learning curves, of the splits of one run or of several runs, as inline SVG."""
+"""Draws the ROC, precision-recall and learning curves of a run as inline SVG."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from beam_prep.dataset.schema import BINARY
-from beam_prep.pages.page import INK, MUTED, RULE, SERIES_COLOURS, figure_svg, literal
+from beam_prep.pages.page import INK, MUTED, RULE, SERIES_COLOURS, figure_svg
 from trainer.evaluation.predictions import Predictions
 
 if TYPE_CHECKING:
@@ -39,22 +38,22 @@ def learning_curves(
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.9), layout="constrained")
     main, below = figure.subplots(2, sharex=True, height_ratios=(3.4, 1))
     epochs = np.arange(1, len(history) + 1)
     few = "o" if len(history) < 3 else None  # a line through a single point would be invisible
-    main.plot(epochs, _column(history, metric), color=MUTED, linestyle=(0, (4, 2)), marker=few, label="training")
-    validation = _column(history, f"val_{metric}")
+    main.plot(epochs, column(history, metric), color=MUTED, linestyle=(0, (4, 2)), marker=few, label="training")
+    validation = column(history, f"val_{metric}")
     main.plot(epochs, validation, color=INK, linewidth=1.8, marker=few, label="validation")
     for index, row in enumerate(history):
         if best and (row["phase"], row["epoch"]) == (best.get("phase"), best.get("epoch")):
             main.plot(epochs[index], validation[index], "o", color=INK, markersize=6, label="model kept")
     main.set_ylabel(title)
-    below.plot(epochs, _column(history, strip), color=INK, linewidth=1.4, drawstyle="steps-mid", marker=few)
+    below.plot(epochs, column(history, strip), color=INK, linewidth=1.4, drawstyle="steps-mid", marker=few)
     below.set_xlabel("epoch")
     below.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
     below.set_ylabel({"learning_rate": "learning\nrate", "val_auroc": "validation\nAUROC"}[strip])
-    if strip == "learning_rate" and np.any(_column(history, strip) > 0):
+    if strip == "learning_rate" and np.any(column(history, strip) > 0):
         below.set_yscale("log")
         below.minorticks_off()
     phases = [row["phase"] for row in history]
@@ -70,23 +69,9 @@ def learning_curves(
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_xlim(0.5, len(history) + 0.5)
     figure.legend(*main.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, borderaxespad=0)
-    last = {name: values[-1] for name, values in (("training", _column(history, metric)), ("validation", validation))}
+    last = {name: values[-1] for name, values in (("training", column(history, metric)), ("validation", validation))}
     ends = ", ".join(f"{value:.3f} ({name})" for name, value in last.items() if math.isfinite(value))
     return figure_svg(figure, f"{title} by epoch, {len(history)} epochs; at the end {ends}")
-
-
-def curves_of_runs(runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]]) -> list[Markup]:
-    """Draws the validation loss and the validation AUROC by epoch, with a line for each run.
-
-    Args:
-        runs: name and history of each run, see `trainer.run.folder.read_history`; runs without a history are left out.
-
-    Returns:
-        Two figures; none if no run has a history.
-    """
-    drawn = [run for run in runs if run[1]]
-    titles = {"val_loss": "validation loss", "val_auroc": "validation AUROC"}
-    return [_metric_of_runs(drawn, column, title) for column, title in titles.items()] if drawn else []
 
 
 def roc_curve(
@@ -137,61 +122,9 @@ def precision_recall_curve(
     return _curves(curves, points, areas, "recall", "precision", "Precision-recall curve", "AUPRC", "lower left", band)
 
 
-def roc_of_runs(runs: Sequence[tuple[str, Predictions, Mapping[str, Any]]]) -> Markup | None:
-    """Draws the ROC curves of several runs on one split, each with a dot at the threshold of the run.
-
-    Args:
-        runs: for each run its name, its predictions, and the entry of the split in its `metrics.json`.
-
-    Returns:
-        The figure; None if no run was evaluated on images of two classes.
-    """
-    from matplotlib.figure import Figure
-    from sklearn import metrics as sk
-
-    drawn = [run for run in runs if run[1].task == BINARY and run[2].get("auroc") is not None]
-    if not drawn:
-        return None
-    figure = Figure(figsize=(5.2, 4.8), layout="constrained")
-    axes = figure.subplots()
-    axes.plot([0, 1], [0, 1], color=RULE, linewidth=1)
-    texts = []
-    for index, (name, predictions, numbers) in enumerate(drawn):
-        false_positive_rate, sensitivity, _ = sk.roc_curve(predictions.labels, predictions.probabilities)
-        texts.append(f"{name}, AUROC {numbers['auroc']:.3f}")
-        axes.plot(false_positive_rate, sensitivity, label=literal(texts[-1]), **_style(index))
-        axes.plot(1 - numbers["specificity"], numbers["sensitivity"], "o", color=_style(index)["color"], markersize=6)
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), xlabel="1 − specificity", ylabel="sensitivity")
-    axes.grid(color=RULE, linewidth=0.8)
-    axes.legend(loc="lower right", frameon=False)
-    return figure_svg(figure, f"ROC curves: {'; '.join(texts)}")
-
-
-def _column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+def column(history: Sequence[Mapping[str, Any]], name: str) -> np.ndarray:
+    """Returns a column of the history of a run, float [epochs]."""
     return np.array([row[name] for row in history], dtype=float)
-
-
-def _metric_of_runs(runs: Sequence[tuple[str, Sequence[Mapping[str, Any]]]], column: str, title: str) -> Markup:
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(4.7, 3.9), layout="constrained")
-    axes = figure.subplots()
-    texts = []
-    for index, (name, history) in enumerate(runs):
-        values = _column(history, column)
-        epochs = np.arange(1, len(values) + 1)
-        few = "o" if len(values) < 3 else None
-        axes.plot(epochs, values, label=literal(name), marker=few, **_style(index))
-        begins = [i for i in range(1, len(history)) if history[i]["phase"] != history[i - 1]["phase"]]
-        colour = _style(index)["color"]
-        axes.plot(epochs[begins], values[begins], "o", markerfacecolor="none", markeredgecolor=colour, markersize=9)
-        texts.append(f"{name} {values[-1]:.3f} after {len(values)} epochs")
-    axes.set(xlabel="epoch", ylabel=title)
-    axes.xaxis.set_major_locator(MaxNLocator(8, integer=True, min_n_ticks=1))
-    axes.grid(axis="y", color=RULE, linewidth=0.8)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=2, frameon=False)
-    return figure_svg(figure, f"{title} by epoch: {'; '.join(texts)}")
 
 
 def _with_both_classes(predictions: Mapping[str, Predictions]) -> dict[str, Predictions]:
@@ -213,7 +146,7 @@ def _curves(
 
     if not curves:
         return None
-    figure = Figure(figsize=(4, 3.7), layout="constrained")
+    figure = Figure(figsize=(3.8, 3.7), layout="constrained")
     axes = figure.subplots()
     texts = {}
     for index, (split, (x, y)) in enumerate(curves.items()):
@@ -238,7 +171,8 @@ def _curves(
     return figure_svg(figure, f"{title}: {'; '.join(texts.values())}")
 
 
-def _style(index: int) -> dict[str, Any]:
+def series_style(index: int) -> dict[str, Any]:
+    """Returns the style of the line of one of several series, such as runs."""
     return {
         "color": SERIES_COLOURS[index % len(SERIES_COLOURS)],
         "linestyle": DASHES[index % len(DASHES)],

@@ -27,7 +27,7 @@ def score_histogram(predictions: Predictions, threshold: float) -> Markup:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4, 3.7), layout="constrained")
+    figure = Figure(figsize=(3.8, 3.7), layout="constrained")
     panels = figure.subplots(2, sharex=True, sharey=True)
     for label, (axes, name) in enumerate(zip(panels, predictions.class_names, strict=True)):
         of_class = predictions.probabilities[predictions.labels == label]
@@ -35,9 +35,7 @@ def score_histogram(predictions: Predictions, threshold: float) -> Markup:
         share = 100 * counts / max(len(of_class), 1)
         axes.stairs(share, edges, fill=True, color=CLASS_COLOURS[label], linewidth=0)
         axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-        axes.set_title(
-            f"{literal(name)}, {len(of_class):,} images", color=CLASS_COLOURS[label], loc="left", fontsize=10
-        )
+        axes.set_title(f"{literal(name)}, {len(of_class):,} images", color=CLASS_COLOURS[label], loc="left")
         axes.set_xlim(0, 1)
         axes.grid(axis="y", color=RULE, linewidth=0.8)
         axes.set_ylabel("% of class")
@@ -55,7 +53,7 @@ def reliability_diagram(predictions: Predictions, point: OperatingPoint) -> Mark
     from matplotlib.figure import Figure
 
     labels, probabilities, positive = predictions.labels, predictions.probabilities, literal(predictions.class_names[1])
-    figure = Figure(figsize=(4, 3.7), layout="constrained")
+    figure = Figure(figsize=(3.8, 3.7), layout="constrained")
     main, below = figure.subplots(2, sharex=True, height_ratios=(3.4, 1))
     main.plot([0, 1], [0, 1], color=RULE, linewidth=1, zorder=1)
     texts = []
@@ -96,7 +94,7 @@ def robustness(rows: Sequence[Mapping[str, Any]], clean: float) -> Markup | None
             kinds.setdefault(row["kind"], []).append(row)
     if not kinds:
         return None
-    columns = min(len(kinds), 5)
+    columns = min(len(kinds), 4)
     lines = -(-len(kinds) // columns)
     figure = Figure(figsize=(9.8, 0.3 + 2.1 * lines), layout="constrained")
     panels = figure.subplots(lines, columns, sharey=True, squeeze=False).ravel()
@@ -106,8 +104,8 @@ def robustness(rows: Sequence[Mapping[str, Any]], clean: float) -> Markup | None
         spread = np.abs(bounds.T - values)
         axes.axhline(clean, color=MUTED, linewidth=1, linestyle=(0, (4, 2)))
         axes.errorbar(range(len(levels)), values, spread, color=INK, marker="o", markersize=4, linewidth=1.4)
-        axes.set_title(kind, loc="left", fontsize=9)
-        axes.set_xticks(range(len(levels)), [row["level"] for row in levels], fontsize=8)
+        axes.set_title(kind, loc="left")
+        axes.set_xticks(range(len(levels)), [row["level"] for row in levels])
         axes.set_xlim(-0.5, len(levels) - 0.5)
         axes.grid(axis="y", color=RULE, linewidth=0.8)
     for axes in panels[len(kinds) :]:

@@ -37,6 +37,11 @@ def side_by_side(pixels: np.ndarray, heat: np.ndarray) -> np.ndarray:
     return np.concatenate([np.repeat(pixels[..., None], 3, axis=-1), overlay(pixels, heat)], axis=1)
 
 
+def colour_scale() -> list[str]:
+    """Returns the colours from no heat to the greatest, as CSS has them, for the scale of a page."""
+    return ["#{:02x}{:02x}{:02x}".format(*_colours()[level].astype(int)) for level in range(0, 256, 15)]
+
+
 @cache
 def _colours() -> np.ndarray:
     """Returns the colours of 256 levels of heat, RGB, float32 [256, 3] in 0..255; the steps look even to the eye."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.schema import BINARY, CLASS_NAMES, MULTILABEL
+from beam_prep.dataset.schema import BINARY, MULTILABEL
+from beam_prep.pages.origin import Link, Origin, day_named, link_to, link_to_report
 from beam_prep.pages.page import render, write_page
 from trainer.evaluation import subgroups
 from trainer.evaluation.predictions import Predictions, read_predictions
@@ -19,45 +18,18 @@ from trainer.evaluation.subgroups import Subgroup
 from trainer.report import curves, figures
 from trainer.report.class_page import class_sections
 from trainer.report.curves import SPLIT_NAMES
-from trainer.report.formats import format_interval, format_number
-from trainer.report.published_results import STUDY, Published
+from trainer.report.formats import format_interval, format_number, speed_facts
+from trainer.report.heat_overlay import colour_scale
+from trainer.report.published_results import STUDY, Published, has_kaggle_names, is_kaggle_test
 from trainer.report.samples import Sample, shown
 from trainer.report.transfer_section import auroc_by_epoch, transfer_section
+from trainer.run.console_lines import remarks
+from trainer.run.flags import command_of, flags_that_differ
 from trainer.run.folder import RunFolder, read_history
+from trainer.run.metric_titles import METRIC_TITLES
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.statistics.bootstrap import curve_bands
 
-METRICS = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "accuracy": "Accuracy",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "ppv": "PPV (precision)",
-    "npv": "NPV",
-    "f1": "F1",
-    "sensitivity_at_specificity_90": "Sensitivity at 90 % specificity",
-    "specificity_at_sensitivity_90": "Specificity at 90 % sensitivity",
-    "ppv_at_prevalence": "PPV at the prevalence given",
-    "npv_at_prevalence": "NPV at the prevalence given",
-    "loss": "Loss",
-    "brier": "Brier score",
-    "ece": "Calibration error (ECE)",
-    "loss_calibrated": "Loss, calibrated",
-    "brier_calibrated": "Brier score, calibrated",
-    "ece_calibrated": "Calibration error (ECE), calibrated",
-    "prevalence": "Prevalence given",
-    "threshold": "Threshold",
-    "temperature": "Temperature",
-}
-SPEED: dict[str, tuple[str, Callable[[float], str]]] = {
-    "images_per_s": ("training", "{:,.0f} images/s".format),
-    "step_ms": ("a training step", "{:,.2f} ms".format),
-    "input_wait_share": ("waiting for images", "{:.1%} of the time".format),
-    "compile_s": ("first steps", "{:,.1f} s".format),
-    "peak_device_memory_bytes": ("peak GPU memory", lambda size: f"{size / 1e9:,.2f} GB"),
-    "peak_host_memory_bytes": ("peak process memory", lambda size: f"{size / 1e9:,.2f} GB"),
-}
 TRAIT_METRICS = ("auroc", "sensitivity", "specificity")
 TRAIT_METRICS_OF_CLASSES = ("auroc", "accuracy")
 HEADLINE = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
@@ -67,7 +39,6 @@ HEADLINE_OF_CLASSES = {
     "accuracy": "Accuracy",
     "loss": "Loss",
 }
-KAGGLE_NAME = re.compile(r"(person\d+_(bacteria|virus)_\d+|(NORMAL2-)?IM-\d+-\d+)")
 
 
 def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
@@ -95,12 +66,17 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     history = read_history(run)
     is_binary = card.task == BINARY
     trait_metrics = TRAIT_METRICS if is_binary else TRAIT_METRICS_OF_CLASSES[: 1 + ("accuracy" in metrics[lead])]
-    titles = {key: METRICS[key] for key in HEADLINE} if is_binary else HEADLINE_OF_CLASSES
+    differing, others = flags_that_differ(config, card)
+    titles = {key: METRIC_TITLES[key] for key in HEADLINE} if is_binary else HEADLINE_OF_CLASSES
     html = render(
         "trainer.report",
         "run.html.j2",
+        origin=_origin(run, config, card),
         name=run.resolve().name,
-        config={flag: _as_text(value) for flag, value in config.items()},
+        differing_flags=differing,
+        other_flags=others,
+        remarks=list(remarks(all_metrics)),
+        training_s=sum(phase.get("seconds", 0) for phase in card.phases),
         card=card,
         members=card.members or (),
         kept_loss=format_number(card.best or {}, "val_loss", digits=4),
@@ -111,9 +87,10 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         lead=lead,
         metrics=metrics,
         trait_counts=list(card.class_names) if is_binary else ["Images"],
-        trait_titles=[METRICS[key] for key in trait_metrics],
+        trait_titles=[METRIC_TITLES[key] for key in trait_metrics],
         headline=[_headline(key, title, metrics, lead) for key, title in titles.items() if key in metrics[lead]],
-        speed=_speed(all_metrics.get("speed", {})),
+        images_per_s=all_metrics.get("speed", {}).get("images_per_s"),
+        speed=speed_facts(all_metrics.get("speed", {})),
         curves=_learning_curves(history, card),
         transfer=transfer_section(run, all_metrics, metrics, predictions, history, card),
         traits={
@@ -128,12 +105,30 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
             for split, values in metrics.items()
             if "robustness" in values
         },
-        samples=shown(samples, metrics),
-        kaggle_names=bool(predictions) and all(map(KAGGLE_NAME.search, next(iter(predictions.values())).filenames)),
+        samples=shown(samples, metrics, card.class_names),
+        colour_scale=colour_scale(),
+        kaggle_names=bool(predictions) and has_kaggle_names(next(iter(predictions.values()))),
+        is_studied=is_kaggle_test(card.class_names, predictions.get("test"), "test"),
         **(_two_class_sections if is_binary else class_sections)(predictions, metrics, lead),
     )
     write_page(folder.report, html)
     return folder.report
+
+
+def _origin(run: Path, config: Mapping[str, Any], card: ModelCard) -> Origin:
+    """Returns the origin of a run: its training, and the pages of its dataset, its sweep and its members."""
+    links, home = [], str(config.get("output", ""))
+    if run.parent.name == "evaluations":
+        links.append(link_to("Run", run.parent.parent.name, RunFolder(run.parent.parent).report, run))
+    if data := str(config.get("data", "")):
+        links.append(link_to_report("Dataset", data, run, home=home))
+    sweep = run.parent.parent
+    if (sweep / "sweep.json").is_file():
+        links.append(Link("Sweep", sweep.resolve().name, "../../report.html"))
+    for member in card.members or ():
+        links.append(link_to_report("Members", member["run"], run, home=home, text=Path(member["run"]).name))
+    event = "trained" if card.members is None else "evaluated"
+    return Origin(event, day_named(card.date), None, command_of(config), tuple(links))
 
 
 def _two_class_sections(
@@ -146,13 +141,12 @@ def _two_class_sections(
         "patients": patients,
         "patient_numbers": _numbers(patients),
         "undefined": [
-            (METRICS[key], split, values["undefined"][key])
+            (METRIC_TITLES[key], split, values["undefined"][key])
             for split, values in metrics.items()
-            for key in METRICS
+            for key in METRIC_TITLES
             if key in values.get("undefined", {})
         ],
         "study": STUDY,
-        "studied_classes": CLASS_NAMES,
         "ours": {key: format_number(metrics.get("test", {}), key) for key in Published._fields},
         "our_intervals": {key: format_interval(metrics.get("test", {}), key) for key in Published._fields},
         **_figures(predictions, metrics, lead),
@@ -179,16 +173,14 @@ def _figures(predictions: Mapping[str, Predictions], metrics: Mapping[str, Any],
 
 def _numbers(metrics: Mapping[str, Any]) -> list[tuple[str, list[tuple[str | None, str | None]]]]:
     """Returns the rows of the table of all numbers: the name of a metric, and its value and interval by split."""
-    present = [key for key in METRICS if any(key in values for values in metrics.values())]
+    present = [key for key in METRIC_TITLES if any(key in values for values in metrics.values())]
     return [
-        (METRICS[key], [(format_number(values, key), format_interval(values, key)) for values in metrics.values()])
+        (
+            METRIC_TITLES[key],
+            [(format_number(values, key), format_interval(values, key)) for values in metrics.values()],
+        )
         for key in present
     ]
-
-
-def _speed(speed: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Returns the names and texts of what was measured of a training's speed."""
-    return [(title, form(speed[name])) for name, (title, form) in SPEED.items() if speed.get(name) is not None]
 
 
 def _kept_for(card: ModelCard) -> str:
@@ -268,7 +260,3 @@ def _wrong_predictions(predictions: Mapping[str, Predictions], metrics: Mapping[
         if predicted != label
     ]
     return sorted(rows, key=lambda row: (-row["error"], row["split"], row["filename"]))
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else "not set" if value is None else json.dumps(value)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import quote
 
 import keras
 import numpy as np
@@ -15,27 +16,30 @@ from PIL import Image
 
 from beam_prep.console.errors import RunError
 from beam_prep.console.progress import progress_bar
-from beam_prep.dataset.schema import BINARY
+from beam_prep.dataset.schema import BINARY, MULTILABEL
 from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
-from beam_prep.pages.page import image_uri, render, write_page
+from beam_prep.pages.origin import Origin
+from beam_prep.pages.page import render, write_page
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.output_folder import translate_errors
+from trainer.evaluation.predictions import read_predictions
 from trainer.evaluation.predictor import Predictor
 from trainer.inference.image_files import as_input, decode_file, read_batches
 from trainer.inference.predict import AnyPrediction, Prediction, start_logits, to_predictions
 from trainer.models.gradcam import heat_maps
-from trainer.report.heat_overlay import side_by_side
+from trainer.report.curves import SPLIT_NAMES
+from trainer.report.heat_overlay import colour_scale, side_by_side
+from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
 
 BATCH_SIZE = 32
 MAX_SIDE_PX = 1024
 """The longest side of the image in a picture, which holds the image twice."""
-THUMBNAIL_PX = 480
 MAX_NAME_BYTES = 240
 """The length of a picture's name in bytes, without its suffix and a number."""
-MAX_SHOWN = 100
-"""The number of pictures on the page; their pixels are part of the page."""
+SHOWN_ON_PAGE = 50
+"""The number of pictures on a page; more pictures have further pages, which link to each other."""
 
 
 class DecodedFile(NamedTuple):
@@ -60,15 +64,24 @@ class Explanation(NamedTuple):
 
 
 def explain_files(
-    model: keras.Model, card: ModelCard, paths: Sequence[str], output: Path, *, label: int | None = None
+    model: keras.Model,
+    run: RunFolder,
+    card: ModelCard,
+    paths: Sequence[str],
+    output: Path,
+    *,
+    origin: Origin,
+    label: int | None = None,
 ) -> list[Explanation]:
-    """Writes a picture of each file, and `index.html`.
+    """Writes a picture of each file, `index.html`, and a further page for every 50 pictures more.
 
     Args:
         model: the model of the run.
+        run: the folder of the run, whose predictions tell the truth of the files that it was evaluated on.
         card: the model card of the run.
         paths: the image files.
         output: folder for the pictures; made if it does not exist.
+        origin: the origin of the page.
         label: the index of the class that is explained; if not given, the positive one of two, the most probable one of
             several classes or findings.
 
@@ -99,7 +112,7 @@ def explain_files(
                         _write_png(output / names[len(explanations)], side_by_side(content.pixels, next(heats)))
                     explanations.append(explanation)
                 bar.update(len(batch))
-        _write_index(output, explanations, card)
+        write_pages(output, explanations, run, card, origin)
     return explanations
 
 
@@ -145,23 +158,58 @@ def _write_png(path: Path, pixels: np.ndarray) -> None:
         Image.fromarray(pixels).save(file, "PNG")
 
 
-def _write_index(output: Path, explanations: Sequence[Explanation], card: ModelCard) -> None:
+def write_pages(
+    output: Path, explanations: Sequence[Explanation], run: RunFolder, card: ModelCard, origin: Origin
+) -> None:
+    """Writes the pages of all pictures, 50 on each: `index.html`, `index-2.html` and so on."""
     pictures = [each for each in explanations if each.picture]
     labels = {each.label for each in pictures}
-    page = render(
-        "trainer.report",
-        "explained.html.j2",
-        card=card,
-        subject=card.class_names[labels.pop()] if len(labels) == 1 else "the most probable class",
-        shown=[_figure(each, card) for each in pictures[:MAX_SHOWN]],
-        num_more=len(pictures[MAX_SHOWN:]),
-        unusable=[each.prediction for each in explanations if not each.picture],
-    )
-    write_page(output / "index.html", page)
+    subject = card.class_names[labels.pop()] if len(labels) == 1 else "the most probable class"
+    truths = _truths(run, card, [each.prediction.filename for each in pictures])
+    figures = [_figure(each, truth, card) for each, truth in zip(pictures, truths, strict=True)]
+    pages = [figures[start : start + SHOWN_ON_PAGE] for start in range(0, max(len(figures), 1), SHOWN_ON_PAGE)]
+    names = ["index.html", *(f"index-{number}.html" for number in range(2, len(pages) + 1))]
+    for number, (name, shown) in enumerate(zip(names, pages, strict=True), start=1):
+        page = render(
+            "trainer.report",
+            "explained.html.j2",
+            origin=origin,
+            card=card,
+            subject=subject,
+            shown=shown,
+            first=1 + SHOWN_ON_PAGE * (number - 1),
+            num_pictures=len(figures),
+            pages=names,
+            number=number,
+            colour_scale=colour_scale(),
+            unusable=[each.prediction for each in explanations if not each.picture] if number == 1 else [],
+        )
+        write_page(output / name, page)
 
 
-def _figure(explanation: Explanation, card: ModelCard) -> dict[str, Any]:
-    """Returns the picture of a file and what stands below it."""
+def _truths(run: RunFolder, card: ModelCard, paths: Sequence[str]) -> list[str]:
+    """Returns the truth of each file in words, by the predictions of the run, or by a folder named like a class."""
+    known: dict[str, str] = {}
+    for split in SPLIT_NAMES:
+        if (read := read_predictions(run.path, split, card.class_names)) is not None:
+            for filename, truths in zip(read.filenames, read.truths, strict=True):
+                names = [name for name, is_true in zip(card.class_names, truths, strict=True) if is_true == 1]
+                if (truths >= 0).any():
+                    known[filename] = ", ".join(names) or "no finding"
+    by_folder = {} if card.task == MULTILABEL else {name.casefold(): name for name in card.class_names}
+    return [_truth(Path(path), known, by_folder) for path in paths]
+
+
+def _truth(path: Path, known: Mapping[str, str], by_folder: Mapping[str, str]) -> str:
+    """Returns the truth of a file; the end of its path has to be a name in the predictions, with a folder at least."""
+    parts = path.absolute().parts
+    names = ("/".join(parts[start:]) for start in range(1, len(parts) - 1))
+    told = next((known[name] for name in names if name in known), None)
+    return told or by_folder.get(path.absolute().parent.name.casefold(), "not known")
+
+
+def _figure(explanation: Explanation, truth: str, card: ModelCard) -> dict[str, Any]:
+    """Returns the picture of a file and what its caption says."""
     prediction, label, names = explanation.prediction, explanation.label, card.class_names
     if isinstance(prediction, Prediction):
         called, probability = [prediction.prediction or 0], prediction.calibrated_probability
@@ -170,14 +218,9 @@ def _figure(explanation: Explanation, card: ModelCard) -> dict[str, Any]:
         probability = prediction.calibrated[label]
     return {
         "filename": prediction.filename,
-        "uri": _thumbnail(explanation.picture or Path()),
-        "called": ", ".join(names[index] for index in called) or "no finding",
-        "style": ("normal", "pneumonia")[called[0]] if card.task == BINARY else "",
-        "class_name": names[label],
-        "probability": probability,
+        "address": quote(os.fsencode(explanation.picture.name)) if explanation.picture else "",
+        "truth": truth,
+        "predicted": ", ".join(names[index] for index in called) or "no finding",
+        "subject": names[label],
+        "probability": f"{probability:.3f}",
     }
-
-
-def _thumbnail(picture: Path) -> str:
-    with Image.open(picture) as image:
-        return image_uri(np.asarray(image), THUMBNAIL_PX)

@@ -10,6 +10,7 @@ import numpy as np
 
 from beam_prep.dataset.schema import BINARY, MULTICLASS
 from beam_prep.pages.page import image_uri
+from trainer.evaluation.calibration import calibrate
 from trainer.report.curves import SPLIT_NAMES
 from trainer.run.model_card import OperatingPoint
 
@@ -38,6 +39,8 @@ class Sample:
         overlay: the image under its heat map, RGB, uint8 [H, W, 3]; None without a heat map.
         kind: of several classes or findings, `right`, `wrong` or `uncertain`; empty for two classes.
         truth: of several classes or findings, what is true of the image, in words.
+        predicted: of several classes or findings, what the run predicts, in words.
+        calibrated: of several classes or findings, the calibrated probability of the class that is shown.
     """
 
     filename: str
@@ -48,6 +51,8 @@ class Sample:
     overlay: np.ndarray | None = None
     kind: str = ""
     truth: str = ""
+    predicted: str = ""
+    calibrated: float = 0.0
 
 
 def choose(labels: np.ndarray, probabilities: np.ndarray, threshold: float) -> dict[str, list[int]]:
@@ -122,10 +127,19 @@ def _plan(evaluation: Evaluation) -> dict[int, list[Sample]]:
             label, probability = int(predictions.labels[index]), float(predictions.probabilities[index])
             planned[index] = [Sample(predictions.filenames[index], label, probability, split, nothing)]
         return planned
-    of_kind = choose_of_classes(predictions, OperatingPoint.of(evaluation.numbers))
+    point = OperatingPoint.of(evaluation.numbers)
+    calibrated, called = calibrate(predictions.probabilities, point), predictions.called(point)
+    of_kind = choose_of_classes(predictions, point)
     for kind, index, label in [(kind, *place) for kind, places in of_kind.items() for place in places]:
-        probability, truth = float(predictions.probabilities[index, label]), _truth(predictions, index, label)
-        sample = Sample(predictions.filenames[index], label, probability, split, nothing, kind=kind, truth=truth)
+        is_class = predictions.task == MULTICLASS
+        shown_call = called[index].argmax() if is_class else called[index, label]
+        sample = Sample(
+            *(predictions.filenames[index], label, float(predictions.probabilities[index, label]), split, nothing),
+            kind=kind,
+            truth=_truth(predictions, index, label),
+            predicted=predictions.class_names[shown_call] if is_class else "present" if shown_call else "absent",
+            calibrated=float(calibrated[index, label]),
+        )
         planned.setdefault(index, []).append(sample)
     return planned
 
@@ -180,12 +194,15 @@ def _truth(predictions: Predictions, index: int, label: int) -> str:
     return {1: "present", 0: "absent", -1: "not known"}[int(predictions.labels[index, label])]
 
 
-def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, list[dict[str, Any]]]:
+def shown(
+    samples: Sequence[Sample], metrics: Mapping[str, Any], class_names: Sequence[str]
+) -> dict[str, list[dict[str, Any]]]:
     """Returns the samples of the first split that has any, as the template of the page needs them; see `choose`.
 
     Args:
         samples: of any splits.
         metrics: the content of `metrics.json`, by split, the split that the page is about first.
+        class_names: the names of the classes or findings.
 
     Returns:
         Figures by kind: `right`, `wrong` and `uncertain`.
@@ -197,11 +214,23 @@ def shown(samples: Sequence[Sample], metrics: Mapping[str, Any]) -> dict[str, li
     if any(sample.kind for sample in of_split):
         kinds = ("right", "wrong", "uncertain")
         of_split.sort(key=lambda sample: sample.label)
-        return {kind: [_figure(sample) for sample in of_split if sample.kind == kind] for kind in kinds}
+        return {kind: [_figure(each, class_names) for each in of_split if each.kind == kind] for kind in kinds}
     labels = np.array([sample.label for sample in of_split])
     probabilities = np.array([sample.probability for sample in of_split])
-    chosen = choose(labels, probabilities, metrics[split]["threshold"])
-    return {kind: [_figure(of_split[index]) for index in indices] for kind, indices in chosen.items()}
+    point = OperatingPoint.of(metrics[split])
+    calibrated = calibrate(probabilities, point)
+    of_split = [
+        replace(
+            each,
+            truth=class_names[each.label],
+            predicted=class_names[int(each.probability >= point.threshold)],
+            calibrated=float(score),
+            label=1,
+        )
+        for each, score in zip(of_split, calibrated, strict=True)
+    ]
+    chosen = choose(labels, probabilities, point.threshold)
+    return {kind: [_figure(of_split[index], class_names) for index in indices] for kind, indices in chosen.items()}
 
 
 def _with_heat_maps(samples: Sequence[Sample], model: keras.Model, outputs: Sequence[int]) -> list[Sample]:
@@ -220,13 +249,14 @@ def _picture(sample: Sample) -> str:
     return image_uri(np.concatenate([grey, sample.overlay]), 2 * SAMPLE_PX)
 
 
-def _figure(sample: Sample) -> dict[str, Any]:
+def _figure(sample: Sample, class_names: Sequence[str]) -> dict[str, Any]:
+    """Returns the picture of a sample and what its caption says; `sample.label` is the class of the probability."""
     return {
         "filename": sample.filename,
-        "split": sample.split,
-        "label": sample.label,
         "truth": sample.truth,
-        "probability": f"{sample.probability:.3f}",
+        "predicted": sample.predicted,
+        "subject": class_names[sample.label],
+        "probability": f"{sample.calibrated:.3f}",
         "uri": _picture(sample),
         "has_heat": sample.overlay is not None,
     }

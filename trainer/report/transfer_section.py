@@ -67,7 +67,7 @@ def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
     """
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.9), layout="constrained")
     class_names = next(iter(predictions.values())).class_names
     panels = figure.subplots(len(class_names), sharex=True)
     edges, texts = np.linspace(0, 1, SCORE_BINS + 1), []
@@ -79,7 +79,7 @@ def scores_by_source(predictions: Mapping[str, Predictions]) -> Markup:
             share = 100 * np.histogram(scores, bins=edges)[0] / len(scores)
             axes.stairs(share, edges, label=literal(title), baseline=None, **_style(index))
             texts.append(f"{name} of {title}: median {np.median(scores):.3f}")
-        axes.set_title(literal(name), color=CLASS_COLOURS[label], loc="left", fontsize=10)
+        axes.set_title(literal(name), color=CLASS_COLOURS[label], loc="left")
         axes.set(xlim=(0, 1), ylabel="% of class")
         axes.grid(axis="y", color=RULE, linewidth=0.8)
     panels[-1].set_xlabel(f"probability of {literal(class_names[1])}")
@@ -98,7 +98,7 @@ def auroc_by_epoch(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
-    figure = Figure(figsize=(4.7, 3.9), layout="constrained")
+    figure = Figure(figsize=(4.6, 3.9), layout="constrained")
     axes = figure.subplots()
     epochs, texts = np.arange(1, len(history) + 1), []
     columns = {"validation": "val_auroc", **{name: f"{EXTERNAL_PREFIX}{name}_auroc" for name in names}}

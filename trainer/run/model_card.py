@@ -33,16 +33,8 @@ NEEDED = ("arch", "image_size", "equalization", "class_names", "dataset_fingerpr
 """The entries without which a model can't be used."""
 
 WRITTEN_IF_SET = (
-    "task",
-    "fit",
-    "num_corrupt",
-    "trained_on",
-    "precision",
-    "jit_compile",
-    "probe",
-    "development",
-    "members",
-    "tta",
+    *("task", "fit", "num_corrupt", "trained_on", "precision", "jit_compile", "probe", "development", "members"),
+    *("tta", "date"),
 )
 """The entries that only some kinds of runs have."""
 
@@ -96,6 +88,7 @@ _CARD = entries(
             list_of(entries({"run": text(), "arch": _LINE, "image_size": whole(1, 4096)}, others=True), most=1000)
         ),
         "tta": nullable(flag),
+        "date": nullable(text(r"\d{4}-\d\d-\d\d", example="2026-11-27", most=10)),
     },
     others=True,
 )
@@ -194,6 +187,7 @@ class ModelCard:
         development: names and fingerprints of the sets of other sources that the weights were selected by.
         members: run folder, network and image size of the runs that were evaluated as one model.
         tta: True if the model, or those runs, predict the mean over an image and its mirror image.
+        date: the day on which the training ended, in UTC, as in 2026-11-27.
         unknown: entries of other versions of this program.
     """
 
@@ -220,6 +214,7 @@ class ModelCard:
     development: Mapping[str, str] | None = None
     members: Sequence[Mapping[str, Any]] | None = None
     tta: bool | None = None
+    date: str | None = None
     unknown: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod

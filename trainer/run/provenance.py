@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -18,7 +19,7 @@ def software() -> dict[str, str]:
 
 
 def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
-    """Returns the entries of a model for `model.json`: layers, software, replicas and device."""
+    """Returns the entries of a model for `model.json`: layers, software, replicas, device, and today's date in UTC."""
     lines: list[str] = []
     model.summary(line_length=100, print_fn=lines.append)
     return {
@@ -26,4 +27,5 @@ def origin_of(model: keras.Model, *, num_replicas: int = 1) -> dict[str, Any]:
         "software": software(),
         "num_replicas": num_replicas,
         "device": device_name(),
+        "date": datetime.now(UTC).date().isoformat(),
     }

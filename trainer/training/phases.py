@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import keras
 import numpy as np
@@ -30,6 +31,11 @@ class Phase:
     learning_rate: float
     unfreeze_layers: int | None = None
     on_features: bool = False
+
+    def described(self, model: keras.Model) -> dict[str, Any]:
+        """Returns the entries for `model.json` that are known before the phase has run."""
+        chosen = {"name": self.name, "optimizer": self.optimizer, "learning_rate": self.learning_rate}
+        return chosen | count_parameters(model)
 
 
 def phases_of(config: TrainConfig) -> list[Phase]:

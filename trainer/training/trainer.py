@@ -36,7 +36,7 @@ from trainer.training.callbacks import Callbacks, make_callbacks
 from trainer.training.checkpoint import Checkpoint
 from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun
 from trainer.training.feed import EpochFeed, PhaseInputs
-from trainer.training.phases import Phase, count_parameters, phases_of
+from trainer.training.phases import Phase, phases_of
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.strategy import check_alike, is_chief, make_strategy
 from trainer.training.train_step import TrainStep
@@ -165,7 +165,7 @@ class Trainer:
         self.model.optimizer = None  # so that its state is not saved with the model
         rows = [row for row in state.history if row["phase"] == phase.name]
         seconds = round(sum(row["seconds"] for row in rows), 1)
-        state.end_phase({"name": phase.name, **count_parameters(self.model), "epochs": len(rows), "seconds": seconds})
+        state.end_phase(phase.described(self.model) | {"epochs": len(rows), "seconds": seconds})
         with self.strategy.scope():
             self.model.set_weights(self._checkpoints.best_weights)
 

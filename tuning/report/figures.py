@@ -9,7 +9,7 @@ import numpy as np
 
 from beam_prep.pages.page import INK, MUTED, PAPER, RULE, SERIES_COLOURS, figure_svg, literal
 from tuning.report.analysis import Axis, axis_of, pareto_front, spread
-from tuning.report.format import number, settings
+from tuning.report.format import metric_title, number, settings
 from tuning.report.results import Sweep, objective_of
 from tuning.trials.trial import Trial
 
@@ -44,8 +44,8 @@ def progress(sweep: Sweep) -> Markup:
         axes.plot(failed, [0.03] * len(failed), "x", color=MUTED, markersize=5, transform=bottom, label="failed trial")
     best = ended.index(sweep.ranked[0])
     axes.plot(times[best], objectives[best], "o", color=BEST, markersize=8, label="best trial")
-    axes.set(xlabel=f"{name} since the first trial began", ylabel=sweep.objective)
-    axes.set_xlim(left=0)
+    axes.set(xlabel=f"{name} since the first trial began", ylabel=metric_title(sweep.objective))
+    axes.set_xlim(-0.03 * max(times), 1.04 * max(times) or None)  # a dot at the edge is drawn whole
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=4, frameon=False, borderaxespad=0)
     alt = f"{sweep.objective} of {len(ended)} trials over time; best {number(objectives[best])}"
     return figure_svg(figure, alt)
@@ -61,7 +61,7 @@ def parallel_coordinates(sweep: Sweep) -> Markup | None:
     varied = [axis for axis in _axes(sweep) if len(axis.values) > 1]
     if len(ranked) < 2 or len(varied) < 2:
         return None
-    figure, axes = _figure((max(1.4 * (len(varied) + 1), 9.4), 3.6))
+    figure, axes = _figure((max(1.5 * (len(varied) + 1), 9.4), 3.6))
     objectives = np.array([objective_of(trial) for trial in ranked])
     scale = Axis(sweep.objective, "linear", (objectives.min(), objectives.max()))
     heights = [scale.place_of(value) for value in objectives]
@@ -80,7 +80,9 @@ def parallel_coordinates(sweep: Sweep) -> Markup | None:
         _draw_axis(axes, index, axis.name, axis.ticks)
     ends = [objectives.min(), objectives.max()] if sweep.direction == "max" else [objectives.max(), objectives.min()]
     ticks = [(place, number(value)) for place, value in zip((0.0, 1.0), ends, strict=True)]
-    _draw_axis(axes, len(varied), sweep.objective, ticks if ends[0] != ends[1] else [(0.5, number(ends[0]))])
+    _draw_axis(
+        axes, len(varied), metric_title(sweep.objective), ticks if ends[0] != ends[1] else [(0.5, number(ends[0]))]
+    )
     axes.set_axis_off()
     names = ", ".join(axis.name for axis in varied)
     alt = f"Parallel coordinates of {len(ranked)} trials over {names}; the best has {settings(ranked[0].values)}"
@@ -108,7 +110,7 @@ def cost_against_objective(
     known = {trial.trial_id: value for trial in sweep.ranked if (value := cost(trial)) is not None}
     if not known:
         return None
-    figure, axes = _figure((4.7, 3.6))
+    figure, axes = _figure((4.6, 3.6))
     drawn = [trial for trial in sweep.ranked if trial.trial_id in known]
     unit, label = title(max(known.values()))
 
@@ -120,8 +122,9 @@ def cost_against_objective(
     axes.plot(*points(front), color=INK, linewidth=1.4, drawstyle="steps-post", zorder=1, label="Pareto front")
     axes.plot(*points(front), "o", markerfacecolor="none", markeredgecolor=INK, markersize=8)
     axes.plot(*points(drawn[:1]), "o", color=BEST, markersize=8, label="best trial")
-    axes.set(xlabel=label, ylabel=sweep.objective)
-    axes.set_xlim(left=0)
+    axes.set(xlabel=label, ylabel=metric_title(sweep.objective))
+    longest = max(known.values()) / unit
+    axes.set_xlim(-0.03 * longest, 1.04 * longest or None)  # a dot at the edge is drawn whole
     figure.legend(*axes.get_legend_handles_labels(), loc="outside upper left", ncols=3, frameon=False, borderaxespad=0)
     on_front = ", ".join(trial.trial_id for trial in front)
     return figure_svg(figure, f"{label} against {sweep.objective} of {len(drawn)} trials; Pareto front: {on_front}")
@@ -139,7 +142,7 @@ def memory_axis(largest: float) -> tuple[float, str]:
 
 
 def _effect(sweep: Sweep, axis: Axis) -> Markup:
-    figure, axes = _figure((4.0, 3.1))
+    figure, axes = _figure((3.8, 3.1))
     ranked = sweep.ranked
     places = [axis.place(trial) + _shift(axis, rank, len(ranked)) for rank, trial in enumerate(ranked)]
     objectives = [objective_of(trial) for trial in ranked]
@@ -158,7 +161,7 @@ def _effect(sweep: Sweep, axis: Axis) -> Markup:
     axes.set_xticks(ticks, map(literal, labels))
     if sum(map(len, labels)) > 40:
         axes.tick_params(axis="x", labelrotation=20)
-    axes.set(xlim=(-0.12, 1.12), xlabel=literal(axis.name), ylabel=sweep.objective)
+    axes.set(xlim=(-0.12, 1.12), xlabel=literal(axis.name), ylabel=metric_title(sweep.objective))
     medians = "; ".join(f"{number(part.median)} ({part.num_trials} trials)" for part in parts)
     return figure_svg(figure, f"{sweep.objective} against {axis.name}; medians from left to right: {medians}")
 
@@ -178,11 +181,11 @@ def _figure(size: tuple[float, float]) -> tuple[Figure, Axes]:
 
 def _draw_axis(axes: Axes, x: float, title: str, ticks: Sequence[tuple[float, str]]) -> None:
     axes.plot([x, x], [-0.04, 1.04], color=MUTED, linewidth=0.8, zorder=1)
-    axes.text(x, 1.12, literal(title), ha="center", va="bottom", fontsize=9)
+    axes.text(x, 1.12, literal(title), ha="center", va="bottom")
     aside = 0.01 * (axes.get_xlim()[1] - axes.get_xlim()[0])
     background = {"facecolor": PAPER, "edgecolor": "none", "alpha": 0.8, "pad": 1}
     for place, text in ticks:
-        axes.text(x + aside, place, literal(text), ha="left", va="center", fontsize=8.5, zorder=5, bbox=background)
+        axes.text(x + aside, place, literal(text), ha="left", va="center", zorder=5, bbox=background)
 
 
 def _shift(axis: Axis, rank: int, num_trials: int) -> float:

@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any
 
+from trainer.run.metric_titles import METRIC_TITLES
+
 
 def duration(seconds: float | None) -> str:
     """Formats a time such as "9.5 s", "3 min 5 s" or "2 h"; None is a dash."""
@@ -38,6 +40,16 @@ def setting(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.3g}"
     return value if isinstance(value, str) else "not set" if value is None else json.dumps(value)
+
+
+def metric_title(name: str) -> str:
+    """Returns the title of an objective or a metric of `trial.json`, such as "Validation AUROC" for val_auroc."""
+    place, _, metric = name.partition("_")
+    places = {"val": "Validation", "external": "External"}
+    title = METRIC_TITLES.get(metric, "")
+    if place not in places or not title:
+        return name
+    return f"{places[place]} {title if title[:2].isupper() else title[0].lower() + title[1:]}"
 
 
 def settings(values: dict[str, Any]) -> str:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Iterable
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
+from beam_prep.console.command_line import recorded_flags, shown_command
 from beam_prep.console.errors import UsageError
+from trainer.config.train_flags import TrainFlags
+from trainer.run.console_lines import remarks
 from trainer.run.folder import RunFolder
-from tuning.config import Direction
+from tuning.config import Direction, SearchConfig
 from tuning.trials.sweep_folder import SWEEP, SweepFolder
 from tuning.trials.trainer_process import is_left_alone
 from tuning.trials.trial import State, Trial, measured_objective, read_object, read_trial
@@ -35,6 +38,8 @@ class Sweep:
         direction: "max" if larger objectives are better, "min" if smaller ones are.
         space: hyperparameter → values or range, as in `sweep.json`.
         trials: the trials in the order in which they were handed out.
+        search: the flags of the search, as in `sweep.json`; empty in a sweep of an older version.
+        train: the flags of all trials, as in `sweep.json`.
     """
 
     path: Path
@@ -43,6 +48,8 @@ class Sweep:
     direction: Direction
     space: dict[str, Any]
     trials: tuple[Trial, ...]
+    search: dict[str, Any] = field(default_factory=dict)
+    train: dict[str, Any] = field(default_factory=dict)
 
     def in_state(self, *states: State) -> tuple[Trial, ...]:
         """Returns the trials in some states, those of the first state first."""
@@ -95,7 +102,11 @@ def read_sweep(path: Path, location: str | None = None) -> Sweep:
     # The folder of a trial is made before its file, so folders without a file are skipped.
     trials = [_read_current(file) for file in (path / "trials").glob("*/trial.json")]
     trials.sort(key=lambda trial: (len(trial.trial_id), trial.trial_id))
-    return Sweep(path, location, described["objective"], described["direction"], described["space"], tuple(trials))
+    return Sweep(
+        *(path, location, described["objective"], described["direction"], described["space"], tuple(trials)),
+        search=described.get("search", {}),
+        train=described.get("train", {}),
+    )
 
 
 def _read_current(file: Path) -> Trial:
@@ -115,6 +126,47 @@ def objective_interval(sweep: Sweep, trial: Trial) -> tuple[float, float] | None
     except (UsageError, ValueError, KeyError, TypeError, AttributeError):  # no such file or metric, or undefined
         return None
     return low, high
+
+
+def final_results(sweep: Sweep) -> dict[str, dict[str, Any]]:
+    """Returns the test metrics of the runs that retrained the best configuration, by the name of the run in `final/`.
+
+    A run that has not finished is left out, and so is one without results on the test images.
+    """
+    results = {}
+    for run in sorted(SweepFolder(sweep.path).final.glob("*")):
+        try:
+            numbers = RunFolder(run).read_json("metrics").get("test")
+        except UsageError:
+            continue
+        if isinstance(numbers, dict):
+            results[run.name] = numbers
+    return results
+
+
+def final_lines(sweep: Sweep, results: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Returns a line of the console for each run that retrained the best configuration, with its test metrics."""
+    lines = []
+    for name, values in results.items():
+        shown = [metric for metric in ("auroc", "accuracy", "sensitivity", "specificity") if metric in values]
+        test = ", ".join(f"{metric} {objective_text(values[metric])}" for metric in shown)
+        lines.append(f"test:      {test} ({sweep.location}/final/{name})")
+    return lines
+
+
+def objective_text(value: Any) -> str:
+    """Returns an objective or a metric as the console has it."""
+    return f"{value:.4f}" if isinstance(value, float) else "undefined" if value is None else str(value)
+
+
+def remarks_on_best(sweep: Sweep) -> list[str]:
+    """Returns sentences on what a user would not expect of the best trial, such as a class that is never predicted."""
+    if sweep.best is None:
+        return []
+    try:
+        return list(remarks(RunFolder(sweep.run_folder(sweep.best)).read_json("metrics")))
+    except (UsageError, KeyError, TypeError, AttributeError):  # no such file, or one of another version
+        return []
 
 
 def write_trials_csv(sweep: Sweep) -> Path:
@@ -156,6 +208,18 @@ def train_command(sweep: Sweep) -> str:
     """Returns the command that trains the best configuration again."""
     config = shlex.quote(f"{sweep.location}/best_config.json")
     return f"cxrflow train --config {config} --output RUN"
+
+
+def search_command(sweep: Sweep) -> str:
+    """Returns the command line of the search; an empty text for a sweep of an older version, which does not tell it."""
+    if not sweep.search:
+        return ""
+    own = {each.name for each in fields(SearchConfig)}
+    if sweep.train.get("select_by") == sweep.objective:
+        own.add("select_by")  # the search sets it by its objective
+    shared = {name: value for name, value in sweep.train.items() if name not in own | {*FLAGS_OF_TRIALS}}
+    flags = (*recorded_flags(SearchConfig, sweep.search), *recorded_flags(TrainFlags, shared))
+    return shown_command("search", *flags)
 
 
 def _row(trial: Trial, columns: Iterable[str]) -> dict[str, Any]:

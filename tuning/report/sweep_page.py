@@ -4,22 +4,30 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from beam_prep.pages.origin import Origin, day_of, link_to, link_to_report
 from beam_prep.pages.page import render, write_page
+from trainer.run.folder import RunFolder
+from trainer.run.metric_titles import METRIC_TITLES
 from tuning.report import figures
 from tuning.report.analysis import pareto_front
-from tuning.report.format import duration, memory, number, rate, setting
+from tuning.report.format import duration, memory, metric_title, number, rate, setting
 from tuning.report.hparams import write_hparams
 from tuning.report.results import (
     Sweep,
+    final_results,
     objective_interval,
     objective_of,
+    remarks_on_best,
+    search_command,
     train_command,
     write_best_config,
     write_trials_csv,
 )
+from tuning.trials.sweep_folder import SweepFolder
 from tuning.trials.trial import Trial
 
 METRICS = ("auroc", "accuracy", "sensitivity", "specificity", "loss")
@@ -56,14 +64,19 @@ def write_sweep_page(sweep: Sweep) -> Path:
     html = render(
         "tuning.report",
         "sweep.html.j2",
+        origin=_origin(sweep),
         name=sweep.path.resolve().name,
+        title=metric_title(sweep.objective),
+        remarks=remarks_on_best(sweep),
+        final=[_final(sweep, *each) for each in final_results(sweep).items()],
+        final_titles=[METRIC_TITLES[name] for name in METRICS],
         sweep=sweep,
         best=_best(sweep),
         counts={state: len(sweep.in_state(state)) for state in ("done", "failed", "running", "stopped")},
         undefined=[trial.trial_id for trial in sweep.in_state("done") if trial not in sweep.ranked],
         total_time=duration(sum(trial.seconds or 0.0 for trial in sweep.trials)),
         command=train_command(sweep),
-        columns=columns,
+        columns=[metric_title(f"val_{name}") for name in columns],
         rows=[_row(sweep, trial, columns) for trial in (*sweep.ranked, *sweep.in_state("running", "stopped"))],
         failed=[_failed(sweep, trial) for trial in sweep.in_state("failed")],
         reasons=Counter(trial.reason or "no reason given" for trial in sweep.in_state("failed")).most_common(),
@@ -75,6 +88,30 @@ def write_sweep_page(sweep: Sweep) -> Path:
     path = sweep.path / "report.html"
     write_page(path, html)
     return path
+
+
+def _origin(sweep: Sweep) -> Origin:
+    """Returns the origin of a sweep: the days of its trials, the command of the search, the pages of its datasets."""
+    begun = [day_of(trial.started) for trial in sweep.trials]
+    ended = [day_of(trial.started + (trial.seconds or 0.0)) for trial in sweep.trials]
+    data = sweep.search.get("data", [])
+    places = map(str, data if isinstance(data, list) else [data])
+    links = [link_to_report("Dataset", place, sweep.path, home=sweep.location) for place in places]
+    first, last = min(begun, default=None), max(ended, default=None)
+    return Origin("searched", first, last, search_command(sweep), tuple(links))
+
+
+def _final(sweep: Sweep, name: str, numbers: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns the row of a run that retrained the best configuration."""
+    intervals = {key: numbers.get(f"{key}_ci95") for key in METRICS}
+    return {
+        "name": name,
+        "link": link_to("", "", RunFolder(SweepFolder(sweep.path).final / name).report, sweep.path).address,
+        "cells": [
+            (number(numbers.get(key)), f"{bounds[0]:.4f}–{bounds[1]:.4f}" if bounds else "")
+            for key, bounds in intervals.items()
+        ],
+    }
 
 
 def _figures(sweep: Sweep) -> dict[str, Any]:

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 from beam_prep.console.escapes import printable
 from tuning.report.format import duration, memory, number, rate, setting, settings
-from tuning.report.results import DEVELOPMENT_NOTE, Sweep, objective_interval, train_command
+from tuning.report.results import (
+    DEVELOPMENT_NOTE,
+    Sweep,
+    final_lines,
+    final_results,
+    objective_interval,
+    remarks_on_best,
+    train_command,
+)
 from tuning.trials.trial import State, Trial
 
 if TYPE_CHECKING:
@@ -39,8 +47,12 @@ def print_sweep(sweep: Sweep) -> None:
         console.print(f"best:      trial {best.trial_id}, {sweep.objective} {number(best.objective)}{bounds}")
         if sweep.objective == "external_auroc":
             console.print(DEVELOPMENT_NOTE)
+        for remark in remarks_on_best(sweep):
+            console.print(f"note:      {printable(remark)}", soft_wrap=True, markup=False)
         console.print(f"settings:  {printable(settings(best.values))}", soft_wrap=True, markup=False)
         console.print(f"run:       {sweep.run_folder(best)}", soft_wrap=True, markup=False)
+        for line in final_lines(sweep, final_results(sweep)):
+            console.print(printable(line), soft_wrap=True, markup=False)
         console.print(printable(f"train it:  {train_command(sweep)}"), soft_wrap=True, markup=False)
 
 

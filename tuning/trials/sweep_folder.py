@@ -48,9 +48,9 @@ _KNOWN = {
     "direction": one_of(*get_args(Direction)),
     "space": mapping_of(or_scalars(_RANGE, most=10_000), text(r"\w{1,60}", example="image_size"), most=100),
 }
-SWEEP = entries(_KNOWN, others=True)
-"""The check of what reports read from `sweep.json`."""
 _FLAGS = mapping_of(anything, text(r"\w{1,60}", example="epochs"), most=1000)
+SWEEP = entries(_KNOWN, {"search": _FLAGS, "train": _FLAGS}, others=True)
+"""The check of what reports read from `sweep.json`."""
 STARTED_SWEEP = entries(
     {**_KNOWN, "search": _FLAGS, "train": _FLAGS, "dataset_fingerprints": mapping_of(text(most=200), most=100)},
     others=True,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from html_check import assert_valid
 from PIL import Image
 
 from beam_prep.console.errors import UsageError
@@ -105,6 +106,7 @@ def _text(html: str) -> str:
 def test_page_tells_counts_classes_weights_and_origin(tmp_path):
     dataset, raw = _make_dataset(tmp_path, {"NORMAL": 8, "PNEUMONIA": 24})
     path = write_report(dataset, raw)
+    assert_valid(path)
     assert path == dataset / "report.html"
     html = path.read_text(encoding="utf-8")
     text = _text(html)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from class_predictions import CLASSES, NIH, findings, predict, three_classes, write_run
+from html_check import assert_valid
 
 from trainer.evaluation.predictions import Predictions
 from trainer.report.samples import Sample, choose_of_classes
@@ -21,20 +22,21 @@ def few_resamples(monkeypatch):
 
 def page_of(path: Path, made: Predictions, samples: Sequence[Sample] = ()) -> str:
     """Writes a run with these predictions; returns the text of its page."""
-    html = write_run(path, made, samples).read_text(encoding="utf-8")
+    html = (page := write_run(path, made, samples)).read_text(encoding="utf-8")
+    assert_valid(page)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
 def test_a_page_of_classes_has_each_class_their_means_and_all_confusions(tmp_path):
     pixels = np.zeros((20, 20), np.uint8)
-    samples = [Sample("a.png", 1, 0.9, "test", pixels, kind="wrong", truth="COVID")]
+    samples = [Sample("a.png", 1, 0.9, "test", pixels, kind="wrong", truth="COVID", predicted="=viral", calibrated=0.8)]
     text = page_of(tmp_path, three_classes(), samples)
     assert "3 classes, on 30 test images" in text
     assert "AUROC, mean of classes" in text
     for name in CLASSES:
         assert text.count(name) > 6
     assert "Rows are the true classes" in text
-    assert "=viral 0.900 truth: COVID a.png" in text
+    assert "truth COVID predicted =viral =viral 0.800 a.png" in text
     assert "the output is a probability of each of COVID, =viral, healthy" in text
     assert "by domain" in text
     assert "PNEUMONIA" not in text

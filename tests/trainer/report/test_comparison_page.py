@@ -2,11 +2,13 @@
 
 import json
 import re
+from html import unescape
 from pathlib import Path
 
 import numpy as np
 import pytest
 from class_predictions import findings, predict, three_classes
+from html_check import assert_valid
 from scores import draw_scores
 
 from beam_prep.console.errors import UsageError
@@ -40,6 +42,7 @@ def make_run(path: Path, labels: np.ndarray, scores: np.ndarray, prefix: str = "
     rows = ["phase,epoch,loss,accuracy,val_loss,val_accuracy,val_auroc,learning_rate,seconds"]
     rows += [f"{phase},{epoch},0.5,0.8,0.4,0.8,0.9,1e-3,1" for phase in ("head", "fine_tune") for epoch in (1, 2)]
     (path / "history.csv").write_text("\n".join(rows) + "\n")
+    (path / "report.html").touch()
     return str(path)
 
 
@@ -50,18 +53,23 @@ def runs(tmp_path, labels) -> list[str]:
     ]
 
 
-def test_the_page_has_all_runs_the_study_and_the_differences(runs, tmp_path):
+def test_the_page_has_all_runs_their_differences_and_curves(runs, tmp_path):
     compared = compare(runs, "test")
     html = write_comparison(compared, "test", tmp_path / "new" / "page.html").read_text()
+    assert_valid(tmp_path / "new" / "page.html")
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
     assert "run&lt;1.0&gt; vgg19, 90 px" in text
-    assert "Inception V3, Kermany et al. 2018 0.968 – – – – 0.928 0.932 0.901" in text
+    assert "Kermany" not in text, "the images are not those of the published results"
     assert f"{compared[1].difference.value:+.3f}" in text
     assert "variance of the paired difference over patients" in text
     figures = re.findall(r"<svg[^>]*>", html)
-    assert len(figures) == 3
+    assert len(figures) == 6, "differences, ROC, precision-recall, calibration, loss, AUROC"
     assert all('role="img" aria-label="' in tag for tag in figures)
-    assert all(target.startswith(("data:", "#")) for target in re.findall(r'(?:src|href|action)="([^"]*)"', html))
+    assert re.findall(r'<a href="(\.\.[^"]*)"', html)[:2] == [
+        "../run%3C1.0%3E/report.html",
+        "../run%3C1.5%3E/report.html",
+    ]
+    assert f"cxrflow compare '{runs[0]}' '{runs[1]}' --output" in unescape(text)
     assert "<1.0>" not in html
 
 
@@ -112,7 +120,7 @@ def test_one_class_and_old_runs_are_compared_without_what_they_lack(tmp_path, la
     Path(runs[0], "history.csv").unlink()
     compared = compare(runs, "test")
     assert compared[1].difference is None
-    assert "ROC curves are left out" in write_comparison(compared, "test", tmp_path / "page.html").read_text()
+    assert "The curves are left out" in write_comparison(compared, "test", tmp_path / "page.html").read_text()
 
 
 def class_run(path: Path, made: Predictions) -> str:

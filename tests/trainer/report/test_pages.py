@@ -5,14 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
+from browser import CONTRAST, PHONE, assert_fits, assert_readable_and_printed, needs_chromium, opened
 from class_predictions import NIH, findings, write_run
+from PIL import Image
 
 from beam_prep.dataset.schema import CLASS_NAMES
+from beam_prep.pages.origin import Origin, today
 from trainer.evaluation import metrics
+from trainer.inference.predict import Prediction
 from trainer.jobs.compare import compare
 from trainer.report.comparison_page import write_comparison
 from trainer.report.run_page import write_report
+from trainer.report.saliency_pages import Explanation, write_pages
 from trainer.report.samples import Sample
 from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
@@ -66,7 +70,18 @@ def pages(tmp_path_factory) -> dict[str, Path]:
     compared = compare([str(run) for run in runs], "test")
     comparison = write_comparison(compared, "test", folder / "comparison.html")
     of_findings = write_run(folder / "findings", findings(class_names=NIH))
-    return {"run": write_report(runs[0], samples), "comparison": comparison, "findings": of_findings}
+    heat_maps = folder / "heat maps"
+    heat_maps.mkdir()
+    explanations = []
+    for number in range(60):
+        picture = heat_maps / f"{number}.png"
+        Image.fromarray(np.concatenate([pixels, pixels], axis=1)).save(picture)
+        explanations.append(Explanation(Prediction(f"/raw/{number}.png", 0.7, 0.6, 1, None), picture))
+    first = RunFolder(runs[0])
+    origin = Origin("made", today(), command="cxrflow explain")
+    write_pages(heat_maps, explanations, first, ModelCard.read(first), origin)
+    page = write_report(runs[0], samples)
+    return {"run": page, "comparison": comparison, "findings": of_findings, "heat maps": heat_maps / "index.html"}
 
 
 @pytest.mark.parametrize("name", ["run", "comparison", "findings"])
@@ -75,6 +90,11 @@ def test_a_page_fits_a_phone_and_asks_for_nothing(pages, name):
         assert_fits(page)
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert_fits(page)
+
+
+@pytest.mark.parametrize("name", ["run", "comparison", "findings", "heat maps"])
+def test_figures_are_readable_and_a_page_prints_on_six_sheets(pages, name):
+    assert_readable_and_printed(pages[name])
 
 
 @pytest.mark.parametrize("name", ["run", "comparison", "findings"])

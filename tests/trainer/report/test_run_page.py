@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from html_check import assert_valid
 
 from beam_prep.console.errors import UsageError
 from trainer.evaluation import metrics
+from trainer.report import published_results
 from trainer.report.run_page import write_report
 from trainer.report.samples import Sample
 from trainer.statistics import bootstrap
@@ -85,23 +87,58 @@ def _text(html: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
 
 
-def test_page_tells_the_numbers_the_study_and_the_training(run):
+def test_page_tells_the_numbers_and_the_training(run):
     path = write_report(run, _samples(6, 6))
     assert path == run / "report.html"
     text = _text(path.read_text(encoding="utf-8"))
-    assert "VGG19, fine-tuned 0.928 0.196 – – –" in text
-    assert "Inception V3, Kermany et al. 2018 0.928 – 0.932 0.901 0.968" in text
+    assert_valid(path)
+    assert "published" not in text, "the images are not those of the published results"
     low, high = json.loads((run / "metrics.json").read_text())["test"]["accuracy_ci95"]
-    assert f"This run: vgg19 0.750 {low:.3f}–{high:.3f} 0.123" in text
     assert f"Accuracy 0.750 95 % CI {low:.3f}–{high:.3f}" in text
-    assert "tested on 3 NORMAL and 5 PNEUMONIA images" in text
-    assert "Head 20,090,177 65,793 3 30.0 s" in text
-    assert "Fine-tuning 20,090,177 17,764,609 2 1 min 15 s" in text
+    assert "Head 20,090,177 65,793 – – 3 30.0 s" in text
+    assert "Fine-tuning 20,090,177 17,764,609 – – 2 1 min 15 s" in text
     assert "after epoch 2 of fine-tuning, with a validation loss of 0.1500" in text
-    assert "learning_rate not set" in text
+    assert "arch vgg19 baseline_cnn" in text
+    assert "cxrflow train --arch vgg19" in text
     assert "ab12" * 16 in text
     assert "keras 9.9.9" in text
     assert "no medical device" in text
+
+
+def test_published_results_stand_beside_a_run_that_was_tested_on_their_images(run, monkeypatch):
+    monkeypatch.setattr(published_results, "TEST_COUNTS", (3, 5))
+    monkeypatch.setattr(published_results, "has_kaggle_names", lambda predictions: True)
+    path = write_report(run)
+    assert_valid(path)
+    text = _text(path.read_text(encoding="utf-8"))
+    low, high = json.loads((run / "metrics.json").read_text())["test"]["accuracy_ci95"]
+    assert f"This run: vgg19 0.750 {low:.3f}–{high:.3f} 0.123" in text
+    assert "VGG19, fine-tuned 0.928 0.196 – – –" in text
+    assert "Inception V3, Kermany et al. 2018 0.928 – 0.932 0.901 0.968" in text
+    assert "tested on 3 NORMAL and 5 PNEUMONIA images" in text
+
+
+def test_captions_and_the_head_say_truth_prediction_probability_and_training(run):
+    text = _text(write_report(run, _samples(1, 1)).read_text(encoding="utf-8"))
+    assert "truth PNEUMONIA predicted PNEUMONIA PNEUMONIA 0.910 right0.jpeg" in text
+    assert "truth NORMAL predicted PNEUMONIA PNEUMONIA 0.920 wrong0.jpeg" in text
+    assert "Training 1 min 45 s CPU" in text
+
+
+def test_the_flags_that_differ_from_their_defaults_say_what_they_came_to(run):
+    card = json.loads((run / "model.json").read_text())
+    card["phases"][0] |= {"optimizer": "adam", "learning_rate": 5e-5}
+    (run / "model.json").write_text(json.dumps(card | {"date": "2026-11-27", "precision": "float32"}))
+    config = {"data": "/data/set", "output": "runs/a b", "arch": "vgg19", "learning_rate": None, "precision": "auto"}
+    (run / "config.json").write_text(json.dumps(config | {"zoom": 0.2, "external": []}))
+    text = _text(write_report(run).read_text(encoding="utf-8"))
+    assert "Run report, trained 27 November 2026" in text
+    assert "Command cxrflow train --data /data/set --output &#39;runs/a b&#39; --arch vgg19 Dataset /data/set" in text
+    assert "learning_rate not set not set 5e-05" in text
+    assert "precision auto auto float32" in text
+    assert "2 flags at their default zoom 0.2 external none" in text
+    (run / "model.json").write_text(json.dumps(card | {"date": "2026-99-99"}))
+    assert "trained" not in _text(write_report(run).read_text(encoding="utf-8")).split("Command")[0]
 
 
 def test_class_zero_is_normal_in_matrix_and_report(run):
@@ -126,7 +163,7 @@ def test_the_surest_right_and_wrong_and_the_least_certain_images_are_shown(run):
     probabilities = np.linspace(0.02, 0.98, 25)
     samples = [Sample(f"{label}at{p:.2f}.jpeg", label, p, "test", pixels) for p in probabilities for label in (0, 1)]
     html = write_report(run, samples).read_text(encoding="utf-8")
-    shown = re.findall(r'alt="\w+ chest X-ray (\dat[\d.]+)\.jpeg', html)
+    shown = re.findall(r'alt="Chest X-ray (\dat[\d.]+)\.jpeg', html)
     assert shown[:6] == ["0at0.02", "0at0.06", "0at0.10", "1at0.98", "1at0.94", "1at0.90"]
     assert shown[6:12] == ["0at0.98", "0at0.94", "0at0.90", "1at0.02", "1at0.06", "1at0.10"]
     assert {name[3:] for name in shown[12:]} == {"0.46", "0.50", "0.54"}

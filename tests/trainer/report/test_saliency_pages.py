@@ -4,13 +4,20 @@ import re
 
 import dicom_files
 import numpy as np
+from class_predictions import CLASSES, three_classes, write_run
+from html_check import assert_valid
 from PIL import Image
 
+from beam_prep.pages.origin import Origin
 from beam_prep.sources.phantom import phantom
 from trainer.config.commands import ExplainConfig
+from trainer.evaluation.predictions import read_predictions
+from trainer.inference.predict import ClassPrediction
 from trainer.jobs.use_model import explain
 from trainer.report.heat_overlay import overlay, side_by_side
-from trainer.report.saliency_pages import picture_names
+from trainer.report.saliency_pages import Explanation, picture_names, write_pages
+from trainer.run.folder import RunFolder
+from trainer.run.model_card import ModelCard
 
 
 def test_a_picture_a_file_and_a_page(command, run, phantoms, tmp_path):
@@ -29,7 +36,9 @@ def test_a_picture_a_file_and_a_page(command, run, phantoms, tmp_path):
     sizes = {path.name: Image.open(path).size for path in (tmp_path / "out").glob("*.png")}
     assert sizes == {"scan.png": (600, 200), "scan-2.png": (192, 96), "tall.png": (128, 96)}
     page = (tmp_path / "out/index.html").read_text()
-    assert len(re.findall(r'<img src="data:image/png', page)) == 3
+    assert re.findall(r'<img src="([^"]+)"', page) == ["scan.png", "scan-2.png", "tall.png"], "linked, not embedded"
+    assert_valid(tmp_path / "out/index.html")
+    assert "FILES --run" in page
     assert not re.search(r"url\((?!#)|@import|https?://", page)
     assert "broken.dcm" in page
     for text in (result.stdout, result.stderr, page):
@@ -44,6 +53,34 @@ def test_a_large_image_is_shown_smaller_and_whole(run, tmp_path):
     Image.fromarray(drawn).resize((1500, 750)).save(tmp_path / "wide.png")
     (one,) = explain(ExplainConfig(files=(str(tmp_path / "wide.png"),), run=str(run), output=str(tmp_path / "out")))
     assert Image.open(one.picture).size == (2048, 512)
+
+
+def test_fifty_pictures_are_on_a_page_with_the_truth_where_it_is_known(tmp_path):
+    run, out = tmp_path / "run", tmp_path / "out"
+    write_run(run, three_classes())
+    (known, *_) = read_predictions(run, "test").filenames
+    explanations = []
+    for number in range(120):
+        name = f"/raw/{known}" if number == 0 else f"/raw/healthy/{number}.png" if number == 1 else f"/raw/{number}.png"
+        made = ClassPrediction(
+            name, "multiclass", CLASSES, [0.2, 0.3, 0.5], [0.1, 0.3, 0.6], [False, False, True], None
+        )
+        picture = out / f"{number}.png"
+        picture.parent.mkdir(exist_ok=True)
+        picture.touch()
+        explanations.append(Explanation(made, picture, 2))
+    write_pages(out, explanations, RunFolder(run), ModelCard.read(RunFolder(run)), Origin("made", None))
+    names = ("index.html", "index-2.html", "index-3.html")
+    texts = []
+    for name in names:
+        assert_valid(out / name)
+        html = (out / name).read_text()
+        assert [each for each in names if f'href="{each}"' in html] == [each for each in names if each != name]
+        texts.append(re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html)))
+    assert [text.count(" predicted ") for text in texts] == [50, 50, 20]
+    assert "Pictures 51 to 100 of 120." in texts[1]
+    assert "truth healthy predicted healthy healthy 0.600 /raw/healthy/1.png" in texts[0]
+    assert "truth not known predicted healthy healthy 0.600 /raw/2.png" in texts[0]
 
 
 def test_pictures_of_files_of_one_name_have_names_of_their_own():

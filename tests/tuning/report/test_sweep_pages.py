@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from browser import CONTRAST, PHONE, assert_fits, needs_chromium, opened
+from browser import CONTRAST, PHONE, assert_fits, assert_readable_and_printed, needs_chromium, opened
 from sweep_files import SPACE, drawn_trials, failed, running, write_sweep
 
 from tuning.report.results import read_sweep
@@ -32,6 +32,11 @@ def test_a_page_fits_a_phone_and_makes_no_requests(pages, name):
     with opened(pages[name], viewport=PHONE) as page:
         page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
         assert_fits(page)
+
+
+@pytest.mark.parametrize("name", ["many", "one", "failed"])
+def test_figures_are_readable_and_a_page_prints_on_six_sheets(pages, name):
+    assert_readable_and_printed(pages[name])
 
 
 @pytest.mark.parametrize("mode", ["light", "dark"])

@@ -1,15 +1,20 @@
+import json
 import re
 from pathlib import Path
 
 import pytest
+from html_check import assert_valid
 from sweep_files import SPACE, done, drawn_trials, failed, running, write_sweep
 
 from tuning.report.results import read_sweep
 from tuning.report.sweep_page import write_results, write_sweep_page
+from tuning.report.table import print_sweep
 
 
 def page_of(path: Path, *trials, **options) -> str:
-    return write_sweep_page(read_sweep(write_sweep(path, *trials, **options))).read_text(encoding="utf-8")
+    page = write_sweep_page(read_sweep(write_sweep(path, *trials, **options)))
+    assert_valid(page)
+    return page.read_text(encoding="utf-8")
 
 
 def text_of(html: str) -> str:
@@ -21,7 +26,7 @@ def test_the_page_shows_the_best_trial_its_interval_and_the_command_that_trains_
     trials = [done(f"{index:04d}", objective) for index, objective in enumerate((0.85, 0.9, 0.89, 0.7))]
     path = tmp_path / "lung sweep"
     text = text_of(page_of(path, *trials))
-    assert "Trial 0001 is the best of 4 finished trials: val_auroc 0.9000." in text
+    assert "Trial 0001 is the best of 4 finished trials: Validation AUROC 0.9000." in text
     assert "95 % CI 0.8800–0.9200" in text
     assert "Of 4 finished trials, 2 lie within it." in text
     assert f"cxrflow train --config &#39;{path}/best_config.json&#39; --output RUN" in text
@@ -48,12 +53,40 @@ def test_all_results_of_a_sweep_are_written_and_no_temporary_files_remain(tmp_pa
     assert {path.name for path in (tmp_path / "tensorboard" / "0000").iterdir()} == {"events.out.tfevents.sweep"}
 
 
+def test_the_retrained_best_and_a_degenerate_best_trial_are_on_page_and_console(tmp_path, capsys):
+    sweep = write_sweep(tmp_path, done("0000", 0.8), done("0001", 0.9))
+    described = json.loads((sweep / "sweep.json").read_text())
+    searched = {"data": ["/data/set"], "output": "sweep", "max_trials": 2, "retrain_best": True}
+    trained = {"epochs": 3, "evaluate_test": False, "select_by": "val_auroc"}
+    (sweep / "sweep.json").write_text(json.dumps(described | {"search": searched, "train": trained}))
+    cells = {"tn": 0, "fp": 7, "fn": 0, "tp": 3}
+    best = json.loads((sweep / "trials/0001/metrics.json").read_text())
+    best["val"]["confusion_matrix"] = cells
+    (sweep / "trials/0001/metrics.json").write_text(json.dumps(best))
+    final = sweep / "final/train-and-val"
+    final.mkdir(parents=True)
+    (final / "metrics.json").write_text(json.dumps({"test": {"auroc": 0.875, "auroc_ci95": [0.8, 0.95]}}))
+    (final / "report.html").touch()
+    (sweep / "final" / "unfinished").mkdir()
+    page = write_sweep_page(read_sweep(sweep))
+    assert_valid(page)
+    text = text_of(page.read_text())
+    assert "train-and-val 0.8750 0.8000–0.9500 – – – –" in text
+    assert 'href="final/train-and-val/report.html"' in page.read_text()
+    assert "Note on the best trial: val: every image is called positive, specificity 0;" in text
+    assert "cxrflow search --data /data/set --output sweep --max_trials 2 --retrain_best --epochs 3 Dataset" in text
+    print_sweep(read_sweep(sweep))
+    said = capsys.readouterr().out
+    assert f"test:      auroc 0.8750 ({sweep}/final/train-and-val)" in said
+    assert "note:      val: every image is called positive, specificity 0;" in said
+
+
 def test_a_minimized_objective_ranks_and_draws_the_smallest_value_as_the_best(tmp_path):
     trials = [done(f"{index:04d}", 0.2 + 0.1 * index, values={"image_size": 64 + index % 3}) for index in range(9)]
     text = text_of(page_of(tmp_path, *trials, objective="val_loss", direction="min"))
-    assert "Trial 0000 is the best of 9 finished trials: val_loss 0.2000." in text
+    assert "Trial 0000 is the best of 9 finished trials: Validation loss 0.2000." in text
     assert "when it ended; lower is better" in text
-    assert "val_loss, lower is better" in text
+    assert "Validation loss ( val_loss ), lower is better" in text
 
 
 def test_failed_trials_are_listed_with_their_reasons_and_counted_by_them(tmp_path):
@@ -70,9 +103,9 @@ def test_failed_trials_are_listed_with_their_reasons_and_counted_by_them(tmp_pat
 
 def test_a_sweep_without_results_has_a_page(tmp_path):
     assert "No trial has started yet." in text_of(page_of(tmp_path / "empty"))
-    assert "No trial has a val_auroc yet." in text_of(page_of(tmp_path / "begun", running("0000")))
+    assert "No trial has a Validation AUROC yet." in text_of(page_of(tmp_path / "begun", running("0000")))
     undefined = text_of(page_of(tmp_path / "undefined", done("0000", None), done("0001", 0.6)))
-    assert "Finished trials without a finite val_auroc : 0000." in undefined
+    assert "Finished trials without a finite Validation AUROC: 0000." in undefined
 
 
 @pytest.mark.parametrize(
