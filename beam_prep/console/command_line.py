@@ -16,7 +16,7 @@ from typing import Any
 from beam_prep.console.command import Command, split_command
 from beam_prep.console.distribution import EXTRAS, install_command, version
 from beam_prep.console.errors import CxrflowError, RunError, UsageError
-from beam_prep.console.escapes import PrintableFormatter, message
+from beam_prep.console.escapes import PrintableFormatter, message, printable
 from beam_prep.console.file_modes import restrict_outputs
 from beam_prep.console.help_page import HELP, asks_for_help, command_list, help_page
 from beam_prep.console.parsing import parse
