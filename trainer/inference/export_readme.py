@@ -43,8 +43,8 @@ served = tf.saved_model.load("saved_model").signatures["serving_default"]
 print(served(image_bytes=tf.constant([open("image.png", "rb").read()])))
 ```
 
-`model.keras` is the network alone, from prepared images to probabilities that are not calibrated:
-`keras.models.load_model("model.keras")`.""",
+`model.keras` is the network alone, from prepared images to probabilities that are not calibrated, and not averaged with
+those of the mirror image where `model.json` has `"tta": true`: `keras.models.load_model("model.keras")`.""",
     "onnx": """`model.onnx` takes prepared images and has the entries of `model.json` in its metadata:
 
 ```python
