@@ -29,6 +29,8 @@ from trainer.run.identity import COMPUTATION, WITHOUT_EFFECT
 from tuning.config import MAY_CHANGE, TOKEN_VARIABLE, Direction, Objective
 from tuning.trials.trial import Trial, read_object, read_trial
 
+_RUNS = (*(f"trials/{'[0-9]' * digits}" for digits in (4, 5, 6)), "final/seed-*", "final/train-and-val")
+"""The folders of the runs of a search: the trials by their numbers, and those that retrain the best one."""
 SWEEP_FILES = (
     "sweep.json",
     "trials.csv",
@@ -37,7 +39,7 @@ SWEEP_FILES = (
     "tracking.json",
     *(f"oracle/{name}" for name in ("oracle.json", "over.json", "token", ".lock", "trial_*/trial.json", "workers/*")),
     *(f"tensorboard/{name}" for name in ("events.out.tfevents.*", "*/events.out.tfevents.*")),
-    *(f"{folder}/*/{name}" for folder in ("trials", "final") for name in WRITTEN_FILES),
+    *(f"{run}/{name}" for run in _RUNS for name in WRITTEN_FILES),
 )
 """The files that a search writes into its folder: `--overwrite` deletes these and no others."""
 

@@ -151,3 +151,19 @@ def test_a_sweep_with_a_forged_set_is_another_sweep(tmp_path):
     path.write_text(json.dumps({**described, "train": {**described["train"], "external": 5}}))
     with pytest.raises(UsageError, match=r"--external: 5 there, \[\] here"):
         job.folder.start(job.to_json(), overwrite=False)
+
+
+def test_overwrite_deletes_trials_and_refuses_a_run_that_somebody_put_beside_them(tmp_path):
+    folder, described = make_job(output=str(tmp_path)).folder, make_job(output=str(tmp_path)).to_json()
+    folder.start(described, overwrite=False)
+    ours = [tmp_path / "trials" / "0001" / "model.keras", tmp_path / "final" / "seed-3" / "model.keras"]
+    theirs = tmp_path / "trials" / "mine" / "model.keras"
+    for path in (*ours, theirs):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"weights")
+    with pytest.raises(UsageError, match="holds trials/mine/, which this command did not write"):
+        folder.start(described, overwrite=True)
+    assert all(path.exists() for path in (*ours, theirs))
+    shutil.rmtree(theirs.parent)
+    folder.start(described, overwrite=True)
+    assert not any(path.exists() for path in ours)
