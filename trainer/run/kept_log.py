@@ -9,10 +9,11 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from types import FrameType
 
 from beam_prep.console.background import repeatedly
-from beam_prep.console.errors import CxrflowError
+from beam_prep.console.errors import CxrflowError, UsageError
 from beam_prep.console.file_modes import restrict_outputs
 from beam_prep.storage.atomic import open_atomic
 from beam_prep.storage.paths import to_path
@@ -42,6 +43,10 @@ def keep_log(folder: str) -> None:
     Args:
         folder: the folder, on this machine or in a bucket.
     """
+    try:
+        kept = _KeptLog(folder)
+    except UsageError:  # no place that can be written: the work itself refuses its output
+        return
     pipes = {stream: os.pipe() for stream in (1, 2)}
     child = os.fork()
     if child == 0:
@@ -56,12 +61,12 @@ def keep_log(folder: str) -> None:
         os.close(write_end)
 
     def pass_on(number: int, frame: FrameType | None) -> None:
-        os.kill(child, number)
+        with suppress(ProcessLookupError):  # it has just ended
+            os.kill(child, number)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, pass_on)
     restrict_outputs()
-    kept = _KeptLog(folder)
     with repeatedly(kept.write, KEEP_S):
         status = _copy_until_end(child, {read_end: stream for stream, (read_end, _) in pipes.items()}, kept)
     kept.write()

@@ -84,6 +84,11 @@ def test_a_folder_that_can_not_be_written_is_said_once_and_ends_no_work(tmp_path
     assert out.count("note: the log can't be kept in") == 1
 
 
+def test_a_place_that_nothing_is_written_to_is_left_to_the_work_to_refuse():
+    out, err = start("s3://b/t-logs", "sys.exit(2)").communicate(timeout=30)
+    assert (out, err) == ("epoch 1\n", "")
+
+
 def test_of_a_long_log_the_end_is_kept_in_a_bucket(bucket, monkeypatch):
     monkeypatch.setattr(kept_log, "MAX_BYTES", 8)
     log = kept_log._KeptLog(f"{bucket.url}/runs/t-logs")
