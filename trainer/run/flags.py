@@ -37,8 +37,10 @@ class Flag(NamedTuple):
 
 def command_of(config: Mapping[str, Any]) -> str:
     """Returns the command line that made a run, from its `config.json`."""
-    command = _command(config)
-    return shown_command(command, *recorded_flags(COMMANDS[command], config))
+    command, others = _command(config), dict(config)
+    runs = others.pop("run", []) if command == "evaluate" else []  # the flag stands once for each run
+    repeated = [word for run in runs for word in ("--run", str(run))]
+    return shown_command(command, *repeated, *recorded_flags(COMMANDS[command], others))
 
 
 def flags_that_differ(config: Mapping[str, Any], card: ModelCard) -> tuple[list[Flag], list[Flag]]:
