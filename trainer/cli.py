@@ -35,9 +35,9 @@ from trainer.tables import (
     print_fold,
     print_next,
     print_numbers,
+    print_recalibration,
     print_robustness,
     print_speed,
-    with_interval,
 )
 
 
@@ -117,22 +117,9 @@ def _recalibrate(config: RecalibrateConfig) -> None:
     from trainer.jobs.recalibrate import recalibrate
 
     folder, found = recalibrate(config)
-    images = " and ".join(f"{count} {name}" for name, count in found["class_counts"].items())
+    images = " and ".join(f"{count} {printable(name)}" for name, count in found["class_counts"].items())
     print(f"sample:    {found['name']}, {config.split}: {images} images of {found['num_groups']} patients")
-    for name in ("temperature", "bias"):
-        low, high = found[f"{name}_ci95"]
-        print(f"{name + ':':11}{found[name]:.3f} ({low:.3f} to {high:.3f})")
-    print(f"threshold: {found['threshold']:.6g} ({found['threshold_rule']})")
-    print(f"{'on the sample':32}{'sensitivity':>21}{'specificity':>21}{'loss':>8}{'ECE':>8}")
-    for key, title in (("before", "as the run was"), ("after", "recalibrated (by patient folds)")):
-        values = found[key]
-        rates = (with_interval(values[name], values[f"{name}_ci95"]) for name in ("sensitivity", "specificity"))
-        print(
-            f"{title:32}{''.join(f'{rate:>21}' for rate in rates)}{values['loss_calibrated']:8.3f}"
-            f"{values['ece_calibrated']:8.3f}"
-        )
-    for warning in found["warnings"]:
-        print(f"note:      {warning}")
+    print_recalibration(found)
     print(f"saved:     {folder}/recalibrations/{found['name']}.json; the run keeps its own threshold and temperature")
     print(
         f"use it:    cxrflow predict --run {quote(str(folder))} --recalibration {found['name']} "

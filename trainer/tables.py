@@ -130,7 +130,56 @@ def print_decision(values: Mapping[str, Any]) -> None:
     elif "thresholds" in values:
         print(f"threshold: one of each class, see above ({values['threshold_rule']})")
     else:
-        print(f"decision:  the most probable class; calibrated by the temperature {values['temperature']:.3f}")
+        biases = " and a bias of each class" if "biases" in values else ""
+        print(f"decision:  the most probable class; calibrated by the temperature {values['temperature']:.3f}{biases}")
+
+
+def print_recalibration(found: Mapping[str, Any]) -> None:
+    """Prints what was fitted to a sample, and what it changes there.
+
+    Args:
+        found: the content of `recalibrations/NAME.json`.
+    """
+    if "classes" in found:
+        _print_fitted_findings(found)
+    else:
+        print(f"{'temperature:':12}{_fitted(found['temperature'], found['temperature_ci95'])}")
+        if "biases" in found:
+            for name, bias, bounds in zip(found["class_counts"], found["biases"], found["biases_ci95"], strict=True):
+                print(f"bias of {printable(name)}: {_fitted(bias, bounds)}")
+        else:
+            print(f"{'bias:':12}{_fitted(found['bias'], found['bias_ci95'])}")
+            print(f"threshold: {found['threshold']:.6g} ({found['threshold_rule']})")
+        rates = [name for name in ("accuracy", "sensitivity", "specificity") if name in found["after"]]
+        print(f"{'on the sample':32}{''.join(f'{name:>21}' for name in rates)}{'loss':>8}{'ECE':>8}")
+        for key, title in (("before", "as the run was"), ("after", "recalibrated (by patient folds)")):
+            values = found[key]
+            cells = "".join(f"{with_interval(values[name], values[f'{name}_ci95']):>21}" for name in rates)
+            print(f"{title:32}{cells}{values['loss_calibrated']:8.3f}{values['ece_calibrated']:8.3f}")
+    for warning in found["warnings"]:
+        print(f"note:      {printable(warning)}")
+
+
+def _print_fitted_findings(found: Mapping[str, Any]) -> None:
+    """Prints a row for each finding that was fitted to a sample, with the rates by patient folds."""
+    print(f"thresholds by the rule {found['threshold_rule']}; sensitivity, specificity, loss by patient folds")
+    names = {name: printable(name) for name in found["classes"]}
+    width = max(10, *(len(name) + 2 for name in names.values()))
+    heads = (("threshold", 11), ("temperature", 24), ("bias", 24), ("sensitivity", 21), ("specificity", 21))
+    print(f"{'':{width}}" + "".join(f"{head:>{size}}" for head, size in heads) + f"{'loss before':>13}{'after':>8}")
+    for name, values in found["classes"].items():
+        fitted = "".join(f"{_fitted(values[each], values[f'{each}_ci95']):>24}" for each in ("temperature", "bias"))
+        after = values["after"]
+        rates = "".join(
+            f"{with_interval(after[each], after[f'{each}_ci95']):>21}" for each in ("sensitivity", "specificity")
+        )
+        losses = f"{values['before']['loss_calibrated']:13.3f}{after['loss_calibrated']:8.3f}"
+        print(f"{names[name]:{width}}{values['threshold']:11.4f}{fitted}{rates}{losses}")
+
+
+def _fitted(value: float, bounds: Sequence[float]) -> str:
+    """Formats a fitted number with the range in which it may be."""
+    return f"{value:.3f} ({bounds[0]:.3f} to {bounds[1]:.3f})"
 
 
 def print_comparison(compared: Sequence[Compared], split: str) -> None:

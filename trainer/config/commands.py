@@ -69,7 +69,10 @@ class EvaluateConfig:
 
 @dataclass(frozen=True)
 class RecalibrateConfig:
-    """Fit the probabilities and the threshold of a run to a small labelled sample of another source.
+    """Fit the probabilities and the thresholds of a run to a small labelled sample of another source.
+
+    Two classes get a temperature, a bias and a threshold, as does each finding that enough patients have and lack.
+    Three or more classes get one temperature and a bias each; the class of the highest new probability is called.
 
     The result is written beside those of the run, to RUN/recalibrations/NAME.json; `predict`, `evaluate` and `export`
     use it with --recalibration NAME, and without that flag the run's own numbers. What is measured with it on the
@@ -85,8 +88,8 @@ class RecalibrateConfig:
     name: str | None = None
     """Name of the recalibration; if not given, that of the dataset folder."""
     threshold_rule: str | None = None
-    """Rule to choose the threshold on the sample, see `train --help`; if it is a probability, it is applied to the
-    recalibrated probabilities. If not given, the rule of the run."""
+    """Rule to choose the thresholds on the sample, see `train --help`; if it is a probability, it is applied to the
+    recalibrated probabilities. If not given, the rule of the run. Not for three or more classes."""
     batch_size: int = 64
     """Images in a step; does not change the result."""
     stage_dir: str | None = None

@@ -83,14 +83,15 @@ def fit_temperature(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def calibrate(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
-    """Returns the calibrated probabilities; a temperature of 1 and a bias of 0 change nothing.
+    """Returns the calibrated probabilities; a temperature of 1 and no bias change nothing.
 
     Args:
         probabilities: float [N] of two classes, else float [N, K].
-        point: the operating point, whose temperatures and bias calibrate.
+        point: the operating point, whose temperatures and biases calibrate.
     """
     if point.task == MULTICLASS:
-        return probabilities if point.temperature == 1 else probabilities_of(log_of(probabilities), point)
+        is_changed = point.temperature != 1 or point.biases
+        return probabilities_of(log_of(probabilities), point) if is_changed else probabilities
     if point.task != MULTILABEL and point.temperature == 1 and point.bias == 0:
         return probabilities
     return probabilities_of(logits_of(probabilities), point)
@@ -98,10 +99,11 @@ def calibrate(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
 
 def probabilities_of(logits: np.ndarray, point: OperatingPoint) -> np.ndarray:
     """Returns the calibrated probabilities of logits, float [N] of two classes, else float [N, K]."""
+    biases = np.array(point.biases) if point.biases else 0.0
     if point.task == MULTICLASS:
-        return softmax(logits / point.temperature)
+        return softmax(logits / point.temperature + biases)
     if point.task == MULTILABEL:
-        return sigmoid(logits / np.array(point.temperatures))
+        return sigmoid(logits / np.array(point.temperatures) + biases)
     return sigmoid(logits / point.temperature + point.bias)
 
 

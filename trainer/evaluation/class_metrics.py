@@ -66,7 +66,7 @@ def evaluate_classes(predictions: Predictions, point: OperatingPoint) -> dict[st
     }
 
 
-def measure_part(part: Predictions) -> dict[str, Any]:
+def measure_part(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     """Computes the metrics of a part of the images: their mean AUROC with its interval, and their accuracy.
 
     Returns:
@@ -75,7 +75,7 @@ def measure_part(part: Predictions) -> dict[str, Any]:
     value, bounds = average_auroc(part.truths, part.probabilities, part.groups) or (None, None)
     numbers: dict[str, Any] = {"auroc": value, "auroc_ci95": bounds}
     if part.task == MULTICLASS:
-        right = part.probabilities.argmax(axis=1) == part.labels
+        right = part.called(point).argmax(axis=1) == part.labels
         numbers |= {"accuracy": float(right.mean()), "accuracy_ci95": share_interval(right, part.groups)}
     return numbers
 

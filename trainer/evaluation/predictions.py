@@ -144,7 +144,9 @@ class Predictions:
 def called(probabilities: np.ndarray, point: OperatingPoint) -> np.ndarray:
     """Returns what an operating point calls positive, see `Predictions.called`."""
     if point.task == MULTICLASS:
-        return np.eye(probabilities.shape[1], dtype=bool)[probabilities.argmax(axis=1)]
+        # A temperature keeps the most probable class, biases may not.
+        scores = calibrate(probabilities, point) if point.biases else probabilities
+        return np.eye(probabilities.shape[1], dtype=bool)[scores.argmax(axis=1)]
     return probabilities >= (np.array(point.thresholds) if point.task == MULTILABEL else point.threshold)
 
 

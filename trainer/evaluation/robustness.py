@@ -80,7 +80,7 @@ def _measure(perturbation: Perturbation, perturbed: Predictions, clean: Evaluati
         numbers = {name: numbers[name] for name in ("auroc", "auroc_ci95", "sensitivity", "specificity")}
     else:
         difference = average_difference(perturbed.truths, before, perturbed.probabilities, perturbed.groups)
-        numbers = measure_part(perturbed)
+        numbers = measure_part(perturbed, OperatingPoint.of(clean.numbers))
     return {
         "kind": perturbation.kind,
         "level": perturbation.level,

@@ -61,6 +61,7 @@ def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> d
         all images are of one class, there is a sensitivity or a specificity only. The AUROC of several classes is their
         mean; they have neither sensitivity nor specificity. A trait with one value is left out.
     """
+    point = point or OperatingPoint.fixed(task=predictions.task, num_classes=len(predictions.class_names))
     measured: dict[str, dict[str, dict[str, Any]]] = {}
     for trait, values in predictions.traits.items():
         if len(set(values)) < 2:
@@ -75,7 +76,7 @@ def by_trait(predictions: Predictions, point: OperatingPoint | None = None) -> d
                 "class_counts": _class_counts(part),
                 "num_images": len(part.labels),
                 "num_groups": len(set(part.groups)),
-                **_measure(part, point or OperatingPoint()),
+                **_measure(part, point),
             }
     return measured
 
@@ -91,7 +92,7 @@ def _class_counts(part: Predictions) -> dict[str, int]:
 def _measure(part: Predictions, point: OperatingPoint) -> dict[str, Any]:
     """Returns the numbers of a part of the images, and why some are not defined."""
     if part.task != BINARY:
-        numbers = measure_part(part)
+        numbers = measure_part(part, point)
         return {**numbers, "undefined": {} if numbers["auroc"] is not None else {"auroc": NO_CLASS}}
     called = part.called(point)
     numbers = measure_decisions(part.labels, part.probabilities, part.groups, called)

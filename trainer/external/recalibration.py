@@ -80,9 +80,12 @@ def recalibrate(sample: Predictions, point: OperatingPoint, rule: str) -> Recali
     )
     bounds = np.percentile(drawn, [2.5, 97.5], axis=0).T.tolist()
     before = _measure(sample, np.full(len(sample.labels), point.threshold), calibrate(sample.probabilities, point))
-    return Recalibration(
-        fitted, bounds[0], bounds[1], before, _cross_validated(sample, rule), _warnings(sample, bounds)
+    warnings = warn_of_small_sample(
+        min(count_patients(sample.labels, sample.groups)),
+        f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}, the bias {bounds[1][0]:.2f} to "
+        f"{bounds[1][1]:.2f}",
     )
+    return Recalibration(fitted, bounds[0], bounds[1], before, _cross_validated(sample, rule), warnings)
 
 
 def count_patients(labels: np.ndarray, groups: Sequence[str]) -> tuple[int, int]:
@@ -130,8 +133,7 @@ def _fit(labels: np.ndarray, logits: np.ndarray, weights: np.ndarray) -> tuple[f
 
 def _cross_validated(sample: Predictions, rule: str) -> dict[str, Any]:
     """Measures a sample by patient folds: each with an operating point that was fitted to the others."""
-    patients, number = np.unique(np.asarray(sample.groups), return_inverse=True)
-    fold = np.random.default_rng(0).permutation(len(patients))[number] % NUM_FOLDS
+    fold = fold_of_patients(sample.groups)
     thresholds, calibrated = np.empty(len(fold)), np.empty(len(fold))
     for each in range(NUM_FOLDS):
         inside = fold == each
@@ -139,6 +141,12 @@ def _cross_validated(sample: Predictions, rule: str) -> dict[str, Any]:
         thresholds[inside] = point.threshold
         calibrated[inside] = calibrate(sample.probabilities[inside], point)
     return _measure(sample, thresholds, calibrated)
+
+
+def fold_of_patients(groups: Sequence[str]) -> np.ndarray:
+    """Returns the fold of the patient of each image, int [N] from 0."""
+    patients, number = np.unique(np.asarray(groups), return_inverse=True)
+    return np.random.default_rng(0).permutation(len(patients))[number] % NUM_FOLDS
 
 
 def _measure(sample: Predictions, thresholds: np.ndarray, calibrated: np.ndarray) -> dict[str, Any]:
@@ -156,12 +164,11 @@ def _measure(sample: Predictions, thresholds: np.ndarray, calibrated: np.ndarray
     }
 
 
-def _warnings(sample: Predictions, bounds: Sequence[Sequence[float]]) -> tuple[str, ...]:
-    few = min(count_patients(sample.labels, sample.groups))
-    if few >= ADVISED_PATIENTS:
+def warn_of_small_sample(fewest: int, ranges: str) -> tuple[str, ...]:
+    """Returns a warning if few patients have images of the rarest class; `ranges` says what is fitted how exactly."""
+    if fewest >= ADVISED_PATIENTS:
         return ()
     return (
-        f"the sample is small: {few} patients of its rarer class, {ADVISED_PATIENTS} are advised; "
-        f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}, the bias {bounds[1][0]:.2f} to "
-        f"{bounds[1][1]:.2f} (95 % intervals)",
+        f"the sample is small: {fewest} patients of its rarer class, {ADVISED_PATIENTS} are advised; {ranges} (95 % "
+        "intervals)",
     )

@@ -41,17 +41,19 @@ def answers_of(logits: tf.Tensor, card: ModelCard) -> dict[str, tf.Tensor]:
         at its threshold, [N, K].
     """
     point, logits = card.operating_point, tf.cast(logits, tf.float32)
+    biases = tf.constant(point.biases) if point.biases else 0.0
     if card.task == MULTICLASS:
+        shifted = logits / point.temperature + biases
         return {
             "probability": tf.nn.softmax(logits),
-            "calibrated_probability": tf.nn.softmax(logits / point.temperature),
-            "decision": tf.argmax(logits, axis=1, output_type=tf.int32),
+            "calibrated_probability": tf.nn.softmax(shifted),
+            "decision": tf.argmax(shifted, axis=1, output_type=tf.int32),
         }
     if card.task == BINARY:
         logits = logits[:, 0]
         calibrated, threshold = tf.sigmoid(logits / point.temperature + point.bias), tf.constant(point.threshold)
     else:
-        calibrated = tf.sigmoid(logits / tf.constant(point.temperatures))
+        calibrated = tf.sigmoid(logits / tf.constant(point.temperatures) + biases)
         threshold = tf.constant(point.thresholds)
     probability = tf.sigmoid(logits)
     decision = tf.cast(probability >= threshold, tf.int32)

@@ -153,7 +153,7 @@ def readme(
 def _measured(values: Mapping[str, Any], card: ModelCard) -> Iterator[Measured]:
     """Yields the metrics of a split; without those at another threshold or temperature than the exported ones."""
     point = card.operating_point
-    is_same = not point.bias and all(
+    is_same = not (point.bias or point.biases) and all(
         values.get(name, value) == value
         for name, value in (("threshold", point.threshold), ("temperature", point.temperature))
     )
@@ -197,7 +197,7 @@ def _input_and_output(card: ModelCard) -> Iterator[str]:
         return
     listed = ", ".join(f"{index} {name}" for index, name in enumerate(names))
     decision = (
-        "the index of the most probable class"
+        "the index of the class with the highest calibrated probability"
         if card.task == MULTICLASS
         else "1 for each finding whose probability reaches its threshold"
     )

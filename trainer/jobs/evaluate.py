@@ -21,6 +21,7 @@ from trainer.evaluation.thresholds import fit_operating_point
 from trainer.external.sets import check_other_source, count_selecting, open_joined
 from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
+from trainer.run.recalibrations import recalibrated
 
 if TYPE_CHECKING:
     from trainer.evaluation.evaluate import Evaluation
@@ -175,7 +176,7 @@ def _evaluate_run(
 ) -> tuple[RunFolder, dict[str, Any]]:
     """Evaluates one run as it is and writes the results into its folder."""
     sources = _open_splits(config, manifest, card, [config.split])
-    point = _operating_point(run, card.recalibrated(run, config.recalibration), config.threshold_rule)
+    point = _operating_point(run, recalibrated(card, run, config.recalibration), config.threshold_rule)
     is_own = card.dataset_fingerprint == manifest.fingerprint
     if not is_own:
         check_other_source(config.data, sources[config.split], run, card)

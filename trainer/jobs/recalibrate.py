@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from beam_prep.console.errors import UsageError
-from beam_prep.dataset.schema import BINARY
+from beam_prep.dataset.schema import MULTICLASS, MULTILABEL
 from trainer.config.commands import RecalibrateConfig
 from trainer.config.quiet_start import quiet_start
 from trainer.config.train import name_of_set
@@ -15,11 +15,16 @@ from trainer.data.checks import check_filled, check_same_preprocessing
 from trainer.data.splits import read_manifest
 from trainer.external.sets import check_other_source, open_joined
 from trainer.run.folder import MODEL_FILES, RunFolder
-from trainer.run.model_card import ModelCard
+from trainer.run.model_card import ModelCard, OperatingPoint
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from trainer.evaluation.predictions import Predictions
 
 
 def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
-    """Fits temperature, bias and threshold of a run to a sample, and writes them beside those of the run.
+    """Fits temperature, biases and thresholds of a run to a sample, and writes them beside those of the run.
 
     Returns:
         The run folder, and the content of `recalibrations/NAME.json` there.
@@ -31,10 +36,10 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
     """
     run = RunFolder.at(config.run).fetch("config.json", *MODEL_FILES)
     card, manifest = ModelCard.read(run), read_manifest(config.data)
-    if card.task != BINARY:
+    if card.task == MULTICLASS and config.threshold_rule is not None:
         raise UsageError(
-            f"--run {config.run}: expected a run of two classes, found a {card.task} one, whose probabilities "
-            "can't be fitted to another source; measure them there: cxrflow evaluate"
+            f"--threshold_rule {config.threshold_rule}: {config.run} has no threshold, its most probable class is the "
+            "prediction; leave it out"
         )
     check_same_preprocessing(
         card.labels, card.equalization, manifest, config.data, image_size=card.image_size, fit=card.fit
@@ -58,23 +63,20 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
         from trainer.data.tf_dataset import read_index
         from trainer.evaluation.evaluate import predict_split
         from trainer.evaluation.predictor import load_predictor
-        from trainer.external import recalibration
+        from trainer.external.class_recalibration import check_sample
     index = read_index(source)
-    _check_large_enough(index.labels, index.groups, config.data, card.class_names)
+    truths = _truths(index.labels, card)
+    check_sample(truths, index.groups, config.data, card.class_names, card.task)
     predictor = load_predictor(run.model, tta=bool(card.tta), task=card.task)
     sample = predict_split(predictor, source, name, batch_size=config.batch_size)
-    rule = config.threshold_rule or card.operating_point.threshold_rule
-    found = recalibration.recalibrate(sample, card.operating_point, rule)
-    counts = {each: list(index.labels).count(label) for label, each in enumerate(card.class_names)}
+    found = _fit(sample, card.operating_point, config.threshold_rule or card.operating_point.threshold_rule)
     content = {
         **origin,
         "data": config.data,
-        "class_counts": counts,
+        "class_counts": dict(zip(card.class_names, (truths == 1).sum(axis=0).tolist(), strict=True)),
         "num_groups": len(set(index.groups)),
         "was_compared": was_compared,
-        **found.point.to_json(),
-        "bias": found.point.bias,
-        **{key: value for key, value in asdict(found).items() if key != "point"},
+        **found,
         "source_ids": sorted({digest[:16] for digest in index.source_ids if digest}),
     }
     run.write_recalibration(name, content)
@@ -82,15 +84,22 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
     return run, content
 
 
-def _check_large_enough(labels: Sequence[int], groups: Sequence[str], data: str, class_names: Sequence[str]) -> None:
-    """Raises a `UsageError` if a class has too few patients to fit anything to."""
+def _truths(labels: Sequence[Any], card: ModelCard) -> np.ndarray:
+    """Returns the labels of a sample by class, as `Predictions.truths`."""
     import numpy as np
 
-    from trainer.external.recalibration import FEWEST_PATIENTS, count_patients
+    return np.asarray(labels) if card.task == MULTILABEL else np.eye(len(card.class_names), dtype=int)[list(labels)]
 
-    counts = count_patients(np.asarray(labels), groups)
-    if min(counts) < FEWEST_PATIENTS:
-        raise UsageError(
-            f"{data}: expected images of at least {FEWEST_PATIENTS} patients of each class, found {counts[0]} with "
-            f"{class_names[0]} and {counts[1]} with {class_names[1]} images; a threshold of so few would be chance"
-        )
+
+def _fit(sample: Predictions, point: OperatingPoint, rule: str) -> dict[str, Any]:
+    """Returns what is fitted to a sample, for the file: the entries of the operating point and what is known of it."""
+    from trainer.external.class_recalibration import recalibrate_classes, recalibrate_findings
+    from trainer.external.recalibration import recalibrate
+
+    if point.task == MULTICLASS:
+        return recalibrate_classes(sample, point)
+    if point.task == MULTILABEL:
+        return recalibrate_findings(sample, point, rule)
+    found = recalibrate(sample, point, rule)
+    known = {key: value for key, value in asdict(found).items() if key != "point"}
+    return {**found.point.to_json(), "bias": found.point.bias, **known}

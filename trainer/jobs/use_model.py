@@ -19,6 +19,7 @@ from trainer.config.commands import ExplainConfig, ExportConfig, PredictConfig
 from trainer.config.quiet_start import quiet_start, quiet_stderr
 from trainer.run.folder import MODEL_FILES, RunFolder
 from trainer.run.model_card import SERVABLE_EQUALIZATIONS, ModelCard
+from trainer.run.recalibrations import recalibrated
 
 PACKAGES = {"onnx": ("onnx", "onnxruntime", "tf2onnx"), "litert": ("ai_edge_litert",)}
 """The packages that a format of `export` needs, by its name, which is that of the extra of the distribution too."""
@@ -55,7 +56,7 @@ class Predictor:
         max_seconds_per_image: float = 60.0,
     ) -> None:
         self._run = RunFolder.at(run).fetch(*MODEL_FILES)
-        self.card = ModelCard.read(self._run).recalibrated(self._run, recalibration)
+        self.card = recalibrated(ModelCard.read(self._run), self._run, recalibration)
         self._options: dict[str, Any] = {"tta": tta, "batch_size": batch_size, "max_seconds": max_seconds_per_image}
         self._model: Any = None
 
@@ -149,7 +150,7 @@ def export(config: ExportConfig) -> Path:
         RunError: the export can't be written, or the network can't be converted.
     """
     run = RunFolder.at(config.run).fetch(*MODEL_FILES, "metrics.json")
-    card = ModelCard.read(run).recalibrated(run, config.recalibration)
+    card = recalibrated(ModelCard.read(run), run, config.recalibration)
     if card.members:
         raise UsageError(
             f"--run {config.run}: holds the results of {len(card.members)} runs together, and no model; export one of "

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, replace
-from shlex import quote
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from beam_prep.console.errors import UsageError
@@ -43,13 +42,15 @@ NOTHING_CALLED = 1.001
 
 _POINT_ENTRIES = {
     BINARY: ("threshold", "threshold_rule", "temperature", "bias"),
-    MULTICLASS: ("temperature",),
-    MULTILABEL: ("threshold_rule", "thresholds", "temperatures"),
+    MULTICLASS: ("temperature", "biases"),
+    MULTILABEL: ("threshold_rule", "thresholds", "temperatures", "biases"),
 }
 """The entries of `model.json` that hold the operating point, by task."""
 
-_THRESHOLD = number(0, NOTHING_CALLED)
-_TEMPERATURE = number(1e-6, 1e6)
+THRESHOLD = number(0, NOTHING_CALLED)
+"""The check of a threshold in a file."""
+TEMPERATURE = number(1e-6, 1e6)
+"""The check of a temperature in a file."""
 TEMPERATURES = (0.05, 20.0)
 """The lowest and the highest temperature that is tried."""
 _LINE = text(r"[^\0\n]+", example="vgg19", most=1000)
@@ -70,11 +71,11 @@ _CARD = entries(
         "fold": nullable(_OBJECT),
         "phases": list_of(PHASE, most=1000),
         "best": nullable(BEST_EPOCH),
-        "threshold": nullable(_THRESHOLD),
+        "threshold": nullable(THRESHOLD),
         "threshold_rule": nullable(_LINE),
-        "temperature": nullable(_TEMPERATURE),
-        "thresholds": list_of(_THRESHOLD, most=1000),
-        "temperatures": list_of(_TEMPERATURE, most=1000),
+        "temperature": nullable(TEMPERATURE),
+        "thresholds": list_of(THRESHOLD, most=1000),
+        "temperatures": list_of(TEMPERATURE, most=1000),
         "bias": nullable(number(-1e6, 1e6)),
         "development": nullable(mapping_of(text(), most=1000)),
         "summary": text(most=10**7),
@@ -94,25 +95,14 @@ _CARD = entries(
 )
 """The check of `model.json`."""
 
-_RECALIBRATION = entries(
-    {
-        "threshold": _THRESHOLD,
-        "threshold_rule": _LINE,
-        "temperature": _TEMPERATURE,
-        "bias": number(-1e6, 1e6),
-        "source_ids": list_of(_LINE, most=10**7),
-    },
-    others=True,
-)
-"""The check of `recalibrations/NAME.json`."""
-
 
 @dataclass(frozen=True)
 class OperatingPoint:
-    """The thresholds, the temperatures and the bias that are fixed on validation and then used on every other split.
+    """The thresholds, temperatures and biases that are fixed on validation and then used on every other split.
 
-    A model of two classes has a threshold, a temperature and a bias. A multiclass model has a temperature only, since
-    the most probable class is its prediction. A multilabel model has a threshold and a temperature for each finding.
+    A model of two classes has a threshold, a temperature and a bias. A multiclass model has a temperature and biases,
+    and no threshold, since the most probable class is its prediction. A multilabel model has a threshold and a
+    temperature for each finding, and biases.
 
     Attributes:
         threshold: an image whose probability of the positive class is at or above it is called positive.
@@ -121,6 +111,7 @@ class OperatingPoint:
         bias: the number that is added to a divided logit; 0 unless the run was recalibrated, see `recalibrate`.
         task: what the labels of an image are, one of `schema.TASKS`.
         thresholds, temperatures: threshold and temperature of each finding of a multilabel model.
+        biases: the bias of each class or finding; none unless the run was recalibrated.
     """
 
     threshold: float = 0.5
@@ -130,6 +121,7 @@ class OperatingPoint:
     task: str = BINARY
     thresholds: tuple[float, ...] = ()
     temperatures: tuple[float, ...] = ()
+    biases: tuple[float, ...] = ()
 
     @classmethod
     def fixed(
@@ -149,14 +141,19 @@ class OperatingPoint:
         return cls(**given)
 
     def to_json(self) -> dict[str, Any]:
-        """Returns the entries for `model.json`, which depend on the task; a bias of 0 is left out."""
+        """Returns the entries for `model.json`, which depend on the task; a bias of 0 and no biases are left out."""
         names = _POINT_ENTRIES[self.task]
-        content = {name: value for name, value in asdict(self).items() if name in names and (name != "bias" or value)}
+        content = {
+            name: value
+            for name, value in asdict(self).items()
+            if name in names and (name not in ("bias", "biases") or value)
+        }
         return {name: list(value) if isinstance(value, tuple) else value for name, value in content.items()}
 
     def of_finding(self, index: int) -> OperatingPoint:
         """Returns the operating point of one finding of a multilabel model."""
-        return OperatingPoint(self.thresholds[index], self.threshold_rule, self.temperatures[index])
+        bias = self.biases[index] if self.biases else 0.0
+        return OperatingPoint(self.thresholds[index], self.threshold_rule, self.temperatures[index], bias)
 
 
 @dataclass(frozen=True)
@@ -244,26 +241,6 @@ class ModelCard:
     def labels(self) -> LabelSpace:
         """The task and the class names, which say what the outputs of the model mean."""
         return LabelSpace(tuple(self.class_names), self.task)
-
-    def recalibrated(self, run: RunFolder, name: str | None) -> ModelCard:
-        """Returns the card with the operating point of a recalibration of the run; None keeps that of the run.
-
-        Raises:
-            UsageError: the run has no recalibration of this name.
-        """
-        if name is None:
-            return self
-        known = run.recalibrations()
-        if name not in known:
-            raise UsageError(
-                f"--recalibration {name}: {run} has {', '.join(known) or 'none'}; make one with: "
-                f"cxrflow recalibrate --run {quote(str(run))} --data SAMPLE"
-            )
-        try:
-            _RECALIBRATION(known[name], "")
-        except Mismatch as error:
-            raise UsageError(f"--recalibration {name}: {run}: {error}; recalibrate again") from None
-        return replace(self, operating_point=OperatingPoint.of(known[name]))
 
     def write(self, run: RunFolder) -> None:
         """Writes the `model.json` of a run."""

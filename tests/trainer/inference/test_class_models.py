@@ -1,6 +1,7 @@
 """Models of several classes and of findings on new files: rows, heat maps and the exported model."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -25,6 +26,11 @@ POINTS = {
     MULTICLASS: OperatingPoint(temperature=2.0, task=MULTICLASS),
     MULTILABEL: OperatingPoint(task=MULTILABEL, thresholds=(0.0, 1.0), temperatures=(1.0, 0.5)),
 }
+CLINIC = {
+    MULTICLASS: replace(POINTS[MULTICLASS], biases=(-2.0, 0.5, 2.0)),
+    MULTILABEL: replace(POINTS[MULTILABEL], thresholds=(0.4, 0.6), biases=(0.5, -1.0)),
+}
+"""Operating points that were fitted to a sample of another source."""
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +45,7 @@ def runs(tmp_path_factory) -> dict[str, Path]:
         models.build(config, Outputs(task, len(names))).save(run.model)
         card = ModelCard("baseline_cnn", 32, "hist", names, "ab12" * 16, task=task, operating_point=POINTS[task])
         card.write(run)
+        run.write_recalibration("clinic", {"task": task, **CLINIC[task].to_json(), "source_ids": []})
         made[task] = run.path
     return made
 
@@ -87,13 +94,14 @@ def test_a_row_of_findings_calls_each_at_its_own_threshold(runs, scans):
 
 
 @pytest.mark.parametrize("task", [pytest.param(MULTICLASS, marks=pytest.mark.slow), MULTILABEL])
-def test_the_exported_model_gives_the_rows_of_predict(runs, scans, tmp_path, task):
-    export(ExportConfig(run=str(runs[task]), output=str(tmp_path / "out")))
+def test_the_exported_model_gives_the_rows_of_predict_with_a_recalibration_too(runs, scans, tmp_path, task):
+    recalibrated = {"run": str(runs[task]), "recalibration": "clinic"}
+    export(ExportConfig(**recalibrated, output=str(tmp_path / "out")))
     served = tf.saved_model.load(str(tmp_path / "out/saved_model")).signatures
     found = served["serving_default"](image_bytes=tf.constant([Path(scan).read_bytes() for scan in scans[:4]]))
     names = [name.decode() for name in found["class_names"].numpy()]
     assert names == list(NAMES[task])
-    rows = list(predict(PredictConfig(files=tuple(scans[:4]), run=str(runs[task])))[1])
+    rows = list(predict(PredictConfig(files=tuple(scans[:4]), **recalibrated))[1])
     for key, expected in (("probability", "probabilities"), ("calibrated_probability", "calibrated")):
         np.testing.assert_allclose(found[key].numpy(), [getattr(row, expected) for row in rows], atol=0.01)
     called = np.array([row.called for row in rows])
@@ -101,6 +109,7 @@ def test_the_exported_model_gives_the_rows_of_predict(runs, scans, tmp_path, tas
     assert found["decision"].numpy().tolist() == decision.tolist()
     described = served["metadata"]()
     assert described["task"].numpy().decode() == task
+    assert described["biases"].numpy().tolist() == list(CLINIC[task].biases)
     assert [name.decode() for name in described["class_names"].numpy()] == names
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from trainer.jobs.probe import probe
 from trainer.jobs.recalibrate import recalibrate
 from trainer.jobs.train import train
 from trainer.run.model_card import ModelCard
+from trainer.run.recalibrations import recalibrated
+from trainer.tables import print_recalibration
 
 
 @pytest.fixture(scope="module")
@@ -61,8 +64,8 @@ def test_a_run_on_findings_is_measured_on_all_images_whose_labels_are_known(run,
 
 
 def test_what_findings_do_not_have_is_refused_before_the_work_starts(run, data, tmp_path):
-    with pytest.raises(UsageError, match="expected a run of two classes, found a multilabel one"):
-        recalibrate(RecalibrateConfig(data=data["clinic"], run=str(run)))
+    with pytest.raises(UsageError, match=r"clinic: expected a finding with images of at least 10 patients where it is"):
+        recalibrate(RecalibrateConfig(data=data["clinic"], run=str(run), split="val"))
     mixed = {"data": data["findings"], "output": str(tmp_path / "run"), "external": (data["classes"],)}
     with pytest.raises(UsageError, match=r"--external classes: the run knows the classes .*\(multilabel\), .* holds"):
         train(TrainConfig(**mixed, image_size=32))
@@ -77,6 +80,21 @@ def test_a_probe_of_three_classes_is_a_run_of_three_classes(data, tmp_path):
     assert len(numbers["val"]["confusion_matrix"]) == 3
     card = json.loads(Path(output, "model.json").read_text())
     assert (card["task"], card["phases"][0]["num_trainable"]) == ("multiclass", 3 * (card["probe"]["num_features"] + 1))
+
+
+def test_a_run_on_findings_is_recalibrated_to_another_clinic(run, data, tmp_path, capsys):
+    copied = Path(shutil.copytree(run, tmp_path / "run"))
+    folder, found = recalibrate(RecalibrateConfig(data=data["clinic"], run=str(copied)))
+    kept = [name for name in FINDINGS.class_names if name not in found["classes"]]
+    assert kept == ["Hernia"], "fewer than ten patients have it"
+    own = ModelCard.read(folder)
+    card = recalibrated(own, folder, "clinic")
+    assert card.operating_point.of_finding(3) == own.operating_point.of_finding(3)
+    assert all(card.operating_point.biases[:3])
+    print_recalibration(found)
+    said = capsys.readouterr().out
+    assert "Hernia keeps its threshold and temperature: fewer than 10 patients of the sample have it" in said
+    assert "Edema" in said
 
 
 @pytest.mark.slow
