@@ -31,7 +31,7 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
         cells = [shown(values[name]) if name in values else "–" for name in columns]
         print(f"{split:{width}}" + "".join(f"{cell:>13}" for cell in cells))
         if patients := values.get("patients"):
-            cells = [patients["num_patients"], "", *(patients[name] for name in columns[2:])]
+            cells = [patients["num_patients"], "", *(patients.get(name, "–") for name in columns[2:])]
             print(f"{'patients':{width}}" + "".join(f"{shown(cell):>13}" for cell in cells))
         for name, reason in values["undefined"].items():
             if not name.endswith("_ci95"):

@@ -38,7 +38,11 @@ def test_each_class_and_finding_has_a_row_below_the_split(capsys):
         "–",
         "–",
     ]
-    assert lines[3].split()[:4] == [
+    patients = numbers["patients"]
+    assert lines[2].split() == [
+        *("patients", "90", f"{patients['accuracy']:.4f}", f"{patients['auroc']:.4f}", "–", "–"),
+    ]
+    assert lines[4].split()[:4] == [
         "COVID",
         "90",
         str(numbers["classes"]["COVID"]["num_positive"]),
@@ -50,5 +54,5 @@ def test_each_class_and_finding_has_a_row_below_the_split(capsys):
     unknown.labels[:, 0] = -1
     print_numbers({"val": measure(unknown, "val").numbers, "speed": {}})
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[3:5]] == list(FINDINGS)
+    assert [line.split()[0] for line in lines[4:6]] == list(FINDINGS)
     assert lines[-1].strip() == "auroc of Mass is undefined: no label of it is known"

@@ -12,7 +12,7 @@ from trainer.evaluation.metrics import Decisions, evaluate_decisions
 from trainer.evaluation.predictions import Predictions, called
 from trainer.run.model_card import OperatingPoint
 from trainer.statistics.averages import AREAS, average, average_auroc, draw_areas
-from trainer.statistics.patients import mean_by_patient
+from trainer.statistics.patients import mean_by_patient, number_patients
 from trainer.statistics.shares import share_interval
 
 NO_CLASS = "no class has both images of it and images of the rest"
@@ -30,6 +30,7 @@ def evaluate_classes(predictions: Predictions, point: OperatingPoint) -> dict[st
         images whose label of it is known; `macro` and `weighted` the averages of their areas over the classes for which
         these are defined, the second one weighted by the number of images of a class. `auroc` and `auprc` are the macro
         averages. A multiclass split has an accuracy and a confusion matrix too, whose rows are the true classes.
+        `patients` holds the mean AUROC and the accuracy of patients, each of whom is one decision.
     """
     calibrated, is_called = calibrate(predictions.probabilities, point), predictions.called(point)
     classes = {
@@ -62,8 +63,39 @@ def evaluate_classes(predictions: Predictions, point: OperatingPoint) -> dict[st
         **averages,
         **point.to_json(),
         "classes": classes,
+        "patients": _of_patients(predictions, point),
         "undefined": undefined,
     }
+
+
+def _of_patients(predictions: Predictions, point: OperatingPoint) -> dict[str, Any]:
+    """Computes the metrics of patients: each is one decision, on the mean probabilities of his images.
+
+    A patient has a class if one of his images has it. Of findings, only the images count whose label is known.
+
+    Returns:
+        `num_patients`; `auroc`, the mean of all classes, and its interval, None where not defined. Of a multiclass
+        split also `accuracy` and its interval, without the `num_mixed` patients who have images of several classes;
+        None if all have.
+    """
+    patients, known = number_patients(predictions.groups), predictions.truths >= 0
+    totals = np.zeros((3, patients.max() + 1, known.shape[1]))
+    for total, values in zip(totals, (known, predictions.truths == 1, known * predictions.probabilities), strict=True):
+        np.add.at(total, patients, values)
+    num_known, num_true, sums = totals
+    means = sums / np.maximum(num_known, 1)
+    truths = np.where(num_known > 0, num_true > 0, -1)
+    value, bounds = average_auroc(truths, means, np.arange(len(truths))) or (None, None)
+    numbers: dict[str, Any] = {"num_patients": len(truths), "auroc": value, "auroc_ci95": bounds}
+    if predictions.task == MULTICLASS:
+        is_mixed = (truths == 1).sum(axis=1) > 1
+        right = (called(means, point).argmax(axis=1) == truths.argmax(axis=1))[~is_mixed]
+        numbers |= {
+            "num_mixed": int(is_mixed.sum()),
+            "accuracy": float(right.mean()) if len(right) else None,
+            "accuracy_ci95": share_interval(right, np.arange(len(right))) if len(right) else None,
+        }
+    return numbers
 
 
 def measure_part(part: Predictions, point: OperatingPoint) -> dict[str, Any]:

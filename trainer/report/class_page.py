@@ -48,6 +48,8 @@ def class_sections(predictions: Mapping[str, Predictions], metrics: Mapping[str,
         "rocs": curves_by_class(ordered, metrics, kind="roc"),
         "precision_recalls": curves_by_class(ordered, metrics, kind="precision_recall"),
         "reliabilities": leading and reliability_by_class(leading, OperatingPoint.of(metrics[lead])),
+        "patients": {split: values["patients"] for split, values in metrics.items() if "patients" in values},
+        "patient_numbers": _of_patients([values for values in metrics.values() if "patients" in values]),
         "class_matrices": {
             split: _matrix(values["confusion_matrix"])
             for split, values in metrics.items()
@@ -86,6 +88,23 @@ def _averages(values: Mapping[str, Any]) -> list[dict[str, Any]]:
             ],
         }
         for kind, title in titles.items()
+    ]
+
+
+def _of_patients(splits: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tuple[str | None, str | None]]]]:
+    """Returns the rows of the metrics of patients: the title, and the number and its interval on each split."""
+    if not splits:
+        return []
+    rows = [
+        (f"AUROC of {name}", "auroc", [values["classes"][name].get("patients", {}) for values in splits])
+        for name in splits[0]["classes"]
+    ]
+    of_all = [values["patients"] for values in splits]
+    rows += [("Mean AUROC (macro)", "auroc", of_all)]
+    rows += [("Accuracy", "accuracy", of_all)] if "accuracy" in of_all[0] else []
+    return [
+        (title, [(format_number(each, key), format_interval(each, key)) for each in of_splits])
+        for title, key, of_splits in rows
     ]
 
 

@@ -83,10 +83,31 @@ def test_patients_are_called_by_the_mean_of_their_images(classes):
     labels = np.repeat(classes.labels[:45], 2)
     twice = predict(labels, classes.logits, CLASSES)
     twice = Predictions(**{**vars(twice), "groups": [f"g{index // 2:02}" for index in range(90)]})
-    found = measure(twice, "test", point=fitted(twice)).numbers["classes"]["COVID"]["patients"]
+    numbers = measure(twice, "test", point=fitted(twice)).numbers
+    found = numbers["classes"]["COVID"]["patients"]
     means = twice.probabilities.reshape(45, 2, 3).mean(axis=1)
     assert found["num_patients"] == 45
     assert found["sensitivity"] == pytest.approx(sk.recall_score(labels[::2] == 0, means.argmax(axis=1) == 0))
+    of_patients = numbers["patients"]
+    assert of_patients["auroc"] == pytest.approx(sk.roc_auc_score(labels[::2], means, multi_class="ovr"))
+    assert of_patients["auroc_ci95"][0] < of_patients["auroc"] < of_patients["auroc_ci95"][1]
+    assert of_patients["accuracy"] == sk.accuracy_score(labels[::2], means.argmax(axis=1))
+    assert (of_patients["num_patients"], of_patients["num_mixed"]) == (45, 0)
+
+
+def test_patients_have_the_classes_and_the_known_findings_of_their_images(classes, findings):
+    classes.groups[:2] = ["mixed", "mixed"]
+    classes.labels[:2] = [0, 1]
+    numbers = measure(classes, "test", point=fitted(classes)).numbers["patients"]
+    assert (numbers["num_patients"], numbers["num_mixed"]) == (89, 1)
+    right = classes.probabilities[2:].argmax(axis=1) == classes.labels[2:]
+    assert numbers["accuracy"] == right.mean()
+
+    findings.groups[:] = [f"g{index // 3}" for index in range(90)]
+    numbers = measure(findings, "test", point=fitted(findings)).numbers
+    of_classes = [values["patients"]["auroc"] for values in numbers["classes"].values()]
+    assert numbers["patients"]["auroc"] == pytest.approx(np.mean(of_classes))
+    assert "accuracy" not in numbers["patients"]
 
 
 def test_a_finding_without_known_labels_or_without_images_has_reasons_in_place_of_numbers(findings):

@@ -41,6 +41,7 @@ def test_a_page_of_classes_has_each_class_their_means_and_all_confusions(tmp_pat
     assert "by domain" in text
     assert "PNEUMONIA" not in text
     assert "published" not in text
+    assert re.search(r"Mean AUROC \(macro\) 0\.\d{3} .* Accuracy 0\.\d{3} .* Patients 30 ", text)
 
 
 def test_a_page_of_fourteen_findings_has_a_threshold_each_and_says_what_is_not_known(tmp_path):
@@ -54,6 +55,7 @@ def test_a_page_of_fourteen_findings_has_a_threshold_each_and_says_what_is_not_k
     assert "rule: youden" in text
     assert re.search(r"Mass (present absent|absent present) 0\.\d{4} 0\.\d{4}", text), "a wrong prediction"
     assert "Confusion matrix" not in text
+    assert re.search(r"AUROC of Mass 0\.\d{3} ", text), "of patients"
 
 
 def test_two_classes_with_other_names_are_called_by_them_throughout(tmp_path):
