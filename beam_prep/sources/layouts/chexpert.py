@@ -1,4 +1,8 @@
-"""Reads the tables of CheXpert and MIMIC-CXR-JPG, which share a labeller and its 14 labels. Standard library only."""
+"""Reads the tables of CheXpert and MIMIC-CXR-JPG, which share a labeller and its 14 labels. Standard library only.
+
+Source: Irvin et al., CheXpert, AAAI 2019; https://physionet.org/content/mimic-cxr-jpg/2.1.0/ (tables and folders); the
+classes CheX_Dataset and MIMIC_Dataset of https://github.com/mlmed/torchxrayvision read the same columns.
+"""
 
 from __future__ import annotations
 

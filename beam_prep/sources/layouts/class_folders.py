@@ -1,6 +1,9 @@
 """Reads sets whose folders or file names are the labels: Kaggle, Mendeley, COVID-19 Radiography. Standard library only.
 
 The sets of Kaggle and Mendeley also tell the pathogen of a pneumonia: BACTERIA or VIRUS.
+
+Source: Kermany et al., Cell 172, 2018, and https://data.mendeley.com/datasets/rscbjbr9sj (names of the files);
+https://www.kaggle.com/datasets/tawsifurrahman/covid19-radiography-database (folders).
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""Reads the sets of Montgomery County and Shenzhen, whose file names tell tuberculosis. Standard library only."""
+"""Reads the sets of Montgomery County and Shenzhen, whose file names tell tuberculosis. Standard library only.
+
+Source: Jaeger et al., 2014, doi:10.3978/j.issn.2223-4292.2014.11.20 (names of the files and clinical readings).
+"""
 
 from __future__ import annotations
 

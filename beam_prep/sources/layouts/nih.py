@@ -1,4 +1,8 @@
-"""Reads the tables of NIH ChestX-ray14. Standard library only."""
+"""Reads the tables of NIH ChestX-ray14. Standard library only.
+
+Source: https://nihcc.app.box.com/v/ChestXray-NIHCC, its README and tables; the class NIH_Dataset of
+https://github.com/mlmed/torchxrayvision reads the same columns.
+"""
 
 from __future__ import annotations
 

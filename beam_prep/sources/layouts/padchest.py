@@ -1,4 +1,8 @@
-"""Reads the table of PadChest. Standard library only."""
+"""Reads the table of PadChest. Standard library only.
+
+Source: Bustos et al., PadChest, 2020 (arXiv:1901.07441), the table of its columns; the class PC_Dataset of
+https://github.com/mlmed/torchxrayvision reads the same columns, and takes part of a label for the whole one.
+"""
 
 from __future__ import annotations
 

@@ -64,7 +64,7 @@ SETS: dict[str, NamedSet] = {
         chexpert.read_mimic,
         "PhysioNet Credentialed Health Data License; not to be passed on",
         "Johnson et al.: MIMIC-CXR-JPG, a large publicly available database of labeled chest radiographs, 2019, "
-        "doi:10.13026/8360-t248",
+        "arXiv:1901.07042; PhysioNet, doi:10.13026/8360-t248 (version 2.0.0) or doi:10.13026/jsn5-t979 (2.1.0)",
         more_labels=(chexpert.NO_FINDING,),
         notes="the labels are those of a study, mined from its report by CheXpert's labeller",
     ),

@@ -1,4 +1,8 @@
-"""Reads the tables of the RSNA Pneumonia Detection Challenge of 2018. Standard library only."""
+"""Reads the tables of the RSNA Pneumonia Detection Challenge of 2018. Standard library only.
+
+Source: https://www.kaggle.com/c/rsna-pneumonia-detection-challenge (tables); Shih et al., Radiology: Artificial
+Intelligence, 2019, doi:10.1148/ryai.2019180041.
+"""
 
 from __future__ import annotations
 

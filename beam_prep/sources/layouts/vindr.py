@@ -1,4 +1,7 @@
-"""Reads the tables of VinDr-CXR. Standard library only."""
+"""Reads the tables of VinDr-CXR. Standard library only.
+
+Source: https://physionet.org/content/vindr-cxr/1.0.0/ (tables and readers); Nguyen et al., Scientific Data, 2022.
+"""
 
 from __future__ import annotations
 
