@@ -22,6 +22,7 @@ from trainer.data.checks import (
     check_task,
     check_threshold_rule,
     check_trainable,
+    warn_of_missing,
 )
 from trainer.data.folds import FoldSplits
 from trainer.data.splits import SplitSource, open_split, read_manifest
@@ -63,6 +64,7 @@ def probe(config: ProbeConfig) -> tuple[RunFolder, dict[str, Any]]:
     if fold is None:  # the splits of a fold are checked when its records are known
         check_trainable(manifest.splits, batch_size=1)
         check_threshold_rule(manifest.splits, config.threshold_rule)
+        warn_of_missing(manifest.splits)
     job = job_of(asdict(config), manifest.fingerprint)
     with exclusive(RunFolder.at(config.output).path):
         output = check_run_output(config.output, job, overwrite=config.overwrite)
