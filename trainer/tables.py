@@ -143,12 +143,12 @@ def print_recalibration(found: Mapping[str, Any]) -> None:
     if "classes" in found:
         _print_fitted_findings(found)
     else:
-        print(f"{'temperature:':12}{_fitted(found['temperature'], found['temperature_ci95'])}")
+        print(f"temperature: {_fitted(found['temperature'], found['temperature_ci95'])}")
         if "biases" in found:
             for name, bias, bounds in zip(found["class_counts"], found["biases"], found["biases_ci95"], strict=True):
                 print(f"bias of {printable(name)}: {_fitted(bias, bounds)}")
         else:
-            print(f"{'bias:':12}{_fitted(found['bias'], found['bias_ci95'])}")
+            print(f"{'bias:':11}{_fitted(found['bias'], found['bias_ci95'])}")
             print(f"threshold: {found['threshold']:.6g} ({found['threshold_rule']})")
         rates = [name for name in ("accuracy", "sensitivity", "specificity") if name in found["after"]]
         print(f"{'on the sample':32}{''.join(f'{name:>21}' for name in rates)}{'loss':>8}{'ECE':>8}")

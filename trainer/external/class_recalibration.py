@@ -54,7 +54,7 @@ def check_sample(truths: np.ndarray, groups: Sequence[str], data: str, class_nam
     counts = count_patients_by_class(truths, groups)
     if min(counts) < least:
         each = [f"{count} with {name}" for count, name in zip(counts, class_names, strict=True)]
-        what = "a threshold" if task == BINARY else "numbers"
+        what = "a threshold" if task == BINARY else "biases"
         raise UsageError(
             f"{data}: expected images of at least {least} patients of each class, found {', '.join(each[:-1])} and "
             f"{each[-1]} images; {what} of so few would be chance"
