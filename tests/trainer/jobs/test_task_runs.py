@@ -11,6 +11,7 @@ from label_datasets import FINDINGS, THREE_CLASSES, write_dataset
 from beam_prep.console.errors import UsageError
 from trainer.config.commands import ProbeConfig, RecalibrateConfig
 from trainer.config.train import TrainConfig
+from trainer.external import recalibration
 from trainer.jobs.batch_size import measure_rates, random_training
 from trainer.jobs.probe import probe
 from trainer.jobs.recalibrate import recalibrate
@@ -82,7 +83,8 @@ def test_a_probe_of_three_classes_is_a_run_of_three_classes(data, tmp_path):
     assert (card["task"], card["phases"][0]["num_trainable"]) == ("multiclass", 3 * (card["probe"]["num_features"] + 1))
 
 
-def test_a_run_on_findings_is_recalibrated_to_another_clinic(run, data, tmp_path, capsys):
+def test_a_run_on_findings_is_recalibrated_to_another_clinic(run, data, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(recalibration, "NUM_SAMPLES", 20)
     copied = Path(shutil.copytree(run, tmp_path / "run"))
     folder, found = recalibrate(RecalibrateConfig(data=data["clinic"], run=str(copied)))
     kept = [name for name in FINDINGS.class_names if name not in found["classes"]]
