@@ -48,8 +48,8 @@ def class_sections(predictions: Mapping[str, Predictions], metrics: Mapping[str,
         "rocs": curves_by_class(ordered, metrics, kind="roc"),
         "precision_recalls": curves_by_class(ordered, metrics, kind="precision_recall"),
         "reliabilities": leading and reliability_by_class(leading, OperatingPoint.of(metrics[lead])),
-        "patients": {split: values["patients"] for split, values in metrics.items() if "patients" in values},
-        "patient_numbers": _of_patients([values for values in metrics.values() if "patients" in values]),
+        "patients": {split: values["patients"] for split, values in metrics.items() if values.get("patients")},
+        "patient_numbers": _of_patients([values for values in metrics.values() if values.get("patients")]),
         "class_matrices": {
             split: _matrix(values["confusion_matrix"])
             for split, values in metrics.items()
@@ -96,7 +96,7 @@ def _of_patients(splits: Sequence[Mapping[str, Any]]) -> list[tuple[str, list[tu
     if not splits:
         return []
     rows = [
-        (f"AUROC of {name}", "auroc", [values["classes"][name].get("patients", {}) for values in splits])
+        (f"AUROC of {name}", "auroc", [values["classes"].get(name, {}).get("patients") or {} for values in splits])
         for name in splits[0]["classes"]
     ]
     of_all = [values["patients"] for values in splits]

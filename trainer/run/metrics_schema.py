@@ -58,17 +58,18 @@ def _with(more: dict[str, Check]) -> Check:
 
 
 _PART = _with({"num_images": whole(), "num_groups": whole()})
+_CLASS = _with({"patients": nullable(_PART)})
 _SPLIT = _with(
     {
         "num_images": whole(),
         "num_groups": whole(),
         **dict.fromkeys(("threshold", "temperature", "bias", "prevalence"), _NUMBER),
         **dict.fromkeys(("threshold_rule", "task", "recalibration"), nullable(_TEXT)),
-        **dict.fromkeys(("thresholds", "temperatures"), list_of(any_number)),
+        **dict.fromkeys(("thresholds", "temperatures", "biases"), list_of(any_number)),
         "classification_report": mapping_of(_report),
         "confusion_matrix": _confusion,
         "undefined": mapping_of(text()),
-        "classes": mapping_of(_PART),
+        "classes": mapping_of(_CLASS),
         "patients": nullable(_PART),
         "macro": nullable(_PART),
         "weighted": nullable(_PART),
