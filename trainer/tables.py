@@ -165,10 +165,10 @@ def _print_fitted_findings(found: Mapping[str, Any]) -> None:
     print(f"thresholds by the rule {found['threshold_rule']}; sensitivity, specificity, loss by patient folds")
     names = {name: printable(name) for name in found["classes"]}
     width = max(10, *(len(name) + 2 for name in names.values()))
-    heads = (("threshold", 11), ("temperature", 24), ("bias", 24), ("sensitivity", 21), ("specificity", 21))
+    heads = (("threshold", 11), ("temperature", 26), ("bias", 26), ("sensitivity", 21), ("specificity", 21))
     print(f"{'':{width}}" + "".join(f"{head:>{size}}" for head, size in heads) + f"{'loss before':>13}{'after':>8}")
     for name, values in found["classes"].items():
-        fitted = "".join(f"{_fitted(values[each], values[f'{each}_ci95']):>24}" for each in ("temperature", "bias"))
+        fitted = "".join(f"{_fitted(values[each], values[f'{each}_ci95']):>26}" for each in ("temperature", "bias"))
         after = values["after"]
         rates = "".join(
             f"{with_interval(after[each], after[f'{each}_ci95']):>21}" for each in ("sensitivity", "specificity")
