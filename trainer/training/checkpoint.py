@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from beam_prep.console.errors import RunError
+from beam_prep.console.errors import RunError, UsageError
 from beam_prep.storage.atomic import open_atomic, write_text
 from beam_prep.storage.json_schema import Mismatch, anything, entries, mapping_of, read_json, text
 from beam_prep.storage.paths import file_info
@@ -72,6 +72,22 @@ class Checkpoint:
     number: int
     state: dict[str, Any]
     arrays: dict[str, list[np.ndarray]]
+
+    def of_group(self, group: str, variables: Sequence[Any] | None = None) -> list[np.ndarray]:
+        """Returns the arrays of a group, whose shapes must be those of the variables that they are for.
+
+        Raises:
+            UsageError: they are missing or have other shapes, as those of another run have.
+        """
+        arrays = self.arrays.get(group)
+        shapes = None if variables is None else [tuple(each.shape) for each in variables]
+        if arrays is None or (shapes is not None and [array.shape for array in arrays] != shapes):
+            found = "none" if arrays is None else "arrays of other shapes"
+            raise UsageError(
+                f"checkpoint {self.number} is of another run: expected the {group} of this one, found {found}; "
+                "put its own back, or start anew with --overwrite"
+            )
+        return arrays
 
 
 class CheckpointFolder:

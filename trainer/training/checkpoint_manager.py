@@ -161,9 +161,9 @@ class CheckpointManager:
                 f"{self.state.num_replicas} here; each draws its own random numbers: give it as many, or --overwrite"
             )
         self.state = state
-        self.best_weights = checkpoint.arrays["best"]
+        self.best_weights = checkpoint.of_group("best")
         with self._strategy.scope():
-            self._model.set_weights(checkpoint.arrays["model"])
+            self._model.set_weights(checkpoint.of_group("model", self._model.weights))
         return checkpoint
 
     def roll_back(self) -> Checkpoint | None:
@@ -179,10 +179,11 @@ class CheckpointManager:
         run.callbacks.begin(self.state.callbacks)
         if restored is not None:
             with self._strategy.scope():
-                for variable, array in zip(run.step.optimizer.variables, restored.arrays["optimizer"], strict=True):
+                variables = run.step.optimizer.variables
+                for variable, array in zip(variables, restored.of_group("optimizer", variables), strict=True):
                     variable.assign(array)
             if run.step.average:
-                run.step.average.assign(restored.arrays["average"])
+                run.step.average.assign(restored.of_group("average"))
             if self.state.num_rollbacks > TrainingState(**restored.state).num_rollbacks:
                 halve_learning_rate(run.step.optimizer)
                 self.save(run)

@@ -13,7 +13,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from beam_prep.console.errors import RunError
+from beam_prep.console.errors import RunError, UsageError
 from trainer.training.checkpoint import CheckpointFolder
 
 
@@ -200,3 +200,14 @@ def test_a_pipe_in_place_of_arrays_is_not_opened(two_saves):
     path.unlink()
     os.mkfifo(path)
     assert CheckpointFolder(two_saves).load().number == 1
+
+
+def test_arrays_of_another_run_are_refused_in_one_line(two_saves):
+    checkpoint = CheckpointFolder(two_saves).load()
+    assert checkpoint.of_group("model", [np.zeros((20, 3)), np.float32(0)]) is checkpoint.arrays["model"]
+    assert checkpoint.of_group("best") is checkpoint.arrays["best"]
+    for variables in ([np.zeros((20, 3))], [np.zeros((3, 20)), np.float32(0)]):
+        with pytest.raises(UsageError, match=r"checkpoint 2 is of another run: expected the model .* other shapes"):
+            checkpoint.of_group("model", variables)
+    with pytest.raises(UsageError, match="expected the average of this one, found none"):
+        checkpoint.of_group("average")
