@@ -69,7 +69,9 @@ def test_a_table_beyond_the_limits_is_refused_in_one_line(tmp_path, monkeypatch,
         read(tmp_path, content, "t.csv.gz" if content.startswith(b"\x1f") else "t.csv")
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"a,b\n1,2\n" * 1000, mtime=0)[:-30]], ids=["text", "cut"])
+@pytest.mark.parametrize(
+    "content", [b"no gzip", gzip.compress(b"a,b\n1,2\n" * 1000, mtime=0)[:-30]], ids=["text", "cut"]
+)
 def test_a_damaged_packed_table_is_refused(tmp_path, content):
     with pytest.raises(UsageError, match=r"^--table: can't be read as a table: "):
         read(tmp_path, content, "t.csv.gz")
