@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from beam_prep.config.prepare_flags import PrepareFlags
-from beam_prep.console.command_line import recorded_flags, shown_command
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import to_path
 
@@ -124,13 +123,6 @@ class PrepConfig(PrepareFlags):
     def _is_given(self, name: str) -> bool:
         """Returns True if a flag has another value than its default."""
         return bool(getattr(self, name) != getattr(type(self), name))
-
-    def as_command(self) -> str:
-        """Returns the command line for the page of the dataset; --anonymize hides the paths, which may name people."""
-        hidden = ("input", "output", "metadata_csv", "label_map", "salt_file") if self.anonymize else ()
-        values = {name: name.upper() if name in hidden and value else value for name, value in asdict(self).items()}
-        del values["overwrite"]  # whoever repeats the command should not replace a dataset unasked
-        return shown_command("prepare", *recorded_flags(PrepareFlags, values))
 
     def shaping_options(self) -> dict[str, Any]:
         """Returns the options that shape the records and their splits, for the manifest: no path and no salt.

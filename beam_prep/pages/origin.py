@@ -104,5 +104,8 @@ def day_named(text: str | None) -> date | None:
 
 
 def day_written(path: AnyPath) -> date | None:
-    """Returns the day on which a file of this machine was written last; None for a file in a bucket."""
-    return day_of(path.stat().st_mtime) if isinstance(path, Path) else None
+    """Returns the day on which a file was written last, in UTC; None where a bucket does not tell it."""
+    if isinstance(path, Path):
+        return day_of(path.stat().st_mtime)
+    updated = path.loaded().updated
+    return updated.astimezone(UTC).date() if updated else None

@@ -92,7 +92,7 @@ def submit(
     if work.problem:
         raise RunError(f"{config.output} holds no dataset: {work.problem}")
     manifest = Manifest.read(output)
-    write_report(output, raw, command=config.as_command())
+    write_report(output, raw)
     return manifest
 
 

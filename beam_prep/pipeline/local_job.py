@@ -109,7 +109,7 @@ def prepare(
         del pipeline
         gc.collect()  # Beam leaves reference cycles, which would keep all metadata in memory during the report
         manifest = Manifest.read(mirror.local)
-        write_report(mirror.local, raw, command=config.as_command())
+        write_report(mirror.local, raw)
         mirror.replace(last=MANIFEST_NAME, mark=f"{WORK_NAME}/{JOB_NAME}")
         write_note(output, digest)  # in a bucket only the files of a dataset were uploaded
         work.remove()
@@ -123,7 +123,7 @@ def _complete(config: PrepConfig, mirror: Mirror) -> None:
 
     raw, output = to_path(config.input), to_path(config.output)
     if not (output / REPORT_NAME).exists():
-        write_report(output, raw, command=config.as_command())
+        write_report(output, raw)
     mirror.forget()
     logging.warning("complete, nothing to do: %s holds the dataset of these inputs and options", output)
 

@@ -47,8 +47,6 @@ def write_report(
     dataset: AnyPath,
     input_dir: AnyPath | None = None,
     pictures: Literal["auto", "on", "off"] = "auto",
-    *,
-    command: str | None = None,
 ) -> AnyPath:
     """Writes `report.html` into a dataset; the same dataset and input give the same bytes.
 
@@ -56,7 +54,6 @@ def write_report(
         dataset: the dataset folder.
         input_dir: the folder with the raw images, for pictures that are in no record; None leaves them out.
         pictures: `on` to show pictures of images, `off` to show none; `auto` leaves it to the manifest.
-        command: the command line that prepared the dataset; None shows what the manifest tells of it.
 
     Returns:
         The path of the page.
@@ -78,7 +75,7 @@ def write_report(
     html = render(
         "beam_prep.report",
         "dataset.html.j2",
-        origin=Origin("prepared", day_written(dataset / MANIFEST_NAME), command=command or _recorded_command(manifest)),
+        origin=Origin("prepared", day_written(dataset / MANIFEST_NAME), command=_recorded_command(manifest)),
         name=dataset.resolve().name,
         manifest=manifest,
         known_set=find_set(manifest.options),
@@ -125,7 +122,7 @@ def write_report(
 
 
 def _recorded_command(manifest: Manifest) -> str:
-    """Returns the command line as far as the manifest tells it, which holds no path."""
+    """Returns the command line as far as the manifest tells it, which holds no path: those may name people."""
     recorded = {**manifest.options, "input": "INPUT", "output": "OUTPUT"}
     recorded["label_map"] = recorded.get("label_map") and "FILE"
     return shown_command("prepare", *recorded_flags(PrepareFlags, recorded))

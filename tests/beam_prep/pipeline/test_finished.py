@@ -46,7 +46,7 @@ def test_a_finished_dataset_is_complete_and_other_options_or_inputs_are_refused(
 
 def test_ctrl_c_while_the_page_is_made_leaves_only_the_page_to_do(config, caplog, monkeypatch):
     with monkeypatch.context() as patch:
-        patch.setattr(dataset_page, "write_report", lambda *places, **options: os.kill(os.getpid(), 2))
+        patch.setattr(dataset_page, "write_report", lambda *places: os.kill(os.getpid(), 2))
         with pytest.raises(KeyboardInterrupt):
             prepare(config)
     output = Path(config.output)
