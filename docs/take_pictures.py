@@ -104,7 +104,10 @@ PAGES = (
         (
             ("h1", "What is compared, and on which images."),
             ("table >> nth=0", "The runs in rows, the first one being what the others are compared with."),
-            (_section("Differences"), "Differences with intervals: one that excludes 0 is more than chance."),
+            (
+                _section("Differences"),
+                "Differences with their 95 % intervals, before the correction for comparing several runs.",
+            ),
         ),
     ),
     Page(

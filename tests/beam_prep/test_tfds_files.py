@@ -39,6 +39,12 @@ def test_the_description_names_every_shard_and_no_patient(dataset, tmp_path):
     assert not any(name in text for name in (*arrays.filenames, *arrays.groups))
 
 
+def test_a_dataset_in_a_bucket_is_described_there(bucket, dataset):
+    place = bucket.put(dataset, "dataset")
+    assert write_tfds_files(place)[0] == f"{place}/size-32"
+    assert json.loads(bucket.files()["dataset/size-32/dataset_info.json"])["splits"]
+
+
 @pytest.fixture(params=["binary", "png", "multiclass", "multilabel", "old"])
 def described(request, phantoms, tmp_path):
     """Writes a dataset of each task and encoding, and one of an older version, with its description."""

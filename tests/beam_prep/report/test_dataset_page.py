@@ -179,6 +179,9 @@ def test_missing_lists_a_missing_class_and_missing_shards_are_told(tmp_path):
     assert text.count("audit.json is not in the dataset") == 2
     assert "rejected.jsonl , is not in the dataset" in text
     assert "duplicates.jsonl , is not in the dataset or cannot be read" in text
+    (dataset / "near_duplicates.jsonl").write_text("[]\n")
+    text = _text(write_report(dataset).read_text(encoding="utf-8"))
+    assert "near_duplicates.jsonl , is not in the dataset or cannot be read" in text
 
     shard = dataset / "size-32/train-00000-of-00001.tfrecord"
     shard.write_bytes(shard.read_bytes()[:-1])
