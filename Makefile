@@ -150,10 +150,10 @@ locks: .venv/ready ## write the lock files, which have the hash of every package
 		--extra tfio --extra dev-tfio --output-file requirements-tfio.lock setup.py - > /dev/null
 
 digests: ## name base images and the steps of Cloud Build by their digests of today (needs docker and a network)
-	for image in $$(sed -nE 's/^ARG (SDK|BUILDER|BASE)=([^ @]+).*/\2/p' docker/*.Dockerfile | sort -u; sed -nE 's/^ +name: ([^ @$$]+)(@.*)?$$/\1/p' cloudbuild.yaml); do \
+	for image in $$(sed -nE 's/^ARG (SDK|BUILDER|BASE)=([^ @]+).*/\2/p' docker/*.Dockerfile | sort -u; sed -nE 's/^ +name: ([^ @$$]+)(@.*)?$$/\1/p' cloud*.yaml | sort -u); do \
 		digest=$$(docker buildx imagetools inspect --format '{{.Manifest.Digest}}' "$$image"); \
 		[[ "$$digest" == sha256:* ]] || { echo "error: docker told no digest of $$image" >&2; exit 1; }; \
-		sed -i -E "s|^(ARG (SDK\|BUILDER\|BASE)=\|  +name: )$$image(@sha256:[0-9a-f]*)?$$|\1$$image@$$digest|" docker/*.Dockerfile cloudbuild.yaml; done
+		sed -i -E "s|^(ARG (SDK\|BUILDER\|BASE)=\|  +name: )$$image(@sha256:[0-9a-f]*)?$$|\1$$image@$$digest|" docker/*.Dockerfile cloud*.yaml; done
 
 sbom: ## write build/sbom-*.json, the packages of each image in CycloneDX
 	python3 docker/sbom.py

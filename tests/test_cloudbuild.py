@@ -1,4 +1,4 @@
-"""`cloudbuild.yaml` is what Cloud Build takes, and its steps do what they say.
+"""`cloudbuild.yaml` and `cloudlaunch.yaml` are what Cloud Build takes, and their steps do what they say.
 
 Source: https://cloud.google.com/build/docs/build-config-file-schema and the message types of the API, v1.
 """
@@ -14,9 +14,10 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parent.parent
-TEXT = (ROOT / "cloudbuild.yaml").read_text()
-BUILD = yaml.safe_load(TEXT)
-STEPS = {step["id"]: step for step in BUILD["steps"]}
+TEXTS = {name: (ROOT / f"{name}.yaml").read_text() for name in ("cloudbuild", "cloudlaunch")}
+BUILDS = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
+BUILD = BUILDS["cloudbuild"]
+STEPS = {step["id"]: step for build in BUILDS.values() for step in build["steps"]}
 SCRIPTS = {name: step["script"] for name, step in STEPS.items() if "script" in step}
 
 FIELDS = {
@@ -49,53 +50,54 @@ BUILT_IN = {
 }
 
 
-def expanded_texts():
-    """The texts in which Cloud Build replaces substitutions: everything except scripts and comments."""
-    steps = [{key: value for key, value in step.items() if key != "script"} for step in BUILD["steps"]]
-    return yaml.safe_dump({**BUILD, "steps": steps})
+def used(build):
+    """The names of the substitutions where Cloud Build replaces them: in everything except scripts and comments."""
+    steps = [{key: value for key, value in step.items() if key != "script"} for step in build["steps"]]
+    text = yaml.safe_dump({**build, "steps": steps})
+    return set(re.findall(r"(?<!\$)\$\{?([A-Z_][A-Z0-9_]*)", text))  # a `$$` stands for a `$`
 
 
-def used():
-    """The names of the substitutions in these texts; a `$$` stands for a `$`."""
-    return set(re.findall(r"(?<!\$)\$\{?([A-Z_][A-Z0-9_]*)", expanded_texts()))
-
-
-def test_fields_and_their_types_are_those_of_the_schema():
-    assert BUILD.keys() <= FIELDS
-    assert BUILD["options"].keys() <= OPTIONS
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_fields_and_their_types_are_those_of_the_schema(build):
+    assert build.keys() <= FIELDS
+    assert build["options"].keys() <= OPTIONS
     for name, choices in CHOICES.items():
-        assert BUILD["options"][name] in choices
-    for step in BUILD["steps"]:
+        assert build["options"].get(name) in (None, *choices)
+    for step in build["steps"]:
         assert step.keys() <= STEP_FIELDS
         assert {"id", "name", "waitFor"} <= step.keys()
         assert not ("script" in step and {"args", "entrypoint"} & step.keys()), "a script goes without them"
         for name in ("args", "env", "waitFor"):
             assert all(isinstance(each, str) for each in step.get(name, [])), "not a number, not a truth value"
         assert all(re.fullmatch(r"[A-Z_]+=.*", each) for each in step.get("env", []))
-    assert all(isinstance(value, str) for value in BUILD["substitutions"].values())
-    assert re.fullmatch(r"\d+s", BUILD["timeout"])
-    assert int(BUILD["timeout"][:-1]) <= 24 * 3600
-    assert re.fullmatch(r"\d+", BUILD["options"]["diskSizeGb"]), "an int64 is a text in JSON"
+    assert all(isinstance(value, str) for value in build["substitutions"].values())
+    assert re.fullmatch(r"\d+s", build["timeout"])
+    assert int(build["timeout"][:-1]) <= 24 * 3600
+    assert re.fullmatch(r"\d+", build["options"].get("diskSizeGb", "100")), "an int64 is a text in JSON"
 
 
 def test_a_step_waits_only_for_steps_before_it():
-    assert len(STEPS) == len(BUILD["steps"]), "each id once"
-    before = {"-"}
-    for step in BUILD["steps"]:
-        assert set(step["waitFor"]) <= before, step["id"]
-        before.add(step["id"])
+    assert len(STEPS) == sum(len(build["steps"]) for build in BUILDS.values()), "each id once"
+    for build in BUILDS.values():
+        before = {"-"}
+        for step in build["steps"]:
+            assert set(step["waitFor"]) <= before, step["id"]
+            before.add(step["id"])
 
 
-def test_every_substitution_that_is_used_is_declared_and_the_other_way_round():
-    declared = set(BUILD["substitutions"])
+@pytest.mark.parametrize("build", BUILDS.values(), ids=BUILDS)
+def test_every_substitution_that_is_used_is_declared_and_the_other_way_round(build):
+    declared = set(build["substitutions"])
     assert all(re.fullmatch(r"_[A-Z0-9_]{1,99}", name) for name in declared)
-    assert used() - BUILT_IN == declared, "Cloud Build refuses a build with one that is not used"
-    assert BUILD["options"]["dynamicSubstitutions"], "some are made of others"
+    assert used(build) - BUILT_IN == declared, "Cloud Build refuses a build with one that is not used"
+    assert build["options"]["dynamicSubstitutions"], "some are made of others"
 
 
-def test_every_substitution_is_explained_above_its_line():
-    block = TEXT[TEXT.index("\nsubstitutions:") : TEXT.index("\nsteps:")].splitlines()
-    for name in BUILD["substitutions"]:
+@pytest.mark.parametrize("build", BUILDS)
+def test_every_substitution_is_explained_above_its_line(build):
+    text = TEXTS[build]
+    block = text[text.index("\nsubstitutions:") : text.index("\nsteps:")].splitlines()
+    for name in BUILDS[build]["substitutions"]:
         (line,) = (number for number, text in enumerate(block) if text.strip().startswith(f"{name}:"))
         assert block[line - 1].strip().startswith("# "), name
 
@@ -114,12 +116,15 @@ def test_nothing_is_pushed_that_did_not_pass_the_tests():
     assert set(STEPS["push"]["waitFor"]) == {"test", "build-trainer", "build-prep"}
     pushing = [name for name, script in SCRIPTS.items() if "docker push" in script]
     assert pushing == ["push"]
-    for name in ("launch-prep", "submit-train"):
-        waits, seen = {name}, set()
-        while waits:
-            seen |= waits
-            waits = {other for step in waits for other in STEPS[step]["waitFor"]} - seen - {"-"}
-        assert "push" in seen
+
+
+def test_what_runs_the_code_of_others_may_launch_nothing():
+    """The account of a build can do all that any of its steps needs."""
+    launching = {name for name, script in SCRIPTS.items() if "prepare" in script or "submit train" in script}
+    assert launching == {"launch-prep", "submit-train"}
+    for other in ("test", "build-trainer", "build-prep", "push"):
+        assert STEPS[other] in BUILD["steps"]
+    assert not any(STEPS[name] in BUILD["steps"] for name in (*launching, "get-credentials"))
 
 
 def test_both_images_are_built_with_a_cache_and_get_provenance():
@@ -175,6 +180,12 @@ def test_images_are_named_by_their_digests(tmp_path):
     assert (tmp_path / "trainer.image").read_text() == "r/trainer@sha256:0123\n"
     assert (tmp_path / "prep.image").read_text() == "r/prep@sha256:0123\n"
     assert run_script("push", tmp_path, {"docker": "true"}, REGISTRY="r", BUILD="b").returncode != 0, "no digest"
+    (tmp_path / "trainer.image").unlink()
+    gcloud = 'echo "$5" | sed "s/:latest/@sha256:4567/"'
+    result = run_script("find-images", tmp_path, {"gcloud": gcloud}, REGISTRY="r", TAG="latest")
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "trainer.image").read_text() == "r/trainer@sha256:4567\n"
+    assert run_script("find-images", tmp_path, {"gcloud": "true"}, REGISTRY="r", TAG="b").returncode != 0, "no digest"
 
 
 def test_a_preparation_is_launched_with_the_image_that_was_built(tmp_path):
@@ -208,14 +219,6 @@ def test_a_training_is_submitted_to_the_cluster_with_the_image_that_was_built(tm
     assert result.returncode == 0, result.stderr
     (job,) = yaml.safe_load_all(result.stdout)
     assert job["spec"]["template"]["spec"]["containers"][0]["image"] == image
-
-
-def test_the_token_is_of_the_account_that_only_submits_where_one_is_named(tmp_path):
-    place = {"TRAIN_FLAGS": "--name t", "CLUSTER": "c", "LOCATION": "r", "PROJECT": "p", "SUBMITTER": "submit@p"}
-    result = run_script("get-credentials", tmp_path, {"gcloud": 'echo "$*" | tr " " _'}, **place)
-    assert result.returncode == 0, result.stderr
-    told = "auth_print-access-token_--impersonate-service-account_submit@p"
-    assert f"user: {{token: {told}}}" in (tmp_path / "kubeconfig").read_text()
 
 
 def test_nothing_is_installed_beside_the_token():

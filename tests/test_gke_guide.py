@@ -106,13 +106,24 @@ def gcloud_lines():
                 yield shlex.split(expanded(command, values), comments=True)[1:]
 
 
+def gcloud_lines_of_builds():
+    """Returns the words of every gcloud command in what Cloud Build runs, comments at the head included."""
+    for path in GUIDE.parent.parent.glob("cloud*.yaml"):
+        text = re.sub(r"\\\n#? +", "", path.read_text())
+        for line in re.findall(r"^(?:# +| +(?:token=\$\()?)gcloud ([^|\n]*)", text, re.MULTILINE):
+            command = line.removesuffix(")") if line.count("(") < line.count(")") else line
+            yield shlex.split(re.sub(r"\$\w+", "x", command))
+
+
 @pytest.mark.skipif(shutil.which("gcloud") is None, reason="gcloud is not installed: its commands are not parsed by it")
 def test_gcloud_itself_parses_every_command_in_the_documents(tmp_path):
     sdk = Path(shutil.which("gcloud")).resolve().parent.parent
     bundled = sdk / "platform" / "bundledpythonunix" / "bin" / "python3"
     program = [bundled if bundled.exists() else sys.executable, Path(parse_gcloud.__file__), sdk]
-    lines = list(gcloud_lines())
-    assert len(lines) >= 40
+    of_builds = list(gcloud_lines_of_builds())
+    assert len(of_builds) == 5
+    lines = [*gcloud_lines(), *of_builds]
+    assert len(lines) >= 50
     environ = {**os.environ, "CLOUDSDK_CONFIG": str(tmp_path), "PYTHONPATH": ""}
 
     def parse(commands):
@@ -133,7 +144,9 @@ def test_what_is_made_is_deleted_at_the_end():
         verb: {account_name(words[3]) for words in commands("gcloud") if words[:3] == ["iam", "service-accounts", verb]}
         for verb in ("create", "delete")
     }
-    assert accounts == {verb: {"xray-node", "cxrflow-build", "cxrflow-worker"} for verb in ("create", "delete")}
+    assert accounts == {
+        verb: {"xray-node", "cxrflow-build", "cxrflow-launch", "cxrflow-worker"} for verb in ("create", "delete")
+    }
     names = {
         verb: {words[words.index("--name") + 1] for words in ours if words[0] == verb} for verb in ("submit", "delete")
     }
@@ -147,9 +160,32 @@ def test_files_that_it_names_are_there():
 
 
 def test_every_substitution_of_the_build_is_in_its_table():
-    build = yaml.safe_load((GUIDE.parent.parent / "cloudbuild.yaml").read_text())
-    rows = [line for line in GUIDE.read_text().splitlines() if line.startswith("| `_")]
-    assert set(re.findall(r"`(_[A-Z_]+)`", " ".join(row.split("|")[1] for row in rows))) == set(build["substitutions"])
+    files = {"build": "cloudbuild.yaml", "launch": "cloudlaunch.yaml"}
+    builds = {name: yaml.safe_load((GUIDE.parent.parent / file).read_text()) for name, file in files.items()}
+    rows = [line.split("|")[1:3] for line in GUIDE.read_text().splitlines() if line.startswith("| `_")]
+    told = {name: set() for name in builds}
+    for names, owner in rows:
+        for name in builds if owner.strip() == "both" else [owner.strip()]:
+            told[name] |= set(re.findall(r"`(_[A-Z_]+)`", names))
+    assert told == {name: set(build["substitutions"]) for name, build in builds.items()}
+
+
+def test_every_account_has_a_row_and_only_the_roles_of_its_rows():
+    """Launching, building, training, Dataflow's workers and nodes have accounts of their own."""
+    rows, account = {}, ""
+    for cells in (line.split("|")[1:-1] for line in GUIDE.read_text().splitlines() if line.startswith("| ")):
+        if len(cells) == 4 and "." in cells[1] and "`" in cells[1]:
+            account = next(iter(re.findall(r"`([a-z-]+)`", cells[0])), account)
+            rows.setdefault(account, set()).update(re.findall(r"`([a-zA-Z.]+)`", cells[1]))
+    given = {}
+    for words in commands("gcloud"):
+        if "--role" in words:
+            role = words[words.index("--role") + 1].removeprefix("roles/")
+            member = words[words.index("--member") + 1]
+            name = "trainer" if member.endswith("/sa/trainer") else account_name(member.partition(":")[2])
+            given.setdefault(name, set()).add(role)
+    assert given == rows
+    assert set(given) == {"xray-node", "trainer", "cxrflow-build", "cxrflow-launch", "cxrflow-worker"}
 
 
 def test_the_costs_add_up():
@@ -157,14 +193,6 @@ def test_the_costs_add_up():
     *parts, total = [(row[0].strip(), float(row[-1].strip(" *$"))) for row in rows]
     assert total[0].startswith("**one day")
     assert sum(cost for name, cost in parts if "not spot" not in name) == pytest.approx(total[1], abs=0.005)
-
-
-def test_every_role_that_is_given_is_in_the_table():
-    text = GUIDE.read_text()
-    table = " ".join(line for line in text.splitlines() if line.startswith("| ") and "`" in line)
-    given = set(re.findall(r"--role roles/(\S+)", text))
-    assert given
-    assert given == {role for role in given if f"`{role}`" in table}
 
 
 def listed_by_git(folder):

@@ -241,7 +241,7 @@ def test_make_installs_nothing_whose_hash_is_not_known(target):
 
 
 def test_make_digests_names_base_images_and_steps_by_their_digests(tmp_path):
-    for name in ("Makefile", "cloudbuild.yaml"):
+    for name in ("Makefile", "cloudbuild.yaml", "cloudlaunch.yaml"):
         shutil.copy(ROOT / name, tmp_path)
     shutil.copytree(ROOT / "docker", tmp_path / "docker")
     (tmp_path / "bin").mkdir()
@@ -253,7 +253,8 @@ def test_make_digests_names_base_images_and_steps_by_their_digests(tmp_path):
     for _ in range(2):  # the second time digests are there already
         subprocess.run(command, cwd=tmp_path, env=env, check=True, capture_output=True)
     images = [each for path in sorted((tmp_path / "docker").glob("*.Dockerfile")) for each in bases(path).values()]
-    steps = re.findall(r"^ +name: (.*)$", (tmp_path / "cloudbuild.yaml").read_text(), flags=re.MULTILINE)
+    builds = "".join(path.read_text() for path in tmp_path.glob("cloud*.yaml"))
+    steps = re.findall(r"^ +name: (.*)$", builds, flags=re.MULTILINE)
     named = [*images, *(step for step in steps if "$" not in step)]
     assert len(named) >= 8
     assert all(re.fullmatch(r"[a-z0-9_./:-]+@sha256:[0-9a-f]{64}", name, re.IGNORECASE) for name in named), named
