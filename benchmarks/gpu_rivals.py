@@ -106,8 +106,9 @@ def tensorflow_device(precision: str) -> tuple[str, float]:
     """Returns the name of the device, and its operations per second in a large matrix product."""
     import tensorflow as tf
 
-    from trainer.device import device_name
+    from trainer.device import device_name, share_gpus
 
+    share_gpus()  # the processes of several rivals take turns on the same one
     side = 8192 if tf.config.list_physical_devices("GPU") else 512
     matrix = tf.ones([side, side], precision)
     product = tf.function(lambda: tf.matmul(matrix, matrix))
@@ -123,6 +124,7 @@ def tensorflow_device(precision: str) -> tuple[str, float]:
 def project(case: Case) -> Measurements:
     """Measures this project: its step on random images, and epochs of the command `train` on a dataset."""
     import tensorflow as tf
+    from tensorflow.python.framework.config import disable_op_determinism
 
     from trainer import models
     from trainer.data.splits import open_split, read_manifest
@@ -133,6 +135,7 @@ def project(case: Case) -> Measurements:
     from trainer.run.folder import read_history
     from trainer.training.phases import freeze, phases_of
 
+    disable_op_determinism()  # which an earlier case may have left on; a training switches it on if it is to be
     step = random_training(config_of(case))
     first_s = first_seconds(lambda: step(8))
     rate = rate_of(step, case.batch_size)

@@ -1,14 +1,18 @@
 """Training on the device of this machine: this project, Keras' `fit` and PyTorch side by side, a JSON line a case.
 
-Run as `python benchmarks/gpu_training.py [--seconds 300] [--rivals project keras torch] [CASE …]`. The most important
-case comes first; a case that would begin after the time is up is left out, and a rival that is not installed is said
-to be so. Every rival has a process of its own, and they take turns on the same device, which every line names. Without
-a GPU the cases are made small: their numbers show that the benchmark runs, and nothing about a GPU.
+Run as `python benchmarks/gpu_training.py [--seconds 290] [--rivals project keras torch] [--data DATASET] [CASE …]`. The
+most important case comes first. When the time is up, what is still running is stopped, and its line says so, like those
+of the cases after it; a rival that is not installed is said to be so. Every rival has a process of its own, and they
+take turns on the same device, which every line names. Without a GPU the cases are made small: their numbers show that
+the benchmark runs, and nothing about a GPU.
 
 A line holds, for each rival: `step_images_per_s` on the same batch in every step, `epoch_s` of a whole epoch with
 validation, `validation_images_per_s`, `compile_s`, and `utilization`: the share of the rate of a large matrix product,
 measured on the same device in the same precision, that the step reaches. This project augments its images in all
-numbers; Keras does so with its own layers in `epoch_s`; PyTorch does not augment.
+numbers; Keras does so with its own layers in `epoch_s`; PyTorch does not augment. This project trains with
+`--deterministic`, its default, but in the case that says otherwise; the others never do.
+
+With `--data`, a prepared dataset that has 90 px, the whole command `train --preset study` on it is timed too.
 """
 
 from __future__ import annotations
@@ -16,14 +20,19 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import json
+import select
 import subprocess
 import sys
+import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 HERE = Path(__file__).parent
+STUDY = "preset study, whole command"
+"""The name of the case that times a command instead of its parts."""
+
 MODULES = {"project": "tensorflow", "keras": "tensorflow", "torch": "torch"}
 """The rivals, and the library that each needs."""
 
@@ -71,6 +80,9 @@ def all_cases() -> dict[str, Case]:
     del best["epochs"]
     return {
         "baseline 90 px, batch 256": Case("baseline_cnn", 90, 256, "bfloat16"),
+        "baseline 90 px, batch 256, not deterministic": Case(
+            "baseline_cnn", 90, 256, "bfloat16", flags={"deterministic": False}
+        ),
         "baseline 90 px, batch 18": Case("baseline_cnn", 90, 18, "float32"),
         "preset best as of this issue": Case(arch, size, batch, "float32", num_images=4130, num_val=1086, flags=best),
         "vgg19 224 px, head": Case("vgg19", 224, 64, "bfloat16", "head", num_images=2048),
@@ -81,17 +93,36 @@ def all_cases() -> dict[str, Case]:
     }
 
 
-class Rival:
-    """A process that measures cases for one rival, see `gpu_rivals.py`."""
+class TimeIsUpError(Exception):
+    """The time of the benchmark is over."""
 
-    def __init__(self, name: str) -> None:
+
+class Rival:
+    """A process that measures cases for one rival, see `gpu_rivals.py`.
+
+    Args:
+        name: the name of the rival.
+        until: the value of `time.monotonic` at which the process is stopped.
+    """
+
+    def __init__(self, name: str, until: float) -> None:
         command = [sys.executable, str(HERE / "gpu_rivals.py"), name]
         self._process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self._until = until
 
     def ask(self, question: Any) -> Any:
-        """Returns the measurements of a case, given as JSON, or the name of the device if the question is None."""
+        """Returns the measurements of a case, given as JSON, or the name of the device if the question is None.
+
+        Raises:
+            TimeIsUpError: there was no answer in time; the process is stopped.
+        """
         try:
+            if time.monotonic() > self._until:
+                raise TimeIsUpError
             print(json.dumps(question), file=self._process.stdin, flush=True)
+            if not select.select([self._process.stdout], [], [], max(self._until - time.monotonic(), 0))[0]:
+                self._process.kill()
+                raise TimeIsUpError
             return json.loads(self._process.stdout.readline())
         except (BrokenPipeError, ValueError):
             return {"error": f"the process of this rival has died with exit code {self._process.wait()}"}
@@ -101,35 +132,69 @@ class Rival:
         self._process.communicate()
 
 
+def time_study(data: str, until: float) -> dict[str, Any]:
+    """Times the whole command `train --preset study` on a dataset: start, compilation, 17 epochs, evaluation, report.
+
+    Raises:
+        TimeIsUpError: the command took too long; it is stopped.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        flags = ("--preset", "study", "--data", data, "--output", folder + "/run")
+        begun = time.monotonic()
+        try:
+            result = subprocess.run(
+                [sys.executable, "-m", "trainer", "train", *flags],
+                cwd=HERE.parent,
+                capture_output=True,
+                text=True,
+                check=False,
+                timeout=max(until - begun, 0),
+            )
+        except subprocess.TimeoutExpired:
+            raise TimeIsUpError from None
+        seconds = time.monotonic() - begun
+        if result.returncode:
+            return {"error": result.stderr.strip().splitlines()[-1]}
+        speed = json.loads(Path(folder, "run", "metrics.json").read_text(encoding="utf-8"))["speed"]
+    return {"command_s": round(seconds, 1), "speed": speed}
+
+
 def main() -> None:
     """Prints a JSON line for each case."""
     cases = all_cases()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seconds", type=float, default=300.0, help="time after which no case begins")
+    parser.add_argument("--seconds", type=float, default=290.0, help="time after which all is stopped")
     parser.add_argument("--rivals", nargs="+", choices=MODULES, default=list(MODULES))
+    parser.add_argument("--data", help="prepared dataset with 90 px, for the whole command; the other cases need none")
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of: {'; '.join(cases)}")
     given = parser.parse_args()
     if unknown := set(given.cases) - cases.keys():
         parser.error(f"unknown case {', '.join(unknown)}; expected some of: {'; '.join(cases)}")
-    begun = time.monotonic()
+    until = time.monotonic() + given.seconds
     installed = {name: importlib.util.find_spec(MODULES[name]) is not None for name in given.rivals}
-    rivals = {name: Rival(name) for name, is_there in installed.items() if is_there}
-    devices = {name: rival.ask(None) for name, rival in rivals.items()}
-    for name, case in cases.items():
-        if given.cases and name not in given.cases:
-            continue
+    rivals = {name: Rival(name, until) for name, is_there in installed.items() if is_there}
+    devices: dict[str, str] = {}
+    names = [name for name in cases if not given.cases or name in given.cases]
+    if given.data:
+        names.insert(min(4, len(names)), STUDY)
+    for name in names:
         line: dict[str, Any] = {"case": name, "devices": devices}
-        if time.monotonic() - begun > given.seconds:
-            print(json.dumps({**line, "left out": f"{given.seconds:.0f} s are over"}), flush=True)
-            continue
-        if "CPU" in devices.values():
-            case = case.small()
-        line |= {"measured": asdict(case)}
-        line |= {rival: process.ask(asdict(case)) for rival, process in rivals.items()}
-        line |= {rival: {"error": "not installed"} for rival, is_there in installed.items() if not is_there}
+        try:
+            if name == STUDY:
+                line["project"] = time_study(given.data, until)
+                line["devices"] = {"project": line["project"].get("speed", {}).get("device")}
+            else:
+                devices.update({rival: process.ask(None) for rival, process in rivals.items() if rival not in devices})
+                case = cases[name].small() if "CPU" in devices.values() else cases[name]
+                line |= {"measured": asdict(case)}
+                for rival, process in rivals.items():
+                    line[rival] = process.ask(asdict(case))
+                line |= {rival: {"error": "not installed"} for rival, is_there in installed.items() if not is_there}
+        except TimeIsUpError:
+            line["left out"] = f"{given.seconds:.0f} s are over"
         print(json.dumps(line), flush=True)
-    for rival in rivals.values():
-        rival.close()
+    for process in rivals.values():
+        process.close()
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ def test_a_line_has_the_measurements_of_this_project_and_of_keras(case):
 
 
 @pytest.mark.slow
-def test_a_case_that_would_begin_too_late_is_left_out():
-    lines = run("--rivals", "project", "--seconds", "0")
-    assert len(lines) == 8
-    assert all(line["left out"] == "0 s are over" for line in lines)
+def test_what_does_not_end_in_time_is_stopped():
+    lines = run("--rivals", "project", "--seconds", "1", "--data", "no-dataset")
+    assert len(lines) == 10
+    assert all(line["left out"] == "1 s are over" for line in lines)

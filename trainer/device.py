@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import os
+import shutil
+import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +38,11 @@ COMPILE_WORDS = ("xla", "compil", "ptxas", "libdevice", "nvlink")
 COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "se_resnet_small": 40, "vgg19": 40, "inception_resnet_v2": 120}
 """The time that XLA takes to compile the step of each network, s, as a user is told it."""
 
-AUTOTUNED = "xla_autotune.pbtxt"
-"""The name of the file with the algorithms that XLA chose by timing them."""
+AUTOTUNED = f"xla_autotune-{tf.__version__}.pbtxt"
+"""The name of the file with the algorithms that XLA chose by timing them; other versions of TensorFlow can't read it."""
+
+AUTOTUNE_FLAGS = "_autotune_results_"
+"""The part of their names by which the flags of XLA are known that write and read such a file."""
 
 
 class NotCompiledError(Exception):
@@ -132,22 +139,71 @@ def device_name() -> str:
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")) if gpus else "CPU"
 
 
-def prepare_gpus(folder: Path, *, deterministic: bool) -> None:
+def share_gpus() -> int:
+    """Lets TensorFlow take the memory of the GPUs as it needs it, so that other processes can use them too.
+
+    A program that has used TensorFlow before, or has split a GPU into logical ones, has decided that for itself.
+
+    Returns:
+        The number of GPUs; a split GPU counts as often as it has parts.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    for gpu in gpus:
+        with suppress(RuntimeError, ValueError):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    return sum(len(tf.config.get_logical_device_configuration(gpu) or [gpu]) for gpu in gpus)
+
+
+def prepare_gpus(folder: Path | None, *, deterministic: bool) -> None:
     """Sets up what a training on GPUs needs to give the same bits again; to be called before XLA compiles anything.
 
+    Where no kernel may depend on chance, XLA times no algorithms and takes the first one that works. Otherwise it
+    writes those that it chose to `autotuned`, and a resumed training takes the same ones from the folder of its
+    checkpoints. XLA reads its flags once in a process, so that they can't name the folder of one training: the next one
+    in the same process would fail when that is gone. Flags of the user that name such files stay.
+
     Args:
-        folder: the folder of the checkpoints. XLA writes the algorithms there that it chose by timing them, and a
-            resumed training takes the same ones.
+        folder: the folder of the checkpoints; None for steps that are only timed.
         deterministic: True leaves out kernels whose sums depend on chance.
     """
     if not tf.config.list_physical_devices("GPU"):
         return
     if deterministic:
         tf.config.experimental.enable_op_determinism()
-    file = folder / AUTOTUNED
-    loaded = [f'--xla_gpu_load_autotune_results_from="{file}"'] if file.exists() else []
-    flags = [os.environ.get("XLA_FLAGS", ""), f'--xla_gpu_dump_autotune_results_to="{file}"', *loaded]
+    given = os.environ.get("XLA_FLAGS", "")
+    if (
+        folder is None or AUTOTUNE_FLAGS in given or (given and not given.startswith("--"))
+    ):  # the user's own, or the name of their file
+        return
+    kept = folder / AUTOTUNED
+    loaded = [f'--xla_gpu_load_autotune_results_from="{kept}"'] if kept.exists() else []
+    flags = [given, f'--xla_gpu_dump_autotune_results_to="{_autotuned_here()}"', *loaded]
     os.environ["XLA_FLAGS"] = " ".join(flags).strip()
+
+
+def autotuned() -> Path | None:
+    """Returns the file with the algorithms that XLA has timed and chosen in this process; None if there are none."""
+    is_written = tf.config.list_physical_devices("GPU") and _autotuned_here().exists()
+    return _autotuned_here() if is_written else None
+
+
+@cache
+def _autotuned_here() -> Path:
+    """Returns the path of `autotuned` in a new folder, which is removed when the process ends."""
+    folder = tempfile.mkdtemp(prefix="cxrflow-xla-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return Path(folder, AUTOTUNED)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Returns True if an error says that a device or the host has no memory left, of whatever type it is.
+
+    CUDA's libraries report it in internal errors too, such as `CUDA_ERROR_OUT_OF_MEMORY`.
+    """
+    if isinstance(error, tf.errors.ResourceExhaustedError | MemoryError):
+        return True
+    text = str(error).lower().replace("_", " ")
+    return isinstance(error, tf.errors.OpError) and ("out of memory" in text or "failed to allocate memory" in text)
 
 
 @contextmanager
@@ -156,6 +212,8 @@ def compiling() -> Iterator[None]:
     try:
         yield
     except COMPILE_ERRORS as error:
+        if is_out_of_memory(error):
+            raise
         lines = [line.strip() for line in str(error).splitlines()]
         telling = [line for line in lines if any(word in line.lower() for word in COMPILE_WORDS)]
         if not telling:

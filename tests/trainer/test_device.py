@@ -1,6 +1,7 @@
 """A training computes as the flags or the devices say, and resumes as it began."""
 
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,7 +9,16 @@ import tensorflow as tf
 
 from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
-from trainer.device import Computation, NotCompiledError, compiling, precision_of, prepare_gpus
+from trainer.device import (
+    AUTOTUNED,
+    Computation,
+    NotCompiledError,
+    autotuned,
+    compiling,
+    precision_of,
+    prepare_gpus,
+    share_gpus,
+)
 
 FLOAT32, BFLOAT16 = Computation("float32", False, "CPU"), Computation("bfloat16", True, "H100")
 
@@ -77,19 +87,62 @@ def test_a_run_of_an_older_version_says_if_it_changes(caplog):
     assert "of an older version; it resumes in bfloat16, compiled by XLA" in caplog.text
 
 
-def test_algorithms_that_xla_chose_are_kept_and_loaded(gpus, monkeypatch, tmp_path):
-    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_autotune_level=2")
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
-    prepare_gpus(tmp_path, deterministic=True)
-    prepared = f'--xla_gpu_autotune_level=2 --xla_gpu_dump_autotune_results_to="{tmp_path}/xla_autotune.pbtxt"'
+def test_gpus_are_counted_by_their_parts_whatever_a_program_has_done_with_them(gpus, monkeypatch):
+    assert share_gpus() == 0
+    gpus((9, 0), (9, 0))
+
+    def too_late(gpu: tf.config.PhysicalDevice, enable: bool) -> None:
+        raise RuntimeError("Physical devices cannot be modified after being initialized")
+
+    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", too_late)
+    monkeypatch.setattr(
+        tf.config, "get_logical_device_configuration", lambda gpu: [1, 2] if gpu.name == "GPU:0" else None
+    )
+    assert share_gpus() == 3
+
+
+@pytest.fixture
+def xla_flags(gpus, monkeypatch):
+    """Pretends that the machine has a GPU; returns a function from flags of XLA that are set to those of a training."""
+    determinism = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: determinism.append(True))
+
+    def prepared(given: str, folder: Path | None, *, deterministic: bool = False) -> str:
+        monkeypatch.setenv("XLA_FLAGS", given)
+        prepare_gpus(folder, deterministic=deterministic)
+        assert bool(determinism) == deterministic
+        return os.environ["XLA_FLAGS"]
+
+    assert prepared("--xla_gpu_autotune_level=2", Path("run")) == "--xla_gpu_autotune_level=2", "a CPU needs nothing"
     gpus((9, 0))
-    assert os.environ["XLA_FLAGS"] == "--xla_gpu_autotune_level=2", "a CPU needs nothing"
-    prepare_gpus(tmp_path, deterministic=True)
-    assert os.environ["XLA_FLAGS"] == prepared
-    (tmp_path / "xla_autotune.pbtxt").touch()
-    monkeypatch.setenv("XLA_FLAGS", "")
-    prepare_gpus(tmp_path, deterministic=False)
-    assert "--xla_gpu_load_autotune_results_from=" in os.environ["XLA_FLAGS"]
+    return prepared
+
+
+def test_xla_writes_what_it_times_to_a_file_that_lasts_as_long_as_the_process(xla_flags, tmp_path):
+    flags = xla_flags("--xla_gpu_autotune_level=2", tmp_path / "gone", deterministic=True)
+    given, dump = flags.split()
+    assert given == "--xla_gpu_autotune_level=2"
+    file = Path(dump.removeprefix("--xla_gpu_dump_autotune_results_to=").strip('"'))
+    assert file.parent.is_dir()
+    assert str(tmp_path) not in flags, "XLA reads its flags once, and a finished run has no folder of checkpoints"
+    assert autotuned() is None
+    file.write_text("version: 3", encoding="utf-8")
+    assert autotuned() == file
+    file.unlink()
+
+
+def test_a_resumed_training_takes_the_algorithms_that_it_began_with(xla_flags, tmp_path):
+    (tmp_path / AUTOTUNED).touch()
+    assert f'--xla_gpu_load_autotune_results_from="{tmp_path / AUTOTUNED}"' in xla_flags("", tmp_path)
+
+
+@pytest.mark.parametrize("given", ["--xla_gpu_load_autotune_results_from=mine.pbtxt", "flags.txt"])
+def test_flags_of_the_user_stay(xla_flags, given, tmp_path):
+    assert xla_flags(given, tmp_path) == given
+
+
+def test_steps_that_are_only_timed_leave_no_file(xla_flags):
+    assert xla_flags("", None, deterministic=True) == ""
 
 
 def test_only_errors_of_xla_mean_that_it_can_not_compile():
@@ -102,3 +155,9 @@ def test_only_errors_of_xla_mean_that_it_can_not_compile():
     with pytest.raises(tf.errors.InvalidArgumentError), compiling():
         tf.io.decode_png(b"no image")
     np.testing.assert_array_equal(tf.function(lambda: tf.ones([2]), jit_compile=True)(), [1, 1])
+
+
+@pytest.mark.parametrize("kind", [tf.errors.InternalError, tf.errors.ResourceExhaustedError])
+def test_xla_that_has_no_memory_left_is_no_xla_that_can_not_compile(kind):
+    with pytest.raises(kind), compiling():
+        raise kind(None, None, "XLA: failed to load the compiled module: CUDA_ERROR_OUT_OF_MEMORY")

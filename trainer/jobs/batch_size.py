@@ -131,9 +131,13 @@ def batch_fits(config: TrainConfig, batch_size: int, labels: LabelSpace = DEFAUL
     """Returns True if a training step with this global batch size does not run out of memory in this process."""
     import tensorflow as tf
 
+    from trainer.device import is_out_of_memory
+
     try:
         random_training(replace(config, batch_size=batch_size), labels)(1)
-    except (tf.errors.ResourceExhaustedError, MemoryError):
+    except (tf.errors.OpError, MemoryError) as error:
+        if not is_out_of_memory(error):
+            raise
         return False
     return True
 
@@ -147,11 +151,13 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
     import tensorflow as tf
 
     from trainer import models
+    from trainer.device import prepare_gpus
     from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
     from trainer.training.strategy import distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
+    prepare_gpus(None, deterministic=config.deterministic)
     strategy, outputs = make_strategy(config), Outputs.of(labels)
     with strategy.scope():
         model = models.build(replace(config, weights="none"), outputs)
@@ -180,6 +186,8 @@ def measure_rates(
     """
     import tensorflow as tf
 
+    from trainer.device import is_out_of_memory
+
     rates: dict[int, float] = {}
     size = FIRST_SIZE
     while size <= max(num_images // LEAST_STEPS, FIRST_SIZE):
@@ -187,8 +195,8 @@ def measure_rates(
             train = random_training(replace(config, batch_size=size, num_replicas=1, strategy="none"), labels)
             train(TIMED_STEPS)  # compiles
             rates[size] = size * TIMED_STEPS / min(_seconds(train) for _ in range(3))
-        except (tf.errors.ResourceExhaustedError, MemoryError):
-            if not rates:
+        except (tf.errors.OpError, MemoryError) as error:
+            if not rates or not is_out_of_memory(error):
                 raise
             return
         yield size, rates[size]

@@ -20,6 +20,7 @@ import keras
 
 from beam_prep.console.errors import UsageError
 from beam_prep.storage.json_schema import anything, load_json
+from trainer.device import share_gpus
 
 MAX_PARAMETERS = 200 * 10**6
 """The largest number of weights of a model; InceptionResNetV2 has 54 million."""
@@ -77,6 +78,7 @@ def load_model(path: Path) -> keras.Model:
     Raises:
         UsageError: the file is missing, is no Keras model, or describes a network that is too large.
     """
+    share_gpus()
     try:
         with zipfile.ZipFile(path) as archive:
             config = load_json(_read_config(archive), anything)

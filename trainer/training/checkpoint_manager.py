@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 import signal
 import threading
 import time
@@ -16,7 +17,8 @@ import tensorflow as tf
 
 from beam_prep.console.errors import RunError, Terminated, UsageError
 from beam_prep.console.progress import say
-from trainer.run.folder import RunFolder
+from trainer.device import autotuned
+from trainer.run.folder import RunFolder, written
 from trainer.run.uploads import Uploads
 from trainer.training.callbacks import Callbacks
 from trainer.training.checkpoint import Checkpoint, CheckpointFolder
@@ -229,6 +231,7 @@ class CheckpointManager:
             }
             if run.step.average:
                 arrays["average"] = run.step.average.arrays()
+            self._keep_autotuned()
             self._checkpoints.save(self.state.to_json(), arrays)
             self.uploads.offer()
         self._clock.restart(time.monotonic() - started)
@@ -243,6 +246,16 @@ class CheckpointManager:
         now = time.monotonic()
         self.state.seconds += now - self._timed_until
         self._timed_until = now
+
+    def _keep_autotuned(self) -> None:
+        """Copies what XLA has timed so far into the folder of the checkpoints, from where `prepare_gpus` loads it."""
+        chosen = autotuned()
+        if chosen is None:
+            return
+        kept = self._run_folder.checkpoints / chosen.name
+        if not kept.exists() or kept.stat().st_mtime < chosen.stat().st_mtime:
+            with written(kept) as temporary:
+                shutil.copyfile(chosen, temporary)
 
     def _load(self) -> Checkpoint | None:
         """Loads the checkpoint that the chief finds good, in every worker."""

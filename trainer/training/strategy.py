@@ -17,6 +17,7 @@ from beam_prep.console.errors import UsageError
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.tf_dataset import AHEAD, started_early, untuned
+from trainer.device import share_gpus
 from trainer.training.library_internals import untuned_device_datasets
 
 START_TIMEOUT_S = 300.0
@@ -32,7 +33,7 @@ if not select.select([sys.stdin], [], [], float(sys.argv[1]))[0]:
 
 def count_replicas(config: TrainConfig, cluster: Cluster | None = None) -> int:
     """Returns the number of replicas over all workers, if every worker has the GPUs of this one."""
-    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    num_gpus = share_gpus()
     if cluster is not None:
         return len(cluster.workers) * (min(config.num_replicas, num_gpus) or max(num_gpus, 1))
     return 1 if config.strategy == "none" else config.num_replicas or max(num_gpus, 1)
@@ -48,11 +49,9 @@ def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.dis
     Raises:
         UsageError: there are fewer GPUs than replicas, or the replicas do not divide the batch.
     """
-    gpus = tf.config.list_physical_devices("GPU")
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, True)
-    if gpus and config.num_replicas > len(gpus):
-        raise UsageError(f"--num_replicas is {config.num_replicas}, found {len(gpus)} GPUs")
+    gpus, num_gpus = tf.config.list_physical_devices("GPU"), share_gpus()
+    if gpus and config.num_replicas > num_gpus:
+        raise UsageError(f"--num_replicas is {config.num_replicas}, found {num_gpus} GPUs")
     if cluster is not None:
         return _join(cluster, config, gpus)
     num_replicas = count_replicas(config)
@@ -60,7 +59,9 @@ def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.dis
     if config.strategy == "none" or (config.strategy == "auto" and num_replicas == 1):
         return tf.distribute.get_strategy()
     if gpus:
-        return tf.distribute.MirroredStrategy([f"/GPU:{index}" for index in range(num_replicas)])
+        # NCCL, TensorFlow's default, refuses two replicas on the parts of one GPU.
+        parts = tf.distribute.ReductionToOneDevice() if num_gpus > len(gpus) else None
+        return tf.distribute.MirroredStrategy([f"/GPU:{index}" for index in range(num_replicas)], parts)
     _split_cpu(num_replicas)
     return tf.distribute.MirroredStrategy(
         [f"/CPU:{index}" for index in range(num_replicas)],
@@ -134,7 +135,7 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
         device = "/GPU:0"
     if device is None:
         return iter(batches)
-    return iter(started_early(untuned(batches.apply(tf.data.experimental.prefetch_to_device(device)))))
+    return iter(started_early(untuned(batches.apply(tf.data.experimental.prefetch_to_device(device, AHEAD)))))
 
 
 def _join(cluster: Cluster, config: TrainConfig, gpus: list) -> tf.distribute.Strategy:

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from beam_prep.console.errors import RunError
 from trainer.config.tf_config import Cluster
+from trainer.device import is_out_of_memory
 
 WORKER_LOST = (
     tf.errors.UnavailableError,
@@ -33,22 +34,24 @@ def translate_errors(
     """
     try:
         yield
-    except (tf.errors.ResourceExhaustedError, MemoryError) as error:
-        sizes = [max(batch_size // 2**halvings // num_replicas, 1) * num_replicas for halvings in range(1, 20)]
-        smaller = next((size for size in sizes if size < batch_size and (fits is None or fits(size))), None)
-        try_this = f"try --batch_size {smaller}{', which fits' if fits else ''}, or" if smaller else "try"
-        raise RunError(
-            f"out of memory with --batch_size {batch_size} over {num_replicas} replicas ({_reason(error)}); "
-            f"{try_this} a smaller --image_size"
-        ) from error
-    except WORKER_LOST as error:
-        if cluster is None:
-            raise RunError(f"a device was lost: {_reason(error)}; available devices: {_devices()}") from error
-        raise RunError(
-            f"{cluster.name}: another worker was lost ({_reason(error)}); start the same command again on every worker"
-        ) from error
-    except (tf.errors.InternalError, tf.errors.UnknownError) as error:
-        raise RunError(f"a device failed: {_reason(error)}; available devices: {_devices()}") from error
+    except (tf.errors.OpError, MemoryError) as error:
+        if is_out_of_memory(error):
+            sizes = [max(batch_size // 2**halvings // num_replicas, 1) * num_replicas for halvings in range(1, 20)]
+            smaller = next((size for size in sizes if size < batch_size and (fits is None or fits(size))), None)
+            try_this = f"try --batch_size {smaller}{', which fits' if fits else ''}, or" if smaller else "try"
+            raise RunError(
+                f"out of memory with --batch_size {batch_size} over {num_replicas} replicas ({_reason(error)}); "
+                f"{try_this} a smaller --image_size, with --overwrite: the run has begun"
+            ) from error
+        if isinstance(error, WORKER_LOST) and cluster is not None:
+            raise RunError(
+                f"{cluster.name}: another worker was lost ({_reason(error)}); start the same command again on every "
+                "worker"
+            ) from error
+        if isinstance(error, (*WORKER_LOST, tf.errors.InternalError, tf.errors.UnknownError)):
+            did = "was lost" if isinstance(error, WORKER_LOST) else "failed"
+            raise RunError(f"a device {did}: {_reason(error)}; available devices: {_devices()}") from error
+        raise
 
 
 def _reason(error: Exception) -> str:

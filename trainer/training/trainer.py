@@ -216,7 +216,7 @@ class Trainer:
         self._checkpoints.add_elapsed_time()
         say(epoch_line(epoch, logs, state.seconds, self._speed.epoch_rate), show=self.is_chief)
         row = {"phase": run.phase.name, "epoch": state.epoch + 1, **logs, "learning_rate": learning_rate}
-        state.end_epoch({**row, "seconds": round(state.seconds, 2)})
+        state.end_epoch({**row, "seconds": round(state.seconds, 3)})
         if self.is_chief:
             self.folder.write_history(state.history)
             self._on_epoch(state.history)

@@ -2,6 +2,7 @@
 
 import json
 import logging
+from collections.abc import Iterator
 
 import pytest
 import tensorflow as tf
@@ -18,7 +19,9 @@ from trainer.jobs.batch_size import (
     measure_rates,
     settle_batch_size,
 )
+from trainer.jobs.train import train
 from trainer.training.tf_errors import translate_errors
+from trainer.training.train_step import Sums, TrainStep
 
 
 def config(**flags):
@@ -123,3 +126,20 @@ def test_a_step_that_finds_memory_fits(monkeypatch):
 
     monkeypatch.setattr("trainer.models.build", exhausted)
     assert not batch_fits(config(num_replicas=2), 4)
+
+
+def test_a_training_without_memory_ends_with_a_batch_that_can_be_trained_on(dataset, tmp_path, monkeypatch):
+    run = TrainStep.run
+
+    def run_small(step: TrainStep, batches: Iterator, num_steps: int) -> Sums:
+        if step._config.global_batch_size > 8:
+            raise tf.errors.InternalError(
+                None, None, "Failed to load a module: CUDA_ERROR_OUT_OF_MEMORY: out of memory"
+            )
+        return run(step, batches, num_steps)
+
+    monkeypatch.setattr(TrainStep, "run", run_small)
+    flags = {"data": str(dataset), "output": str(tmp_path / "run"), "epochs": 1}
+    said = r"CUDA_ERROR_OUT_OF_MEMORY.*; try --batch_size 8, which fits, or a smaller --image_size, with --overwrite"
+    with pytest.raises(RunError, match=said):
+        train(config(**flags, batch_size=32))

@@ -5,7 +5,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.metrics import accuracy_score, log_loss, roc_auc_score
-from small_training import assert_close, assert_same_bits, fit, make_train_step, strategy_of
+from small_training import (
+    assert_close,
+    assert_same_bits,
+    build_small_transfer,
+    fit,
+    make_train_step,
+    strategy_of,
+)
 
 from beam_prep.dataset.manifest import Manifest
 from trainer import models
@@ -16,8 +23,6 @@ from trainer.data.splits import open_split
 from trainer.data.tf_dataset import evaluation_batches
 from trainer.evaluation import metrics
 from trainer.evaluation.predictor import Predictor
-from trainer.models import transfer
-from trainer.models.outputs import Outputs
 
 
 @pytest.fixture
@@ -73,25 +78,9 @@ def test_replicas_train_inception_resnet_v2_as_one_device_does(dataset, phase, r
     assert_close(weights, other_weights, atol=1e-5)
 
 
-def normalized_base(*, include_top: bool, weights: None, input_shape: tuple, name: str) -> keras.Model:
-    """Builds a small network with batch normalization; tracing a real one takes half a minute."""
-    layers = keras.layers
-    inputs = keras.Input(input_shape)
-    x = layers.Conv2D(8, 3, strides=2, activation="relu")(inputs)
-    statistics = {"moving_mean_initializer": "random_normal", "moving_variance_initializer": "ones"}
-    x = layers.BatchNormalization(**statistics)(x)
-    x = layers.Conv2D(8, 3, strides=2, activation="relu")(x)
-    return keras.Model(inputs, layers.BatchNormalization(**statistics)(x), name=name)
-
-
 @pytest.mark.parametrize("replicas", [1, 2, 4])
 def test_replicas_fine_tune_and_leave_the_statistics_of_batch_normalization_alone(train, monkeypatch, replicas):
-    def build(*, image_size: int, outputs: Outputs, weights: str) -> keras.Model:
-        scaling = keras.layers.Rescaling(1 / 255, name="scaling")
-        layers_of = {"application": normalized_base, "scaling": scaling}
-        return transfer.build("small", image_size=image_size, outputs=outputs, weights=weights, **layers_of)
-
-    monkeypatch.setitem(models.BUILDERS, "vgg19", build)
+    monkeypatch.setitem(models.BUILDERS, "vgg19", build_small_transfer)
     options = {"arch": "vgg19", "phase": 1, "dropout": False}
     train_step = make_train_step(replicas, **options)
     normalizations = [layer for layer in models.base_of(train_step.model).layers if hasattr(layer, "moving_mean")]
