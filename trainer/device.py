@@ -39,7 +39,7 @@ COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "se_resnet_small": 40, "vgg19"
 """The time that XLA takes to compile the step of each network, s, as a user is told it."""
 
 AUTOTUNED = f"xla_autotune-{tf.__version__}.pbtxt"
-"""The name of the file with the algorithms that XLA chose by timing them; other versions of TensorFlow can't read it."""
+"""The name of the file with the algorithms that XLA chose by timing them, which other versions can't read."""
 
 AUTOTUNE_FLAGS = "_autotune_results_"
 """The part of their names by which the flags of XLA are known that write and read such a file."""
