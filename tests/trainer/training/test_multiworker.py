@@ -87,10 +87,12 @@ def assert_alike(run: Path, other: Path, *, atol: float) -> None:
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_path):
-    one = command("trainer", "train", "--data", dataset, "--output", tmp_path / "one", *SMALL, "--num_replicas", 2)
+@pytest.mark.parametrize("flags", [(), ("--jit_compile",)])
+def test_two_workers_train_as_two_replicas_of_one_machine(command, dataset, tmp_path, flags):
+    replicas = (*SMALL, *flags, "--num_replicas", 2)
+    one = command("trainer", "train", "--data", dataset, "--output", tmp_path / "one", *replicas)
     assert one.returncode == 0, one.stderr
-    succeed(2, dataset, tmp_path / "two")
+    succeed(2, dataset, tmp_path / "two", *flags)
     assert json.loads((tmp_path / "two" / "model.json").read_text())["num_replicas"] == 2
     assert_alike(tmp_path / "two", tmp_path / "one", atol=1e-5)
 
