@@ -155,8 +155,8 @@ class TrainFlags:
     """Let each of several workers read files of its own instead of its slice of each global batch. A worker reads
     less, but the batches depend on the number of workers."""
     deterministic: bool = True
-    """Make the order of the images a function of the seed, and on GPUs take deterministic kernels only; off, images come
-    in the order in which they are read, and XLA times kernels."""
+    """Make the order of the images a function of the seed, and take deterministic kernels only on GPUs; off, images
+    come in the order in which they are read, and XLA times its kernels."""
     skip_corrupt: int = 0
     """Largest number of corrupt records, over all splits, that are left out before the training starts."""
     threshold_rule: str = DEFAULT_RULE
