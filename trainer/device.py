@@ -139,43 +139,42 @@ def device_name() -> str:
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", "GPU")) if gpus else "CPU"
 
 
-def share_gpus() -> int:
+def share_gpus(*, deterministic: bool = False) -> int:
     """Lets TensorFlow take the memory of the GPUs as it needs it, so that other processes can use them too.
 
     A program that has used TensorFlow before, or has split a GPU into logical ones, has decided that for itself.
+
+    Args:
+        deterministic: True leaves out kernels whose sums depend on chance, from now on; XLA then times no algorithms
+            and takes the first one that works.
 
     Returns:
         The number of GPUs; a split GPU counts as often as it has parts.
     """
     gpus = tf.config.list_physical_devices("GPU")
+    if gpus and deterministic:
+        tf.config.experimental.enable_op_determinism()
     for gpu in gpus:
         with suppress(RuntimeError, ValueError):
             tf.config.experimental.set_memory_growth(gpu, True)
     return sum(len(tf.config.get_logical_device_configuration(gpu) or [gpu]) for gpu in gpus)
 
 
-def prepare_gpus(folder: Path | None, *, deterministic: bool) -> None:
-    """Sets up what a training on GPUs needs to give the same bits again; to be called before XLA compiles anything.
+def keep_autotuned_in(folder: Path) -> None:
+    """Lets XLA write the algorithms that it times, and load those of a resumed training; before it compiles anything.
 
-    Where no kernel may depend on chance, XLA times no algorithms and takes the first one that works. Otherwise it
-    writes those that it chose to `autotuned`, and a resumed training takes the same ones from the folder of its
-    checkpoints. XLA reads its flags once in a process, so that they can't name the folder of one training: the next one
-    in the same process would fail when that is gone. Flags of the user that name such files stay.
+    XLA reads its flags once in a process, so that they can't name a file in the folder of one training: the next one in
+    the same process would fail when that is gone. It writes to `autotuned`, from where checkpoints take it. Flags of
+    the user that name such files stay. With `--deterministic` XLA times nothing.
 
     Args:
-        folder: the folder of the checkpoints; None for steps that are only timed.
-        deterministic: True leaves out kernels whose sums depend on chance.
+        folder: the folder of the checkpoints.
     """
-    if not tf.config.list_physical_devices("GPU"):
+    given, kept = os.environ.get("XLA_FLAGS", ""), folder / AUTOTUNED
+    if not tf.config.list_physical_devices("GPU") or AUTOTUNE_FLAGS in given:
         return
-    if deterministic:
-        tf.config.experimental.enable_op_determinism()
-    given = os.environ.get("XLA_FLAGS", "")
-    if (
-        folder is None or AUTOTUNE_FLAGS in given or (given and not given.startswith("--"))
-    ):  # the user's own, or the name of their file
+    if given and not given.startswith("--"):  # the name of a file with flags
         return
-    kept = folder / AUTOTUNED
     loaded = [f'--xla_gpu_load_autotune_results_from="{kept}"'] if kept.exists() else []
     flags = [given, f'--xla_gpu_dump_autotune_results_to="{_autotuned_here()}"', *loaded]
     os.environ["XLA_FLAGS"] = " ".join(flags).strip()

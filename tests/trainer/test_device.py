@@ -15,8 +15,8 @@ from trainer.device import (
     NotCompiledError,
     autotuned,
     compiling,
+    keep_autotuned_in,
     precision_of,
-    prepare_gpus,
     share_gpus,
 )
 
@@ -101,16 +101,26 @@ def test_gpus_are_counted_by_their_parts_whatever_a_program_has_done_with_them(g
     assert share_gpus() == 3
 
 
+def test_kernels_are_deterministic_on_gpus_if_they_are_to_be(gpus, monkeypatch):
+    told = []
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: told.append(True))
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda gpu: None)
+    share_gpus(deterministic=True)
+    assert not told, "a CPU needs nothing"
+    gpus((9, 0))
+    assert share_gpus() == 1
+    assert not told
+    share_gpus(deterministic=True)
+    assert told
+
+
 @pytest.fixture
 def xla_flags(gpus, monkeypatch):
     """Pretends that the machine has a GPU; returns a function from flags of XLA that are set to those of a training."""
-    determinism = []
-    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: determinism.append(True))
 
-    def prepared(given: str, folder: Path | None, *, deterministic: bool = False) -> str:
+    def prepared(given: str, folder: Path) -> str:
         monkeypatch.setenv("XLA_FLAGS", given)
-        prepare_gpus(folder, deterministic=deterministic)
-        assert bool(determinism) == deterministic
+        keep_autotuned_in(folder)
         return os.environ["XLA_FLAGS"]
 
     assert prepared("--xla_gpu_autotune_level=2", Path("run")) == "--xla_gpu_autotune_level=2", "a CPU needs nothing"
@@ -119,12 +129,13 @@ def xla_flags(gpus, monkeypatch):
 
 
 def test_xla_writes_what_it_times_to_a_file_that_lasts_as_long_as_the_process(xla_flags, tmp_path):
-    flags = xla_flags("--xla_gpu_autotune_level=2", tmp_path / "gone", deterministic=True)
+    flags = xla_flags("--xla_gpu_autotune_level=2", tmp_path / "gone")
     given, dump = flags.split()
     assert given == "--xla_gpu_autotune_level=2"
     file = Path(dump.removeprefix("--xla_gpu_dump_autotune_results_to=").strip('"'))
     assert file.parent.is_dir()
     assert str(tmp_path) not in flags, "XLA reads its flags once, and a finished run has no folder of checkpoints"
+    assert xla_flags(flags, tmp_path) == flags, "nor would it read others for a second training"
     assert autotuned() is None
     file.write_text("version: 3", encoding="utf-8")
     assert autotuned() == file
@@ -139,10 +150,6 @@ def test_a_resumed_training_takes_the_algorithms_that_it_began_with(xla_flags, t
 @pytest.mark.parametrize("given", ["--xla_gpu_load_autotune_results_from=mine.pbtxt", "flags.txt"])
 def test_flags_of_the_user_stay(xla_flags, given, tmp_path):
     assert xla_flags(given, tmp_path) == given
-
-
-def test_steps_that_are_only_timed_leave_no_file(xla_flags):
-    assert xla_flags("", None, deterministic=True) == ""
 
 
 def test_only_errors_of_xla_mean_that_it_can_not_compile():

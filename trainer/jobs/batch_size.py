@@ -151,13 +151,11 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
     import tensorflow as tf
 
     from trainer import models
-    from trainer.device import prepare_gpus
     from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
     from trainer.training.strategy import distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
-    prepare_gpus(None, deterministic=config.deterministic)
     strategy, outputs = make_strategy(config), Outputs.of(labels)
     with strategy.scope():
         model = models.build(replace(config, weights="none"), outputs)

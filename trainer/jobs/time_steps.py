@@ -46,14 +46,12 @@ def _measure(config: TrainConfig, started: float) -> StepTimes:
     from trainer.config.tf_config import find_cluster
     from trainer.data.splits import open_split, read_manifest
     from trainer.data.tf_dataset import evaluation_batches, training_batches
-    from trainer.device import prepare_gpus
     from trainer.evaluation.predictor import Predictor
     from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
     from trainer.training.strategy import distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
-    prepare_gpus(None, deterministic=config.deterministic)
     manifest = read_manifest(config.data)
     train, val = (open_split(config.data, manifest, config.image_size, split) for split in ("train", "val"))
     strategy, outputs = make_strategy(config, find_cluster(config.strategy)), Outputs.of(manifest)

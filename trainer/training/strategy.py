@@ -40,16 +40,16 @@ def count_replicas(config: TrainConfig, cluster: Cluster | None = None) -> int:
 
 
 def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.distribute.Strategy:
-    """Picks the devices and makes the strategy.
+    """Picks the devices, tells TensorFlow how to use them, and makes the strategy.
 
     Args:
-        config: the flags; `strategy` and `num_replicas` are used.
+        config: the flags; `strategy`, `num_replicas` and `deterministic` are used.
         cluster: the workers that train together; None where one process trains alone.
 
     Raises:
         UsageError: there are fewer GPUs than replicas, or the replicas do not divide the batch.
     """
-    gpus, num_gpus = tf.config.list_physical_devices("GPU"), share_gpus()
+    gpus, num_gpus = tf.config.list_physical_devices("GPU"), share_gpus(deterministic=config.deterministic)
     if gpus and config.num_replicas > num_gpus:
         raise UsageError(f"--num_replicas is {config.num_replicas}, found {num_gpus} GPUs")
     if cluster is not None:

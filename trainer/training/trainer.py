@@ -20,7 +20,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
-from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, prepare_gpus
+from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, keep_autotuned_in
 from trainer.evaluation.predictor import Predictor
 from trainer.external.sets import ExternalSet
 from trainer.models.outputs import Outputs
@@ -102,7 +102,7 @@ class Trainer:
         if self.is_chief:
             output.open()
             link_checkpoint(config)
-        prepare_gpus(self.folder.checkpoints, deterministic=config.deterministic)
+        keep_autotuned_in(self.folder.checkpoints)
         self._checkpoints = CheckpointManager(self.model, self.strategy, self.folder, config.checkpoint_every_steps)
         self._user_callbacks, self._on_epoch = callbacks, on_epoch
         self._speed = SpeedMeter(config.global_batch_size)
