@@ -248,7 +248,7 @@ class CheckpointManager:
         self._timed_until = now
 
     def _keep_autotuned(self) -> None:
-        """Copies what XLA has timed so far into the folder of the checkpoints, from where `keep_autotuned_in` loads it."""
+        """Copies what XLA has timed so far into the folder of the checkpoints, for `keep_autotuned_in`."""
         chosen = autotuned()
         if chosen is None:
             return
