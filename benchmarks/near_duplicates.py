@@ -1,6 +1,8 @@
 """Prints how many copies of real X-rays are recognized as near duplicates, by what was done to the copy.
 
 Run as `python benchmarks/near_duplicates.py IMAGES`, a folder of X-rays; every 17th of them, sorted by name, is copied.
+Then all images with different pixels are compared with each other: how near are pictures that are no copies, and how
+many of these pairs does the search for near duplicates compare?
 """
 
 from __future__ import annotations
@@ -10,12 +12,13 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageOps
 
 from beam_prep.images.decode import decode
 from beam_prep.images.input_files import find_images
 from beam_prep.images.pyramid import Pyramid
-from beam_prep.planning.duplicates import MAX_DISTANCE
+from beam_prep.planning.duplicates import HASH_BITS, MAX_DISTANCE
 
 STEP = 17
 
@@ -58,10 +61,34 @@ COPIES: dict[str, Callable[[Image.Image], Image.Image]] = {
 }
 
 
+def _distances(hashes: np.ndarray) -> np.ndarray:
+    """Returns the number of bits in which each pair of hashes differs, of bits [N, B]: [N, N]."""
+    bits = hashes.astype(np.float32)
+    return bits.sum(axis=1)[:, None] + bits.sum(axis=1) - 2 * bits @ bits.T
+
+
+def _print_pairs(hashes: list[int]) -> None:
+    """Prints how near pairs of hashes are, and the share of all pairs that meet in one or two parts of their bits."""
+    bits = np.array([[value >> bit & 1 for bit in range(HASH_BITS)] for value in hashes], np.uint8)
+    pairs = np.triu_indices(len(bits), 1)
+    distances = _distances(bits)[pairs]
+    counts = ", ".join(f"{int((distances <= most).sum()):,} within {most}" for most in (8, 11, 12, 16, 20, 24))
+    print(f"{len(hashes):,} different images: the closest pair differs in {distances.min():.0f} bits; pairs {counts}")
+    for num_parts, num_equal in ((MAX_DISTANCE + 1, 1), (MAX_DISTANCE + 2, 2)):
+        parts = [bits[:, part::num_parts] for part in range(num_parts)]
+        meet = sum((_distances(part) == 0).astype(np.uint8) for part in parts)[pairs] >= num_equal
+        print(f"{meet.mean():.4%} of all pairs agree in {num_equal} of {num_parts} parts")
+
+
 def main() -> None:
-    """Prints a line for each kind of copy: the share that is found."""
+    """Prints a line for each kind of copy: the share that is found; then how alike different images are."""
     root = Path(sys.argv[1])
-    images = [decode((root / name).read_bytes()) for name in sorted(find_images(root).images)[::STEP]]
+    decoded = {}
+    for place, name in enumerate(sorted(find_images(root).images)):
+        image = decode((root / name).read_bytes())
+        decoded.setdefault((image.size, image.tobytes()), (place, image))
+    _print_pairs([Pyramid(image, "hist").perceptual_hash() for _, image in decoded.values()])
+    images = [image for place, image in decoded.values() if place % STEP == 0]
     hashes = [Pyramid(image, "hist").perceptual_hash() for image in images]
     print(f"{len(images)} images, found at a distance of up to {MAX_DISTANCE} of 256 bits")
     for name, change in COPIES.items():

@@ -33,6 +33,7 @@ from trainer.tables import (
     print_comparison,
     print_decision,
     print_fold,
+    print_mirrored,
     print_next,
     print_numbers,
     print_recalibration,
@@ -52,6 +53,7 @@ def _train(config: TrainConfig) -> None:
     print_numbers(numbers)
     card = ModelCard.read(folder)
     print_fold(card)
+    print_mirrored(card, after_epochs=True)
     print_speed(numbers["speed"])
     corrupt = {split: count for split, count in (card.num_corrupt or {}).items() if count}
     if corrupt:
@@ -106,6 +108,7 @@ def _evaluate(config: EvaluateConfig) -> None:
         print(f"note:      {config.data} is not the dataset of the run; its results are in a folder of their own")
     print_robustness(numbers[config.split].get("robustness", ()))
     print_decision(numbers[config.split])
+    print_mirrored(ModelCard.read(folder))
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
     if config.output is None:

@@ -202,6 +202,8 @@ def print_comparison(compared: Sequence[Compared], split: str) -> None:
     print("intervals: 95 %, over patients; p: against the first run, two-sided, paired over patients (DeLong)")
     num_compared = sum(each.difference is not None for each in compared)
     print(f"p (Holm):  corrected for the number of comparisons, {num_compared}; the intervals are not")
+    if selected := ", ".join(printable(each.name) for each in compared if each.has_selected):
+        print(f"note:      {split} has selected something of {selected}: a development set, with optimistic numbers")
 
 
 def print_fold(card: ModelCard) -> None:
@@ -217,6 +219,13 @@ def print_fold(card: ModelCard) -> None:
         if domains := fold.get("domains"):
             held = "tested on, and neither trained nor validated on" if "test" in fold else "validated on"
             print(f"domains:   {printable(', '.join(domains))}: {held}; {fold['num_left_out']} images are in no split")
+
+
+def print_mirrored(card: ModelCard, *, after_epochs: bool = False) -> None:
+    """Prints that the numbers are of both sides of each image, if they are; the lines of epochs are not."""
+    if card.tta:
+        epochs = "; the epochs have the image alone" if after_epochs else ""
+        print(f"mirrored:  means over each image and its mirror image (--tta){epochs}")
 
 
 def with_interval(value: float | None, bounds: list[float] | None, *, signed: bool = False) -> str:

@@ -103,6 +103,11 @@ def flags_of(command: Command) -> list[Flag]:
     return _flags(command.config, command.positional)
 
 
+def name_of(argument: str) -> str:
+    """Returns the name of the flag that an argument of a command line begins with, such as `image_size`."""
+    return argument.partition("=")[0].replace("-", "_").lstrip("_")
+
+
 def main_flags(config: type) -> tuple[str, ...]:
     """Returns the names of the flags that the short help of a config explains; none if it has no short help."""
     groups: FlagGroups = getattr(config, "flag_groups", FlagGroups())

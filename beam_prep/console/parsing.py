@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import make_dataclass
 from itertools import pairwise
 from typing import Annotated, Any, cast, get_type_hints
 
-from beam_prep.console.command import Command, flags_of, switches
+from beam_prep.console.command import Command, flags_of, name_of, switches
 from beam_prep.console.errors import UsageError
 
 
@@ -38,6 +39,7 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
     messages = io.StringIO()
     given = _with_positions(command.config, flags)
+    _check_lists(command, given)
     try:
         with contextlib.redirect_stderr(messages):
             parsed: tuple[Any, list[str]] = tyro.cli(
@@ -55,6 +57,17 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     if more and not command.takes_more:
         raise UsageError(f"unknown option {' '.join(more)}; see {prog} --help")
     return config, more
+
+
+def _check_lists(command: Command, given: Sequence[str]) -> None:
+    """Raises a `UsageError` if a flag of several values is given twice, of which tyro would drop the first silently."""
+    names = Counter(name_of(flag) for flag in given if flag.startswith("--"))
+    repeated = [name for name, number in names.items() if number > 1]
+    if not repeated or command.repeats:
+        return
+    for flag in flags_of(command):
+        if flag.name in repeated and flag.values.endswith("…"):
+            raise UsageError(f"--{flag.name} is given twice; name all its values after one: --{flag.name} A B")
 
 
 def _with_positions(config: type, flags: Sequence[str]) -> list[str]:
@@ -93,7 +106,7 @@ def _placed(command: Command) -> type:
 
 def _mistake(command: Command, given: Sequence[str], box: str) -> str:
     """Returns what is wrong with a command line, in one line, from the message in tyro's box."""
-    named = {flag.partition("=")[0].replace("-", "_").lstrip("_") for flag in given if flag.startswith("--")}
+    named = {name_of(flag) for flag in given if flag.startswith("--")}
     missing = [flag for flag in flags_of(command) if flag.is_required and flag.name not in named]
     if missing and "Missing" in box:
         spellings = [flag.name.upper() if flag.is_positional else f"--{flag.name}" for flag in missing]

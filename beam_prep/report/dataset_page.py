@@ -25,8 +25,8 @@ from beam_prep.planning.patients import describe_told_by
 from beam_prep.planning.shortcut_audit import Audit, Shortcut
 from beam_prep.report.figures import GREY_TOP, class_histogram, split_chart
 from beam_prep.report.label_tables import cooccurrence_rows, count_rows, pooled_histograms, shortcut_rows
-from beam_prep.report.linear_audit import LINEAR_PX, linear_aurocs
 from beam_prep.report.pictures import before_and_after, read_samples, record_picture, rejected_pictures, side_by_side
+from beam_prep.report.small_models import SMALL_PX, SmallModels, small_model_aurocs
 from beam_prep.sources.layouts.registry import find_set
 from beam_prep.storage.json_schema import Check, entries, read_json_lines, text, whole
 from beam_prep.storage.paths import AnyPath
@@ -111,10 +111,10 @@ def write_report(
         near_copies=side_by_side(near_rows, raw) if raw is not None else [],
         max_listed=MAX_LISTED,
         shards=list(_shard_rows(manifest)),
-        linear_px=LINEAR_PX,
+        small_px=SMALL_PX,
         count_rows=count_rows(manifest),
         cooccurrence=cooccurrence_rows(manifest),
-        **_audit_values(LabelAudits.read(dataset, manifest.labels), linear_aurocs(dataset, manifest)),
+        **_audit_values(LabelAudits.read(dataset, manifest.labels), small_model_aurocs(dataset, manifest)),
     )
     path = dataset / REPORT_NAME
     write_page(path, html)
@@ -139,22 +139,22 @@ def _raw_missing(manifest: Manifest, input_dir: AnyPath | None, is_shown: bool, 
     return otherwise
 
 
-def _audit_values(audits: LabelAudits | None, linear: Mapping[str, float | None]) -> dict[str, Any]:
+def _audit_values(audits: LabelAudits | None, small_models: Mapping[str, SmallModels | None]) -> dict[str, Any]:
     """Returns the values of the audit that the template uses.
 
     Args:
         audits: the audits of the dataset; None without them.
-        linear: class name → the AUROC of a linear model.
+        small_models: class name → the AUROCs of the small models.
     """
     values: dict[str, Any] = {"audit": None, "has_audit": audits is not None, "features": FEATURES}
-    values |= {"warn_auroc": WARN_AUROC, "shortcut_rows": [], "linear_auroc": next(iter(linear.values()), None)}
+    values |= {"warn_auroc": WARN_AUROC, "shortcut_rows": [], "small_models": next(iter(small_models.values()), None)}
     if audits is None:
         return values
     if audits.binary:
         values |= _binary_values(audits.binary)
         histograms = {name: shortcut.histogram for name, shortcut in audits.binary.shortcuts.items()}
     else:
-        values["shortcut_rows"] = shortcut_rows(audits, linear, WARN_AUROC)
+        values["shortcut_rows"] = shortcut_rows(audits, small_models, WARN_AUROC)
         histograms = pooled_histograms(audits)
     varied = {name: histogram for name, histogram in histograms.items() if histogram.num_bins > 1}
     return values | {

@@ -9,6 +9,7 @@ from beam_prep.dataset.image_stats import FEATURES
 from beam_prep.dataset.manifest import Manifest
 from beam_prep.planning.label_audits import LabelAudits
 from beam_prep.planning.shortcut_audit import Audit, Histogram
+from beam_prep.report.small_models import SmallModels
 
 ALL_IMAGES = "all images"
 
@@ -50,12 +51,14 @@ def cooccurrence_rows(manifest: Manifest) -> list[dict[str, Any]]:
     ]
 
 
-def shortcut_rows(audits: LabelAudits, linear: Mapping[str, float | None], warn_auroc: float) -> list[dict[str, Any]]:
+def shortcut_rows(
+    audits: LabelAudits, small_models: Mapping[str, SmallModels | None], warn_auroc: float
+) -> list[dict[str, Any]]:
     """Returns the rows of the table of shortcuts: how well each number tells a class from all other images.
 
     Args:
         audits: the audit of each class.
-        linear: class name → the AUROC of a linear model, see `linear_aurocs`.
+        small_models: class name → the AUROCs of the small models, see `small_model_aurocs`.
         warn_auroc: the AUROC from which a number tells much of a class.
     """
     return [
@@ -66,7 +69,7 @@ def shortcut_rows(audits: LabelAudits, linear: Mapping[str, float | None], warn_
                 for feature in FEATURES
                 if feature in audit.shortcuts
             ],
-            "linear": linear.get(name),
+            "small_models": small_models.get(name),
             "chance": audit.chance_auroc,
             "telling": [FEATURES[feature].title for feature in telling],
         }

@@ -8,7 +8,8 @@ from trainer.evaluation.evaluate import measure
 from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.subgroups import by_trait
-from trainer.tables import print_decision, print_numbers
+from trainer.run.model_card import ModelCard
+from trainer.tables import print_decision, print_mirrored, print_numbers
 
 
 def test_each_domain_has_a_row_that_no_name_can_forge_and_says_if_it_has_one_class(capsys):
@@ -56,3 +57,13 @@ def test_each_class_and_finding_has_a_row_below_the_split(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[4:6]] == list(FINDINGS)
     assert lines[-1].strip() == "auroc of Mass is undefined: no label of it is known"
+
+
+def test_a_run_with_tta_says_that_its_numbers_are_of_both_sides_of_an_image(capsys):
+    print_mirrored(ModelCard("a", 32, "hist", [], "ab"))
+    assert not capsys.readouterr().out
+    print_mirrored(ModelCard("a", 32, "hist", [], "ab", tta=True))
+    print_mirrored(ModelCard("a", 32, "hist", [], "ab", tta=True), after_epochs=True)
+    evaluated, trained = capsys.readouterr().out.splitlines()
+    assert evaluated == "mirrored:  means over each image and its mirror image (--tta)"
+    assert trained == f"{evaluated}; the epochs have the image alone"

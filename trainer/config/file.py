@@ -5,11 +5,11 @@ Standard library only; PyYAML loads on use.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields
 from typing import Any
 
-from beam_prep.console.command import Command
+from beam_prep.console.command import Command, name_of
 from beam_prep.console.command_line import to_flags
 from beam_prep.console.errors import UsageError
 from beam_prep.console.parsing import parse
@@ -36,7 +36,7 @@ def with_config_file(arguments: list[str]) -> list[str]:
     """
     flags = to_flags(preset_in(arguments))
     if path := value_of("config", arguments):
-        flags += flags_from_file(path)
+        flags += flags_from_file(path, given={name_of(each) for each in arguments if each.startswith("--")})
     first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
     return [*arguments[:first], *flags, *arguments[first:]]
 
@@ -78,8 +78,12 @@ def value_of(flag: str, arguments: Sequence[str]) -> str | None:
     return None
 
 
-def flags_from_file(path: str) -> list[str]:
+def flags_from_file(path: str, given: Collection[str] = ()) -> list[str]:
     """Reads a JSON or YAML file of flags and returns them as a command line; YAML files end in .yaml or .yml.
+
+    Args:
+        path: the file.
+        given: the flags of the user, which win: a flag of several values is left out if it is one of these.
 
     Raises:
         UsageError: the file is missing, holds no names with values, or names an unknown flag.
@@ -102,7 +106,7 @@ def flags_from_file(path: str) -> list[str]:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
     if content.get("mixed_precision") is False and "precision" not in content:
         content["precision"] = "float32"  # a run of an older version
-    return to_flags(content)
+    return to_flags({name: value for name, value in content.items() if name not in LISTS or name not in given})
 
 
 def _flag_value(value: Any, place: str) -> None:

@@ -188,6 +188,8 @@ def _input_and_output(card: ModelCard) -> Iterator[str]:
     yield (
         f"A prepared image is grey, {card.image_size} px a side, from 0 (black) to 255: decoded to 8 bit, equalized "
         f"(`{card.equalization}`), {FITS[card.fit or 'squash']} and resized with anti-aliasing, as `beam_prep` does it."
+        + " The model uses it and its mirror image: its probability is the mean of both."
+        * bool(card.tta)
     )
     if card.task == BINARY:
         yield (

@@ -114,6 +114,7 @@ def describe_ensemble(config: EvaluateConfig, cards: list[ModelCard], point: Ope
 def _members(config: EvaluateConfig, cards: list[ModelCard]) -> list[dict[str, Any]]:
     return [
         {"run": str(to_path(run).resolve()), "arch": card.arch, "image_size": card.image_size}
+        | ({"tta": True} if card.tta and not config.tta else {})
         for run, card in zip(config.run, cards, strict=True)
     ]
 

@@ -65,6 +65,11 @@ class Compared:
     place: str = ""
     adjusted_p: float | None = None
 
+    @property
+    def has_selected(self) -> bool:
+        """True if the images are a set of another source that has selected something of the run."""
+        return bool(self.numbers.get("transfer", {}).get("role") == "development")
+
 
 def write_comparison(runs: Sequence[Compared], split: str, path: AnyPath) -> AnyPath:
     """Writes the page of a comparison; the same runs give the same bytes on the same day.

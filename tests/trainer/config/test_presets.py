@@ -100,6 +100,13 @@ def test_the_config_of_a_run_repeats_it_whatever_the_preset(tmp_path):
     assert config_of("--preset", "best", "--config", str(file)).to_json() == config.to_json()
 
 
+def test_sets_on_the_command_line_take_the_place_of_those_in_a_file(tmp_path):
+    file = tmp_path / "config.json"
+    file.write_text('{"external": ["one", "other"], "epochs": 3}')
+    assert config_of("--config", str(file)).external == ("one", "other")
+    assert config_of("--config", str(file), "--external", "third").external == ("third",)
+
+
 @pytest.mark.parametrize("flags", [{"epochs": [1, "--overwrite"]}, {"external": ["x", "--overwrite"]}])
 def test_no_value_of_a_file_becomes_a_flag_of_its_own(tmp_path, flags):
     file = tmp_path / "config.json"

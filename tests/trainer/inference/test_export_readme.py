@@ -1,6 +1,7 @@
 """The README of an export is a model card that the Hugging Face Hub understands, and tells of no patient."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -64,6 +65,8 @@ def test_the_numbers_of_the_test_images_stand_in_front_matter_and_table(old):
     assert f"| Accuracy | {of_test['accuracy']:.3f} | {low:.3f} to {high:.3f} |" in text
     assert DISCLAIMER in text
     assert f"float32 [N, {card.image_size}, {card.image_size}, 1]" in text
+    assert "its mirror image: its probability" not in text
+    assert "uses it and its mirror image: its probability is the mean" in readme(replace(card, tta=True), ("onnx",), {})
 
 
 def test_it_holds_no_name_of_a_file_or_patient(old):

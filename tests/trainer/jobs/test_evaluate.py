@@ -23,6 +23,9 @@ def test_an_output_folder_is_used_again_for_the_same_runs_only(tmp_path):
     point = OperatingPoint(0.3, "youden", 1.2)
     describe_ensemble(config, described, point).write(folder)
     assert check_ensemble_output(folder, config, described).operating_point == point
+    assert [each.get("tta") for each in ModelCard.read(folder).members] == [None, None]
+    mirrored = describe_ensemble(config, [replace(described[0], tta=True), described[1]], point)
+    assert [each.get("tta") for each in mirrored.members] == [True, None]
     for other in (replace(config, tta=True), replace(config, run=("b", "a"))):
         with pytest.raises(UsageError, match="an earlier evaluation of the same runs"):
             check_ensemble_output(folder, other, described)

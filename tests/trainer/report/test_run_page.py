@@ -141,6 +141,21 @@ def test_the_flags_that_differ_from_their_defaults_say_what_they_came_to(run):
     assert "trained" not in _text(write_report(run).read_text(encoding="utf-8")).split("Command")[0]
 
 
+def test_a_run_with_tta_says_where_mirror_images_count(run):
+    for name, entries in (("model", {"tta": True}), ("metrics", {})):
+        content = json.loads((run / f"{name}.json").read_text()) | entries
+        if name == "metrics":
+            row = {"kind": "Noise", "level": "5", "auroc": 0.8, "auroc_ci95": None, "auroc_difference": None}
+            content["val"]["robustness"] = [{**row, "sensitivity": 0.9, "specificity": 0.7}]
+        (run / f"{name}.json").write_text(json.dumps(content))
+    text = _text(write_report(run, _samples(1, 1)).read_text(encoding="utf-8"))
+    assert "of the image and of its mirror image ( --tta ), except after each epoch of the training" in text
+    assert "the mean, over the image and its mirror image, of the probability of PNEUMONIA" in text
+    assert "with a validation loss of 0.1500 without mirror images" in text
+    assert "A map is that of the image as it is" in text
+    assert "Of each changed image, too, the probability is the mean of it and of its mirror image" in text
+
+
 def test_class_zero_is_normal_in_matrix_and_report(run):
     html = write_report(run).read_text(encoding="utf-8")
     text = _text(html)

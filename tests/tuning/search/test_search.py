@@ -32,6 +32,9 @@ def test_a_search_survives_failed_trials_and_finds_the_best(sweep):
     assert (best["epochs"], best["worker"]) == (1, "worker-0")
     assert best["peak_memory_bytes"] > 100e6
     assert best["objective"] == best["metrics"]["auroc"]
+    run = sweep / "trials" / best["trial_id"]
+    assert json.loads((run / "model.json").read_text())["best"]["val_auroc"] == pytest.approx(best["objective"])
+    assert json.loads((run / "metrics.json").read_text())["val"]["auroc"] == best["objective"]
     said = sweep.with_suffix(".out").read_text()
     assert "estimated from the first trial" in said, "the warm-up fails at the broken records"
     assert "left out:   2 of 6 combinations: --batch_size is 300, more than the 53 training images" in said
