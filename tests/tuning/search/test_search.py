@@ -5,9 +5,7 @@ import shutil
 import signal
 
 import pytest
-from search_processes import SMALL, losses, start, trainers_of, trials_of, wait_for
-
-GRID = ("--algorithm", "grid", *SMALL)
+from search_processes import losses, start, trainers_of, trials_of, wait_for
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +88,8 @@ def test_the_same_command_again_has_nothing_to_do_and_other_flags_are_refused(sw
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_search_that_is_stopped_in_a_trial_resumes_that_trial(dataset, command, tmp_path, number):
     sweep, whole = tmp_path / "sweep", tmp_path / "whole"
-    flags = (*GRID, "--batch_size", 8, "--epochs", 30, "--early_stopping_patience", 0)
+    flags = ("--algorithm", "grid", "--image_size", 32, "--batch_size", 8, "--epochs", 30, "--no_warm_up")
+    flags = (*flags, "--early_stopping_patience", 0, "--checkpoint_every_steps", 2)
     search = start(sweep, dataset, *flags)
     run = sweep / "trials" / "0000"
     wait_for(lambda: len(losses(run)) >= 2)
