@@ -38,8 +38,7 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     }
     markers = tuple(marker for marker, is_wanted in wanted.items() if is_wanted)
     messages = io.StringIO()
-    given = _with_positions(command.config, flags)
-    _check_lists(command, given)
+    given = _joined(command, _with_positions(command.config, flags))
     try:
         with contextlib.redirect_stderr(messages):
             parsed: tuple[Any, list[str]] = tyro.cli(
@@ -59,15 +58,28 @@ def parse(command: Command, prog: str, flags: Sequence[str]) -> tuple[Any, list[
     return config, more
 
 
-def _check_lists(command: Command, given: Sequence[str]) -> None:
-    """Raises a `UsageError` if a flag of several values is given twice, of which tyro would drop the first silently."""
-    names = Counter(name_of(flag) for flag in given if flag.startswith("--"))
-    repeated = [name for name, number in names.items() if number > 1]
+def _joined(command: Command, given: Sequence[str]) -> list[str]:
+    """Returns a command line in which a flag of several values stands once, with the values of all its occurrences.
+
+    tyro would take those of the last occurrence and silently drop the others.
+    """
+    numbers = Counter(name_of(argument) for argument in given if argument.startswith("--"))
+    repeated = {name for name, number in numbers.items() if number > 1}
     if not repeated or command.repeats:
-        return
-    for flag in flags_of(command):
-        if flag.name in repeated and flag.values.endswith("…"):
-            raise UsageError(f"--{flag.name} is given twice; name all its values after one: --{flag.name} A B")
+        return list(given)
+    lists = {flag.name for flag in flags_of(command) if flag.values.endswith("…")}
+    values: dict[str, list[str]] = {name: [] for name in sorted(repeated & lists)}
+    kept: list[str] = []
+    into = kept
+    for argument in given:
+        is_flag = argument.startswith("--")
+        if is_flag:
+            into = values.get(name_of(argument), kept)
+        if not is_flag or into is kept:
+            into.append(argument)
+        elif "=" in argument:
+            into.append(argument.partition("=")[2])
+    return [*kept, *(word for name, each in values.items() for word in (f"--{name}", *each))]
 
 
 def _with_positions(config: type, flags: Sequence[str]) -> list[str]:

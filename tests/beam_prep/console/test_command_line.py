@@ -55,13 +55,13 @@ def test_a_config_within_a_config_has_its_flags_as_they_are():
     assert more == ["--other", "3"]
 
 
-def test_a_flag_of_several_values_is_given_once_or_refused_and_one_of_one_value_wins_by_its_last():
-    for config in (Inner, Outer):
-        with pytest.raises(UsageError, match="--sizes is given twice; name all its values after one: --sizes A B"):
-            parse(Command(config, print, takes_more=True), "test", ["--data", "d", "--sizes", "1", "--sizes=2"])
-    repeated = parse(Command(Inner, print, repeats=True), "test", ["--data", "d", "--sizes", "1", "--sizes", "2"])
-    assert repeated[0].sizes[-2:] == (1, 2)
-    assert parse(Command(Inner, print), "test", ["--data", "d", "--data", "e"])[0] == Inner("e")
+def test_a_flag_of_several_values_that_is_repeated_has_all_of_them_and_any_other_its_last():
+    flags = ["--sizes", "1", "2", "--data", "d", "--data", "e", "--sizes=3", "--no_augment"]
+    assert parse(Command(Inner, print), "test", flags) == (Inner("e", sizes=(1, 2, 3), augment=False), [])
+    config, more = parse(Command(Outer, print, takes_more=True), "test", [*flags, "--other", "3"])
+    assert (config.inner.sizes, more) == ((1, 2, 3), ["--other", "3"])
+    with pytest.raises(UsageError, match="sizes"):
+        parse(Command(Inner, print), "test", [*flags, "--sizes", "x"])
 
 
 def test_commands_of_one_word_and_of_two():
