@@ -6,7 +6,7 @@ Loads TensorFlow only to read records.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -127,23 +127,7 @@ def check_other_source(data: str, source: SplitSource, run: RunFolder, card: Mod
     return False
 
 
-def check_sets(sets: Sequence[ExternalSet], learnt: Mapping[str, SplitSource]) -> None:
-    """Checks that sets share nothing with the training, and nothing with the set that selects, see `check_apart`.
-
-    The numbers of a set that shares images with the one that selects are not those of an external set.
-    """
-    check_apart([(f"--external {each.data}", each.source) for each in sets], learnt)
-    selecting = [each for each in sets if each.role == "development"]
-    others = [(f"--external {each.data}", each.source) for each in sets if each.role == "external"]
-    for each in selecting if others else ():
-        check_apart(others, {"train": each.source}, f"the images of {each.data}, which selects,")
-
-
-def check_apart(
-    sources: Iterable[tuple[str, SplitSource]],
-    learnt: Mapping[str, SplitSource],
-    place: str = "the training or validation images",
-) -> None:
+def check_apart(sources: Iterable[tuple[str, SplitSource]], learnt: Mapping[str, SplitSource]) -> None:
     """Checks that sets share no image and no patient with the images that a model is trained and validated on.
 
     Images are the same if their decoded pixels are, whatever their files are called. Patients are compared by the
@@ -152,7 +136,6 @@ def check_apart(
     Args:
         sources: the folders of the sets, and their records.
         learnt: the splits that the model was trained and validated on.
-        place: the words for these images.
 
     Raises:
         UsageError: a set shares images or patients.
@@ -167,38 +150,20 @@ def check_apart(
         if images or patients:
             names = "" if images else ", or with --salt_file if they only have the names of other patients"
             raise UsageError(
-                f"{data} is no set of another source: {images:,} of its {len(index.labels):,} images are in "
-                f"{place} too (by their pixels), and {patients:,} of its "
+                f"{data} is no set of another source: {images:,} of its {len(index.labels):,} images are in the "
+                f"training or validation images too (by their pixels), and {patients:,} of its "
                 f"{len(set(index.groups)):,} patients; prepare it without them{names}"
             )
 
 
-def count_selecting(source: SplitSource, run: RunFolder, card: ModelCard, recalibration: str | None) -> int:
-    """Returns how many records of a source selected something of a run.
-
-    Such records hold the pixels of an image that a recalibration was fitted to, if one is given, or of an image of the
-    development sets of the run, as far as these are where they were.
-    """
-    selecting = list(_open_development(run, card))
-    if recalibration is None and not selecting:
+def count_selecting(source: SplitSource, run: RunFolder, recalibration: str | None) -> int:
+    """Returns how many records of a source a recalibration of a run was fitted to; 0 without a recalibration."""
+    if recalibration is None:
         return 0
     with quiet_start():
         from trainer.data.tf_dataset import read_index
-    known = {digest[:16] for each in selecting for digest in read_index(each).source_ids}
-    if recalibration is not None:
-        known |= set(run.recalibrations()[recalibration]["source_ids"])
-    return sum(digest[:16] in known - {""} for digest in read_index(source).source_ids)
-
-
-def _open_development(run: RunFolder, card: ModelCard) -> Iterator[SplitSource]:
-    """Yields the records of each development set of a run that is where it was."""
-    for data in run.read_json("config").get("external", ()) if card.development else ():
-        try:
-            manifest = read_manifest(str(data))
-            if manifest.fingerprint in (card.development or {}).values():
-                yield open_joined(str(data), manifest, manifest.image_sizes[0], None, manifest.splits)
-        except UsageError:
-            continue
+    fitted_to = set(run.recalibrations()[recalibration]["source_ids"])
+    return sum(digest[:16] in fitted_to for digest in read_index(source).source_ids)
 
 
 def count_shared(index: RecordIndex, known: RecordIndex) -> tuple[int, int]:

@@ -181,7 +181,7 @@ def _evaluate_run(
     is_own = card.dataset_fingerprint == manifest.fingerprint
     if not is_own:
         check_other_source(config.data, sources[config.split], run, card)
-    num_selecting = 0 if is_own else count_selecting(sources[config.split], run, card, config.recalibration)
+    num_selecting = count_selecting(sources[config.split], run, config.recalibration)
     with quiet_start():
         from trainer.evaluation.evaluate import measure, predict_split
         from trainer.evaluation.predictor import load_predictor

@@ -95,18 +95,6 @@ def test_images_and_patients_of_the_training_are_refused(run, dataset, phantoms,
     evaluate(EvaluateConfig(run=(str(run),), data=str(again), split="test"))  # both hold the same test images
 
 
-def test_images_of_the_set_that_selects_are_development_under_any_name(selected, dataset, clinic, tmp_path):
-    again, images, salt = tmp_path / "again", clinic.parent / "images", clinic.parent / "salt"
-    flags = {"image_sizes": (32,), "val_fraction": 0.5, "salt_file": str(salt)}
-    prepare(PrepConfig(input=str(images), output=str(again), **flags))
-    _, numbers = evaluate(EvaluateConfig(run=(str(selected),), data=str(again)))
-    assert numbers["test"]["transfer"]["role"] == "development"
-    with pytest.raises(
-        UsageError, match=r"again is no set of another source: 40 of its 40 .* of .*clinic, which select"
-    ):
-        train(config(dataset, tmp_path / "run", clinic, again, select_by="external_auroc"))
-
-
 def indexed(groups: list[str], source_ids: list[str]) -> RecordIndex:
     unknown = [""] * len(groups)
     return RecordIndex(
