@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 
@@ -53,14 +54,21 @@ def runs(tmp_path, labels) -> list[str]:
     ]
 
 
-def test_the_page_has_all_runs_their_differences_and_curves(runs, tmp_path):
+def test_the_page_has_all_runs_their_differences_and_curves(runs, tmp_path, capsys):
     compared = compare(runs, "test")
+    print_comparison(compared, "test")
+    assert "development" not in capsys.readouterr().out
+    compared[1] = replace(compared[1], numbers={**compared[1].numbers, "transfer": {"role": "development"}})
+    print_comparison(compared, "external-clinic")
+    note = "external-clinic has selected something of run<1.5>: a development set, with optimistic numbers"
+    assert note in capsys.readouterr().out
     html = write_comparison(compared, "test", tmp_path / "new" / "page.html").read_text()
     assert_valid(tmp_path / "new" / "page.html")
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", html))
     assert "run&lt;1.0&gt; vgg19, 90 px" in text
     assert "Kermany" not in text, "the images are not those of the published results"
     assert f"{compared[1].difference.value:+.3f}" in text
+    assert "development set: they selected something of run&lt;1.5&gt;, whose numbers are optimistic" in text
     assert "variance of the paired difference over patients" in text
     figures = re.findall(r"<svg[^>]*>", html)
     assert len(figures) == 6, "differences, ROC, precision-recall, calibration, loss, AUROC"
