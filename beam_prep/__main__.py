@@ -1,4 +1,4 @@
-"""Runs `python -m beam_prep COMMAND`."""
+"""Runs `python -m beam_prep COMMAND`; in a pod its output is kept."""
 
 from beam_prep.console.distribution import refuse_strangers
 from beam_prep.console.signals import end_silently_on_interrupt
@@ -6,6 +6,9 @@ from beam_prep.console.signals import end_silently_on_interrupt
 if __name__ == "__main__":
     end_silently_on_interrupt()
     refuse_strangers("beam_prep")
+    from beam_prep.kept_log import keep_log_if_asked
+
+    keep_log_if_asked()
     from beam_prep.cli import main
 
     main()

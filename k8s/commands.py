@@ -8,7 +8,7 @@ from dataclasses import make_dataclass, replace
 from typing import Any
 
 from beam_prep.console.command import Command
-from beam_prep.console.errors import UsageError
+from beam_prep.console.errors import RunError, UsageError
 from k8s.cluster.kinds import title
 from k8s.cluster.kubeconfig import connect
 from k8s.cluster.logs import count_lost_attempts, read_logs
@@ -90,11 +90,13 @@ def print_status(config: StatusConfig) -> None:
 def print_logs(config: LogsConfig) -> None:
     """Prints the log lines of a submission; if it has several pods, every line with its pod in front."""
     cluster = connect(config.context, config.namespace)
-    for line in read_logs(cluster, config.name, follow=config.follow, tail=config.tail):
-        print(f"[{line.pod}] {line.text}" if line.num_pods > 1 else line.text, flush=config.follow)
-    objects = cluster.objects(config.name)
-    if num_lost := count_lost_attempts(objects):
-        kept = kept_logs_of(objects)
+    kept = kept_logs_of(find_objects(cluster, config.name))
+    try:
+        for line in read_logs(cluster, config.name, follow=config.follow, tail=config.tail):
+            print(f"[{line.pod}] {line.text}" if line.num_pods > 1 else line.text, flush=config.follow)
+    except RunError as error:
+        raise type(error)(f"{error}; what the pods printed is also kept in {kept}") if kept else error from None
+    if num_lost := count_lost_attempts(cluster.objects(config.name)):
         print(
             f"note: the logs of earlier attempts, {num_lost} in all, were deleted with their pods when all nodes "
             f"started anew; {f'they are kept in {kept}' if kept else 'a log service of the cluster may have them'}",

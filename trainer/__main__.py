@@ -6,7 +6,7 @@ from beam_prep.console.signals import end_silently_on_interrupt
 if __name__ == "__main__":
     end_silently_on_interrupt()
     refuse_strangers("trainer")
-    from trainer.run.kept_log import keep_log_if_asked
+    from beam_prep.kept_log import keep_log_if_asked
 
     keep_log_if_asked()
     from trainer.cli import main

@@ -33,6 +33,9 @@ MINIMIZED = ("val_loss", "val_brier", "val_ece")
 DEFAULT_TRIALS = 20
 """The number of trials of random and Bayesian search, unless --max_trials is given."""
 
+DEFAULT_BATCH_SIZES = (16, 32, 64)
+"""The batch sizes of a sweep, unless --batch_size is given."""
+
 TOKEN_VARIABLE = "CXRFLOW_SWEEP_TOKEN"
 """The environment variable that may hold the token of a sweep, such as from a Secret of Kubernetes."""
 
@@ -85,7 +88,7 @@ class SearchConfig:
     image_size: tuple[str, ...] = ()
     """Image sizes to choose from, px; by default all sizes of the dataset."""
     batch_size: tuple[str, ...] = ()
-    """Global batch sizes to choose from; by default 16, 32 and 64."""
+    """Global batch sizes to choose from; by default 16, 32 and 64, or the next that --num_replicas divides."""
     unfreeze_layers: tuple[str, ...] = ()
     """Depths of fine-tuning to choose from (vgg19, inception_resnet_v2); by default 5, 10 and 20."""
     learning_rate: tuple[str, ...] = ()

@@ -57,11 +57,10 @@ def _check_batch(workload: Workload, config: Any) -> Iterator[Problem]:
         except UsageError as wrong:
             yield error(f"{workload.title}: {workload.num_pods} nodes of {workload.num_gpus} GPUs: {wrong}")
         return
+    replicas = int(workload.flag("num_replicas", "0")) or workload.num_gpus
     for size in _numbers(config, "batch_size"):
-        if size % workload.num_gpus:
-            yield error(
-                f"{workload.title}: --batch_size {size}: the {workload.num_gpus} GPUs of a worker do not divide it"
-            )
+        if size % replicas and workload.flag("strategy", "auto") != "none":
+            yield error(f"{workload.title}: --batch_size {size}: the {replicas} GPUs of a worker do not divide it")
 
 
 def _check_folders(workload: Workload, config: Any) -> Iterator[Problem]:

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from beam_prep.console.parsing import parse
+from beam_prep.kept_log import LOG_FOLDER_VARIABLE
 from beam_prep.storage.paths import is_url
 from k8s.cluster.kinds import title
 from k8s.render.objects import Object
 from k8s.render.pods import GPU
-from trainer.run.kept_log import LOG_FOLDER_VARIABLE
 
 DURABLE = ("persistentVolumeClaim", "csi", "nfs")
 """The types of volumes that outlive a pod."""

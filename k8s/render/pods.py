@@ -10,6 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from beam_prep.kept_log import LOG_FOLDER_VARIABLE
+from beam_prep.storage.paths import is_url
 from k8s.gpu_types import node_choice
 from k8s.render.objects import Component, Object, labels
 from k8s.spec import CommonSpec, GpuSpec, PrepSpec
@@ -51,6 +53,17 @@ def tracking(spec: GpuSpec) -> list[Object]:
     if spec.track_secret is None:
         return []
     return [{"name": URI_VARIABLE, "valueFrom": {"secretKeyRef": {"name": spec.track_secret, "key": "track"}}}]
+
+
+def kept_log(spec: CommonSpec, output: str) -> list[Object]:
+    """Returns the variable with the folder beside the output that keeps what the pods print.
+
+    There is none if nothing lasts beside the output.
+    """
+    output = output.rstrip("/")
+    roots = [mount.path for mount in (*spec.claims, *spec.buckets)]
+    is_root = output.count("/") == 2 if is_url(output) else output in roots
+    return [] if is_root else [{"name": LOG_FOLDER_VARIABLE, "value": f"{output}-logs"}]
 
 
 def literal(arguments: Sequence[str]) -> list[str]:

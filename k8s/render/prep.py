@@ -11,7 +11,7 @@ from beam_prep.console.errors import UsageError
 from beam_prep.storage.paths import is_bucket
 from k8s.render.jobs import job
 from k8s.render.objects import Object
-from k8s.render.pods import SALT_FOLDER, literal, pod_template
+from k8s.render.pods import SALT_FOLDER, kept_log, literal, pod_template
 from k8s.spec import PrepSpec
 
 COMMAND = ("python", "-m", "beam_prep", "prepare")
@@ -32,7 +32,8 @@ def render_prep(spec: PrepSpec, beam_args: Sequence[str]) -> list[Object]:
     """
     prep = replace(spec.prep, salt_file=f"{SALT_FOLDER}/salt") if spec.salt_secret else spec.prep
     arguments = literal([*changed_flags(prep), *beam_args, *_dataflow_options(spec, beam_args)])
-    return [job(spec, spec.name, "prep", pod_template(spec, "prep", COMMAND, arguments))]
+    env = kept_log(spec, spec.prep.output)
+    return [job(spec, spec.name, "prep", pod_template(spec, "prep", COMMAND, arguments, env=env))]
 
 
 def _dataflow_options(spec: PrepSpec, beam_args: Sequence[str]) -> list[str]:

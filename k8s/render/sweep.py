@@ -12,10 +12,10 @@ from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
 from k8s.render.jobs import job
 from k8s.render.objects import HOUR, Object, headless_service, only_from
-from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources, tracking
+from k8s.render.pods import INDEX, completion_index, kept_log, literal, pod_template, resources, tracking
 from k8s.spec import SweepSpec
 from trainer.config.file import shared_flags
-from tuning.config import TOKEN_VARIABLE
+from tuning.config import DEFAULT_BATCH_SIZES, TOKEN_VARIABLE
 
 COMMAND = ("python", "-m", "tuning", "search")
 PORT = 8000
@@ -34,7 +34,7 @@ def render_sweep(spec: SweepSpec, train_flags: Sequence[str]) -> list[Object]:
     Raises:
         UsageError: a flag is unknown or wrong.
     """
-    _check(spec, train_flags)
+    train_flags = [*train_flags, *_check(spec, train_flags)]
     chief = f"{spec.name}-chief"
     return [
         only_from(spec, chief, "chief", "worker", PORT),
@@ -52,7 +52,7 @@ def _chief(spec: SweepSpec, name: str, train_flags: Sequence[str]) -> Object:
         "chief",
         COMMAND,
         literal([*changed_flags(tuner), *train_flags]),
-        env=[*_identity("chief", "0.0.0.0"), *_token(spec), *tracking(spec)],
+        env=[*_identity("chief", "0.0.0.0"), *_shared(spec)],
         # With these flags the chief itself trains the best configuration at the end.
         resources=None if tuner.retrain_best or tuner.retrain_seeds else resources(*CHIEF),
     )
@@ -66,7 +66,7 @@ def _workers(spec: SweepSpec, chief: str, train_flags: Sequence[str]) -> Object:
         COMMAND,
         literal([*changed_flags(spec.tuner), *train_flags]),
         # A worker that is restarted gets the same index, and by it the same trial.
-        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief), *_token(spec), *tracking(spec)],
+        env=[completion_index(), *_identity(f"worker-$({INDEX})", chief), *_shared(spec)],
     )
     return job(spec, f"{spec.name}-worker", "worker", template, num_pods=spec.num_workers)
 
@@ -81,6 +81,11 @@ def _identity(tuner_id: str, host: str) -> list[Object]:
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
+def _shared(spec: SweepSpec) -> list[Object]:
+    """Returns the variables that all pods of a sweep have."""
+    return [*_token(spec), *kept_log(spec, spec.tuner.output), *tracking(spec)]
+
+
 def _token(spec: SweepSpec) -> list[Object]:
     """Returns the variable with the token of the sweep; none if the pods read the token from their shared folder."""
     if spec.token_secret is None:
@@ -88,8 +93,24 @@ def _token(spec: SweepSpec) -> list[Object]:
     return [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": spec.token_secret, "key": "token"}}}]
 
 
-def _check(spec: SweepSpec, train_flags: Sequence[str]) -> None:
+def _check(spec: SweepSpec, train_flags: Sequence[str]) -> list[str]:
+    """Checks the flags that all trials share, and returns the flag by which the default batches suit the GPUs.
+
+    The chief has no GPUs to count.
+    """
     flags = shared_flags("python -m k8s render sweep", spec.tuner.data[0], spec.tuner.output, train_flags)
     if flags.config is not None:
         raise UsageError("--config is no flag of a sweep; give the flags that the file holds")
     spec.check_tracking(flags)
+    if spec.num_gpus and flags.num_replicas > spec.num_gpus:
+        raise UsageError(
+            f"--num_replicas is {flags.num_replicas}, more than the {spec.num_gpus} of --num_gpus; leave it out to "
+            "use all"
+        )
+    replicas = flags.replicas_on(spec.num_gpus)
+    given = [replace(flags, batch_size=int(size)) for size in spec.tuner.batch_size if size.isdigit()]
+    for each in (flags, *given):
+        each.check_replicas(replicas)
+    is_default = not spec.tuner.batch_size and flags.batch_size is None
+    suits = all(size % flags.batch_step(replicas) == 0 for size in DEFAULT_BATCH_SIZES)
+    return [] if flags.num_replicas or not is_default or suits else ["--num_replicas", str(replicas)]

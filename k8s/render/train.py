@@ -6,12 +6,10 @@ import json
 from dataclasses import replace
 
 from beam_prep.console.command_line import changed_flags
-from beam_prep.storage.paths import is_url
 from k8s.render.jobs import ending, indexed, job
 from k8s.render.objects import HOUR, Object, headless_service, labels, metadata, only_from, selector
-from k8s.render.pods import INDEX, completion_index, literal, pod_template, resources, tracking
+from k8s.render.pods import INDEX, completion_index, kept_log, literal, pod_template, resources, tracking
 from k8s.spec import CommonSpec, TrainSpec
-from trainer.run.kept_log import LOG_FOLDER_VARIABLE
 
 COMMAND = ("python", "-m", "trainer", "train")
 PORT = 2222
@@ -44,17 +42,8 @@ def tf_config(hosts: list[str]) -> Object:
 def _template(spec: TrainSpec, env: list[Object], *, subdomain: str | None = None) -> Object:
     # The file of --config is only on this machine; its values and those of a preset are in the config already.
     arguments = literal(changed_flags(replace(spec.trainer, config=None, preset=None)))
-    kept = [{"name": LOG_FOLDER_VARIABLE, "value": folder}] if (folder := _log_folder(spec)) else []
-    env = [*env, *kept, *tracking(spec)]
+    env = [*env, *kept_log(spec, spec.trainer.output), *tracking(spec)]
     return pod_template(spec, "trainer", COMMAND, arguments, env=env, subdomain=subdomain)
-
-
-def _log_folder(spec: TrainSpec) -> str | None:
-    """Returns the folder beside the output that keeps the logs of all pods; None if nothing lasts beside the output."""
-    output = spec.trainer.output.rstrip("/")
-    roots = [mount.path for mount in (*spec.claims, *spec.buckets)]
-    is_root = output.count("/") == 2 if is_url(output) else output in roots
-    return None if is_root else f"{output}-logs"
 
 
 def _one_pod(spec: TrainSpec) -> Object:

@@ -103,9 +103,11 @@ def test_a_preparation_prepares(phantoms, tmp_path):
     )
     (template,) = pod_templates(printed("prep", *flags))
     (tmp_path / "out").mkdir()
-    ((code, _, complained),) = finish(Node(tmp_path, {"/in": phantoms, "/out": tmp_path / "out"}).start(template))
+    ((code, said, complained),) = finish(Node(tmp_path, {"/in": phantoms, "/out": tmp_path / "out"}).start(template))
     assert code == 0, complained
     assert Manifest.read(tmp_path / "out" / "set").image_sizes == (32, 48)
+    (kept,) = (tmp_path / "out" / "set-logs").iterdir()
+    assert sorted(kept.read_text().splitlines()) == sorted((said + complained).splitlines())
 
 
 @pytest.mark.parametrize(

@@ -203,27 +203,6 @@ class TrainConfig(TrainFlags):
         """The number of images in a step over all replicas; the default if `batch_size` states no number (yet)."""
         return self.batch_size if isinstance(self.batch_size, int) else DEFAULT_BATCH_SIZE
 
-    def check_replicas(self, num_replicas: int) -> None:
-        """Raises a `UsageError` unless a number of replicas divides the global batch, if a number was given."""
-        if not isinstance(self.batch_size, int):
-            return
-        if self.batch_size < num_replicas:
-            raise UsageError(
-                f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
-                f"it is the global batch: give at least {num_replicas}"
-            )
-        step = self.batch_step(num_replicas)
-        if self.batch_size % step:
-            nearest = max(round(self.batch_size / step), 1) * step
-            pairs = " into pairs of images, as --mixup_alpha needs" if step > num_replicas else ""
-            raise UsageError(
-                f"--batch_size is {self.batch_size}, which {num_replicas} replicas do not divide{pairs}; try {nearest}"
-            )
-
-    def batch_step(self, num_replicas: int) -> int:
-        """Returns the number that divides the global batch; with mixup, each replica takes whole pairs of images."""
-        return num_replicas * 2 if self.mixup_alpha and num_replicas > 1 else num_replicas
-
     def check_workers(self, num_workers: int) -> None:
         """Raises a `UsageError` if several workers are to train with a batch size that one of them would measure."""
         if num_workers > 1 and self.batch_size == "auto":

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from beam_prep.console.command import FlagGroups
+from beam_prep.console.errors import UsageError
 from trainer.config.threshold_rule import DEFAULT_RULE
 
 Arch = Literal["baseline_cnn", "se_resnet", "se_resnet_small", "vgg19", "inception_resnet_v2"]
@@ -242,3 +243,28 @@ class TrainFlags:
             ),
         },
     )
+
+    def replicas_on(self, num_gpus: int) -> int:
+        """Returns the number of replicas on a machine with a number of GPUs, or on its CPU if there are none."""
+        return 1 if self.strategy == "none" else self.num_replicas or max(num_gpus, 1)
+
+    def check_replicas(self, num_replicas: int) -> None:
+        """Raises a `UsageError` unless a number of replicas divides the global batch, if a number was given."""
+        if not isinstance(self.batch_size, int):
+            return
+        if self.batch_size < num_replicas:
+            raise UsageError(
+                f"--batch_size is {self.batch_size}, less than the {num_replicas} replicas; "
+                f"it is the global batch: give at least {num_replicas}"
+            )
+        step = self.batch_step(num_replicas)
+        if self.batch_size % step:
+            nearest = max(round(self.batch_size / step), 1) * step
+            pairs = " into pairs of images, as --mixup_alpha needs" if step > num_replicas else ""
+            raise UsageError(
+                f"--batch_size is {self.batch_size}, which {num_replicas} replicas do not divide{pairs}; try {nearest}"
+            )
+
+    def batch_step(self, num_replicas: int) -> int:
+        """Returns the number that divides the global batch; with mixup, each replica takes whole pairs of images."""
+        return num_replicas * 2 if self.mixup_alpha and num_replicas > 1 else num_replicas

@@ -6,6 +6,7 @@ Standard library only; PyYAML and KerasTuner load on use.
 from __future__ import annotations
 
 import itertools
+import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,10 +17,12 @@ from beam_prep.console.errors import UsageError
 from beam_prep.storage.user_files import read_yaml
 from trainer.config.train import FROM_SCRATCH
 from trainer.config.train_flags import Arch
-from tuning.config import SearchConfig
+from tuning.config import DEFAULT_BATCH_SIZES, SearchConfig
 
 if TYPE_CHECKING:
     import keras_tuner
+
+logger = logging.getLogger(__name__)
 
 TRANSFER = tuple(arch for arch in get_args(Arch) if arch not in FROM_SCRATCH)
 
@@ -45,7 +48,7 @@ class SearchableFlag:
 
 SEARCHABLE_FLAGS = (
     SearchableFlag("image_size", int),  # the default choices are the sizes of the dataset
-    SearchableFlag("batch_size", int, choices=(16, 32, 64)),
+    SearchableFlag("batch_size", int, choices=DEFAULT_BATCH_SIZES),
     SearchableFlag("unfreeze_layers", int, choices=(5, 10, 20), archs=TRANSFER),
     SearchableFlag("learning_rate", float, scale="log"),
     SearchableFlag("fine_tune_learning_rate", float, scale="log", archs=TRANSFER),
@@ -181,6 +184,7 @@ def resolve_space(
     image_sizes: Sequence[int],
     equalizations: Sequence[str],
     preset: Mapping[str, Any] = MappingProxyType({}),
+    batch_step: int = 1,
 ) -> SearchSpace:
     """Determines the search space: flags come before the YAML file, the file before the preset, the preset before the
     defaults.
@@ -191,6 +195,7 @@ def resolve_space(
         image_sizes: the image sizes of the dataset, px.
         equalizations: the equalization of each dataset.
         preset: flag → value of the preset that all trials share.
+        batch_step: the number that must divide a batch; the default batch sizes are raised to its multiples.
 
     Raises:
         UsageError: a value has the wrong type, is repeated, or belongs to another network; the YAML file can't be read;
@@ -199,6 +204,8 @@ def resolve_space(
     given = _read_yaml(config.space)
     given |= {flag.name: list(texts) for flag in SEARCHABLE_FLAGS if (texts := getattr(config, flag.name))}
     defaults = {flag.name: flag.choices for flag in SEARCHABLE_FLAGS} | {"image_size": tuple(image_sizes)}
+    if not given.get("batch_size") and "batch_size" not in preset:
+        defaults["batch_size"] = _raised(defaults["batch_size"], batch_step)
     defaults |= {name: (preset[name],) for name, choices in defaults.items() if choices and name in preset}
     parameters: list[Choice | Range] = []
     for flag in SEARCHABLE_FLAGS:
@@ -216,6 +223,15 @@ def resolve_space(
         names = ", ".join(f"--{parameter.name} {parameter.low:g}:{parameter.high:g}" for parameter in space.ranges)
         raise UsageError(f"--algorithm grid tries every value, which a range has no end of: {names}; give values")
     return space
+
+
+def _raised(sizes: tuple[int, ...], step: int) -> tuple[int, ...]:
+    """Raises batch sizes to the next multiples of a number, and says so."""
+    raised = tuple(dict.fromkeys(-(-size // step) * step for size in sizes))
+    if raised != sizes:
+        said = [", ".join(map(str, values)) for values in (sizes, raised)]
+        logger.warning("--batch_size: %s raised to %s, the next multiples of %d, as replicas need", *said, step)
+    return raised
 
 
 def _parse(flag: SearchableFlag, texts: Sequence[str]) -> Choice | Range:

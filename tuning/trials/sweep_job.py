@@ -13,7 +13,7 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.file import preset_in, shared_flags, value_of
 from trainer.config.train import FROM_SCRATCH, TrainConfig
-from trainer.config.train_flags import SelectBy
+from trainer.config.train_flags import SelectBy, TrainFlags
 from trainer.data.checks import check_selection, check_threshold_rule, check_trainable, settings_left_out
 from trainer.data.splits import open_split, read_manifest
 from trainer.external.sets import open_external_sets
@@ -82,7 +82,9 @@ class SweepJob:
         shared |= settings_left_out(preset, shared, next(iter(manifests.values())).task)
         if config.objective == "external_auroc" and not shared["external"]:
             raise UsageError("--objective external_auroc needs --external, which is missing; name a dataset folder")
-        space = resolve_space(config, shared["arch"], sizes, list(datasets), preset)
+        common = TrainFlags(data=config.data[0], output=config.output, **shared)
+        step = common.batch_step(common.replicas_on(0))  # the GPUs of the workers are known by --num_replicas alone
+        space = resolve_space(config, common.arch, sizes, list(datasets), preset, step)
         job = cls(config, {**shared, **space.fixed}, space, datasets, manifests)
         job._check()
         return job

@@ -87,6 +87,11 @@ class Team:
         items = self.plane.request("GET", self.path("v1/pods"))["items"]
         return [item["metadata"]["name"] for item in items if item["status"].get("phase") == phase]
 
+    def evict(self, pod: str) -> None:
+        """Asks the API server to evict a pod, as a drain of its node does."""
+        body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": self.name}}
+        self.plane.request("POST", f"{self.path('v1/pods', pod)}/eviction", body)
+
     def started(self, count: int = 1) -> list[str]:
         """Waits until a number of pods run, and returns their names."""
         return eventually(lambda: len(found := self.pods()) >= count and found, f"{count} running pods")

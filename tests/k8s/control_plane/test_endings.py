@@ -12,12 +12,6 @@ NODES = ("--num_nodes", 2, "--batch_size", 32)
 RESUMED = "trap 'echo saved a checkpoint; exit 143' TERM; echo began; while true; do sleep 0.05; done"
 
 
-def evict(team, pod):
-    """Asks the API server to evict a pod, as a drain of its node does."""
-    body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": team.name}}
-    team.plane.request("POST", f"{team.path('v1/pods', pod)}/eviction", body)
-
-
 def test_a_failure_is_retried_and_a_wrong_command_is_not(team, k8s):
     team.plan(shell("echo first; exit 1", "echo second; exit 2", "echo third"))
     assert k8s("submit", *TRAIN).returncode == 0
@@ -35,7 +29,7 @@ def test_an_evicted_pod_is_replaced_and_does_not_count(team, k8s):
     team.plan(shell(RESUMED, "echo resumed"))
     assert k8s("submit", *TRAIN, "--retries", 0).returncode == 0
     (pod,) = team.started()
-    evict(team, pod)
+    team.evict(pod)
     waited = k8s("wait", "--name", "t", "--timeout_s", 100)
     assert (waited.returncode, waited.stdout.splitlines()[-1]) == (0, "Job t: complete")
 
@@ -46,14 +40,14 @@ def test_followed_logs_go_through_an_eviction(team, k8s, begin):
     following = begin("logs", "--name", "t", "--follow")
     (pod,) = team.started()
     assert following.stdout.readline() == "began\n"
-    evict(team, pod)
+    team.evict(pod)
     out, err = following.communicate(timeout=100)
     lines = [line.rpartition("] ")[2] for line in out.splitlines()]
     assert (lines, err, following.returncode) == (["saved a checkpoint", "resumed"], "", 0)
 
 
 def test_the_loss_of_one_worker_restarts_the_whole_jobset(team, k8s, jobsets, tmp_path):
-    kept = f"{sys.executable} -c \"from trainer.run.kept_log import keep_log; keep_log('{tmp_path}'); print('lost')\"; "
+    kept = f"{sys.executable} -c \"from beam_prep.kept_log import keep_log; keep_log('{tmp_path}'); print('lost')\"; "
     team.plan(shell("sleep 60", f"{kept} sleep 1; exit 1", "echo again"))
     assert k8s("submit", *TRAIN, *NODES).returncode == 0
     waited = k8s("wait", "--name", "t", "--timeout_s", 100)
@@ -135,6 +129,7 @@ def test_an_image_that_can_not_be_pulled_is_explained(team, k8s):
     assert "ErrImagePull: not found; check --image, " in shown
     none = k8s("logs", "--name", "t")
     assert (none.returncode, "no pod of t has started" in none.stderr) == (1, True)
+    assert none.stderr.endswith("; what the pods printed is also kept in gs://b/runs/t-logs\n")
 
 
 def test_the_logs_of_other_pods_are_read_where_a_node_is_lost(team, k8s, jobsets):

@@ -5,6 +5,7 @@ import json
 import pytest
 from submissions import SWEEP, TRAIN, only, pod_templates, rendered
 
+from beam_prep.console.errors import UsageError
 from k8s.gpu_types import gpu_type_of
 
 QUEUED = ("--flex_start", "--queue", "gpus", "--deadline_hours", 2)
@@ -41,6 +42,43 @@ def test_pods_are_told_how_many_gpus_they_were_promised():
     sweep = pods(rendered("sweep", *SWEEP, "--retrain_best"))
     assert promised(sweep["chief"]) == "1"
     assert promised(pods(rendered("train", *TRAIN, "--tensorboard"))["tensorboard"]) is None
+
+
+def replicas_of(*flags):
+    """Returns the `--num_replicas` of a sweep's chief and worker."""
+    commands = [pods(rendered("sweep", *SWEEP, *flags))[each]["containers"][0]["args"] for each in ("chief", "worker")]
+    return [words[words.index("--num_replicas") + 1] if "--num_replicas" in words else None for words in commands]
+
+
+@pytest.mark.parametrize(
+    ("flags", "replicas"),
+    [
+        (("--num_gpus", 2), None),
+        (("--num_gpus", 8), None),
+        (("--num_gpus", 3), "3"),
+        (("--num_gpus", 6), "6"),
+        (("--num_gpus", 16, "--mixup_alpha", 0.2), "16"),
+        (("--num_gpus", 3, "--batch_size", 24, 48), None),
+        (("--num_gpus", 3, "--num_replicas", 2), "2"),
+        (("--num_gpus", 3, "--strategy", "none"), None),
+    ],
+)
+def test_chief_and_workers_know_the_gpus_that_the_default_batches_do_not_suit(flags, replicas):
+    """The chief, which has no GPU, raises the batches; see `test_sweep_job.py`."""
+    assert replicas_of(*flags) == [replicas] * 2
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (("--num_gpus", 3, "--batch_size", 24, 32), "--batch_size is 32, which 3 replicas do not divide; try 33"),
+        (("--num_gpus", 6, "--batch_size", 4), "--batch_size is 4, less than the 6 replicas"),
+        (("--num_gpus", 2, "--num_replicas", 3), "--num_replicas is 3, more than the 2 of --num_gpus"),
+    ],
+)
+def test_a_batch_of_a_sweep_that_does_not_suit_its_gpus_is_refused(flags, said):
+    with pytest.raises(UsageError, match=said):
+        rendered("sweep", *SWEEP, *flags)
 
 
 def test_flex_start_waits_for_its_nodes():

@@ -9,7 +9,7 @@ from beam_prep.console.command import Command
 from beam_prep.console.command_line import changed_flags
 from beam_prep.console.parsing import parse
 from k8s.preflight.offline_checks import check_offline
-from k8s.preflight.workload import kept_logs_of, workloads_of
+from k8s.preflight.workload import workloads_of
 from trainer.config.train import TrainConfig
 
 
@@ -231,6 +231,8 @@ def test_dataflow_runs_our_image_under_our_name(runner):
         (("--output", "gs://b"), None),
     ],
 )
-def test_the_logs_of_a_training_are_kept_beside_its_output_if_that_lasts(places, folder):
-    objects = rendered("train", "--data", "gs://b/set", *places, "--num_nodes", 2)
-    assert kept_logs_of(objects) == folder
+def test_the_logs_of_all_pods_are_kept_beside_the_output_if_that_lasts(places, folder):
+    inputs = {"train": ("--data", "gs://b/set"), "prep": ("--input", "gs://b/raw", "--public_salt")}
+    for kind in ("train", "sweep", "prep"):
+        workloads = workloads_of(rendered(kind, *inputs.get(kind, inputs["train"]), *places))
+        assert {workload.variable("CXRFLOW_LOG_FOLDER") for workload in workloads} == {folder}

@@ -145,6 +145,20 @@ def test_the_objective_of_a_trial_is_that_of_the_first_set(dataset, tmp_path):
     assert (trial.state, trial.reason) == ("failed", "external_auroc is not defined (auroc: no image is NORMAL)")
 
 
+def test_the_default_batches_are_raised_to_what_the_replicas_divide_and_others_are_refused(dataset, caplog):
+    assert job(dataset, batch_size=()).space.choices("batch_size") == (16, 32, 64)
+    assert not caplog.records
+    found = job(dataset, train=("--num_replicas", "3"), batch_size=())
+    assert found.space.choices("batch_size") == (18, 33, 66)
+    assert caplog.messages == [
+        "--batch_size: 16, 32, 64 raised to 18, 33, 66, the next multiples of 3, as replicas need"
+    ]
+    mixed = job(dataset, train=("--num_replicas", "20", "--mixup_alpha", "0.2"), batch_size=(), image_size=("32",))
+    assert mixed.space.choices("batch_size") == (40, 80)
+    with pytest.raises(UsageError, match="--batch_size is 8, which 3 replicas do not divide; try 9"):
+        job(dataset, train=("--num_replicas", "3"))
+
+
 def test_a_sweep_with_a_forged_set_is_another_sweep(tmp_path):
     job = make_job(output=str(tmp_path))
     job.folder.start(job.to_json(), overwrite=False)

@@ -1,4 +1,4 @@
-"""Keeps what a training in a pod prints: the log of a pod is deleted with the pod. Standard library only."""
+"""Keeps what a program in a pod prints: the log of a pod is deleted with the pod. Standard library only."""
 
 from __future__ import annotations
 
@@ -102,12 +102,12 @@ class _KeptLog:
     """The kept log of this process.
 
     Args:
-        folder: the folder of the file, whose name tells the machine and the time.
+        folder: the folder of the file, whose name tells the machine, the time and the process.
     """
 
     def __init__(self, folder: str) -> None:
         started = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        self._path = to_path(folder) / f"{socket.gethostname()}-{started}.log"
+        self._path = to_path(folder) / f"{socket.gethostname()}-{started}-{os.getpid()}.log"
         self._content = b""
         self._num_bytes = self._num_written = 0
         self._is_told = False

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from control_plane import eventually
 
-from trainer.run import kept_log
+from beam_prep import kept_log
 
 PROGRAM = """
 import os, signal, sys, time
-from trainer.run import kept_log
+from beam_prep import kept_log
 kept_log.KEEP_S = 0.05
 kept_log.keep_log(sys.argv[1])
 print("epoch 1", flush=True)
