@@ -94,7 +94,7 @@ class SummedGroupNormalization(keras.layers.Layer):
         return tf.cast(wide * scale + shift, maps.dtype)
 
 
-FORMS = {
+FORMS: dict[type, Any] = {
     keras.layers.MaxPooling2D: SlicedMaxPooling,
     keras.layers.GroupNormalization: SummedGroupNormalization,
 }
