@@ -4,26 +4,18 @@ import json
 import os
 import subprocess
 import sys
-from functools import cache
 
 import numpy as np
 import pytest
-import tensorflow as tf
-from small_training import assert_close, assert_same_bits, fit, make_train_step, strategy_of
-from tensorflow.core.framework.kernel_def_pb2 import KernelDef
-from tensorflow.core.framework.node_def_pb2 import NodeDef
-from tensorflow.python.eager.context import context
-from tensorflow.python.framework.kernels import get_registered_kernels_for_op
+from small_training import assert_close, assert_same_bits, fit, make_train_step
 
 from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
-from trainer.data.held_images import DeviceRows
 from trainer.data.splits import open_split
 from trainer.device import Computation, NotCompiledError
 from trainer.jobs.train import train
 from trainer.training import train_step
-from trainer.training.strategy import distribute
 
 
 @pytest.fixture
@@ -108,36 +100,3 @@ def test_a_compiled_step_takes_one_trace(train_split):
     other = fit(make_train_step(jit_compile="on", dropout=False), train_split, epochs=2, steps_per_call=8)
     assert one[0] == other[0], "not a bit depends on the steps of a call"
     assert_same_bits(one[1], other[1])
-
-
-@cache
-def kernels_of(operation: str) -> list[KernelDef]:
-    return list(get_registered_kernels_for_op(operation).kernel)
-
-
-def has_gpu_kernel(node: NodeDef) -> bool:
-    """Returns True if TensorFlow has a kernel for GPUs of an operation with its types, or needs none."""
-    on_gpus = [kernel for kernel in kernels_of(node.op) if kernel.device_type in ("GPU", "DEFAULT")]
-    return not kernels_of(node.op) or any(
-        all(
-            node.attr[each.name].type in each.allowed_values.list.type for each in kernel.constraint if each.name == "T"
-        )
-        for kernel in on_gpus
-    )
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-@pytest.mark.parametrize("arch", ["baseline_cnn", "se_resnet"])
-@pytest.mark.parametrize("jit_compile", ["off", "on"])
-def test_every_operation_that_xla_does_not_compile_has_a_kernel_for_gpus(arch, precision, jit_compile):
-    flags = {"augment": True, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9, "clip_norm": 1.0, "gamma": 0.3}
-    rows = DeviceRows(np.zeros([64, 32, 32, 1], np.uint8), strategy_of(1))
-    step = make_train_step(jit_compile=jit_compile, arch=arch, precision=precision, rows=rows, **flags)
-    positions = tf.data.Dataset.from_tensors((tf.zeros([16], tf.int64), tf.zeros([16], tf.int64))).repeat()
-    before = set(context().list_function_names())
-    step._programs.run.get_concrete_function(distribute(positions, step.strategy), tf.constant(2))
-    functions = [context().get_function_def(name) for name in set(context().list_function_names()) - before]
-    nodes = [node for each in functions if not each.attr["_XlaMustCompile"].b for node in each.node_def]
-    on_cpus = {node.op for node in nodes if not has_gpu_kernel(node)} - {"RepeatDataset", "TensorDataset"}
-    assert on_cpus == {"Timestamp"}, "these are computed by the CPU, with copies to and fro in each step"
