@@ -19,7 +19,7 @@ PLAN, TRANSFER = (json.loads((DOCS / "recipe" / name).read_text()) for name in (
 TRAINED = [
     (plan, name) for plan in (PLAN, TRANSFER) for name, setting in plan["settings"].items() if "of" not in setting
 ]
-PRESETS = {"best": "small-tta", "fast": "small-12-tta"}
+PRESETS = {"best": "small-72-tta", "fast": "small-12-tta"}
 """The setting of transfer.json that each preset is."""
 
 
