@@ -12,7 +12,7 @@ import shlex
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from k8s.cluster.errors import NotAllowed, NotLoggedIn, NotThere, one_line, translate_errors
+from k8s.cluster.errors import NotAllowed, NotLoggedIn, NotThere, Replaced, one_line, translate_errors
 from k8s.cluster.kinds import EVENT, KINDS, POD, Kind, kind_of
 from k8s.render.objects import INSTANCE, Object
 
@@ -47,11 +47,12 @@ class Cluster:
         self.host = str(api.configuration.host)
         self.unseen: dict[str, NotAllowed] = {}
         self.warnings: list[str] = []
+        self._allowed: set[str] = set()
         self._groups: dict[str, list[str]] | None = None
         self._api = api
         self._core: Any = client.CoreV1Api(api)
         self._grouped: Any = client.CustomObjectsApi(api)  # serves all API groups, not only CRDs
-        # urllib3 would warn at each retry of a connection; the user gets one error line at the end.
+        # urllib3 would warn at each retry of a connection.
         logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)
 
     def flags(self, name: str) -> str:
@@ -103,7 +104,7 @@ class Cluster:
 
     def pods(self, name: str) -> list[Object]:
         """Returns the pods of a submission, oldest first."""
-        items, _ = self.find(POD, f"{INSTANCE}={name}")
+        items = self.find(POD, f"{INSTANCE}={name}")[0]
         return sorted(items, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]))
 
     def events(self) -> list[Object]:
@@ -127,17 +128,17 @@ class Cluster:
         self._call("patch", kind, obj["metadata"]["name"], named=True, body=merge if kind.group else steps)
 
     def delete(self, obj: Object, *, foreground: bool) -> bool:
-        """Asks the server to delete an object; returns False if it does not exist.
+        """Asks the server to delete an object; returns False if it does not exist, or another one has its name.
 
         Args:
-            obj: the object.
+            obj: the object; without its uid, whatever object has its name.
             foreground: True deletes its dependents first, such as the pods of a Job; False deletes them afterwards.
         """
-        policy = "Foreground" if foreground else "Background"
-        name = obj["metadata"]["name"]
+        meant = {name: value for name, value in obj["metadata"].items() if name == "uid"}
+        body = {"propagationPolicy": "Foreground" if foreground else "Background", "preconditions": meant}
         try:
-            self._call("delete", kind_of(obj), name, named=True, propagation_policy=policy)
-        except NotThere:
+            self._call("delete", kind_of(obj), obj["metadata"]["name"], named=True, body=body)
+        except (NotThere, Replaced):
             return False
         return True
 
@@ -154,7 +155,7 @@ class Cluster:
         function, place = self._function("list", kind)
         seconds = max(1, round(timeout_s))
         options = {"label_selector": selector, "resource_version": version, "timeout_seconds": seconds}
-        with translate_errors(f"watch {kind.resource} in namespace {self.namespace}", self.host):
+        with translate_errors(f"watch {kind.resource} in namespace {self.namespace}", self.host, self._allowed):
             try:
                 # Plain dicts: the client's models refuse values that they do not know.
                 for event in Watch(return_type="object").stream(
@@ -183,7 +184,7 @@ class Cluster:
 
         limits = {"since_seconds": since_s, "tail_lines": tail}
         given = {name: value for name, value in limits.items() if value is not None}
-        with translate_errors(f"read pods/log {pod} in namespace {self.namespace}", self.host):
+        with translate_errors(f"read pods/log {pod} in namespace {self.namespace}", self.host, self._allowed):
             answer = self._core.read_namespaced_pod_log(
                 pod,
                 self.namespace,
@@ -222,10 +223,9 @@ class Cluster:
             self._answer(f"get namespaces {self.namespace}", self._core.read_namespace, self.namespace)
         except NotThere:
             return False
-        except NotLoggedIn:
-            raise
-        except NotAllowed:
-            return True
+        except NotAllowed as denied:
+            if isinstance(denied, NotLoggedIn):
+                raise
         return True
 
     def nodes(self) -> list[Object]:
@@ -272,7 +272,7 @@ class Cluster:
 
     def _answer(self, what: str, function: Callable[..., Any], *arguments: Any, **options: Any) -> Object:
         """Returns the server's JSON as it is, with the fields that this client's models do not know."""
-        with translate_errors(what, self.host):
+        with translate_errors(what, self.host, self._allowed):
             answer = function(*arguments, **options, **TIMEOUT, _preload_content=False)
             self._keep_warnings(answer.headers.getlist("Warning"))
             return json.loads(answer.data)

@@ -6,6 +6,7 @@ CxrflowError
 │   ├── NotAllowed      HTTP 403 by the access rules or an admission check
 │   │   └── NotLoggedIn HTTP 401, or 403 of a request without credentials
 │   ├── NotTrusted      the certificate of the server is not the one that the kubeconfig trusts
+│   ├── Replaced        another object has the name of the one that is meant
 │   └── NotThere        the object, its namespace, or its kind (the CRD) does not exist
 └── RunError
     ├── OverQuota       HTTP 403 by a quota
@@ -34,6 +35,8 @@ LOG_IN = (
 ASK_FOR_ROLE = "ask for a Role with this verb (on GKE roles/container.developer has it)"
 ANONYMOUS = "system:anonymous"
 """The user as whom the API server takes a request without credentials."""
+READING = ("get ", "list ", "read ", "watch ")
+"""The verbs of requests that may be repeated at any time."""
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 """The HTTP codes after which the same request may succeed later."""
 
@@ -56,6 +59,10 @@ class NotTrusted(UsageError):
 
 class NotThere(UsageError):
     """The object, its namespace or its kind does not exist in the cluster."""
+
+
+class Replaced(UsageError):
+    """Another object has the name of the object that is meant."""
 
 
 class OverQuota(RunError):
@@ -81,22 +88,30 @@ def no_namespace(name: str) -> str:
 
 
 @contextmanager
-def translate_errors(what: str, host: str) -> Iterator[None]:
+def translate_errors(what: str, host: str, allowed: set[str]) -> Iterator[None]:
     """Translates the exceptions that Kubernetes' client raises in the block into the errors of this module.
+
+    An API server that has just started may not know all roles yet: it refuses what it has allowed before.
 
     Args:
         what: the request in words, such as `create jobs.batch train in namespace team`.
         host: the URL of the API server.
+        allowed: verb and resource of all requests that were allowed; the request is added if it is.
     """
     from kubernetes.client.exceptions import ApiException
     from urllib3.exceptions import HTTPError
 
+    request = " ".join(what.split()[:2])
     try:
         yield
     except ApiException as error:
-        raise _translate(error, what, host) from None
+        translated = _translate(error, what, host)
+        if isinstance(translated, NotAllowed) and request in allowed and request.startswith(READING):
+            translated = Unreachable(f"{translated}; it was allowed before")
+        raise translated from None
     except (HTTPError, OSError) as error:
         raise _unreachable(host, str(error)) from None
+    allowed.add(request)
 
 
 def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
@@ -115,6 +130,8 @@ def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
         return _not_found(status, message, what)
     if error.status == 409 and status.get("reason") == "AlreadyExists":
         return NameInUse(f"can't {what}: the name is in use; take another name, or delete the object that has it")
+    if error.status == 409 and "UID in precondition" in message:
+        return Replaced(f"can't {what}: {message}")
     if error.status in TRY_AGAIN:
         return Unreachable(f"can't {what}: {host} answers {error.status}: {message}; try again")
     return UsageError(f"can't {what}: {message}")

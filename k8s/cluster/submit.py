@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from beam_prep.console.errors import CxrflowError, UsageError
 from k8s.cluster.client import Cluster
-from k8s.cluster.errors import NameInUse, OverQuota, Unreachable
+from k8s.cluster.errors import NameInUse, NotAllowed, OverQuota, Unreachable
 from k8s.cluster.kinds import kind_of, labels_of, title
 from k8s.cluster.status import overall_state, work_of
 from k8s.cluster.waiting import wait_until_gone
@@ -53,7 +53,8 @@ def submit(
         try:
             cluster.create(obj, dry_run=True)
         except NameInUse:  # the server checks the name last: all else is well
-            if not _goes_with(cluster, obj, old):
+            there = cluster.get(kind_of(obj), obj["metadata"]["name"])
+            if there is not None and not _is_of(there, old):
                 raise
         except OverQuota:
             if not any(kept["kind"] == obj["kind"] for kept in old):
@@ -62,7 +63,7 @@ def submit(
     if old:
         report(f"replacing {name}: waiting until {', '.join(map(title, old))} and its pods are gone")
         delete(cluster, old, name, timeout_s=GONE_S)
-        _wait_for_names(cluster, objects)
+        _wait_for_names(cluster, objects, old)
     _create_all(cluster, name, objects, report)
 
 
@@ -79,12 +80,21 @@ def delete(
         timeout_s: the longest wait until all objects and pods are gone, s; 0 does not wait, None waits forever.
 
     Raises:
+        NotAllowed: an object belongs to one of a kind that may not be listed, which would make the object anew.
+        NameInUse: somebody else submits work of that name meanwhile.
         RunError: the objects or pods were not gone in time.
     """
     for obj in objects:
+        for owner in obj["metadata"].get("ownerReferences") or []:
+            if refusal := cluster.unseen.get(owner["kind"]):
+                raise NotAllowed(
+                    f"can't delete {title(obj)}: it belongs to {owner['kind']} {owner['name']}; {refusal}; nothing was "
+                    "deleted"
+                )
+    for obj in objects:
         cluster.delete(obj, foreground=foreground)
     if timeout_s != 0:
-        wait_until_gone(cluster, name, timeout_s)
+        wait_until_gone(cluster, name, objects, timeout_s)
 
 
 def _submission_name(objects: Sequence[Object]) -> str:
@@ -96,24 +106,22 @@ def _submission_name(objects: Sequence[Object]) -> str:
     return str(name)
 
 
-def _goes_with(cluster: Cluster, obj: Object, old: Sequence[Object]) -> bool:
-    """Returns True if the object that has the name of `obj` is one of `old`, or belongs to one of them.
+def _is_of(there: Object, old: Sequence[Object]) -> bool:
+    """Returns True if an object in the cluster is one of `old`, or belongs to one of them.
 
     JobSet's controller makes a Service without the labels of the submission.
     """
-    there = cluster.get(kind_of(obj), obj["metadata"]["name"])
-    if there is None:
-        return True
     owners = {owner["uid"] for owner in there["metadata"].get("ownerReferences") or []}
     uids = {kept["metadata"]["uid"] for kept in old}
     return there["metadata"]["uid"] in uids or bool(owners & uids)
 
 
-def _wait_for_names(cluster: Cluster, objects: Sequence[Object]) -> None:
-    """Waits until no object has the name of one of `objects`: the server deletes what others own a little later."""
+def _wait_for_names(cluster: Cluster, objects: Sequence[Object], old: Sequence[Object]) -> None:
+    """Waits until nothing of `old` has the name of one of `objects`: what others own is deleted a little later."""
     deadline = time.monotonic() + GONE_S
     for obj in objects:
-        while cluster.get(kind_of(obj), obj["metadata"]["name"]) is not None and time.monotonic() < deadline:
+        kind, name = kind_of(obj), obj["metadata"]["name"]
+        while (there := cluster.get(kind, name)) is not None and _is_of(there, old) and time.monotonic() < deadline:
             time.sleep(0.2)
 
 

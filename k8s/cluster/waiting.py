@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from beam_prep.console.errors import RunError, UsageError
 from k8s.cluster.client import Cluster
-from k8s.cluster.errors import Unreachable
+from k8s.cluster.errors import NameInUse, Unreachable
 from k8s.cluster.kinds import KINDS, POD, Kind, kind_of, title
 from k8s.cluster.status import State, find_objects, overall_state, pod_state, state_of, work_of
 from k8s.render.objects import INSTANCE, Object
@@ -81,14 +81,27 @@ def wait_until_done(
     return _poll(cluster, name, final_state, timeout_s, f"{name} is not done", see_gone)
 
 
-def wait_until_gone(cluster: Cluster, name: str, timeout_s: float | None) -> None:
+def wait_until_gone(cluster: Cluster, name: str, deleted: Iterable[Object], timeout_s: float | None) -> None:
     """Waits until no object and no pod of a submission is left.
 
+    Args:
+        cluster: the namespace of the submission.
+        name: the name of the submission.
+        deleted: its objects, all of which are deleted already.
+        timeout_s: the longest wait, s; None waits forever.
+
     Raises:
+        NameInUse: there is new work of that name, which somebody else has submitted meanwhile.
         RunError: the submission was not gone in time, or the cluster did not answer for `PATIENCE_S`.
     """
+    uids = {obj["metadata"]["uid"] for obj in deleted}
 
     def is_gone(objects: list[Object]) -> bool | None:
+        if new := [title(obj) for obj in work_of(objects) if obj["metadata"]["uid"] not in uids]:
+            raise NameInUse(
+                f"--name {name} is in use again in namespace {cluster.namespace}: somebody else has submitted "
+                f"{', '.join(new)} meanwhile; take another name"
+            )
         return None if objects or cluster.pods(name) else True
 
     _poll(cluster, name, is_gone, timeout_s, f"{name} is not gone")

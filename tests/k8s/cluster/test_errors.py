@@ -165,5 +165,5 @@ def test_a_certificate_that_is_not_trusted():
 
     why = SSLError("[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)")
     said = "the certificate of https://c is not trusted: self-signed certificate; the kubeconfig is of another"
-    with pytest.raises(NotTrusted, match=said), translate_errors("list jobs", "https://c"):
+    with pytest.raises(NotTrusted, match=said), translate_errors("list jobs", "https://c", set()):
         raise MaxRetryError(HTTPSConnectionPool("c"), "/", why)

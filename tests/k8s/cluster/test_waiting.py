@@ -60,6 +60,20 @@ def test_a_version_that_is_forgotten_between_list_and_watch_is_listed_again(serv
     assert list(cluster.changes(waiting.KINDS["Job"], "", version, 5)) == []
 
 
+def test_an_api_server_that_has_just_started_may_refuse_what_it_allowed_before(server, cluster, later):
+    """It answers 403 until it knows the roles again."""
+    submit(cluster, [job()])
+    server.max_watch_s = 0.1
+    denied = {("list", "jobs"), ("list", "pods")}
+    later(0.2, lambda: server.forbidden.update(denied))
+    later(0.6, lambda: server.forbidden.difference_update(denied))
+    later(0.8, lambda: server.objects.update("jobs", "train", conditions=COMPLETE))
+    assert wait_until_done(cluster, "train", 20) == "complete"
+    server.forbidden.update(denied)
+    with pytest.raises(Unreachable, match=r"user ada may not list jobs; .*; it was allowed before"):
+        find_objects(cluster, "train")
+
+
 def test_a_cluster_that_stays_away_is_an_error_after_a_while(server, cluster, monkeypatch):
     submit(cluster, [job()])
     monkeypatch.setattr(waiting, "PATIENCE_S", 0.3)

@@ -32,6 +32,23 @@ def test_the_role_edit_is_enough_for_all_but_jobsets(team, k8s):
     assert f"error: you may not create jobsets.jobset.x-k8s.io in namespace {team.name}" in refused.stderr
 
 
+def test_a_jobset_that_a_user_may_not_see_is_neither_replaced_nor_deleted(team, k8s, as_user):
+    """What is left of it would be made anew by its controller, and waiting until it is gone would take ten minutes."""
+    team.plan(shell("sleep 60"))
+    as_user("admin")
+    sent = k8s("submit", *TRAIN, *NODES)
+    assert sent.returncode == 0, sent.stderr
+    pods = team.started(2)
+    as_user("ada")
+    for command in (("submit", *TRAIN, "--replace"), ("delete", "--name", "t")):
+        refused = k8s(*command)
+        assert refused.returncode == 2
+        (line,) = errors(refused)
+        assert "belongs to JobSet t; " in line
+        assert "user ada may not list jobsets" in line
+    assert team.pods() == pods
+
+
 def test_a_user_without_rights_is_told_which_are_missing(team, k8s, as_user):
     as_user("eve")
     refused = k8s("submit", *TRAIN)
