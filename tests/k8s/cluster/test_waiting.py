@@ -61,7 +61,7 @@ def test_a_version_that_is_forgotten_between_list_and_watch_is_listed_again(serv
 
 
 def test_an_api_server_that_has_just_started_may_refuse_what_it_allowed_before(server, cluster, later):
-    """It answers 403 until it knows the roles again."""
+    """The server answers 403 until it knows the roles again."""
     submit(cluster, [job()])
     server.max_watch_s = 0.1
     denied = {("list", "jobs"), ("list", "pods")}

@@ -33,7 +33,7 @@ def test_the_role_edit_is_enough_for_all_but_jobsets(team, k8s):
 
 
 def test_a_jobset_that_a_user_may_not_see_is_neither_replaced_nor_deleted(team, k8s, as_user):
-    """What is left of it would be made anew by its controller, and waiting until it is gone would take ten minutes."""
+    """The controller would make anew what is left of the JobSet, and a wait for its end would take ten minutes."""
     team.plan(shell("sleep 60"))
     as_user("admin")
     sent = k8s("submit", *TRAIN, *NODES)
