@@ -35,8 +35,8 @@ LOG_IN = (
 ASK_FOR_ROLE = "ask for a Role with this verb (on GKE roles/container.developer has it)"
 ANONYMOUS = "system:anonymous"
 """The user as whom the API server takes a request without credentials."""
-READING = ("get ", "list ", "read ", "watch ")
-"""The verbs of requests that may be repeated at any time."""
+READING = ("list ", "read ", "watch ")
+"""The verbs of requests that commands repeat while they wait."""
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 """The HTTP codes after which the same request may succeed later."""
 
