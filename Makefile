@@ -69,7 +69,7 @@ test-soak: .venv/ready ## disturb prepare, train and search by kills, full disks
 test-slow: .venv/ready ## run the tests that take minutes each
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not cluster and not images"
 
-test-cluster: .venv/ready ## test k8s on a real control plane of Kubernetes (its first build takes 9 minutes of a core, and Go)
+test-cluster: .venv/ready ## test k8s on a real control plane, whose first build takes Go and 9 minutes of a core (another: KUBERNETES=1.37.2)
 	$(BIN)/python tests/fixtures/controlplane/build_control_plane.py
 	$(BIN)/pytest -rs tests/k8s/control_plane
 
