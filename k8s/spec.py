@@ -181,6 +181,14 @@ class GpuSpec(CommonSpec):
                 "--track_uri http://HOST:PORT or by --track_secret NAME"
             )
 
+    def check_num_replicas(self, flags: TrainFlags) -> None:
+        """Raises a `UsageError` if `--num_replicas` asks for more GPUs than a pod has."""
+        if self.num_gpus and flags.num_replicas > self.num_gpus:
+            raise UsageError(
+                f"--num_replicas is {flags.num_replicas}, more than the {self.num_gpus} of --num_gpus; "
+                "leave it out to use all"
+            )
+
 
 @dataclass(frozen=True, kw_only=True)
 class TrainSpec(GpuSpec):
@@ -208,12 +216,8 @@ class TrainSpec(GpuSpec):
                 f"--strategy {self.trainer.strategy} trains on one machine, --num_nodes asks for {self.num_nodes}; "
                 "leave --strategy out"
             )
-        if self.num_gpus and self.trainer.num_replicas > self.num_gpus:
-            raise UsageError(
-                f"--num_replicas is {self.trainer.num_replicas}, more than the {self.num_gpus} of --num_gpus; "
-                "leave it out to use all"
-            )
-        self.trainer.check_replicas(self.num_nodes * (self.trainer.num_replicas or max(self.num_gpus, 1)))
+        self.check_num_replicas(self.trainer)
+        self.trainer.check_replicas(self.num_nodes * self.trainer.replicas_on(self.num_gpus))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -104,7 +104,7 @@ class Cluster:
 
     def pods(self, name: str) -> list[Object]:
         """Returns the pods of a submission, oldest first."""
-        items = self.find(POD, f"{INSTANCE}={name}")[0]
+        items, _ = self.find(POD, f"{INSTANCE}={name}")
         return sorted(items, key=lambda pod: (pod["metadata"].get("creationTimestamp") or "", pod["metadata"]["name"]))
 
     def events(self) -> list[Object]:
@@ -119,7 +119,9 @@ class Cluster:
             owners: objects as the server has them, with their uid.
         """
         references = [
-            {"apiVersion": owner["apiVersion"], "kind": owner["kind"], **_name_and_uid(owner)} for owner in owners
+            {field: owner[field] for field in ("apiVersion", "kind")}
+            | {field: owner["metadata"][field] for field in ("name", "uid")}
+            for owner in owners
         ]
         # The client sends a merge patch for the kinds of API groups, and a JSON patch for those of the core group.
         merge = {"metadata": {"ownerReferences": references}}
@@ -134,8 +136,8 @@ class Cluster:
             obj: the object; without its uid, whatever object has its name.
             foreground: True deletes its dependents first, such as the pods of a Job; False deletes them afterwards.
         """
-        meant = {name: value for name, value in obj["metadata"].items() if name == "uid"}
-        body = {"propagationPolicy": "Foreground" if foreground else "Background", "preconditions": meant}
+        policy = "Foreground" if foreground else "Background"
+        body = {"propagationPolicy": policy, "preconditions": {"uid": obj["metadata"].get("uid")}}
         try:
             self._call("delete", kind_of(obj), obj["metadata"]["name"], named=True, body=body)
         except (NotThere, Replaced):
@@ -223,9 +225,10 @@ class Cluster:
             self._answer(f"get namespaces {self.namespace}", self._core.read_namespace, self.namespace)
         except NotThere:
             return False
-        except NotAllowed as denied:
-            if isinstance(denied, NotLoggedIn):
-                raise
+        except NotLoggedIn:
+            raise
+        except NotAllowed:
+            return True
         return True
 
     def nodes(self) -> list[Object]:
@@ -284,10 +287,6 @@ class Cluster:
                 text = one_line(re.sub(r"\\(.)", r"\1", quoted))
                 if text not in self.warnings:
                     self.warnings.append(text)
-
-
-def _name_and_uid(obj: Object) -> Object:
-    return {"name": obj["metadata"]["name"], "uid": obj["metadata"]["uid"]}
 
 
 def _lines(chunks: Iterator[bytes]) -> Iterator[str]:

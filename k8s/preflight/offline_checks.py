@@ -53,7 +53,7 @@ def _check_batch(workload: Workload, config: Any) -> Iterator[Problem]:
     if hasattr(config, "check_replicas"):
         try:
             config.check_workers(workload.num_pods)
-            config.check_replicas(workload.num_gpus * workload.num_pods)
+            config.check_replicas(config.replicas_on(workload.num_gpus) * workload.num_pods)
         except UsageError as wrong:
             yield error(f"{workload.title}: {workload.num_pods} nodes of {workload.num_gpus} GPUs: {wrong}")
         return

@@ -15,6 +15,7 @@ from k8s.render.objects import HOUR, Object, headless_service, only_from
 from k8s.render.pods import INDEX, completion_index, kept_log, literal, pod_template, resources, tracking
 from k8s.spec import SweepSpec
 from trainer.config.file import shared_flags
+from trainer.config.train_flags import TrainFlags
 from tuning.config import DEFAULT_BATCH_SIZES, TOKEN_VARIABLE
 
 COMMAND = ("python", "-m", "tuning", "search")
@@ -34,7 +35,9 @@ def render_sweep(spec: SweepSpec, train_flags: Sequence[str]) -> list[Object]:
     Raises:
         UsageError: a flag is unknown or wrong.
     """
-    train_flags = [*train_flags, *_check(spec, train_flags)]
+    flags = shared_flags("python -m k8s render sweep", spec.tuner.data[0], spec.tuner.output, train_flags)
+    _check(spec, flags)
+    train_flags = [*train_flags, *_replicas_for_default_batches(spec, flags)]
     chief = f"{spec.name}-chief"
     return [
         only_from(spec, chief, "chief", "worker", PORT),
@@ -93,24 +96,24 @@ def _token(spec: SweepSpec) -> list[Object]:
     return [{"name": TOKEN_VARIABLE, "valueFrom": {"secretKeyRef": {"name": spec.token_secret, "key": "token"}}}]
 
 
-def _check(spec: SweepSpec, train_flags: Sequence[str]) -> list[str]:
-    """Checks the flags that all trials share, and returns the flag by which the default batches suit the GPUs.
-
-    The chief has no GPUs to count.
-    """
-    flags = shared_flags("python -m k8s render sweep", spec.tuner.data[0], spec.tuner.output, train_flags)
+def _check(spec: SweepSpec, flags: TrainFlags) -> None:
+    """Checks the flags that all trials share."""
     if flags.config is not None:
         raise UsageError("--config is no flag of a sweep; give the flags that the file holds")
     spec.check_tracking(flags)
-    if spec.num_gpus and flags.num_replicas > spec.num_gpus:
-        raise UsageError(
-            f"--num_replicas is {flags.num_replicas}, more than the {spec.num_gpus} of --num_gpus; leave it out to "
-            "use all"
-        )
+    spec.check_num_replicas(flags)
     replicas = flags.replicas_on(spec.num_gpus)
     given = [replace(flags, batch_size=int(size)) for size in spec.tuner.batch_size if size.isdigit()]
     for each in (flags, *given):
         each.check_replicas(replicas)
+
+
+def _replicas_for_default_batches(spec: SweepSpec, flags: TrainFlags) -> list[str]:
+    """Returns `--num_replicas` with its value if the GPUs do not divide the default batch sizes; else nothing.
+
+    By the flag the chief, which has no GPUs to count, chooses batch sizes that suit those of the workers.
+    """
+    replicas = flags.replicas_on(spec.num_gpus)
     is_default = not spec.tuner.batch_size and flags.batch_size is None
     suits = all(size % flags.batch_step(replicas) == 0 for size in DEFAULT_BATCH_SIZES)
     return [] if flags.num_replicas or not is_default or suits else ["--num_replicas", str(replicas)]

@@ -58,7 +58,7 @@ class SlicedMaxPooling(keras.layers.Layer):
 
 
 class SummedGroupNormalization(keras.layers.Layer):
-    """Group normalization by the sums of each channel and of its squares, which XLA takes in one pass over the maps.
+    """Group normalization by the sums of each channel and of its squares, which XLA can take in one pass over the maps.
 
     The gradients are two such sums of each channel too. The sums are float32.
 

@@ -36,7 +36,7 @@ def count_replicas(config: TrainConfig, cluster: Cluster | None = None) -> int:
     num_gpus = share_gpus()
     if cluster is not None:
         return len(cluster.workers) * (min(config.num_replicas, num_gpus) or max(num_gpus, 1))
-    return 1 if config.strategy == "none" else config.num_replicas or max(num_gpus, 1)
+    return config.replicas_on(num_gpus)
 
 
 def make_strategy(config: TrainConfig, cluster: Cluster | None = None) -> tf.distribute.Strategy:

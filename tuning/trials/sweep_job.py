@@ -223,8 +223,8 @@ def _parse(train_flags: Sequence[str], config: SearchConfig) -> dict[str, Any]:
     given = value_of("select_by", train_flags)
     if config.objective == "external_auroc" and given not in (None, config.objective):
         raise UsageError(
-            f"--select_by {given}: the set of --objective external_auroc chooses the trial, so that its runs have to "
-            "call it a development set, as they do where it chooses the epoch; leave --select_by out"
+            f"--select_by {given}: with --objective external_auroc, the same metric chooses the epoch of each trial; "
+            "leave --select_by out"
         )
     if given is None and "select_by" not in preset:
         flags["select_by"] = _selection(config)

@@ -88,6 +88,11 @@ def test_a_batch_that_the_gpus_of_all_nodes_do_not_divide():
     assert problem.startswith("error: JobSet t: 3 nodes of 4 GPUs: --batch_size is 16, which 12 replicas do not divide")
 
 
+@pytest.mark.parametrize("flags", [{"num_replicas": 3}, {"strategy": "none"}])
+def test_only_the_gpus_that_train_must_divide_the_batch(flags):
+    assert told(train(num_gpus=4, flags={"batch_size": 18, **flags})) == []
+
+
 def test_flags_that_the_trainer_would_refuse_are_refused_here():
     objects = train()
     objects[0]["spec"]["template"]["spec"]["containers"][0]["args"].append("--bogus")

@@ -92,7 +92,9 @@ def test_an_objective_on_another_source_chooses_the_epoch_of_each_trial_too(data
     assert job(dataset, train=("--external", str(clinic))).flags["select_by"] == "val_auroc"
     with pytest.raises(UsageError, match="needs --external"):
         job(dataset, objective="external_auroc")
-    with pytest.raises(UsageError, match="--select_by val_loss: the set of --objective external_auroc chooses"):
+    with pytest.raises(
+        UsageError, match="--select_by val_loss: with --objective external_auroc, the same metric chooses"
+    ):
         job(dataset, train=("--external", str(clinic), "--select_by", "val_loss"), objective="external_auroc")
     with pytest.raises(UsageError, match=r"--external dataset: .* equalization hist, .* with clahe"):
         job(dataset, train=("--external", str(clahe)), objective="external_auroc", image_size=("32",))
