@@ -25,8 +25,6 @@ def values_and_gradients(network: keras.Model, images: tf.Tensor) -> tuple[tf.Te
         keras.layers.MaxPooling2D(3, strides=2),
         keras.layers.MaxPooling2D((1, 2)),
         keras.layers.MaxPooling2D(2, padding="same"),
-        keras.layers.GroupNormalization(4),
-        keras.layers.GroupNormalization(2, scale=False),
     ],
 )
 def test_a_layer_has_the_values_and_gradients_of_keras(layer):
@@ -46,16 +44,9 @@ def test_a_layer_has_the_values_and_gradients_of_keras(layer):
             )
 
 
-@pytest.mark.parametrize(
-    ("arch", "form", "precision"),
-    [
-        ("baseline_cnn", "SlicedMaxPooling", "float32"),
-        ("baseline_cnn", "SlicedMaxPooling", "bfloat16"),
-        ("se_resnet_small", "SummedGroupNormalization", "float32"),
-    ],
-)
-def test_a_network_has_the_same_variables_and_outputs(arch, form, precision):
-    model = models.build(TrainConfig(data="d", output="o", arch=arch, image_size=32, precision=precision))
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_a_network_has_the_same_variables_and_outputs(precision):
+    model = models.build(TrainConfig(data="d", output="o", image_size=32, precision=precision))
     layers = [layer.name for layer in model.layers]
     images = tf.random.stateless_uniform([4, 32, 32, 1], (1, 2), maxval=255.0)
     plain, in_form = models.logits_of(model), models.logits_of(model, for_xla=True)
@@ -68,5 +59,5 @@ def test_a_network_has_the_same_variables_and_outputs(arch, form, precision):
     assert {id(weight) for weight in in_form.trainable_weights} == {id(weight) for weight in plain.trainable_weights}
     assert [layer.name for layer in model.layers] == layers
     kinds = {type(layer).__name__ for layer in in_form.layers}
-    assert form in kinds
-    assert not kinds & {"MaxPooling2D", "GroupNormalization"}
+    assert "SlicedMaxPooling" in kinds
+    assert "MaxPooling2D" not in kinds
