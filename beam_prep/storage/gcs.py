@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import io
+import logging
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -272,7 +273,11 @@ def retry_options() -> dict[str, Any]:
 
 @functools.cache
 def _library() -> Any:
-    """Loads Google's client library without its warnings about older Pythons, which users need not read."""
+    """Loads Google's client library without its warnings about older Pythons, which users need not read.
+
+    Nor does it warn that this machine is none of Google's: the error about credentials says what to do.
+    """
+    logging.getLogger("google.auth._default").setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         from google.cloud import storage

@@ -37,6 +37,8 @@ ANONYMOUS = "system:anonymous"
 """The user as whom the API server takes a request without credentials."""
 READING = ("list ", "read ", "watch ")
 """The verbs of requests that commands repeat while they wait."""
+MAX_REASON = 300
+"""The longest text of others in a message, in characters: some login commands print their whole help."""
 TRY_AGAIN = (408, 429, 500, 502, 503, 504)
 """The HTTP codes after which the same request may succeed later."""
 
@@ -111,13 +113,19 @@ def translate_errors(what: str, host: str, allowed: set[str]) -> Iterator[None]:
         raise translated from None
     except (HTTPError, OSError) as error:
         raise _unreachable(host, str(error)) from None
+    except json.JSONDecodeError:
+        raise UsageError(
+            f"can't {what}: {host} answers, but not as an API server of Kubernetes does; is it one?"
+        ) from None
     allowed.add(request)
 
 
 def _translate(error: ApiException, what: str, host: str) -> CxrflowError:
     """Returns the error that a user meets for a refusal by the API server; see `translate_errors`."""
     status = _status_of(error)
-    message = one_line(str(status.get("message") or error.reason or error.status))
+    text = str(error.body or "")  # of a server that speaks no TLS, or of a proxy, whose pages tell a user nothing
+    plain = "" if status or text.lstrip().startswith("<") else text[:MAX_REASON]
+    message = one_line(str(status.get("message") or plain or error.reason or error.status))
     if not error.status:  # the client has no HTTP code where TLS failed
         return _unreachable(host, message)
     if error.status == 400 and "waiting to start" in message:
@@ -150,7 +158,7 @@ def _forbidden(message: str, what: str) -> CxrflowError:
     quota = re.search(r"(exceeded|insufficient) quota.*", message)
     if quota:
         return OverQuota(f"can't {what}: {quota[0]}; wait for other jobs to end, ask for less, or raise the quota")
-    denied = re.search(r'User "([^"]*)" cannot (\w+) resource "([^"]*)"', message)
+    denied = re.search(r'User "([^"]*)" cannot (\w+) (?:resource|path) "([^"]*)"', message)
     if denied:
         user, verb, resource = denied.groups()
         if user == ANONYMOUS:
@@ -175,6 +183,10 @@ def _unreachable(host: str, why: str) -> CxrflowError:
             f"the certificate of {host} is not trusted: {one_line(untrusted[1])}; the kubeconfig is of "
             "another cluster or outdated, on GKE renew it: gcloud container clusters get-credentials CLUSTER"
         )
+    if broken := re.search(r"\[(?:SSL|X509: \w+)\] (PEM lib|no certificate or crl found)", why):
+        return NotTrusted(f"a certificate or key that the kubeconfig names can't be read: {broken[1]}")
+    if "ProxyError" in why:
+        host += ", to which the proxy of HTTPS_PROXY or of proxy-url in the kubeconfig leads,"
     errno = re.search(r"\[Errno -?\d+\] ([\w ]+)", why)
     late = "no answer in time" if "timed out" in why else None
     return Unreachable(

@@ -85,12 +85,16 @@ def test_what_does_not_pass_is_one_line_that_names_the_object(bucket, place, tmp
     assert bucket.files() == {"folder/x": b"x"}
 
 
-def test_without_credentials_it_is_said_how_to_get_some(monkeypatch, tmp_path):
-    monkeypatch.delenv("STORAGE_EMULATOR_HOST", raising=False)
-    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "absent.json"))
+@pytest.mark.parametrize("variable", ["GOOGLE_APPLICATION_CREDENTIALS", "NO_GCE_CHECK"])
+def test_without_credentials_it_is_said_how_to_get_some(monkeypatch, tmp_path, caplog, variable):
+    for name in ("STORAGE_EMULATOR_HOST", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path))
+    monkeypatch.setenv(variable, str(tmp_path / "absent.json") if variable.startswith("GOOGLE") else "true")
     gcs.client.cache_clear()
     with pytest.raises(RunError, match="gs://b/x: no Google credentials; log in: gcloud auth"):
         to_path("gs://b/x").read_bytes()
+    assert caplog.records == []
 
 
 def test_damage_on_the_way_is_noticed(bucket, place, tmp_path):

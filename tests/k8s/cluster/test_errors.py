@@ -2,72 +2,17 @@
 
 import json
 import socket
+import ssl
 
 import pytest
 from small_objects import job
 
 from beam_prep.console.errors import RunError, UsageError
 from k8s.cluster.client import Cluster
-from k8s.cluster.errors import NotAllowed, NotThere, NotTrusted, Unreachable, translate_errors
+from k8s.cluster.errors import NotAllowed, NotLoggedIn, NotThere, NotTrusted, Unreachable, translate_errors
 from k8s.cluster.kinds import KINDS
 from k8s.cluster.kubeconfig import connect
 from k8s.cluster.submit import submit
-
-
-def test_no_kubeconfig_and_not_in_a_pod(tmp_path, monkeypatch):
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    for context in (None, "test"):
-        with pytest.raises(
-            UsageError, match=r"found no cluster: .*absent: .*gcloud container clusters get-credentials"
-        ):
-            connect(context)
-
-
-def test_a_kubeconfig_that_is_broken(tmp_path, monkeypatch):
-    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    for text in (
-        "{",
-        "clusters: 3",
-        "clusters: []\ncontexts: []\nusers: []",
-        "contexts: null\nclusters: null\nusers: null",
-    ):
-        (tmp_path / "config").write_text(text)
-        monkeypatch.setenv("KUBECONFIG", str(tmp_path / "config"))
-        with pytest.raises(UsageError, match="found no cluster") as caught:
-            connect()
-        assert "\n" not in str(caught.value)
-
-
-def test_contexts_and_their_namespaces(server, cluster):
-    assert (connect().namespace, connect("other").namespace, connect("other", "mine").namespace) == (
-        "team",
-        "elsewhere",
-        "mine",
-    )
-    with pytest.raises(
-        UsageError, match="--context prod: the kubeconfig has no such context; choose one by --context: other, test"
-    ):
-        connect("prod")
-
-
-def test_in_a_pod_its_service_account_and_namespace_are_taken(server, tmp_path, monkeypatch):
-    from kubernetes.config import incluster_config
-
-    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "absent"))
-    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
-    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
-    for name in ("token", "ca.crt", "namespace"):
-        (tmp_path / name).write_text(f"some {name}\n")
-    monkeypatch.setattr(incluster_config, "SERVICE_TOKEN_FILENAME", str(tmp_path / "token"))
-    monkeypatch.setattr(incluster_config, "SERVICE_CERT_FILENAME", str(tmp_path / "ca.crt"))
-    monkeypatch.setattr("k8s.cluster.kubeconfig.POD_NAMESPACE", tmp_path / "namespace")
-    # The certificate is not valid, which the client notices only when it connects.
-    monkeypatch.setattr(
-        "kubernetes.client.ApiClient", lambda configuration: type("Api", (), {"configuration": configuration})
-    )
-    found = connect()
-    assert (found.host, found.namespace) == ("https://10.0.0.1:443", "some namespace")
 
 
 def test_a_cluster_that_does_not_answer(tmp_path, server, monkeypatch):
@@ -121,21 +66,6 @@ def test_every_error_is_a_line_for_a_user(server, cluster: Cluster):
     assert "\n" not in str(caught.value)
 
 
-def with_user(server, path, **user):
-    """Writes a kubeconfig whose user logs in otherwise than by a token."""
-    content = json.loads(server.kubeconfig(path).read_text())
-    content["users"][0]["user"] = user
-    path.write_text(json.dumps(content))
-    return path
-
-
-def test_a_login_command_that_is_not_installed(server, tmp_path, monkeypatch):
-    login = {"apiVersion": "client.authentication.k8s.io/v1", "command": "no-such-plugin", "interactiveMode": "Never"}
-    monkeypatch.setenv("KUBECONFIG", str(with_user(server, tmp_path / "config", exec=login)))
-    with pytest.raises(UsageError, match=r"the login command of context test failed: .*no-such-plugin.*; log in, or"):
-        connect()
-
-
 def test_a_request_without_credentials(server, cluster):
     """The real server takes it for one of a user without any right."""
     server.forbidden |= {
@@ -146,19 +76,6 @@ def test_a_request_without_credentials(server, cluster):
         cluster.objects("train")
 
 
-@pytest.mark.parametrize("current", ["", "stale"])
-def test_a_context_that_is_named_needs_no_current_one(server, tmp_path, monkeypatch, current):
-    path = server.kubeconfig(tmp_path / "config")
-    content = json.loads(path.read_text())
-    path.write_text(json.dumps({**content, "current-context": current}))
-    monkeypatch.setenv("KUBECONFIG", str(path))
-    assert connect("other").namespace == "elsewhere"
-    with pytest.raises(
-        UsageError, match=r"the current context of .* is (not set|stale); choose one by --context: other"
-    ):
-        connect()
-
-
 def test_a_certificate_that_is_not_trusted():
     from urllib3 import HTTPSConnectionPool
     from urllib3.exceptions import MaxRetryError, SSLError
@@ -167,3 +84,56 @@ def test_a_certificate_that_is_not_trusted():
     said = "the certificate of https://c is not trusted: self-signed certificate; the kubeconfig is of another"
     with pytest.raises(NotTrusted, match=said), translate_errors("list jobs", "https://c", set()):
         raise MaxRetryError(HTTPSConnectionPool("c"), "/", why)
+
+
+@pytest.mark.parametrize(
+    "why", ["[SSL] PEM lib (_ssl.c:3905)", "[X509: NO_CERTIFICATE_OR_CRL_FOUND] no certificate or crl found"]
+)
+def test_a_certificate_that_can_not_be_read(why):
+    said = "a certificate or key that the kubeconfig names can't be read: "
+    with pytest.raises(NotTrusted, match=said), translate_errors("list jobs", "https://c", set()):
+        raise ssl.SSLError(why)
+
+
+def test_a_proxy_that_does_not_answer_is_told():
+    from urllib3 import HTTPSConnectionPool
+    from urllib3.exceptions import MaxRetryError, ProxyError
+
+    why = ProxyError("Unable to connect to proxy", OSError("[Errno 111] Connection refused"))
+    said = "https://c, to which the proxy of HTTPS_PROXY .* leads, does not answer: Connection refused"
+    with pytest.raises(Unreachable, match=said), translate_errors("list jobs", "https://c", set()):
+        raise MaxRetryError(HTTPSConnectionPool("c"), "/", why)
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        (
+            "Client sent an HTTP request to an HTTPS server.\n",
+            "can't list jobs: Client sent an HTTP request to an HTTPS server.",
+        ),
+        ("<html>Please log in</html>", "can't list jobs: Bad Request"),
+    ],
+)
+def test_an_answer_that_is_not_of_the_api_is_told_as_far_as_it_says_something(body, said):
+    from kubernetes.client.exceptions import ApiException
+
+    refusal = ApiException(status=400, reason="Bad Request")
+    refusal.body = body
+    with pytest.raises(UsageError, match=f"{said}$"), translate_errors("list jobs", "https://c", set()):
+        raise refusal
+
+
+def test_a_server_that_is_no_api_server_is_told():
+    said = "https://c answers, but not as an API server of Kubernetes does"
+    with pytest.raises(UsageError, match=said), translate_errors("list jobs", "https://c", set()):
+        json.loads("<html>")
+
+
+def test_paths_that_are_refused_without_credentials_ask_to_log_in():
+    from kubernetes.client.exceptions import ApiException
+
+    refusal = ApiException(status=403)
+    refusal.body = json.dumps({"message": 'forbidden: User "system:anonymous" cannot get path "/apis/"'})
+    with pytest.raises(NotLoggedIn, match="log in again"), translate_errors("list the kinds", "https://c", set()):
+        raise refusal
