@@ -6,11 +6,14 @@ from collections.abc import Mapping
 
 from beam_prep.dataset.manifest import Split
 
+LARGER_VAL = "a larger --val_fraction"
+"""The advice on how validation gets more images, unless a fold chooses them."""
+
 FEWEST_PATIENTS = 4
 """The number of patients below which no share helps: two of each class, one to train on and one to validate on."""
 
 
-def find_training_problem(splits: Mapping[str, Split], larger_val: str = "a larger --val_fraction") -> str | None:
+def find_training_problem(splits: Mapping[str, Split], larger_val: str = LARGER_VAL) -> str | None:
     """Returns why there are no training images of a class or no validation images, and what helps; None if there are.
 
     Args:
@@ -35,7 +38,7 @@ def find_training_problem(splits: Mapping[str, Split], larger_val: str = "a larg
     return None
 
 
-def advise_on_images(splits: Mapping[str, Split], larger_val: str = "a larger --val_fraction") -> str:
+def advise_on_images(splits: Mapping[str, Split], larger_val: str = LARGER_VAL) -> str:
     """Returns what helps where a class or a split lacks images: more patients, and `larger_val` only if it can help."""
     num_patients = splits["train"].num_groups + splits["val"].num_groups
     if num_patients >= FEWEST_PATIENTS:

@@ -57,6 +57,12 @@ class Fold:
         """The flag that names the fold, for messages."""
         return f"--fold {self}" if self.domain is None else f"--holdout_domain {self.domain}"
 
+    @property
+    def larger_val(self) -> str:
+        """The advice on how the numbered folds give other or more validation images; empty if they can't."""
+        another = ["another fold"] if self.by_domain else []
+        return " or ".join([*another, *(["fewer folds"] if self.num_folds > 2 else [])])
+
     def __str__(self) -> str:
         if self.domain is not None:
             return f"{HELD_OUT}{self.domain}"

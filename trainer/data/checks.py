@@ -9,7 +9,7 @@ from typing import Any
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest, Split
 from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL, LabelSpace
-from beam_prep.dataset.trainable import advise_on_images, find_training_problem
+from beam_prep.dataset.trainable import LARGER_VAL, advise_on_images, find_training_problem
 from trainer.config.presets import preparation, read_preset
 from trainer.config.threshold_rule import DEFAULT_RULE, RATES, parse_rule
 from trainer.config.train import TrainConfig
@@ -24,7 +24,7 @@ TASKS_OF_SETTINGS = {
 """The flags that not all tasks have: the default, and the tasks in which another value has a meaning."""
 
 
-def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: str = "a larger --val_fraction") -> None:
+def check_trainable(splits: Mapping[str, Split], batch_size: int, larger_val: str = LARGER_VAL) -> None:
     """Raises a `UsageError` unless there are training images of all classes, a whole batch, and validation images.
 
     Args:
@@ -74,13 +74,13 @@ def has_auroc(splits: Sequence[Split]) -> bool:
     return any(0 < count < known[name] for name, count in split.class_counts.items())
 
 
-def check_selection(splits: Mapping[str, Split], select_by: str) -> None:
+def check_selection(splits: Mapping[str, Split], select_by: str, larger_val: str = LARGER_VAL) -> None:
     """Raises a `UsageError` if `--select_by` names an AUROC that is not defined on the validation images."""
     if select_by == "val_auroc" and not has_auroc([splits["val"]]):
         raise UsageError(
             f"--select_by val_auroc needs validation images of both classes, found "
             f"{splits['val'].class_counts}; choose val_loss; otherwise "
-            f"{advise_on_images(splits)}"
+            f"{advise_on_images(splits, larger_val)}"
         )
 
 
@@ -97,7 +97,7 @@ def warn_of_missing(splits: Mapping[str, Split], where: str = "") -> None:
             logger.warning("%s%s has no image of %s: %s", where, split, ", ".join(missing), meaning)
 
 
-def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
+def check_threshold_rule(splits: Mapping[str, Split], rule: str, larger_val: str = LARGER_VAL) -> None:
     """Raises a `UsageError` if there are too few validation images of one of two classes for a threshold rule."""
     counts, parsed = splits["val"].class_counts, parse_rule(rule)
     if len(counts) != 2 or splits["val"].known_counts is not None:
@@ -111,7 +111,7 @@ def check_threshold_rule(splits: Mapping[str, Split], rule: str) -> None:
     if parsed.kind != "fixed" and not all(counts.values()):
         raise UsageError(
             f"--threshold_rule {rule} needs validation images of both classes, found {counts}; "
-            f"give a probability such as 0.5; otherwise {advise_on_images(splits)}"
+            f"give a probability such as 0.5; otherwise {advise_on_images(splits, larger_val)}"
         )
 
 
@@ -225,10 +225,12 @@ def settings_left_out(preset: Mapping[str, Any], flags: Mapping[str, Any], task:
 
 def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str, select_by: str = "val_loss") -> None:
     """Raises a `UsageError` that names the fold unless its splits can be trained and validated on."""
+    fold, splits = divided.fold, divided.splits
+    larger_val = LARGER_VAL if fold.domain is not None else fold.larger_val
     try:
-        check_trainable(divided.splits, batch_size, larger_val="fewer folds")
-        check_threshold_rule(divided.splits, threshold_rule)
-        check_selection(divided.splits, select_by)
+        check_trainable(splits, batch_size, larger_val)
+        check_threshold_rule(splits, threshold_rule, larger_val)
+        check_selection(splits, select_by, larger_val)
     except UsageError as error:
-        raise UsageError(f"{divided.fold.flag}: {error}") from None
-    warn_of_missing(divided.splits, where=f"{divided.fold.flag}: ")
+        raise UsageError(f"{fold.flag}: {error}") from None
+    warn_of_missing(splits, where=f"{fold.flag}: ")

@@ -5,8 +5,10 @@ from dataset_files import make_manifest
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Split
+from beam_prep.dataset.trainable import LARGER_VAL
 from trainer.config.fold import Fold
 from trainer.config.train import TrainConfig
+from trainer.data.checks import check_fold
 from trainer.data.folds import RecordIndex, divide, domain_numbers
 from trainer.data.splits import SplitSource
 
@@ -82,6 +84,22 @@ def test_domains_are_shared_out_by_their_number_of_images():
 def test_what_can_not_be_divided_is_refused(fold, records, said):
     with pytest.raises(UsageError, match=said):
         divided(fold, records)
+
+
+@pytest.mark.parametrize(
+    ("fold", "advice"),
+    [("domain=1/3", "another fold or fewer folds"), ("domain=1/2", "another fold"), ("holdout=A", LARGER_VAL)],
+)
+@pytest.mark.parametrize("flags", [{"threshold_rule": "youden"}, {"threshold_rule": "0.5", "select_by": "val_auroc"}])
+def test_a_fold_that_lacks_a_class_is_advised_on_what_changes_its_images(fold, advice, flags):
+    records = (
+        *(("train", patient, 0, "A") for patient in "abc"),
+        *(("train", "d", 1, "B"), ("val", "e", 1, "B"), ("train", "f", 0, "C"), ("train", "g", 1, "C")),
+        ("test", "h", 0, "C"),
+    )
+    found, _ = divided(fold, records)
+    with pytest.raises(UsageError, match=f"more patients, or take {advice}$"):
+        check_fold(found, 1, **flags)
 
 
 def test_the_flag_of_a_domain_names_its_fold_and_goes_with_no_other():
