@@ -5,11 +5,26 @@ The flags that describe a submission are in `spec.py`.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import Literal
 
 from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
+from beam_prep.console.errors import UsageError
+
+MAX_NAME = 40
+"""The longest name of a submission, in characters: pods have names made of it, of at most 63."""
+NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
+
+
+def check_name(name: str) -> None:
+    """Raises a `UsageError` if a submission can't have this name."""
+    if len(name) > MAX_NAME or not NAME.fullmatch(name):
+        raise UsageError(
+            f"--name {name}: expected lower-case letters, digits and dashes, a letter first and no dash last, "
+            f"{MAX_NAME} at most"
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +43,9 @@ class NameConfig(ContextConfig):
     """The namespace of the submission; by default that of the context."""
     name: str
     """The name of the submission."""
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +68,7 @@ class LogsConfig(NameConfig):
     """The number of lines to print from the end of each pod's log; by default all."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, tail=0)
 
 
@@ -61,6 +80,7 @@ class WaitConfig(NameConfig):
     """The longest wait, s, after which the exit code is 1 too; by default there is no limit."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, timeout_s=0)
 
 
@@ -74,6 +94,7 @@ class DeleteConfig(NameConfig):
     """The longest wait until all objects are gone, s; 0 does not wait."""
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         check_at_least(self, timeout_s=0)
 
 

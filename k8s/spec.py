@@ -13,15 +13,12 @@ from beam_prep.config import SALT_FLAGS, PrepConfig
 from beam_prep.console.command import FlagGroups
 from beam_prep.console.command_line import check_at_least
 from beam_prep.console.errors import UsageError
+from k8s.config import NAME, check_name
 from k8s.gpu_types import NODE_LABELS, is_gpu_type
 from trainer.config.train import TrainConfig
 from trainer.config.train_flags import TrainFlags
 from tuning.config import SearchConfig
 
-MAX_NAME = 40
-"""The longest name of a submission, in characters: pods have names made of it, of at most 63."""
-
-NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 DIGEST = re.compile(r"[^\s@]+@sha256:[0-9a-f]{64}")
 """An image by its digest."""
 QUANTITY = re.compile(r"[1-9]\d*(\.\d+)?(m|[kKMGT]i?)?")
@@ -99,11 +96,7 @@ class CommonSpec:
     )
 
     def __post_init__(self) -> None:
-        if len(self.name) > MAX_NAME or not NAME.fullmatch(self.name):
-            raise UsageError(
-                f"--name {self.name}: expected lower-case letters, digits and dashes, a letter first and no dash last, "
-                f"{MAX_NAME} at most"
-            )
+        check_name(self.name)
         if not DIGEST.fullmatch(self.image) and not self.allow_tag:
             raise UsageError(
                 f"--image {self.image}: expected a digest, REGISTRY/NAME@sha256:… (64 hexadecimal digits); "

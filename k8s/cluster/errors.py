@@ -188,8 +188,9 @@ def _unreachable(host: str, why: str) -> CxrflowError:
     if "ProxyError" in why:
         host += ", to which the proxy of HTTPS_PROXY or of proxy-url in the kubeconfig leads,"
     errno = re.search(r"\[Errno -?\d+\] ([\w ]+)", why)
-    late = "no answer in time" if "timed out" in why else None
+    known = {"timed out": "no answer in time", "RemoteDisconnected": "it closed the connection"}
+    short = next((said for words, said in known.items() if words in why), None)
     return Unreachable(
-        f"the cluster at {host} does not answer: {errno[1] if errno else late or one_line(why)}; "
+        f"the cluster at {host} does not answer: {errno[1] if errno else short or one_line(why)}; "
         "is it up, and is this the right --context?"
     )

@@ -61,7 +61,9 @@ def read_logs(cluster: Cluster, name: str, *, follow: bool = False, tail: int | 
         return
     pods = [pod for pod in cluster.pods(name) if _has_started(pod)]
     if not pods:
-        raise RunError(f"no pod of {name} has started; see: cxrflow k8s status {cluster.flags(name)}")
+        raise RunError(
+            f"no pod of {name} has started, or they are deleted already; see: cxrflow k8s status {cluster.flags(name)}"
+        )
     missed: list[str] = []
     for pod in pods:
         try:

@@ -161,6 +161,9 @@ def pod_state(pod: Object) -> str:
 def explain_object(obj: Object, events: Sequence[Object]) -> str:
     """Returns in one line why an object is in its state; empty if its conditions and events give no reason."""
     holding = _conditions(obj)
+    if state_of(obj) == "deleting":
+        held = ", ".join(name for name in obj["metadata"].get("finalizers") or [] if "/" in name)  # others' own
+        return held and f"its finalizers keep it: {held}"
     if reason := holding.get("Failed") or holding.get("ReplicaFailure"):  # the latter of a Deployment
         return _reason(reason)
     if state_of(obj) in ("pending", "suspended"):

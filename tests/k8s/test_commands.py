@@ -39,3 +39,11 @@ def test_wrong_numbers_are_refused_before_a_cluster_is_asked():
         COMMANDS["wait"].config(name="t", timeout_s=-1)
     with pytest.raises(UsageError, match="--tail is -1"):
         COMMANDS["logs"].config(name="t", tail=-1)
+
+
+@pytest.mark.parametrize("name", ["", "T", "t,x", "t)", "a" * 41])
+def test_a_name_that_no_submission_has_is_refused_before_a_cluster_is_asked(name):
+    """The name is part of a selector of labels, in which a comma begins another condition."""
+    for command in COMMANDS.values():
+        with pytest.raises(UsageError, match="expected lower-case letters, digits and dashes"):
+            command.config(name=name)

@@ -137,3 +137,13 @@ def test_paths_that_are_refused_without_credentials_ask_to_log_in():
     refusal.body = json.dumps({"message": 'forbidden: User "system:anonymous" cannot get path "/apis/"'})
     with pytest.raises(NotLoggedIn, match="log in again"), translate_errors("list the kinds", "https://c", set()):
         raise refusal
+
+
+def test_a_connection_that_the_server_closes_is_told_shortly():
+    from urllib3 import HTTPSConnectionPool
+    from urllib3.exceptions import MaxRetryError, ProtocolError
+
+    why = ProtocolError("Connection aborted.", ConnectionError("RemoteDisconnected('Remote end closed …')"))
+    said = "does not answer: it closed the connection; "
+    with pytest.raises(Unreachable, match=said), translate_errors("list jobs", "https://c", set()):
+        raise MaxRetryError(HTTPSConnectionPool("c"), "/", why)

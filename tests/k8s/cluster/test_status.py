@@ -185,3 +185,12 @@ def test_a_kind_that_may_not_be_listed_is_noted_where_an_object_of_it_may_be_mis
     assert read_status(cluster, "train").notes == ()
     server.objects.patch("jobs", "train", {"metadata": {"ownerReferences": [{"uid": "u", "controller": True}]}})
     assert "JobSet" in read_status(cluster, "train").notes[0]
+
+
+@pytest.mark.parametrize(
+    ("finalizers", "said"),
+    [(["foregroundDeletion"], ""), (["foregroundDeletion", "x.y/z"], "its finalizers keep it: x.y/z")],
+)
+def test_what_keeps_an_object_that_is_deleted_is_told(finalizers, said):
+    leaving = {**job(), "metadata": {**job()["metadata"], "deletionTimestamp": "now", "finalizers": finalizers}}
+    assert explain_object(leaving, []) == said
