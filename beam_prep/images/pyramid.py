@@ -68,8 +68,8 @@ class Pyramid:
         """Returns a difference hash of 256 bits, which differs in few bits between near duplicates.
 
         Near duplicates are images that were re-encoded or resized; of those that were cropped by 1 % nine in ten are
-        recognized, of mirrored ones none, see docs/patients.md. The equalization has to be `hist`, so that brightness
-        and contrast do not matter.
+        recognized, see docs/patients.md. The equalization has to be `hist`, so that brightness and contrast do not
+        matter.
 
         Returns:
             One bit for each of 16 x 16 cells, the first cell the highest bit: 1 if its right neighbour is brighter.

@@ -13,6 +13,8 @@ from beam_prep.dataset.patient_groups import LinkedGroups
 # (at quality 60), the others by 8 at most.
 MAX_DISTANCE = 8
 HASH_BITS = 256
+ROW_BITS = 16
+"""The number of bits in a row of a perceptual hash."""
 MAX_LISTED = 20
 """The largest group of images that look the same of which all pairs are listed."""
 
@@ -36,18 +38,54 @@ def near_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[
 
     Source: Norouzi, Punjani and Fleet, Fast Search in Hamming Space with Multi-Index Hashing, 2012.
     """
-    equal: dict[int, list[int]] = defaultdict(list)
-    for index, value in enumerate(hashes):
-        equal[value].append(index)
-    pairs = [(same[0], other, 0) for same in equal.values() for other in same[1:]]
-    for links in _linked(equal, max_distance):
+    first_of: dict[int, int] = {}
+    pairs = [
+        (first, index, 0) for index, one in enumerate(hashes) if (first := first_of.setdefault(one, index)) != index
+    ]
+    for links in _linked(first_of, max_distance):
         members = {value for link in links for value in link}
         for one, other in combinations(members, 2) if len(members) <= MAX_LISTED else links:
             distance = (one ^ other).bit_count()
             if distance <= max_distance:
-                first, second = sorted((equal[one][0], equal[other][0]))
+                first, second = sorted((first_of[one], first_of[other]))
                 pairs.append((first, second, distance))
     return sorted(pairs)
+
+
+def mirrored_pairs(hashes: Sequence[int], max_distance: int = MAX_DISTANCE) -> list[tuple[int, int, int]]:
+    """Finds pairs of images of which one looks like the mirror image of the other.
+
+    Args:
+        hashes: perceptual hashes of `HASH_BITS` bits.
+        max_distance: the largest number of bits in which one hash may differ from the other one's mirror image.
+
+    Returns:
+        (index, index, distance) of each pair, the smaller index first, sorted; without the pairs that are near as they
+        are. Large groups have only some of their pairs, which with those of `near_pairs` link them, see there.
+    """
+    # A hash with b bits has a mirror image with 256 - b. Where both hashes of a pair are turned so that they have half
+    # of the bits or more, they stay as near as they were: only those with about half of the bits are needed both ways.
+    turned: list[int] = []
+    owners: list[int] = []
+    for index, one in enumerate(hashes):
+        needed = [value for value in (one, mirrored(one)) if 2 * value.bit_count() >= HASH_BITS - max_distance]
+        turned += needed
+        owners += [index] * len(needed)
+    found: dict[tuple[int, int], int] = {}
+    for place, other_place, _ in near_pairs(turned, max_distance):
+        first, second = sorted((owners[place], owners[other_place]))
+        if first != second and (hashes[first] ^ hashes[second]).bit_count() > max_distance:
+            found[first, second] = (hashes[first] ^ mirrored(hashes[second])).bit_count()
+    return sorted((first, second, distance) for (first, second), distance in found.items())
+
+
+def mirrored(perceptual_hash: int) -> int:
+    """Returns the hash of the mirror image of an image with a hash, but for neighbouring cells that are equally bright.
+
+    The right neighbour of a cell is its left one there, so that each row is reversed and each bit is inverted.
+    """
+    bits = format(~perceptual_hash & (1 << HASH_BITS) - 1, f"0{HASH_BITS}b")
+    return int("".join(bits[row : row + ROW_BITS][::-1] for row in range(0, HASH_BITS, ROW_BITS)), 2)
 
 
 def _linked(values: Collection[int], max_distance: int) -> Iterator[list[tuple[int, int]]]:

@@ -78,8 +78,16 @@ class Duplicate(NamedTuple):
 
 
 class NearDuplicate(NamedTuple):
-    """Two records that look the same and are both kept, in one split; their hashes differ in `distance` of 256 bits."""
+    """Two records that look the same and are both kept, in one split.
+
+    Attributes:
+        filename: the later one by its file name.
+        near_duplicate_of: the other one.
+        distance: the number of bits of 256 in which their hashes differ.
+        mirrored: True if one looks like the mirror image of the other, whose hash is then compared.
+    """
 
     filename: str
     near_duplicate_of: str
     distance: int
+    mirrored: bool = False

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from beam_prep.dataset.patient_groups import EVERY_IMAGE, LinkedGroups, divide_by_label
 from beam_prep.dataset.schema import NO_CLASS, PRESENT
-from beam_prep.planning.duplicates import near_pairs
+from beam_prep.planning.duplicates import mirrored_pairs, near_pairs
 from beam_prep.planning.outcomes import Duplicate, NearDuplicate, Prepared, Rejected
 
 RANKS = 2**64
@@ -57,9 +57,10 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
 
     Of images with the same pixels one is kept: one of the test set if there is one, else the first by file name. Images
     with the same pixels but different classes or findings are all rejected. Patients that share an image, or have
-    images that are near duplicates, or differ only in capital and small letters, are one group. A group with images of
-    the test set belongs to the test set: its other images would leak and are rejected. The split of any other group
-    depends on its rank (the smallest rank of its patients), so that it does not change when images are added.
+    images that are near duplicates (mirrored or not), or differ only in capital and small letters, are one group. A
+    group with images of the test set belongs to the test set: its other images would leak and are rejected. The split
+    of any other group depends on its rank (the smallest rank of its patients), so that it does not change when images
+    are added.
 
     Args:
         images: all decodable images, in any order.
@@ -72,8 +73,9 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
         linked.link(image.folded_group or image.group, image.group)
     for image, original in duplicates:
         linked.link(original.group, image.group)
-    pairs = near_pairs([image.perceptual_hash for image in kept])
-    for one, other, _ in pairs:
+    hashes = [image.perceptual_hash for image in kept]
+    pairs = [(*pair, False) for pair in near_pairs(hashes)] + [(*pair, True) for pair in mirrored_pairs(hashes)]
+    for one, other, *_ in pairs:
         linked.link(kept[one].group, kept[other].group)
 
     members: dict[str, list[Prepared]] = defaultdict(list)
@@ -92,7 +94,10 @@ def assign(images: Iterable[Prepared], fractions: Fractions) -> Assignment:
             )
         else:
             splits[split].append(image)
-    near = [NearDuplicate(kept[other].filename, kept[one].filename, distance) for one, other, distance in pairs]
+    near = [
+        NearDuplicate(kept[other].filename, kept[one].filename, distance, is_mirrored)
+        for one, other, distance, is_mirrored in pairs
+    ]
     exact = [Duplicate(image.filename, original.filename) for image, original in duplicates]
     return Assignment(splits, sorted(exact), sorted(near), sorted(rejected))
 

@@ -70,8 +70,11 @@ def write_report(
     near_duplicates = _read_list(
         dataset / NEAR_DUPLICATES_NAME, filename=TEXT, near_duplicate_of=TEXT, distance=whole()
     )
-    exact_rows = ((row["filename"], row["duplicate_of"], 0) for row in duplicates or [])
-    near_rows = ((row["filename"], row["near_duplicate_of"], row["distance"]) for row in near_duplicates or [])
+    exact_rows = ((row["filename"], row["duplicate_of"], 0, False) for row in duplicates or [])
+    near_rows = (
+        (row["filename"], row["near_duplicate_of"], row["distance"], row.get("mirrored", False))
+        for row in near_duplicates or []
+    )
     html = render(
         "beam_prep.report",
         "dataset.html.j2",

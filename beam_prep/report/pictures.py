@@ -20,6 +20,7 @@ from beam_prep.images.guarded_decode import decode_guarded
 from beam_prep.images.input_files import read_image_file
 from beam_prep.images.pyramid import Pyramid
 from beam_prep.pages.page import image_uri
+from beam_prep.planning.duplicates import mirrored
 from beam_prep.report.figures import grey_histogram
 from beam_prep.storage.gcs import is_file_name
 from beam_prep.storage.paths import AnyPath
@@ -133,22 +134,24 @@ def rejected_pictures(rejected: Iterable[dict[str, Any]], input_dir: AnyPath) ->
     return shown
 
 
-def side_by_side(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> list[Copies]:
+def side_by_side(rows: Iterable[tuple[str, str, int, bool]], input_dir: AnyPath) -> list[Copies]:
     """Returns the first pairs of duplicates whose raw files have not changed since the preparation.
 
     Args:
-        rows: two file names, and the number of bits of 256 in which their hashes differ.
+        rows: two file names, the number of bits of 256 in which their hashes differ, and True if one is mirrored.
         input_dir: the folder with the raw images.
     """
     return list(itertools.islice(_copies(itertools.islice(rows, MAX_TRIED), input_dir), SHOWN_DUPLICATES))
 
 
-def _copies(rows: Iterable[tuple[str, str, int]], input_dir: AnyPath) -> Iterator[Copies]:
-    for name, other_name, distance in rows:
+def _copies(rows: Iterable[tuple[str, str, int, bool]], input_dir: AnyPath) -> Iterator[Copies]:
+    for name, other_name, distance, is_mirrored in rows:
         image, other = _decode(input_dir, name), _decode(input_dir, other_name)
         if image is None or other is None:
             continue
         one_hash, other_hash = (Pyramid(picture, "hist").perceptual_hash() for picture in (image, other))
+        if is_mirrored:
+            other_hash = mirrored(other_hash)
         if (one_hash ^ other_hash).bit_count() == distance:  # else a file has changed since the preparation
             yield Copies(_small(name, image), _small(other_name, other), distance)
 

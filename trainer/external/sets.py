@@ -6,14 +6,15 @@ Loads TensorFlow only to read records.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.dataset.schema import SPLITS
 from trainer.config.quiet_start import quiet_start
-from trainer.config.train import TrainConfig
+from trainer.config.train import TrainConfig, name_of_set
 from trainer.data.checks import check_same_preprocessing, has_auroc, has_labels
 from trainer.data.folds import POOLED, RecordIndex, pool
 from trainer.data.splits import SplitSource, add_counts, join, open_split, read_manifest
@@ -98,12 +99,16 @@ def open_joined(
 
 def open_learnt(run: RunFolder, card: ModelCard) -> dict[str, SplitSource] | None:
     """Opens the splits that a run was trained and validated on; None if they are not where they were."""
+    return _open_known(str(run.read_json("config").get("data", "")), card.dataset_fingerprint, POOLED)
+
+
+def _open_known(data: str, fingerprint: str, splits: Sequence[str] = SPLITS) -> dict[str, SplitSource] | None:
+    """Opens splits of the dataset with a fingerprint; None if it is not where it was."""
     try:
-        data = str(run.read_json("config").get("data", ""))
         manifest = read_manifest(data)
-        if manifest.fingerprint != card.dataset_fingerprint:
+        if manifest.fingerprint != fingerprint:
             return None
-        return {split: open_split(data, manifest, manifest.image_sizes[0], split) for split in POOLED}
+        return {split: open_split(data, manifest, manifest.image_sizes[0], split) for split in splits}
     except UsageError:
         return None
 
@@ -154,6 +159,70 @@ def check_apart(sources: Iterable[tuple[str, SplitSource]], learnt: Mapping[str,
                 f"training or validation images too (by their pixels), and {patients:,} of its "
                 f"{len(set(index.groups)):,} patients; prepare it without them{names}"
             )
+
+
+def check_unselected(external: Sequence[ExternalSet]) -> None:
+    """Checks that no further set shares images or patients with the set by which the epoch is to be chosen.
+
+    Raises:
+        UsageError: a set does.
+        RunError: the records can't be read.
+    """
+    selecting = [each for each in external if each.role == "development"]
+    others = [each for each in external if each.role == "external"]
+    for each in others if selecting else ():
+        if shared := _say_shared(each.source, selecting[0].source):
+            raise UsageError(
+                f"--external {each.data}: {shared} are in {selecting[0].data} too, by which --select_by "
+                "external_auroc chooses the epoch; prepare it without them, or leave it out"
+            )
+
+
+def has_selected(
+    data: str, manifest: Manifest, source: SplitSource, runs: Iterable[tuple[RunFolder, ModelCard]]
+) -> bool:
+    """Returns True if another dataset selected the weights of some runs, or shares images or patients with such a set.
+
+    Says how many, and which set can't be compared as it is not where it was.
+    """
+    selected = False
+    for run, card in runs:
+        selected |= manifest.fingerprint in (card.development or {}).values()
+        selected |= _shares_with_selecting(data, manifest, source, run, card.development or {})
+    return selected
+
+
+def _shares_with_selecting(
+    data: str, manifest: Manifest, source: SplitSource, run: RunFolder, development: Mapping[str, str]
+) -> bool:
+    """Returns True if a dataset shares images or patients with another one that selected the weights of a run."""
+    shares = False
+    for path in map(str, run.read_json("config").get("external") or ()):
+        name = name_of_set(path)
+        if development.get(name) in (None, manifest.fingerprint):
+            continue
+        known = _open_known(path, development[name])
+        if known is None:
+            logger.warning(
+                "%s: the set %s, by which its epoch was chosen, is not where it was, so that images and patients which "
+                "it shares with %s can't be found",
+                *(run, name, data),
+            )
+        elif shared := _say_shared(source, join(list(known.values()))):
+            logger.warning("%s: %s are in %s too, by which the epoch of %s was chosen", data, shared, path, run)
+            shares = True
+    return shares
+
+
+def _say_shared(source: SplitSource, other: SplitSource) -> str:
+    """Says in words how many images and patients of a source are in another one too; an empty text if none are."""
+    with quiet_start():
+        from trainer.data.tf_dataset import read_index
+    index = read_index(source)
+    images, patients = count_shared(index, read_index(other))
+    if not images and not patients:
+        return ""
+    return f"{images:,} of its {len(index.labels):,} images and {patients:,} of its {len(set(index.groups)):,} patients"
 
 
 def count_selecting(source: SplitSource, run: RunFolder, recalibration: str | None) -> int:

@@ -18,7 +18,7 @@ from trainer.data.checks import check_filled, check_held_out, check_same_preproc
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.external.sets import check_other_source, count_selecting, open_joined
+from trainer.external.sets import check_other_source, count_selecting, has_selected, open_joined
 from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.recalibrations import recalibrated
@@ -197,8 +197,8 @@ def _evaluate_run(
             evaluation, predictor, source, equalization=card.equalization, batch_size=config.batch_size
         )
     if not is_own:
-        has_selected = bool(num_selecting) or manifest.fingerprint in (card.development or {}).values()
-        evaluation = _with_transfer(config, evaluation, run, point, manifest, has_selected=has_selected)
+        selected = bool(num_selecting) or has_selected(config.data, manifest, source, [(run, card)])
+        evaluation = _with_transfer(config, evaluation, run, point, manifest, selected=selected)
     if config.recalibration is not None:
         evaluation = replace(evaluation, numbers={**evaluation.numbers, "recalibration": config.recalibration})
     is_in_run = is_own and config.recalibration is None
@@ -216,7 +216,7 @@ def _with_transfer(
     point: OperatingPoint,
     manifest: Manifest,
     *,
-    has_selected: bool,
+    selected: bool,
 ) -> Evaluation:
     """Compares the evaluation of another dataset with the validation images of a run, if it has any."""
     from trainer.evaluation.evaluate import measure
@@ -228,7 +228,7 @@ def _with_transfer(
         evaluation,
         None if val is None else measure(val, "val", point=point),
         name=name_of_set(config.data),
-        role="development" if has_selected else "external",
+        role="development" if selected else "external",
         dataset_fingerprint=manifest.fingerprint,
     )
 
@@ -290,10 +290,9 @@ def _evaluate_ensemble(
         for split, predictions in predicted.items()
     ]
     if known and not is_own:
-        selecting = manifest.fingerprint in (known.development or {}).values()
-        evaluations = [
-            _with_transfer(config, each, home, point, manifest, has_selected=selecting) for each in evaluations
-        ]
+        of_runs = zip(map(RunFolder.at, config.run), cards, strict=True)
+        selected = has_selected(config.data, manifest, sources[0][config.split], of_runs)
+        evaluations = [_with_transfer(config, each, home, point, manifest, selected=selected) for each in evaluations]
     samples = read_samples(evaluations, sources[0], shows_pictures=manifest.shows_pictures)
     numbers = publish(folder, evaluations, samples)
     home.push()

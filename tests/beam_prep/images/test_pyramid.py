@@ -5,13 +5,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 from image_files import encoded
-from PIL import Image
+from PIL import Image, ImageOps
 from skimage.transform import resize as study_resize
 
 from beam_prep.images.decode import decode
 from beam_prep.images.equalize import equalize
 from beam_prep.images.pyramid import Pyramid
-from beam_prep.planning.duplicates import MAX_DISTANCE
+from beam_prep.planning.duplicates import MAX_DISTANCE, mirrored
 from beam_prep.sources.phantom import phantom
 
 
@@ -91,3 +91,8 @@ def test_perceptual_hash_is_alike_for_near_duplicates_only():
         brighter = picture.point([v * 9 // 10 + 25 for v in range(256)])
         for near in (decode(encoded(picture, "JPEG", quality=90)), picture.resize((300, 300)), brighter):
             assert (hash_of(near) ^ value).bit_count() <= MAX_DISTANCE
+    turned = [
+        hash_of(ImageOps.mirror(picture)) ^ mirrored(value) for picture, value in zip(pictures, hashes, strict=True)
+    ]
+    # Where neighbouring cells are equally bright, as often in phantoms, mirrored images have other bits.
+    assert sum(bits.bit_count() <= MAX_DISTANCE for bits in turned) >= 8

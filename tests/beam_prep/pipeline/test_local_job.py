@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_files import files_of, records_of
-from PIL import Image
+from PIL import Image, ImageOps
 
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
@@ -116,16 +116,20 @@ def test_the_same_images_twice_in_one_tree_come_out_once(images, dataset, tmp_pa
     assert manifest.splits == Manifest.read(dataset).splits
 
 
-def test_a_picture_saved_anew_under_another_name_stays_in_the_split_of_the_first(images, tmp_path):
+def test_a_picture_saved_anew_or_mirrored_under_another_name_stays_in_the_split_of_the_first(images, tmp_path):
     folder = images / "chest_xray" / "train" / "NORMAL"
     for number, path in enumerate(sorted(folder.glob("*.jpeg"))[:6]):
         Image.open(path).save(folder / f"IM-90{number}0-0001.jpeg", quality=97)
+        ImageOps.mirror(Image.open(path)).save(folder / f"IM-80{number}0-0001.jpeg", quality=97)
     manifest = prepare(PrepConfig(input=str(images), output=str(tmp_path / "out"), image_sizes=(32,), val_fraction=0.5))
     lines = (tmp_path / "out" / "near_duplicates.jsonl").read_text().splitlines()
-    assert manifest.num_records == 86
-    assert manifest.num_near_duplicates == len(lines) >= 5
+    assert manifest.num_records == 92
+    assert manifest.num_near_duplicates == len(lines)
     split_of = {record.filename: split for split, record in records_of(tmp_path / "out", 32)}
-    for pair in map(json.loads, lines):
+    pairs = [json.loads(line) for line in lines]
+    assert len([pair for pair in pairs if not pair["mirrored"]]) >= 5
+    assert len([pair for pair in pairs if pair["mirrored"]]) >= 5
+    for pair in pairs:
         assert split_of[pair["filename"]] == split_of[pair["near_duplicate_of"]]
 
 

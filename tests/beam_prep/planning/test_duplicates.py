@@ -3,7 +3,7 @@
 import random
 from itertools import combinations
 
-from beam_prep.planning.duplicates import near_pairs
+from beam_prep.planning.duplicates import mirrored, mirrored_pairs, near_pairs
 
 
 def test_all_pairs_within_the_distance_are_found_and_no_other():
@@ -54,6 +54,35 @@ def test_large_and_small_groups_are_those_of_a_comparison_of_all_with_all():
         found = [(one, other) for one, other, _ in near_pairs(hashes)]
         assert set(found) <= set(near)
         assert groups(len(hashes), found) == groups(len(hashes), near)
+
+
+def test_mirrored_pairs_are_those_of_a_comparison_of_all_with_all():
+    rng = random.Random(2)
+    hashes: list[int] = []
+    for number in range(40):
+        # As X-rays are nearly symmetric, about half of the bits are set; the pairs lie on both sides of the half.
+        bits = rng.sample(range(256), 124 + number % 9)
+        for distance in (0, 3, 8, 9):
+            value = sum(1 << bit for bit in bits) ^ sum(1 << bit for bit in rng.sample(range(256), distance))
+            hashes.append(value if rng.random() < 0.5 else mirrored(value))
+    rng.shuffle(hashes)
+    pairs = list(combinations(range(len(hashes)), 2))
+    near = {(one, other) for one, other in pairs if (hashes[one] ^ hashes[other]).bit_count() <= 8}
+    turned = [(one, other, (hashes[one] ^ mirrored(hashes[other])).bit_count()) for one, other in pairs]
+    expected = {each for each in turned if each[2] <= 8 and each[:2] not in near}
+    assert len(expected) > 40
+    direct = [(one, other) for one, other, _ in near_pairs(hashes)]
+    found = mirrored_pairs(hashes)
+    assert set(found) <= expected
+    linked = groups(len(hashes), [*direct, *((one, other) for one, other, _ in found)])
+    assert linked == groups(len(hashes), [*near, *(each[:2] for each in expected)])
+
+
+def test_an_image_is_no_mirrored_copy_of_itself():
+    symmetric = int("0000000011111111" * 16, 2)
+    assert mirrored(symmetric) == symmetric
+    assert mirrored_pairs([symmetric, 5]) == []
+    assert mirrored_pairs([5, symmetric, mirrored(5)]) == [(0, 2, 0)]
 
 
 def groups(num_images: int, pairs: list[tuple[int, int]]) -> set[frozenset[int]]:

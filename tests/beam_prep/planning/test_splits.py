@@ -5,6 +5,7 @@ import random
 import pytest
 from prepared_images import image
 
+from beam_prep.planning.duplicates import mirrored
 from beam_prep.planning.outcomes import Prepared
 from beam_prep.planning.splits import Fractions, assign
 
@@ -117,15 +118,17 @@ def test_every_image_ends_in_one_place():
     assert sorted(places) == sorted(each.filename for each in images)
 
 
-def test_near_duplicates_are_kept_in_one_split():
+def test_near_duplicates_mirrored_or_not_are_kept_in_one_split():
     for number in range(40):
         one, other = f"p{number}", f"q{number}"
         look = random.Random(number).getrandbits(256)
-        images = [image(one, 0, look=look), image(other, 0, look=look ^ 0b10110), image(one, 1), image(other, 1)]
+        turned = number % 2 == 1
+        copy = (mirrored(look) if turned else look) ^ 0b10110
+        images = [image(one, 0, look=look), image(other, 0, look=copy), image(one, 1), image(other, 1)]
         assignment = assign(images, Fractions(0.5))
         assert len(set(split_of(assignment).values())) == 1
         assert len(split_of(assignment)) == 4
-        assert assignment.near_duplicates == [(f"train/{other}-000.jpeg", f"train/{one}-000.jpeg", 3)]
+        assert assignment.near_duplicates == [(f"train/{other}-000.jpeg", f"train/{one}-000.jpeg", 3, turned)]
 
 
 def test_a_near_duplicate_of_a_test_image_leaves_train():

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from beam_prep.config import PrepConfig
 from beam_prep.dataset.manifest import Manifest
@@ -19,12 +19,13 @@ from beam_prep.report.pictures import SHOWN_DUPLICATES, SHOWN_REJECTED, rejected
 
 @pytest.fixture
 def folder(images) -> Path:
-    """Phantoms among which are copies, copies under the other class, pictures saved anew, and a broken file."""
+    """Phantoms with copies, copies under the other class, pictures saved anew or mirrored, and a broken file."""
     normal = images / "chest_xray" / "train" / "NORMAL"
-    first, second, third, fourth = sorted(normal.glob("*.jpeg"))[:4]
+    first, second, third, fourth, fifth = sorted(normal.glob("*.jpeg"))[:5]
     shutil.copy(first, normal / "IM-9001-0001.jpeg")
     shutil.copy(second, images / "chest_xray" / "train" / "PNEUMONIA" / "person901_virus_1.jpeg")
     Image.open(third).save(normal / "IM-9003-0001.jpeg", quality=97)
+    ImageOps.mirror(Image.open(fifth)).save(normal / "IM-9005-0001.jpeg", quality=97)
     (normal / "IM-9004-0001.jpeg").write_bytes(fourth.read_bytes()[:500])
     return images
 
@@ -42,7 +43,8 @@ def test_rejected_files_and_copies_are_shown_where_they_can_be_decoded(folder, t
     assert "IM-9004-0001.jpeg" in html  # listed, not shown
     assert "Left out chest_xray/train/NORMAL/IM-9001-0001.jpeg" in _alts(html)
     near = Manifest.read(tmp_path / "out").num_near_duplicates
-    assert near >= 1
+    assert near >= 2
+    assert ", mirrored</td>" in html
     assert len([alt for alt in _alts(html) if alt.startswith("Looks like")]) == near
 
     without = write_report(tmp_path / "out").read_text()
@@ -71,10 +73,10 @@ def test_files_that_changed_since_are_not_shown_as_copies(tmp_path):
     for name in ("one", "other", "copy"):
         Image.fromarray(rng.integers(0, 255, (40, 60), dtype=np.uint8)).save(tmp_path / f"{name}.png")
     shutil.copy(tmp_path / "one.png", tmp_path / "copy.png")
-    rows = [("other.png", "one.png", 0), ("copy.png", "one.png", 0), ("gone.png", "one.png", 0)]
+    rows = [(name, "one.png", 0, False) for name in ("other.png", "copy.png", "gone.png")]
     (copies,) = side_by_side(rows, tmp_path)
     assert (copies.one.filename, copies.other.filename, copies.distance) == ("copy.png", "one.png", 0)
-    assert len(side_by_side([("copy.png", "one.png", 0)] * 20, tmp_path)) == SHOWN_DUPLICATES
+    assert len(side_by_side([("copy.png", "one.png", 0, False)] * 20, tmp_path)) == SHOWN_DUPLICATES
 
 
 def test_a_list_of_a_strangers_dataset_shows_no_file_outside_the_input(folder, tmp_path):
@@ -85,4 +87,4 @@ def test_a_list_of_a_strangers_dataset_shows_no_file_outside_the_input(folder, t
     rows = [{"filename": name, "reason": "blank", "detail": ""} for name in (*outside, "own.jpeg")]
     shown = rejected_pictures(rows, tmp_path / "input")
     assert [picture.filename for picture in shown["blank"]] == ["own.jpeg"]
-    assert side_by_side([(name, name, 0) for name in outside], tmp_path / "input") == []
+    assert side_by_side([(name, name, 0, False) for name in outside], tmp_path / "input") == []

@@ -86,6 +86,22 @@ def test_images_and_patients_of_the_training_are_refused(run, dataset, phantoms,
     evaluate(EvaluateConfig(run=(str(run),), data=str(again), split="test"))  # both hold the same test images
 
 
+def test_a_set_that_shares_images_with_the_one_that_selects_is_no_external_one(
+    selected, dataset, clinic, tmp_path, caplog
+):
+    images, again, salt = (
+        str(folder) for folder in (clinic.parent / "images", tmp_path / "again", clinic.parent / "salt")
+    )
+    prepare(PrepConfig(input=images, output=again, image_sizes=(32,), salt_file=salt, val_fraction=0.5))
+    shared = r"40 of its 40 images and (\d+) of its \1 patients are in \S+/clinic too, by which"
+    with pytest.raises(UsageError, match=rf"--external \S+/again: {shared} --select_by external_auroc chooses"):
+        train(config(dataset, tmp_path / "run", clinic, Path(again), select_by="external_auroc"))
+    assert not (tmp_path / "run").exists()
+    _, numbers = evaluate(EvaluateConfig(run=(str(selected),), data=again, split="all"))
+    assert numbers["all"]["transfer"]["role"] == "development"
+    assert re.search(rf"again: {shared} the epoch of", caplog.text)
+
+
 def indexed(groups: list[str], source_ids: list[str]) -> RecordIndex:
     unknown = [""] * len(groups)
     return RecordIndex(
