@@ -2,6 +2,7 @@
 
 import json
 import re
+import socket
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from k8s.render.render import to_yaml
 
 SIZE = ("--image_size", 32)
 TRAINING = (*SIZE, "--batch_size", 12, "--epochs", 1, "--num_gpus", 0)
+BOOT, POOL = "/opt/apache/beam/boot", "localhost:50000"
 VOLUMES = ("--pvc", "data:/data", "runs:/runs")
 PROBE = """
 import os, sys
@@ -105,12 +107,12 @@ def test_an_image_has_no_compiler_and_no_files_of_its_build(images, image):
     assert list(root.glob("opt/cxrflow/lib/python3.11/site-packages/beam_prep/images/_kernels*.so"))
 
 
-@pytest.mark.parametrize(("image", "user", "starts"), [("trainer", "10001:10001", None), ("prep", None, "boot")])
+@pytest.mark.parametrize(("image", "user", "starts"), [("trainer", "10001:10001", None), ("prep", None, [BOOT])])
 def test_an_image_says_what_it_is(images, image, user, starts):
     config = images[image].config
     assert config["Labels"]["org.opencontainers.image.title"] == f"cxrflow {image}"
     assert config.get("User") == user
-    assert config.get("Entrypoint") == (starts and [f"/opt/apache/beam/{starts}"])
+    assert config.get("Entrypoint") == starts
 
 
 @pytest.mark.parametrize("image", ["trainer", "prep"])
@@ -121,3 +123,19 @@ def test_the_bill_of_an_image_names_its_packages_and_their_licences(images, imag
     assert set(locked) <= {name.replace(".", "-") if name not in locked else name for name in found}
     assert "cxrflow" in {each["name"] for each in components}
     assert sum("licenses" in each for each in components) > 0.9 * len(components)
+
+
+def test_the_image_of_the_preparation_starts_beams_workers(node, phantoms, tmp_path):
+    """Its boot program is asked for a worker by a runner, as of Dataflow and Flink, and hands it the staged files."""
+    (tmp_path / "data").mkdir()
+    runner = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL")
+    flags = ("--input", "/in", "--output", "/data/set", "--image_sizes", 32, "--public_salt", *runner)
+    template = pod(printed("prep", *flags, f"--environment_config={POOL}", "--pvc", "in:/in", "data:/data"))
+    (container,) = template["spec"]["containers"]
+    both = ["sh", "-c", f'{BOOT} --worker_pool & exec "$@"', "sh", *container["command"], *container["args"]]
+    place = node("prep", {"/in": phantoms, "/data": tmp_path / "data"}, (socket.gethostname(),))
+    ((code, _, said),) = finish(place.start(template, command=both), timeout=120)
+    assert code == 0, said
+    assert f"Starting worker with command ['{BOOT}', '--id=worker_0'" in said
+    assert "Downloaded: /tmp/staged/" in said
+    assert Manifest.read(tmp_path / "data" / "set").image_sizes == (32,)
