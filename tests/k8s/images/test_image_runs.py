@@ -126,7 +126,7 @@ def test_the_bill_of_an_image_names_its_packages_and_their_licences(images, imag
 
 
 def test_the_image_of_the_preparation_starts_beams_workers(node, phantoms, tmp_path):
-    """Its boot program is asked for a worker by a runner, as of Dataflow and Flink, and hands it the staged files."""
+    """A runner asks the boot program for a worker, as Dataflow and Flink do, and stages files for it."""
     (tmp_path / "data").mkdir()
     runner = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=EXTERNAL")
     flags = ("--input", "/in", "--output", "/data/set", "--image_sizes", 32, "--public_salt", *runner)
