@@ -50,7 +50,7 @@ def render_and_submit(config: Any, more: Sequence[str] = ()) -> None:
         return
     cluster = connect(sending.context, spec.namespace)
     if sending.preflight:
-        _print_problems(find_problems(objects, cluster))
+        _print_problems(find_problems(objects, cluster, replace=sending.replace))
     submit(cluster, objects, replace=sending.replace, report=print)
     for text in cluster.warnings:
         print(f"warning: the cluster says: {text}", file=sys.stderr)

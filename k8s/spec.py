@@ -27,6 +27,10 @@ SOURCE = re.compile(r"[a-z0-9]([-._a-z0-9]*[a-z0-9])?")
 """A name of a volume claim, a bucket or another object."""
 FLEX_START_HOURS = 7 * 24
 """The longest time that GKE keeps a flex-start node, h."""
+HOUR = 3600
+"""The length of an hour, s."""
+MAX_COUNT = 2**31 - 1
+"""The largest number in fields of the API such as a Job's backoffLimit and its ttlSecondsAfterFinished."""
 TAKEN_PATHS = ("/", "/tmp", "/home", "/dev", "/proc", "/sys", "/usr", "/etc", "/bin", "/lib", "/opt", "/var", "/app")
 """The folders of the images, over which no volume may be mounted."""
 
@@ -108,6 +112,9 @@ class CommonSpec:
         for flag in ("cpu", "memory", "disk"):
             _check_quantity(flag, getattr(self, flag))
         check_at_least(self, retries=0, grace_seconds=1, deadline_hours=0.01, ttl_hours=0)
+        for flag, unit in (("retries", 1), ("grace_seconds", 1), ("deadline_hours", HOUR), ("ttl_hours", HOUR)):
+            if (value := getattr(self, flag)) * unit > MAX_COUNT:
+                raise UsageError(f"--{flag} is {value}; Kubernetes takes {MAX_COUNT // unit} at most")
         paths = [mount.path for mount in (*self.claims, *self.buckets)]
         if repeated := {path for path in paths if paths.count(path) > 1}:
             raise UsageError(f"--pvc and --bucket: several volumes at {', '.join(sorted(repeated))}; expected one")

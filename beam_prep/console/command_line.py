@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import logging
+import math
 import os
 import re
 import shlex
@@ -178,16 +179,16 @@ def shown_command(*words: str) -> str:
 
 
 def check_at_least(config: object, /, **least: float) -> None:
-    """Checks that flags of a config are not too small.
+    """Checks that flags of a config are finite numbers, and not too small.
 
     Args:
         config: the config; a flag that is no number is not checked.
         least: name of the flag → the smallest value that is allowed.
 
     Raises:
-        UsageError: a flag has a smaller value.
+        UsageError: a flag has a smaller value, or is infinite or no number.
     """
     for name, smallest in least.items():
         value = getattr(config, name)
-        if isinstance(value, (int, float)) and value < smallest:
+        if isinstance(value, (int, float)) and not smallest <= value < math.inf:
             raise UsageError(f"--{name} is {value}; expected at least {smallest}")

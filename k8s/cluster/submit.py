@@ -57,7 +57,7 @@ def submit(
             if there is not None and not _is_of(there, old):
                 raise
         except OverQuota:
-            if not any(kept["kind"] == obj["kind"] for kept in old):
+            if obj["kind"] not in _freed_kinds(old):
                 raise
             report(f"the quota has no room for {title(obj)} before the old {obj['kind']} is gone")
     if old:
@@ -114,6 +114,12 @@ def _is_of(there: Object, old: Sequence[Object]) -> bool:
     owners = {owner["uid"] for owner in there["metadata"].get("ownerReferences") or []}
     uids = {kept["metadata"]["uid"] for kept in old}
     return there["metadata"]["uid"] in uids or bool(owners & uids)
+
+
+def _freed_kinds(old: Sequence[Object]) -> set[str]:
+    """Returns the kinds of the objects that a quota counts no longer once `old` is gone."""
+    kinds = {kept["kind"] for kept in old}
+    return kinds | {"Service"} if "JobSet" in kinds else kinds  # the Service that JobSet's controller makes
 
 
 def _wait_for_names(cluster: Cluster, objects: Sequence[Object], old: Sequence[Object]) -> None:

@@ -21,13 +21,16 @@ DRY_RUN_NAME = "cxrflow-preflight"
 KUEUE_INSTALL = "https://kueue.sigs.k8s.io/docs/installation"
 
 
-def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+def check_cluster(
+    objects: Sequence[Object], workloads: Sequence[Workload], cluster: Cluster, *, replace: bool = False
+) -> Iterator[Problem]:
     """Yields the problems that a submission has in a cluster.
 
     Args:
         objects: the rendered objects.
         workloads: the workloads of the objects.
         cluster: the namespace that the objects are for.
+        replace: True if an older submission of their name is deleted before they are created.
 
     Raises:
         CxrflowError: the cluster can't be reached, or refuses the credentials.
@@ -43,7 +46,7 @@ def check_cluster(objects: Sequence[Object], workloads: Sequence[Workload], clus
         yield from _check_claims(workloads, cluster)
         yield from _check_service_accounts(workloads, cluster)
         yield from _check_secrets(workloads, cluster)
-        yield from _check_pods(workloads, cluster)
+        yield from _check_pods(workloads, cluster, replace)
 
 
 def _check_permissions(objects: Sequence[Object], cluster: Cluster) -> Iterator[Problem]:
@@ -72,7 +75,7 @@ def _check_permissions(objects: Sequence[Object], cluster: Cluster) -> Iterator[
             yield warning(f"you may not {verb} {what} in namespace {cluster.namespace}: {lost}; {ASK_FOR_ROLE}")
 
 
-def _check_pods(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Problem]:
+def _check_pods(workloads: Sequence[Workload], cluster: Cluster, replace: bool) -> Iterator[Problem]:
     """Asks the server to check one pod of each template: Pod Security, LimitRange, quotas and other admission checks.
 
     The server checks the pods of a Job only when its controller creates them, and then nobody sees the answer.
@@ -85,7 +88,8 @@ def _check_pods(workloads: Sequence[Workload], cluster: Cluster) -> Iterator[Pro
         try:
             cluster.create(pod, dry_run=True)
         except OverQuota as full:
-            yield warning(f"{workload.title}: its pods wait until the quota has room: {full}")
+            old = ", unless the old pods that --replace deletes leave enough" if replace else ""
+            yield warning(f"{workload.title}: its pods wait until the quota has room{old}: {full}")
         except UsageError as refused:
             yield error(f"{workload.title}: the cluster would refuse its pods: {refused}")
 

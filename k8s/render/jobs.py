@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from beam_prep.console.errors import Terminated, UsageError
-from k8s.render.objects import HOUR, Component, Object, metadata
-from k8s.spec import CommonSpec
+from k8s.render.objects import Component, Object, metadata
+from k8s.spec import HOUR, CommonSpec
 
 
 def job(spec: CommonSpec, name: str, component: Component, template: Object, *, num_pods: int | None = None) -> Object:

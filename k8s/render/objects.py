@@ -5,7 +5,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any, Literal
 
-from k8s.spec import CommonSpec, GpuSpec
+from k8s.spec import HOUR, CommonSpec, GpuSpec
 
 Object = dict[str, Any]
 """An API object or a part of one, as plain data."""
@@ -23,8 +23,6 @@ NODES_FOR = "provreq.kueue.x-k8s.io/maxRunDurationSeconds"
 
 Source: https://cloud.google.com/kubernetes-engine/docs/how-to/provisioningrequest
 """
-HOUR = 3600
-"""The length of an hour, s."""
 
 
 def labels(spec: CommonSpec, component: Component) -> dict[str, str]:

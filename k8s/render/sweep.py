@@ -11,9 +11,9 @@ from dataclasses import replace
 from beam_prep.console.command_line import changed_flags
 from beam_prep.console.errors import UsageError
 from k8s.render.jobs import job
-from k8s.render.objects import HOUR, Object, headless_service, only_from
+from k8s.render.objects import Object, headless_service, only_from
 from k8s.render.pods import INDEX, completion_index, kept_log, literal, pod_template, resources, tracking
-from k8s.spec import SweepSpec
+from k8s.spec import HOUR, SweepSpec
 from trainer.config.file import shared_flags
 from trainer.config.train_flags import TrainFlags
 from tuning.config import DEFAULT_BATCH_SIZES, TOKEN_VARIABLE

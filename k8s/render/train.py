@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from beam_prep.console.command_line import changed_flags
 from k8s.render.jobs import ending, indexed, job
-from k8s.render.objects import HOUR, Object, headless_service, labels, metadata, only_from, selector
+from k8s.render.objects import Object, headless_service, labels, metadata, only_from, selector
 from k8s.render.pods import INDEX, completion_index, kept_log, literal, pod_template, resources, tracking
-from k8s.spec import CommonSpec, TrainSpec
+from k8s.spec import HOUR, CommonSpec, TrainSpec
 
 COMMAND = ("python", "-m", "trainer", "train")
 PORT = 2222

@@ -60,7 +60,10 @@ def test_a_training_from_submit_to_delete(team, gate, k8s, begin):
 
 
 def test_several_nodes_are_replaced_by_other_kinds_of_work(team, gate, k8s, jobsets):
-    """JobSet's controller makes a Service of the name that an Indexed Job needs for its own."""
+    """JobSet's controller makes a Service of the name that an Indexed Job needs; the quota has room for one Service."""
+    team.create("v1/resourcequotas", {"metadata": {"name": "one"}, "spec": {"hard": {"services": "1"}}})
+    counted = team.path("v1/resourcequotas", "one")
+    eventually(lambda: (team.plane.find(counted) or {})["status"].get("used"), "the quota is counted")
     several = k8s("submit", *TRAIN, "--num_nodes", 2, "--batch_size", 32)
     assert several.returncode == 0, several.stderr
     assert several.stdout.splitlines()[:2] == ["created NetworkPolicy t", "created JobSet t"]
