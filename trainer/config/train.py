@@ -49,7 +49,7 @@ class TrainConfig(TrainFlags):
             num_replicas=0,
             plateau_patience=1,
             early_stopping_patience=0,
-            steps_per_call=1,
+            steps_per_call=0,
             skip_corrupt=0,
             checkpoint_every_steps=0,
             stage_max_bytes=0,

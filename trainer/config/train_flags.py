@@ -126,8 +126,8 @@ class TrainFlags:
     num_replicas: int = 0
     """Replicas on each machine; 0: all GPUs, or one on the CPU. More than one on the CPU are logical devices of one
     machine."""
-    steps_per_call: int = 8
-    """Training steps in one call of the compiled function; does not change the result."""
+    steps_per_call: int = 0
+    """Training steps in one call of the compiled function; 0: 32 on GPUs, 8 on a CPU. Does not change the result."""
     jit_compile: Literal["auto", "on", "off"] = "auto"
     """Compile the training steps with XLA, augmentation included: on, off, or auto (on for GPUs, off for a CPU, which
     it makes slower). The flag alone means on. Dropout draws other masks, rounding differs."""

@@ -151,22 +151,27 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
     import tensorflow as tf
 
     from trainer import models
+    from trainer.data.held_images import DeviceRows
     from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
-    from trainer.training.strategy import distribute, make_strategy
+    from trainer.training.strategy import HOST, distribute, make_strategy
     from trainer.training.train_step import TrainStep
 
     strategy, outputs = make_strategy(config), Outputs.of(labels)
     with strategy.scope():
         model = models.build(replace(config, weights="none"), outputs)
-    # The last phase trains the most layers.
-    step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], outputs=outputs, steps_per_epoch=1)
     size, px = config.global_batch_size, config.image_size
-    images = tf.random.stateless_uniform([size, px, px, 1], [0, config.seed], 0, 256, tf.int32)
-    drawn = tf.range(size, dtype=tf.int64) % len(labels.class_names)
+    positions = tf.range(size, dtype=tf.int64)
+    images = tf.cast(tf.random.stateless_uniform([size, px, px, 1], [0, config.seed], 0, 256, tf.int32), tf.uint8)
+    # The images lie on the devices, as those of a training do that fit there.
+    rows = DeviceRows(images.numpy(), strategy) if config.cache in ("auto", "device") else None
+    # The last phase trains the most layers.
+    phase = phases_of(config)[-1]
+    step = TrainStep.for_phase(config, model, strategy, phase, steps_per_epoch=1, outputs=outputs, rows=rows)
+    drawn = positions % len(labels.class_names)
     answers = tf.one_hot(drawn, len(labels.class_names), dtype=tf.int64) if labels.is_multilabel else drawn
-    batches = tf.data.Dataset.from_tensors((tf.cast(images, tf.uint8), answers)).repeat()
-    distributed = distribute(batches, strategy)
+    batches = tf.data.Dataset.from_tensors((images if rows is None else positions, answers)).repeat()
+    distributed = distribute(batches, strategy, None if rows is None else HOST)
     return lambda num_steps: float(step.run(distributed, num_steps)[0])
 
 

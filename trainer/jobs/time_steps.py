@@ -46,6 +46,7 @@ def _measure(config: TrainConfig, started: float) -> StepTimes:
     from trainer.config.tf_config import find_cluster
     from trainer.data.splits import open_split, read_manifest
     from trainer.data.tf_dataset import evaluation_batches, training_batches
+    from trainer.device import steps_per_call
     from trainer.evaluation.predictor import Predictor
     from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
@@ -60,7 +61,7 @@ def _measure(config: TrainConfig, started: float) -> StepTimes:
     train_step = TrainStep.for_phase(config, model, strategy, phases_of(config)[-1], outputs=outputs, steps_per_epoch=1)
     num_steps = train.steps_per_epoch(config.global_batch_size)
     batches = training_batches(train, batch_size=config.global_batch_size, seed=config.seed, epoch=0)
-    calls = _calls(num_steps, config.steps_per_call)
+    calls = _calls(num_steps, steps_per_call(config))
     distributed = distribute(batches, strategy)
     first = next(calls)
     float(train_step.run(distributed, first)[0])
@@ -79,10 +80,10 @@ def _measure(config: TrainConfig, started: float) -> StepTimes:
     return StepTimes(config.image_size, start_s, step_s * num_steps, image_s * val.num_records, weights_bytes, timed)
 
 
-def _calls(num_steps: int, steps_per_call: int) -> Iterator[int]:
+def _calls(num_steps: int, per_call: int) -> Iterator[int]:
     """Yields the number of steps of each call in an epoch."""
-    for first in range(0, num_steps, steps_per_call):
-        yield min(steps_per_call, num_steps - first)
+    for first in range(0, num_steps, per_call):
+        yield min(per_call, num_steps - first)
 
 
 def main(flags: str, times: str) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -14,8 +16,63 @@ from trainer.data.training_data import TrainingData
 from trainer.evaluation.features import frozen_features
 from trainer.evaluation.predictor import Predictor
 from trainer.training.phases import Phase
-from trainer.training.strategy import distribute
+from trainer.training.strategy import HOST, distribute
 from trainer.training.validation import Validation
+
+Taken = TypeVar("Taken")
+
+
+def next_batches(batches: Any, count: tf.Tensor, most: int) -> list[tf.Tensor]:
+    """Takes several batches for a loop on the device; to be called in a `tf.function`.
+
+    Args:
+        batches: an iterator on the host whose batches have one shape, such as positions [N] and labels [N].
+        count: the number of batches to take, int32 [], at most `most`.
+        most: the number of batches of the result; those that were not taken are zeros.
+
+    Returns:
+        A tensor for each part of a batch, [most, N, …].
+    """
+    with tf.device("/CPU:0"):
+        arrays = [
+            tf.TensorArray(spec.dtype, most, element_shape=spec.shape) for spec in tf.nest.flatten(batches.element_spec)
+        ]
+        for index in tf.range(count):
+            arrays = [array.write(index, part) for array, part in zip(arrays, next(batches), strict=True)]
+        return [array.stack() for array in arrays]
+
+
+class InputClock:
+    """Measures how long the steps on a GPU wait for their batches, also within one call of a compiled function.
+
+    On a CPU it measures nothing, as reading waits there for the cores that compute. The clock is Python's:
+    TensorFlow refuses its own where operations have to be deterministic.
+    """
+
+    def __init__(self) -> None:
+        with tf.device("/CPU:0"):
+            self._seconds = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+        self._is_on = bool(tf.config.list_physical_devices("GPU"))
+
+    def waited_s(self) -> float:
+        """Returns the seconds for which all steps so far have waited for their batches."""
+        return float(self._seconds.numpy())
+
+    def timed(self, take: Callable[[], Taken]) -> Taken:
+        """Returns the batches that a function takes, and adds the time of the function to the sum."""
+        if not self._is_on:
+            return take()
+        begun = _now()
+        with tf.control_dependencies([begun]):
+            taken = take()
+        with tf.control_dependencies(tf.nest.flatten(taken, expand_composites=True)):
+            self._seconds.assign_add(_now() - begun)
+        return taken
+
+
+def _now() -> tf.Tensor:
+    """Returns the time of Python's clock when the operation runs, float64 [], s."""
+    return tf.ensure_shape(tf.numpy_function(time.perf_counter, [], tf.float64), [])
 
 
 @dataclass(frozen=True)
@@ -108,4 +165,7 @@ class EpochFeed:
 
     def _open(self, epoch: int, first_step: int) -> Iterator:
         num_epochs = 1 if self._held is None else self._end - epoch
-        return distribute(self._data.batches(epoch, first_step, self._held, num_epochs), self._data.strategy)
+        batches = self._data.batches(epoch, first_step, self._held, num_epochs)
+        # Positions stay on the host, where a call of the step takes many at once.
+        device = HOST if self._held is not None and self._held.rows is not None else None
+        return distribute(batches, self._data.strategy, device)

@@ -56,12 +56,23 @@ class ClosingTensorBoard(keras.callbacks.TensorBoard):
         self._writers: dict[str, Any] = {}
 
 
-def draw_dropout_seeds(layer: keras.layers.Dropout, next_seed: Callable[..., tf.Tensor]) -> None:
-    """Makes a dropout layer take its seeds (int32 [2]) from a function instead of its own generator.
+def draw_dropout_seeds(model: keras.Model, seed: int, seed_of_step: Callable[[int], tf.Tensor]) -> None:
+    """Makes the dropout layers of a model take their seeds from a function instead of their own generators.
 
     Why: Keras' generator gives all replicas the same numbers, and its state would have to be saved and restored.
+
+    Args:
+        model: a functional model.
+        seed: the seed of the training, from which each layer gets a seed of its own.
+        seed_of_step: makes the seed of a layer and of the current step, int32 [2], of the seed of the layer.
     """
-    layer.seed_generator.next = next_seed
+
+    def seeds_of(layer_seed: int) -> Callable[..., tf.Tensor]:
+        return lambda ordered=True: seed_of_step(layer_seed)  # called like `keras.random.SeedGenerator.next`
+
+    dropouts = [layer for layer in model.layers if isinstance(layer, keras.layers.Dropout)]
+    for index, layer in enumerate(dropouts, start=1):
+        layer.seed_generator.next = seeds_of(seed + 7919 * index)
 
 
 def transform_reduced_gradients(

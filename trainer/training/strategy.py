@@ -20,6 +20,9 @@ from trainer.data.tf_dataset import AHEAD, started_early, untuned
 from trainer.device import share_gpus
 from trainer.training.library_internals import untuned_device_datasets
 
+HOST = "host"
+"""The name for `distribute` of the place where batches are made."""
+
 START_TIMEOUT_S = 300.0
 """The time that a worker waits for the others to start; later, TensorFlow's own heartbeats (10 s) detect a lost one."""
 
@@ -115,7 +118,7 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
     Args:
         batches: the batches of `training_batches`; the replicas of this worker divide each of them.
         strategy: any strategy.
-        device: the device of a strategy with one replica; by default the GPU, if there is one.
+        device: the device of a strategy with one replica, or `HOST`; by default the GPU, if there is one.
     """
     if is_multiworker(strategy):
         num_local = len(strategy.extended.worker_devices)
@@ -131,9 +134,9 @@ def distribute(batches: tf.data.Dataset, strategy: tf.distribute.Strategy, devic
     if not isinstance(distributed, tf.data.Dataset):
         with untuned_device_datasets():
             return iter(distributed)  # tf.distribute copies ahead on its own
-    if device is None and tf.config.list_logical_devices("GPU"):
-        device = "/GPU:0"
     if device is None:
+        device = "/GPU:0" if tf.config.list_logical_devices("GPU") else HOST
+    if device == HOST:
         return iter(batches)
     return iter(started_early(untuned(batches.apply(tf.data.experimental.prefetch_to_device(device, AHEAD)))))
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import keras
@@ -17,13 +16,17 @@ from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
 from trainer.data.sampling import pair_shares
-from trainer.device import Computation, compiling
+from trainer.device import Computation, compiling, has_fast_loops
 from trainer.models import Logits, cut_at_training
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.training.ema import WeightAverage
+from trainer.training.feed import InputClock, next_batches
 from trainer.training.library_internals import draw_dropout_seeds, update_here
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import Phase, freeze
+
+STEPS_OF_LOOP = 32
+"""The most steps in one program of XLA, where the images lie on the device."""
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 """Images uint8 [N, H, W, 1] and labels int64 [N] (of findings [N, K]); under a strategy the shares of all replicas."""
@@ -39,6 +42,7 @@ class Programs:
     Attributes:
         jit_compile: True if XLA compiles them.
         run: runs several steps.
+        loop: runs up to `STEPS_OF_LOOP` steps in one program; only where there are no replicas.
         step: runs one step; one program where there are no replicas.
         gradients: computes the gradients of one replica; one program where there are replicas.
         frozen: the layers below those that are trained, see `cut_at_training`.
@@ -47,6 +51,7 @@ class Programs:
 
     jit_compile: bool
     run: tf.types.experimental.PolymorphicFunction
+    loop: Callable[..., Sums]
     step: Callable[..., Sums]
     gradients: Callable[..., tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]
     frozen: Callable[[tf.Tensor], Any]
@@ -69,7 +74,7 @@ class TrainStep:
 
     Attributes:
         average: the moving average of the weights; None if the config asks for none.
-        waited_s: the seconds for which all steps so far have waited for their batches.
+        input_clock: the time for which all steps so far have waited for their batches.
     """
 
     def __init__(
@@ -96,12 +101,11 @@ class TrainStep:
         self._rows = rows
         self._of_features = of_features
         self.average = WeightAverage(model, strategy, config.ema_decay) if config.ema_decay else None
-        with tf.device("/CPU:0"):
-            self.waited_s = tf.Variable(0.0, trainable=False, dtype=tf.float64)
+        self.input_clock = InputClock()
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             self._is_alone = not tf.distribute.has_strategy()
-        self._seed_dropout()
+        draw_dropout_seeds(model, seed, lambda layer_seed: step_seed(layer_seed, optimizer.iterations.value))
         self._programs = self._make_programs(Computation.of(config).jit_compile)
 
     @classmethod
@@ -113,52 +117,31 @@ class TrainStep:
         phase: Phase,
         *,
         steps_per_epoch: int,
-        outputs: Outputs = OF_TWO_CLASSES,
-        class_weights: Sequence[Any] | None = None,
-        seed: int = 0,
         rate_factor: float = 1.0,
-        rows: DeviceRows | None = None,
-        of_features: bool = False,
+        **options: Any,
     ) -> TrainStep:
         """Makes the step of a phase with a fresh optimizer, and freezes the layers that the phase does not train.
 
         Args:
             config: all flags of `train`.
-            model: see `TrainStep`, like `strategy`, `outputs`, `class_weights`, `seed`, `rows` and `of_features`.
+            model: see `TrainStep`, like `strategy`.
             phase: a phase of the configuration.
             steps_per_epoch: see `make_optimizer`, like `rate_factor`.
+            options: other arguments of `TrainStep`.
         """
         with strategy.scope():
             freeze(model, phase)
             optimizer = make_optimizer(phase, config, steps_per_epoch=steps_per_epoch, rate_factor=rate_factor)
-        return cls(
-            config,
-            model,
-            optimizer,
-            strategy,
-            outputs=outputs,
-            class_weights=class_weights,
-            seed=seed,
-            rows=rows,
-            of_features=of_features,
-        )
-
-    def _seed_dropout(self) -> None:
-        """Makes the seed of each dropout layer a function of layer, step and replica."""
-        dropouts = [layer for layer in self.model.layers if isinstance(layer, keras.layers.Dropout)]
-        for index, layer in enumerate(dropouts, start=1):
-            draw_dropout_seeds(layer, partial(self._dropout_seed, self._seed + 7919 * index))
-
-    def _dropout_seed(self, layer_seed: int, ordered: bool = True) -> tf.Tensor:
-        """Returns the seed int32 [2] of a layer at the current step; called like `keras.random.SeedGenerator.next`."""
-        return step_seed(layer_seed, self.optimizer.iterations.value)
+        return cls(config, model, optimizer, strategy, **options)
 
     def _make_programs(self, jit_compile: bool) -> Programs:
         with self.strategy.scope():
             frozen, logits = cut_at_training(self.model, for_xla=jit_compile)
+        loops = jit_compile and self._is_alone and self._rows is not None and has_fast_loops()
         return Programs(
             jit_compile=jit_compile,
-            run=tf.function(self._run),
+            run=tf.function(self._run_loops if loops else self._run),
+            loop=tf.function(self._loop, jit_compile=True),
             step=tf.function(self._run_one, jit_compile=True) if jit_compile and self._is_alone else self._run_one,
             gradients=tf.function(self._compute_gradients, jit_compile=jit_compile or None),
             frozen=(lambda features: features) if self._of_features else frozen,
@@ -178,7 +161,7 @@ class TrainStep:
         """Runs several steps in one call of a compiled function.
 
         Args:
-            batches: the batches of `strategy.distribute`; at least `num_steps` are left.
+            batches: the batches of `distribute`; at least `num_steps` are left.
             num_steps: the number of steps; any number uses the same trace and the same compiled programs.
 
         Returns:
@@ -194,19 +177,33 @@ class TrainStep:
     def _run(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
         loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
         for _ in tf.range(num_steps):
-            loss, correct = self._programs.step(*self._next(batches))
+            loss, correct = self._programs.step(*self.input_clock.timed(lambda: next(batches)))
             loss_sum += loss
             correct_sum += correct
         return loss_sum, correct_sum
 
-    def _next(self, batches: Iterator) -> Any:
-        """Takes the next batch and adds the time that this takes to `waited_s`."""
-        begun = tf.timestamp()
-        with tf.control_dependencies([begun]):
-            batch = next(batches)
-        with tf.control_dependencies(tf.nest.flatten(batch, expand_composites=True)):
-            self.waited_s.assign_add(tf.timestamp() - begun)
-        return batch
+    def _run_loops(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
+        """Runs steps as `_run` does, many in one program: starting a program costs as much as a small step."""
+        loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
+        done = tf.constant(0)
+        while done < num_steps:
+            count = tf.minimum(num_steps - done, STEPS_OF_LOOP)
+            taken = self.input_clock.timed(lambda: next_batches(batches, count, STEPS_OF_LOOP))  # noqa: B023
+            loss, correct = self._programs.loop(count, *taken)
+            loss_sum += loss
+            correct_sum += correct
+            done += count
+        return loss_sum, correct_sum
+
+    def _loop(self, count: tf.Tensor, *batches: tf.Tensor) -> Sums:
+        """Runs `count` steps on the first of `STEPS_OF_LOOP` batches."""
+
+        def step(index: tf.Tensor, loss_sum: tf.Tensor, correct_sum: tf.Tensor) -> tuple[tf.Tensor, ...]:
+            loss, correct = self._run_one(*(parts[index] for parts in batches))
+            return index + 1, loss_sum + loss, correct_sum + correct
+
+        zero = tf.zeros([], tf.float64)
+        return tf.while_loop(lambda index, *_: index < count, step, (tf.constant(0), zero, zero))[1:]
 
     def _run_one(self, *batch: tf.Tensor) -> Sums:
         """Runs one step; returns its loss and the number of correctly classified images."""

@@ -20,7 +20,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
-from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, keep_autotuned_in
+from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, keep_autotuned_in, steps_per_call
 from trainer.evaluation.predictor import Predictor
 from trainer.external.sets import ExternalSet
 from trainer.models.outputs import Outputs
@@ -228,19 +228,18 @@ class Trainer:
         epoch = len(state.history)
         batches = run.feed.batches(epoch, state.step)
         # Checkpoints, stops and callbacks come between two calls.
-        per_call = min(config.steps_per_call, config.checkpoint_every_steps or math.inf)
+        per_call = min(steps_per_call(config), config.checkpoint_every_steps or math.inf)
         per_call = 1 if run.callbacks.want_batches else per_call
-
-        def waited_s() -> float:
-            return float(run.step.waited_s.numpy())
 
         while state.step < self._data.num_steps:
             num_steps = self._profile.begin(int(min(per_call, self._data.num_steps - state.step)))
             run.callbacks.begin_batch(state.step)
             try:
-                with self._speed.steps(num_steps, waited_s):
+                with self._speed.steps(num_steps, run.step.input_clock.waited_s):
                     sums.add(num_steps, *run.step.run(batches, num_steps))
             except NotCompiledError as error:
+                if self._checkpoints.sigterm.received:  # a signal to all processes of a shell stops those of XLA, too
+                    self._checkpoints.save_if_due(run, sums=sums)
                 self.computation = self.computation.without_xla(error, must=self.config.jit_compile == "on")
                 self.state.computation = self.computation.to_json()
                 run.step.run_without_xla()
@@ -253,7 +252,7 @@ class Trainer:
                 run.callbacks.end_batch(state.step - 1, self._logs())
             yield num_steps
             self._checkpoints.save_if_due(run, num_steps, sums)
-        with self._speed.steps(0, waited_s):
+        with self._speed.steps(0, run.step.input_clock.waited_s):
             sums.check()
 
     def _logs(self) -> dict[str, float]:

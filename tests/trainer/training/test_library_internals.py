@@ -53,12 +53,20 @@ def test_the_dataset_of_every_replica_is_untuned(source, monkeypatch):
 
 
 def test_a_dropout_layer_takes_every_seed_from_the_function():
-    layer, seeds = keras.layers.Dropout(0.5), iter([(1, 2), (3, 4), (1, 2)])
-    library_internals.draw_dropout_seeds(layer, lambda ordered=True: tf.constant(next(seeds), tf.int32))
-    one, other, again = (layer(tf.ones([64]), training=True).numpy() for _ in range(3))
+    model = keras.Sequential([keras.Input([64]), keras.layers.Dropout(0.5), keras.layers.Dropout(0.5)])
+    steps, seeds = iter([3, 4, 3, 3]), []
+
+    def seed_of_step(layer_seed: int) -> tf.Tensor:
+        seeds.append(layer_seed)
+        return tf.constant([layer_seed, next(steps)])
+
+    library_internals.draw_dropout_seeds(model, 5, seed_of_step)
+    one, other, again = (model.layers[0](tf.ones([64]), training=True).numpy() for _ in range(3))
     assert (one != other).any()
     np.testing.assert_array_equal(one, again)
-    assert next(seeds, None) is None, "each call drew one seed"
+    model.layers[1](tf.ones([64]), training=True)
+    assert len(seeds) == 4, "each call drew one seed"
+    assert len(set(seeds)) == 2, "each layer has a seed of its own"
 
 
 def test_the_optimizer_applies_the_transformed_gradients():

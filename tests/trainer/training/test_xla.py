@@ -7,12 +7,14 @@ import sys
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from small_training import assert_close, assert_same_bits, fit, make_train_step
 
 from beam_prep.console.errors import RunError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
+from trainer.data.tf_dataset import hold
 from trainer.device import Computation, NotCompiledError
 from trainer.jobs.train import train
 from trainer.training import train_step
@@ -45,6 +47,19 @@ def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
     np.testing.assert_allclose(compiled_losses, losses, rtol=1e-4)
     assert_close(compiled_weights, weights, atol=1e-5)
     assert_close(compiled.average.arrays(), plain.average.arrays(), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_steps_in_one_program_train_as_single_steps_do(train_split, monkeypatch):
+    results = []
+    for fast_loops in (False, True):
+        monkeypatch.setattr(train_step, "has_fast_loops", lambda: fast_loops)  # noqa: B023
+        held = hold(train_split, tf.distribute.get_strategy())
+        step = make_train_step(rows=held.rows, augment=True, jit_compile="on", ema_decay=0.9)
+        results.append(fit(step, train_split, epochs=2, steps_per_call=2, held=held))
+    (losses, weights), (loop_losses, loop_weights) = results
+    np.testing.assert_allclose(loop_losses, losses, rtol=1e-5)
+    assert_close(loop_weights, weights, atol=1e-5)
 
 
 def test_a_step_that_xla_can_not_compile_runs_without_it(train_split, without_kernel):
