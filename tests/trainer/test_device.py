@@ -11,6 +11,8 @@ from beam_prep.console.errors import UsageError
 from trainer.config.train import TrainConfig
 from trainer.device import (
     AUTOTUNED,
+    DETERMINISTIC_FLAGS,
+    GRAPH_FLAGS,
     Computation,
     NotCompiledError,
     autotuned,
@@ -30,6 +32,8 @@ def config(**flags) -> TrainConfig:
 @pytest.fixture
 def gpus(monkeypatch):
     """Pretends that the machine has GPUs of some compute capabilities."""
+
+    monkeypatch.setenv("XLA_FLAGS", "")
 
     def pretend(*capabilities: tuple[int, int]) -> None:
         devices = [tf.config.PhysicalDevice(f"GPU:{index}", "GPU") for index in range(len(capabilities))]
@@ -112,6 +116,25 @@ def test_kernels_are_deterministic_on_gpus_if_they_are_to_be(gpus, monkeypatch):
     assert not told
     share_gpus(deterministic=True)
     assert told
+
+
+def test_xla_gets_flags_for_gpus_that_the_user_has_not_set(gpus, monkeypatch):
+    monkeypatch.setattr(tf.config.experimental, "enable_op_determinism", lambda: None)
+    monkeypatch.setattr(tf.config, "get_logical_device_configuration", lambda gpu: None)
+    share_gpus(deterministic=True)
+    assert os.environ["XLA_FLAGS"] == "", "a CPU needs nothing"
+    gpus((9, 0))
+    share_gpus()
+    assert tuple(os.environ["XLA_FLAGS"].split()) == GRAPH_FLAGS
+    for _ in range(2):
+        share_gpus(deterministic=True)
+        assert tuple(os.environ["XLA_FLAGS"].split()) == GRAPH_FLAGS + DETERMINISTIC_FLAGS
+    monkeypatch.setenv("XLA_FLAGS", "--xla_gpu_enable_triton_gemm=true")
+    share_gpus(deterministic=True)
+    assert set(os.environ["XLA_FLAGS"].split()) == {"--xla_gpu_enable_triton_gemm=true", *GRAPH_FLAGS}
+    monkeypatch.setenv("XLA_FLAGS", "/etc/xla_flags.txt")
+    share_gpus(deterministic=True)
+    assert os.environ["XLA_FLAGS"] == "/etc/xla_flags.txt"
 
 
 @pytest.fixture

@@ -45,14 +45,16 @@ def next_batches(batches: Any, count: tf.Tensor, most: int) -> list[tf.Tensor]:
 class InputClock:
     """Measures how long the steps on a GPU wait for their batches, also within one call of a compiled function.
 
-    On a CPU it measures nothing, as reading waits there for the cores that compute. The clock is Python's:
-    TensorFlow refuses its own where operations have to be deterministic.
+    The clock is Python's: TensorFlow refuses its own where operations have to be deterministic.
+
+    Args:
+        is_on: False measures nothing: on a CPU, reading waits for the cores that compute.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_on: bool) -> None:
         with tf.device("/CPU:0"):
             self._seconds = tf.Variable(0.0, trainable=False, dtype=tf.float64)
-        self._is_on = bool(tf.config.list_physical_devices("GPU"))
+        self._is_on = is_on
 
     def waited_s(self) -> float:
         """Returns the seconds for which all steps so far have waited for their batches."""

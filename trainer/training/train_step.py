@@ -16,7 +16,7 @@ from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
 from trainer.data.sampling import pair_shares
-from trainer.device import Computation, compiling, has_fast_loops
+from trainer.device import Computation, compiling, has_gpu
 from trainer.models import Logits, cut_at_training
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.training.ema import WeightAverage
@@ -101,7 +101,7 @@ class TrainStep:
         self._rows = rows
         self._of_features = of_features
         self.average = WeightAverage(model, strategy, config.ema_decay) if config.ema_decay else None
-        self.input_clock = InputClock()
+        self.input_clock = InputClock(is_on=has_gpu())
         with strategy.scope():
             optimizer.build(model.trainable_variables)
             self._is_alone = not tf.distribute.has_strategy()
@@ -137,7 +137,8 @@ class TrainStep:
     def _make_programs(self, jit_compile: bool) -> Programs:
         with self.strategy.scope():
             frozen, logits = cut_at_training(self.model, for_xla=jit_compile)
-        loops = jit_compile and self._is_alone and self._rows is not None and has_fast_loops()
+        # On a CPU, XLA leaves out its fast convolutions within a loop: it took ten times as long.
+        loops = jit_compile and self._is_alone and self._rows is not None and has_gpu()
         return Programs(
             jit_compile=jit_compile,
             run=tf.function(self._run_loops if loops else self._run),

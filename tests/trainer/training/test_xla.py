@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 import tensorflow as tf
 from small_training import assert_close, assert_same_bits, fit, make_train_step
 
-from beam_prep.console.errors import RunError
+from beam_prep.console.errors import RunError, Terminated
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
@@ -52,8 +53,8 @@ def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
 @pytest.mark.slow
 def test_steps_in_one_program_train_as_single_steps_do(train_split, monkeypatch):
     results = []
-    for fast_loops in (False, True):
-        monkeypatch.setattr(train_step, "has_fast_loops", lambda: fast_loops)  # noqa: B023
+    for has_gpu in (False, True):
+        monkeypatch.setattr(train_step, "has_gpu", lambda: has_gpu)  # noqa: B023
         held = hold(train_split, tf.distribute.get_strategy())
         step = make_train_step(rows=held.rows, augment=True, jit_compile="on", ema_decay=0.9)
         results.append(fit(step, train_split, epochs=2, steps_per_call=2, held=held))
@@ -88,6 +89,49 @@ def test_a_training_fails_or_goes_on_as_its_flag_says(dataset, tmp_path, without
     folder, _ = train(TrainConfig(output=str(tmp_path / "auto"), **flags))
     assert [line for line in caplog.messages if "training without it" in line]
     assert folder.read_json("model")["jit_compile"] is False
+
+
+def test_a_signal_that_stops_the_compiler_too_ends_the_training_as_always(dataset, tmp_path, monkeypatch, caplog):
+    def stopped(*args, **options):
+        os.kill(os.getpid(), signal.SIGTERM)
+        raise tf.errors.InternalError(None, None, "ptxas exited with non-zero error code 15")
+
+    monkeypatch.setattr(train_step, "augment", stopped)
+    monkeypatch.setattr(Computation, "of", lambda config: Computation("float32", True, "CPU"))
+    config = TrainConfig(data=str(dataset), output=str(tmp_path / "run"), image_size=32, batch_size=16, epochs=1)
+    with pytest.raises(Terminated, match="after step 0 of epoch 1 .* all is saved"):
+        train(config)
+    assert "training without it" not in caplog.text
+
+
+AS_ON_A_GPU = """
+import os, sys
+import tensorflow as tf
+from trainer import cli
+from trainer.device import DETERMINISTIC_FLAGS, GRAPH_FLAGS
+from trainer.training import train_step
+
+os.environ["XLA_FLAGS"] = " ".join(GRAPH_FLAGS + DETERMINISTIC_FLAGS)
+tf.config.experimental.enable_op_determinism()
+train_step.has_gpu = lambda: True
+sys.exit(cli.main())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("replicas", "jit_compile"), [(1, "on"), (2, "on"), (1, "off")])
+def test_every_operation_of_a_training_is_there_where_all_have_to_be_deterministic(
+    dataset, tmp_path, replicas, jit_compile
+):
+    """TensorFlow refuses some operations then, on a CPU as on a GPU, where a training is deterministic by default."""
+    flags = {"data": dataset, "output": tmp_path / "run", "image_size": 32, "batch_size": 16, "epochs": 2}
+    flags |= {"num_replicas": replicas, "jit_compile": jit_compile, "sampler": "balanced", "mixup_alpha": 0.4}
+    flags |= {"ema_decay": 0.9, "cutout": 0.2, "gamma": 0.3, "contrast": 0.3, "brightness": 0.1, "sharpness": 0.5}
+    command = [sys.executable, "-c", AS_ON_A_GPU, "train", "--tta", "--preset", "study"]
+    command += [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert "training without it" not in result.stderr
 
 
 @pytest.mark.slow
