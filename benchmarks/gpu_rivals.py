@@ -154,6 +154,7 @@ def project(case: Case) -> Measurements:
     return {
         **measured(case, rate, statistics.median(row["seconds"] for row in rows), validation_s, first_s),
         "utilization": round(rate * flops_of_step(model) / tensorflow_device(case.precision)[1], 4),
+        "training_over_step": round((numbers["speed"]["images_per_s"] or 0.0) / rate, 3),
         "speed": numbers["speed"],
     }
 

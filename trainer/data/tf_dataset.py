@@ -22,6 +22,7 @@ BLOCK = 16  # number of records that are read from a shard in its turn
 PARALLEL_READS = 2  # number of shards that are read ahead, which does not change the order
 PARSERS = min(usable_cores(), 16)  # number of batches that are parsed at once
 AHEAD = 4  # number of batches that are ready before they are needed
+DRAWN_AHEAD = 64  # the same where the devices hold the images: two programs of XLA take that many at once
 POSITIONS_AHEAD = 1024  # the same where a batch is no more than positions: all of the next epoch of most data sets
 INDEX_BATCH = 256  # number of records that are parsed at once if no pixels are needed
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
@@ -111,7 +112,7 @@ def training_batches(
 
         mine = tf.data.Dataset.range(num_epochs).flat_map(positions_of).prefetch(POSITIONS_AHEAD)
     batches = mine.map(held.draw if held else parse, num_parallel_calls=PARSERS, deterministic=deterministic)
-    return started_early(untuned(batches.prefetch(AHEAD)))
+    return started_early(untuned(batches.prefetch(DRAWN_AHEAD if held and held.rows else AHEAD)))
 
 
 def hold(source: SplitSource, strategy: tf.distribute.Strategy | None = None) -> HeldImages:

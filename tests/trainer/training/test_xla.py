@@ -99,7 +99,7 @@ def test_a_signal_that_stops_the_compiler_too_ends_the_training_as_always(datase
     monkeypatch.setattr(train_step, "augment", stopped)
     monkeypatch.setattr(Computation, "of", lambda config: Computation("float32", True, "CPU"))
     config = TrainConfig(data=str(dataset), output=str(tmp_path / "run"), image_size=32, batch_size=16, epochs=1)
-    with pytest.raises(Terminated, match="after step 0 of epoch 1 .* all is saved"):
+    with pytest.raises(Terminated, match=r"after step 0 of epoch 1 .* all is saved"):
         train(config)
     assert "training without it" not in caplog.text
 
