@@ -50,7 +50,7 @@ def test_rows_on_a_device_are_drawn_by_position_whatever_their_type():
         np.testing.assert_array_equal(drawn.numpy(), array[positions.numpy()])
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_training_ends_with_the_same_bits_whatever_holds_the_images(source, replicas):
     streamed = fit(make_train_step(replicas), source)
     for strategy in (None, make_train_step(replicas).strategy):

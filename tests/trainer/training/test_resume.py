@@ -32,6 +32,7 @@ def whole(dataset, tmp_path_factory) -> Path:
     return run
 
 
+@pytest.mark.slow
 def test_a_run_resumes_after_kill_9_and_after_sigterm(dataset, whole, tmp_path):
     run = tmp_path / "run"
     killed = train(dataset, run, *BASELINE, "--checkpoint_every_steps", 3, kill=("SIGKILL", 5))

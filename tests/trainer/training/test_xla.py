@@ -37,7 +37,7 @@ def without_kernel(monkeypatch):
 graph_augment = train_step.augment
 
 
-@pytest.mark.parametrize("replicas", [1, 2])
+@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
     flags = {"augment": True, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9, "label_smoothing": 0.1}
     flags |= {"dropout": False, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}  # dropout draws other masks
