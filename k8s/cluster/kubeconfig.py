@@ -95,7 +95,7 @@ def _read(path: str) -> _Kubeconfig:
     from kubernetes import config
     from kubernetes.config.kube_config import KubeConfigMerger
 
-    files = [file for file in path.split(os.pathsep) if file and _has_content(Path(file).expanduser())]
+    files = [file for file in path.split(os.pathsep) if file and _has_content(os.path.expanduser(file))]
     if not files:
         raise config.ConfigException(f"{path}: found no such file, or only an empty one")
     try:
@@ -112,7 +112,7 @@ def _read(path: str) -> _Kubeconfig:
     return _Kubeconfig(os.pathsep.join(files), contexts, users, current)
 
 
-def _has_content(file: Path) -> bool:
+def _has_content(file: str) -> bool:
     """Returns True if a kubeconfig file exists and is not empty.
 
     Raises:
@@ -121,11 +121,11 @@ def _has_content(file: Path) -> bool:
     import yaml
     from kubernetes import config
 
-    if not file.exists():
-        return False
     try:
-        with file.open(encoding="utf-8") as stream:  # of a stream, a message quotes no lines, which may hold secrets
+        with open(file, encoding="utf-8") as stream:  # of a stream, a message quotes no lines, which may hold secrets
             return yaml.safe_load(stream) is not None
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     except OSError as error:
         raise config.ConfigException(f"{file} can't be read: {error.strerror}") from None
     except (ValueError, yaml.YAMLError) as error:

@@ -138,6 +138,16 @@ def test_several_files_are_one_kubeconfig_and_empty_or_missing_ones_add_nothing(
     assert connect().objects("train") == []
 
 
+def test_a_kubeconfig_that_may_not_be_read_is_told(tmp_path, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    for place in (tmp_path, "~no-such-user/config"):  # a folder, and a home folder that nobody has
+        monkeypatch.setenv("KUBECONFIG", str(place))
+        with pytest.raises(
+            UsageError, match=r"found no cluster: .* (can't be read: Is a directory|found no such file)"
+        ):
+            connect()
+
+
 def test_an_empty_variable_means_the_kubeconfig_of_the_home_folder(server, tmp_path, monkeypatch):
     (tmp_path / ".kube").mkdir()
     server.kubeconfig(tmp_path / ".kube" / "config")
