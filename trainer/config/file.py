@@ -44,11 +44,16 @@ def with_config_file(arguments: list[str]) -> list[str]:
 def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
     """Returns the flags and values of the preset that a command line names; none without a preset.
 
+    The user's `--mixed_precision` goes before a `precision` of the preset, as its other spelling would.
+
     Raises:
         UsageError: see `read_preset`.
     """
     name = value_of("preset", arguments)
-    return read_preset(name).values if name else {}
+    values = dict(read_preset(name).values) if name else {}
+    if "--mixed_precision" in arguments:
+        values.pop("precision", None)
+    return values
 
 
 def shared_flags(program: str, data: str, output: str, arguments: Sequence[str]) -> TrainFlags:
