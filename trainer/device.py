@@ -35,6 +35,9 @@ COMPILE_ERRORS = (
 COMPILE_WORDS = ("xla", "compil", "ptxas", "libdevice", "nvlink")
 """The words of which XLA's own errors have one."""
 
+STEPS_OF_LOOP = 32
+"""The most training steps in one program of XLA, where the images lie on a GPU; also those of a call on GPUs."""
+
 COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "se_resnet_small": 40, "vgg19": 40, "inception_resnet_v2": 120}
 """The time that XLA takes to compile the step of each network, s, as a user is told it."""
 
@@ -43,7 +46,7 @@ GRAPH_FLAGS = (
     "--xla_gpu_graph_min_graph_size=1",
 )
 """Flags by which XLA starts kernels together, as CUDA graphs, wherever it can: a step of `se_resnet` on one H200 took
-2.9 ms in place of 3.7. Older drivers get what they support."""
+2.9 ms in place of 3.7."""
 
 DETERMINISTIC_FLAGS = ("--xla_gpu_enable_triton_gemm=false",)
 """Flags that leave out matrix products of XLA's own where they can't be timed: untimed, the largest one of the baseline
@@ -151,7 +154,7 @@ def has_gpu() -> bool:
 
 def steps_per_call(config: TrainConfig) -> int:
     """Returns the number of training steps in one call, from which the program returns to Python."""
-    return config.steps_per_call or (32 if has_gpu() else 8)
+    return config.steps_per_call or (STEPS_OF_LOOP if has_gpu() else 8)
 
 
 def device_name() -> str:

@@ -34,9 +34,9 @@ def with_config_file(arguments: list[str]) -> list[str]:
     Raises:
         UsageError: see `flags_from_file` and `read_preset`.
     """
-    flags = to_flags(preset_in(arguments))
-    if path := value_of("config", arguments):
-        flags += flags_from_file(path, given={name_of(each) for each in arguments if each.startswith("--")})
+    path, given = value_of("config", arguments), {name_of(each) for each in arguments if each.startswith("--")}
+    from_file = flags_from_file(path, given) if path else []
+    flags = [*to_flags(preset_in([*arguments, *from_file])), *from_file]
     first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
     return [*arguments[:first], *flags, *arguments[first:]]
 
@@ -44,7 +44,8 @@ def with_config_file(arguments: list[str]) -> list[str]:
 def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
     """Returns the flags and values of the preset that a command line names; none without a preset.
 
-    The user's `--mixed_precision` goes before a `precision` of the preset, as its other spelling would.
+    `--mixed_precision` of the user or of a config file goes before a `precision` of the preset, as its other spelling
+    would.
 
     Raises:
         UsageError: see `read_preset`.

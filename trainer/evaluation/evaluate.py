@@ -22,7 +22,7 @@ from trainer.evaluation.subgroups import by_trait
 from trainer.run.model_card import OperatingPoint
 
 BATCH_SIZE = 64
-"""The number of images in a step; on a GPU, that of images of `USUAL_PX`."""
+"""The number of images in a step."""
 
 USUAL_PX = 224
 """The side of the images of pretrained networks, px."""
@@ -54,7 +54,7 @@ def predict_split(
     source: SplitSource,
     split: str,
     *,
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     change: Change | None = None,
     held: Sequence[Batch] | None = None,
     show_progress: bool = True,
@@ -65,7 +65,7 @@ def predict_split(
         predictor: the predictor of the model.
         source: the records of the split; at least one.
         split: the name of the split.
-        batch_size: images a step, by default those of `batch_size_of`; does not change the result.
+        batch_size: images a step; does not change the result.
         change: changes each batch before it is predicted; None changes nothing.
         held: the batches of `hold_batches`; None reads the records.
         show_progress: show a progress bar on stderr.
@@ -77,17 +77,15 @@ def predict_split(
         progress_bar(f"evaluate {split}", source.num_records, unit="images", show=show_progress) as bar,
         readable_records(source),
     ):
-        batches: Iterable[Batch] = held or evaluation_batches(
-            source, batch_size=batch_size or batch_size_of(source.image_size)
-        )
+        batches: Iterable[Batch] = held or evaluation_batches(source, batch_size=batch_size)
         changed = batches if change is None else map(change, batches)
         predictions = predictor.predict(changed, on_batch=bar.update)
     check_finite(predictions.logits, f"images of {split}")
     return replace(predictions, class_names=source.class_names)
 
 
-def batch_size_of(image_size: int) -> int:
-    """Returns the number of images in a step: of small images a GPU gets more, which small steps would leave idle.
+def held_batch_size(image_size: int) -> int:
+    """Returns the number of images in a batch that is held: more small ones on a GPU, which would be idle else.
 
     Args:
         image_size: the side of the images, px.
@@ -109,7 +107,7 @@ def hold_batches(source: SplitSource) -> list[Batch] | None:
     if not fits_device(source.num_records * source.image_size**2, num_copies=1):
         return None
     with readable_records(source):
-        batches = list(evaluation_batches(source, batch_size=batch_size_of(source.image_size)))
+        batches = list(evaluation_batches(source, batch_size=held_batch_size(source.image_size)))
     if not tf.config.list_logical_devices("GPU"):
         return batches
     with tf.device("/GPU:0"):

@@ -12,7 +12,7 @@ from beam_prep.console.progress import progress_bar
 from beam_prep.dataset.schema import BINARY
 from trainer.data.splits import SplitSource
 from trainer.evaluation.class_metrics import measure_part
-from trainer.evaluation.evaluate import Evaluation, predict_split
+from trainer.evaluation.evaluate import BATCH_SIZE, Evaluation, predict_split
 from trainer.evaluation.metrics import measure_decisions
 from trainer.evaluation.perturbations import Perturbation, perturb, perturbations_for
 from trainer.evaluation.predictions import Predictions
@@ -28,7 +28,7 @@ def with_robustness(
     source: SplitSource,
     *,
     equalization: str,
-    batch_size: int | None = None,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
 ) -> Evaluation:
     """Evaluates a model on perturbed images and adds the result to its evaluation.
@@ -38,7 +38,7 @@ def with_robustness(
         predictor: the predictor of the same model.
         source: the records of the same split.
         equalization: the equalization of the records.
-        batch_size: see `predict_split`.
+        batch_size: images a step; does not change the result.
         seed: see `perturb`.
 
     Returns:

@@ -185,33 +185,32 @@ def has_selected(
 
     Says how many, and which set can't be compared as it is not where it was.
     """
-    selected = False
-    for run, card in runs:
-        selected |= manifest.fingerprint in (card.development or {}).values()
-        selected |= _shares_with_selecting(data, manifest, source, run, card.development or {})
-    return selected
-
-
-def _shares_with_selecting(
-    data: str, manifest: Manifest, source: SplitSource, run: RunFolder, development: Mapping[str, str]
-) -> bool:
-    """Returns True if a dataset shares images or patients with another one that selected the weights of a run."""
-    shares = False
-    for path in map(str, run.read_json("config").get("external") or ()):
-        name = name_of_set(path)
-        if development.get(name) in (None, manifest.fingerprint):
+    members = list(runs)
+    selected = any(manifest.fingerprint in (card.development or {}).values() for _, card in members)
+    for (path, fingerprint), run in _selecting(members).items():
+        if fingerprint == manifest.fingerprint:
             continue
-        known = _open_known(path, development[name])
+        known = _open_known(path, fingerprint)
         if known is None:
             logger.warning(
                 "%s: the set %s, by which its epoch was chosen, is not where it was, so that images and patients which "
                 "it shares with %s can't be found",
-                *(run, name, data),
+                *(run, name_of_set(path), data),
             )
         elif shared := _say_shared(source, join(list(known.values()))):
             logger.warning("%s: %s are in %s too, by which the epoch of %s was chosen", data, shared, path, run)
-            shares = True
-    return shares
+            selected = True
+    return selected
+
+
+def _selecting(runs: Iterable[tuple[RunFolder, ModelCard]]) -> dict[tuple[str, str], RunFolder]:
+    """Returns path and fingerprint of each set that chose the epoch of some runs, with the first of these runs."""
+    found: dict[tuple[str, str], RunFolder] = {}
+    for run, card in runs:
+        for path in map(str, run.read_json("config").get("external") or ()):
+            if fingerprint := (card.development or {}).get(name_of_set(path)):
+                found.setdefault((path, fingerprint), run)
+    return found
 
 
 def _say_shared(source: SplitSource, other: SplitSource) -> str:

@@ -60,13 +60,13 @@ class InputClock:
         """Returns the seconds for which all steps so far have waited for their batches."""
         return float(self._seconds.numpy())
 
-    def timed(self, take: Callable[[], Taken]) -> Taken:
+    def timed(self, take: Callable[..., Taken], *arguments: Any) -> Taken:
         """Returns the batches that a function takes, and adds the time of the function to the sum."""
         if not self._is_on:
-            return take()
+            return take(*arguments)
         begun = _now()
         with tf.control_dependencies([begun]):
-            taken = take()
+            taken = take(*arguments)
         with tf.control_dependencies(tf.nest.flatten(taken, expand_composites=True)):
             self._seconds.assign_add(_now() - begun)
         return taken

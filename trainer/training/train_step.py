@@ -16,7 +16,7 @@ from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
 from trainer.data.sampling import pair_shares
-from trainer.device import Computation, compiling, has_gpu
+from trainer.device import STEPS_OF_LOOP, Computation, compiling, has_gpu
 from trainer.models import Logits, cut_at_training
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.training.ema import WeightAverage
@@ -24,9 +24,6 @@ from trainer.training.feed import InputClock, next_batches
 from trainer.training.library_internals import draw_dropout_seeds, update_here
 from trainer.training.optimizer import make_optimizer
 from trainer.training.phases import Phase, freeze
-
-STEPS_OF_LOOP = 32
-"""The most steps in one program of XLA, where the images lie on the device."""
 
 Batch = tuple[tf.Tensor, tf.Tensor]
 """Images uint8 [N, H, W, 1] and labels int64 [N] (of findings [N, K]); under a strategy the shares of all replicas."""
@@ -178,7 +175,7 @@ class TrainStep:
     def _run(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
         loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
         for _ in tf.range(num_steps):
-            loss, correct = self._programs.step(*self.input_clock.timed(lambda: next(batches)))
+            loss, correct = self._programs.step(*self.input_clock.timed(next, batches))
             loss_sum += loss
             correct_sum += correct
         return loss_sum, correct_sum
@@ -189,7 +186,7 @@ class TrainStep:
         done = tf.constant(0)
         while done < num_steps:
             count = tf.minimum(num_steps - done, STEPS_OF_LOOP)
-            taken = self.input_clock.timed(lambda: next_batches(batches, count, STEPS_OF_LOOP))  # noqa: B023
+            taken = self.input_clock.timed(next_batches, batches, count, STEPS_OF_LOOP)
             loss, correct = self._programs.loop(count, *taken)
             loss_sum += loss
             correct_sum += correct

@@ -38,7 +38,7 @@ from trainer.training.checkpoint_manager import CheckpointManager, PhaseRun
 from trainer.training.feed import EpochFeed, PhaseInputs
 from trainer.training.phases import Phase, phases_of
 from trainer.training.state import EpochSums, NotFiniteError, TrainingState
-from trainer.training.strategy import check_alike, is_chief, make_strategy
+from trainer.training.strategy import check_alike, is_chief, is_multiworker, make_strategy
 from trainer.training.train_step import TrainStep
 from trainer.training.validation import TrainedModel, Validation
 
@@ -238,8 +238,8 @@ class Trainer:
                 with self._speed.steps(num_steps, run.step.input_clock.waited_s):
                     sums.add(num_steps, *run.step.run(batches, num_steps))
             except NotCompiledError as error:
-                if self._checkpoints.sigterm.received:  # a signal to all processes of a shell stops those of XLA, too
-                    self._checkpoints.save_if_due(run, sums=sums)
+                if self._checkpoints.sigterm.received and not is_multiworker(self.strategy):
+                    self._checkpoints.save_if_due(run, sums=sums)  # a signal to a whole shell stops XLA's compiler, too
                 self.computation = self.computation.without_xla(error, must=self.config.jit_compile == "on")
                 self.state.computation = self.computation.to_json()
                 run.step.run_without_xla()

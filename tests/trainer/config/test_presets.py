@@ -94,8 +94,10 @@ def test_flags_win_over_the_config_file_and_that_over_the_preset(tmp_path):
     assert "preset" not in config.to_json(), "the flags themselves are kept"
 
 
-def test_both_spellings_of_a_precision_win_over_the_preset():
-    for spelling in (("--mixed_precision",), ("--precision", "bfloat16")):
+def test_both_spellings_of_a_precision_win_over_the_preset(tmp_path):
+    file = tmp_path / "flags.json"
+    file.write_text('{"mixed_precision": true}')
+    for spelling in (("--mixed_precision",), ("--precision", "bfloat16"), ("--config", str(file))):
         assert config_of("--preset", "best", *spelling).precision == "bfloat16"
 
 

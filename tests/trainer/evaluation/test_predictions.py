@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss
 from beam_prep.console.errors import UsageError
 from beam_prep.dataset.schema import BINARY, MULTICLASS, MULTILABEL
 from trainer.evaluation.calibration import calibrate, fit_temperature
-from trainer.evaluation.evaluate import batch_size_of
+from trainer.evaluation.evaluate import held_batch_size
 from trainer.evaluation.predictions import Predictions, read_predictions, write_predictions
 from trainer.evaluation.thresholds import fit_operating_point
 from trainer.run.folder import RunFolder, read_history
@@ -120,7 +120,7 @@ def test_tables_of_a_strangers_run_are_refused_in_one_line(tmp_path, name, row, 
         read_history(tmp_path) if name == "history.csv" else read_predictions(tmp_path, "val")
 
 
-def test_a_gpu_predicts_small_images_in_larger_steps(monkeypatch):
-    assert [batch_size_of(size) for size in (64, 224)] == [64, 64], "the steps of a CPU stay as they are"
+def test_a_gpu_holds_small_images_in_larger_batches(monkeypatch):
+    assert [held_batch_size(size) for size in (64, 224)] == [64, 64], "the batches of a CPU stay as they are"
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: [kind])
-    assert [batch_size_of(size) for size in (64, 90, 224, 512)] == [784, 396, 64, 64]
+    assert [held_batch_size(size) for size in (64, 90, 224, 512)] == [784, 396, 64, 64]

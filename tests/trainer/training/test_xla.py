@@ -52,13 +52,13 @@ def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
 
 @pytest.mark.slow
 def test_steps_in_one_program_train_as_single_steps_do(train_split, monkeypatch):
-    results = []
-    for has_gpu in (False, True):
-        monkeypatch.setattr(train_step, "has_gpu", lambda: has_gpu)  # noqa: B023
+    def trained(has_gpu):
+        monkeypatch.setattr(train_step, "has_gpu", lambda: has_gpu)
         held = hold(train_split, tf.distribute.get_strategy())
         step = make_train_step(rows=held.rows, augment=True, jit_compile="on", ema_decay=0.9)
-        results.append(fit(step, train_split, epochs=2, steps_per_call=2, held=held))
-    (losses, weights), (loop_losses, loop_weights) = results
+        return fit(step, train_split, epochs=2, steps_per_call=2, held=held)
+
+    (losses, weights), (loop_losses, loop_weights) = trained(has_gpu=False), trained(has_gpu=True)
     np.testing.assert_allclose(loop_losses, losses, rtol=1e-5)
     assert_close(loop_weights, weights, atol=1e-5)
 
