@@ -13,7 +13,9 @@ the images per second of a real training, without validation, over those of the 
 in all numbers; Keras does so with its own layers in `epoch_s`; PyTorch does not augment. This project trains with
 `--deterministic`, its default, but in the case that says otherwise; the others never do.
 
-With `--data`, a prepared dataset that has 90 px, the whole command `train --preset study` on it is timed too.
+With `--data`, a prepared dataset that has 90 px, whole commands are run on it, too: `train --preset study` is timed, a
+seed is trained twice and a third time with a `kill -9` in between, to compare the three bit by bit, and `--batch_size
+auto` says what it takes.
 """
 
 from __future__ import annotations
@@ -24,16 +26,14 @@ import json
 import select
 import subprocess
 import sys
-import tempfile
 import time
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).parent
-STUDY = "preset study, whole command"
-"""The name of the case that times a command instead of its parts."""
+from gpu_commands import COMMANDS, CommandError, TimeIsUpError
 
+HERE = Path(__file__).parent
 MODULES = {"project": "tensorflow", "keras": "tensorflow", "torch": "torch"}
 """The rivals, and the library that each needs."""
 
@@ -94,10 +94,6 @@ def all_cases() -> dict[str, Case]:
     }
 
 
-class TimeIsUpError(Exception):
-    """The time of the benchmark is over."""
-
-
 class Rival:
     """A process that measures cases for one rival, see `gpu_rivals.py`.
 
@@ -133,58 +129,32 @@ class Rival:
         self._process.communicate()
 
 
-def time_study(data: str, until: float) -> dict[str, Any]:
-    """Times the whole command `train --preset study` on a dataset: start, compilation, 17 epochs, evaluation, report.
-
-    Raises:
-        TimeIsUpError: the command took too long; it is stopped.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        flags = ("--preset", "study", "--data", data, "--output", folder + "/run")
-        begun = time.monotonic()
-        try:
-            result = subprocess.run(
-                [sys.executable, "-m", "trainer", "train", *flags],
-                cwd=HERE.parent,
-                capture_output=True,
-                text=True,
-                check=False,
-                timeout=max(until - begun, 0),
-            )
-        except subprocess.TimeoutExpired:
-            raise TimeIsUpError from None
-        seconds = time.monotonic() - begun
-        if result.returncode:
-            return {"error": result.stderr.strip().splitlines()[-1]}
-        speed = json.loads(Path(folder, "run", "metrics.json").read_text(encoding="utf-8"))["speed"]
-    return {"command_s": round(seconds, 1), "speed": speed}
-
-
 def main() -> None:
     """Prints a JSON line for each case."""
     cases = all_cases()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--seconds", type=float, default=290.0, help="time after which all is stopped")
     parser.add_argument("--rivals", nargs="+", choices=MODULES, default=list(MODULES))
-    parser.add_argument("--data", help="prepared dataset with 90 px, for the whole command; the other cases need none")
-    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of: {'; '.join(cases)}")
+    parser.add_argument("--data", help="prepared dataset with 90 px, for the commands; the other cases need none")
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of: {'; '.join([*cases, *COMMANDS])}")
     given = parser.parse_args()
-    if unknown := set(given.cases) - cases.keys():
-        parser.error(f"unknown case {', '.join(unknown)}; expected some of: {'; '.join(cases)}")
+    names = list(cases)
+    if given.data:
+        names[4:4] = COMMANDS
+    if unknown := set(given.cases) - set(names):
+        parser.error(f"unknown case {', '.join(unknown)}; expected some of: {'; '.join(names)} (commands need --data)")
+    names = [name for name in names if not given.cases or name in given.cases]
     until = time.monotonic() + given.seconds
     installed = {name: importlib.util.find_spec(MODULES[name]) is not None for name in given.rivals}
     # A process each, and one more for the case that is not deterministic: XLA reads its flags once in a process.
     processes: dict[tuple[str, bool], Rival] = {}
     devices: dict[str, str] = {}
-    names = [name for name in cases if not given.cases or name in given.cases]
-    if given.data:
-        names.insert(min(4, len(names)), STUDY)
     for name in names:
         line: dict[str, Any] = {"case": name, "devices": devices}
         try:
-            if name == STUDY:
-                line["project"] = time_study(given.data, until)
-                line["devices"] = {"project": line["project"].get("speed", {}).get("device")}
+            if name in COMMANDS:
+                line["project"] = COMMANDS[name](given.data, until)
+                line["devices"] = {"project": line["project"]["speed"]["device"]}
             else:
                 is_deterministic = cases[name].flags.get("deterministic", True)
                 keys = {rival: (rival, is_deterministic) for rival, is_there in installed.items() if is_there}
@@ -198,6 +168,8 @@ def main() -> None:
                 line |= {rival: {"error": "not installed"} for rival, is_there in installed.items() if not is_there}
         except TimeIsUpError:
             line["left out"] = f"{given.seconds:.0f} s are over"
+        except CommandError as error:
+            line["project"] = {"error": str(error)}
         print(json.dumps(line), flush=True)
     for process in processes.values():
         process.close()

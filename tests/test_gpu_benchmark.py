@@ -1,11 +1,15 @@
 """The benchmark of a training on a GPU runs on a CPU too, with small images."""
 
 import json
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from beam_prep.config import PrepConfig
+from beam_prep.pipeline.local_job import prepare
 
 SCRIPT = Path(__file__).parent.parent / "benchmarks" / "gpu_training.py"
 ALWAYS = {"step_images_per_s", "step_ms", "epoch_s", "epoch_images_per_s", "validation_images_per_s", "compile_s"}
@@ -35,5 +39,18 @@ def test_a_line_has_the_measurements_of_this_project_and_of_keras(case):
 @pytest.mark.slow
 def test_what_does_not_end_in_time_is_stopped():
     lines = run("--rivals", "project", "--seconds", "1", "--data", "no-dataset")
-    assert len(lines) == 10
+    assert len(lines) == 12
     assert all(line["left out"] == "1 s are over" for line in lines)
+
+
+@pytest.mark.slow
+def test_runs_of_one_seed_are_compared_bit_by_bit(phantoms, tmp_path):
+    data = tmp_path / "dataset"
+    prepare(PrepConfig(input=str(phantoms), output=str(data), image_sizes=(90,), num_shards=1))
+    (line,) = run("--data", str(data), "--", "a seed twice, and killed and resumed")
+    found = line["project"]
+    assert found["second_run_is_equal"], line
+    assert found["resumed_run_is_equal"], line
+    assert found["killed_with"] == -signal.SIGKILL
+    assert found["resumed_from"]
+    assert line["devices"]["project"] == found["speed"]["device"]
