@@ -15,7 +15,13 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import expit, logit, ndtri, stdtrit
 
-from trainer.evaluation.calibration import bins_of, cross_entropies, expected_calibration_error, logits_of
+from trainer.evaluation.calibration import (
+    LARGEST_LOSS,
+    bins_of,
+    cross_entropies,
+    expected_calibration_error,
+    logits_of,
+)
 from trainer.evaluation.thresholds import choose_threshold
 from trainer.statistics import bootstrap
 from trainer.statistics.auroc import estimate_auroc, placements
@@ -103,8 +109,10 @@ def methods(labels: np.ndarray, probabilities: np.ndarray, patients: np.ndarray)
         yield f"{name}: exact binomial of images", share_interval(hits[of], np.arange(of.sum()))
         yield f"{name}: exact binomial, design effect *", share_interval(hits[of], patients[of])
     gaps = probabilities - labels
-    yield "brier: t on the logarithm *", mean_interval(gaps**2, patients)
-    yield "loss: t on the logarithm *", mean_interval(cross_entropies(labels, logits_of(probabilities)), patients)
+    losses = cross_entropies(labels, logits_of(probabilities))
+    for name, each, largest in (("brier", gaps**2, 1.0), ("loss", losses, LARGEST_LOSS)):
+        yield f"{name}: t on the logarithm", on_logarithm(each, patients)
+        yield f"{name}: t by kurtosis, inverse square root *", mean_interval(each, patients, largest=largest)
     yield "ece: bootstrap, corrected twice *", binned_error_interval(gaps, bins_of(probabilities), patients)
 
 
@@ -114,6 +122,15 @@ def on_logit(value: float, error: float, quantile: float) -> tuple[float, float]
         return value, value
     half = quantile * error / (value * (1 - value))
     return expit(logit(value) - half), expit(logit(value) + half)
+
+
+def on_logarithm(values: np.ndarray, patients: np.ndarray) -> tuple[float, float]:
+    """Returns an interval of a mean that is symmetric on the logarithm, with the patients' degrees of freedom."""
+    num_patients, mean = len(np.unique(patients)), values.mean()
+    sums = np.bincount(patients, weights=values - mean)
+    error = np.sqrt(num_patients / (num_patients - 1) * np.sum(sums**2)) / len(values)
+    half = stdtrit(num_patients - 1, 0.975) * error / mean
+    return mean * np.exp(-half), mean * np.exp(half)
 
 
 def cover_difference(rng: np.random.Generator, num_patients: int, area: float, num_sets: int) -> str:

@@ -127,14 +127,14 @@ def make_audit(images: Iterable[tuple[int, int, ImageStats]], names: Sequence[st
         names: the names of the two classes.
     """
     of_class: list[list[tuple[int, ImageStats]]] = [[] for _ in names]
-    groups: list[set[int]] = [set() for _ in names]
+    groups: list[Counter[int]] = [Counter() for _ in names]
     for label, group_rank, stats in images:
         of_class[label].append((group_rank % 2, stats))
-        groups[label].add(group_rank)
+        groups[label][group_rank] += 1
     return Audit(
         num_images=_by_class(names, map(len, of_class)),
         num_groups=_by_class(names, map(len, groups)),
-        chance_auroc=_chance_auroc(*map(len, groups)),
+        chance_auroc=_chance_auroc(*(_effective_patients(of_class.values()) for of_class in groups)),
         shortcuts={
             name: _shortcut(
                 [[(feature.of(stats), half) for half, stats in members] for members in of_class], feature.steps, names
@@ -180,10 +180,25 @@ def auroc_by_range(classes: Sequence[Sequence[tuple[int, int]]]) -> float | None
     return total / num_pairs
 
 
-def _chance_auroc(num_negatives: int, num_positives: int) -> float | None:
-    """Returns the value that the best AUROC of ten features exceeds by chance in some 1 of 20 datasets.
+def _effective_patients(num_images: Iterable[int]) -> float:
+    """Returns the number of patients with one image each that patients with some images each are worth.
+
+    A patient's images are taken to be all alike, as sizes and compressions are; a patient with many images then counts
+    for more than others, and the mean over all images is less certain.
+
+    Source: Kish, Survey Sampling, 1965.
+    """
+    counts = list(num_images)
+    return sum(counts) ** 2 / sum(count**2 for count in counts) if counts else 0.0
+
+
+def _chance_auroc(num_negatives: float, num_positives: float) -> float | None:
+    """Returns the value that the best AUROC of ten features exceeds by chance in some 1 of 20 datasets, or fewer.
 
     Each feature counts by its high, its low or its ranges of values.
+
+    Args:
+        num_negatives, num_positives: see `_effective_patients`.
     """
     if not num_negatives or not num_positives:
         return None

@@ -10,6 +10,8 @@ from trainer.run.model_card import TEMPERATURES, OperatingPoint
 CALIBRATION_BINS = 10
 SMALLEST = 1e-15
 """The distance that probabilities keep from 0 and 1 when their logit is taken."""
+LARGEST_LOSS = float(-np.log(SMALLEST))
+"""The cross-entropy of an image whose probability is entirely wrong."""
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:

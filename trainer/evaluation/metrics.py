@@ -10,6 +10,7 @@ import numpy as np
 
 from beam_prep.dataset.schema import CLASS_NAMES
 from trainer.evaluation.calibration import (
+    LARGEST_LOSS,
     bins_of,
     calibrate,
     cross_entropies,
@@ -230,8 +231,9 @@ def _intervals(
     }
     for suffix, scores in (("", probabilities), ("_calibrated", decisions.calibrated)):
         gaps = scores - labels
-        bounds[f"loss{suffix}"] = mean_interval(cross_entropies(labels, logits_of(scores)), groups)
-        bounds[f"brier{suffix}"] = mean_interval(gaps**2, groups)
+        losses = cross_entropies(labels, logits_of(scores))
+        bounds[f"loss{suffix}"] = mean_interval(losses, groups, largest=LARGEST_LOSS)
+        bounds[f"brier{suffix}"] = mean_interval(gaps**2, groups, largest=1.0)
         bounds[f"ece{suffix}"] = binned_error_interval(gaps, bins_of(scores), groups)
     return bounds
 

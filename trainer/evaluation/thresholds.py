@@ -74,6 +74,7 @@ def choose_threshold(
     """Chooses a threshold by a rule.
 
     It lies halfway between two neighbouring scores, so that rounding on another machine moves no image across it.
+    Scores that are equal in float32, in which an exported model compares, are not told apart.
 
     Args:
         rule: see `parse_rule`.
@@ -94,10 +95,15 @@ def choose_threshold(
         return parsed.number
     if len(np.unique(labels)) < 2:
         raise UsageError(f"--threshold_rule {rule} needs validation images of both classes; give a probability")
-    ranking = Ranking(labels, probabilities)
+    rounded = probabilities.astype(np.float32)
+    ranking = Ranking(labels, rounded)
     sensitivity, specificity = rates(ranking)
+
+    def threshold_at(column: int) -> float:
+        return _below(probabilities, rounded >= ranking.thresholds[column - 1] if column else rounded > 1)
+
     if parsed.kind == "youden":
-        return _between(ranking.thresholds, int(np.argmax(sensitivity + specificity)))
+        return threshold_at(int(np.argmax(sensitivity + specificity)))
     if parsed.kind == "sensitivity":
         columns = np.flatnonzero(sensitivity >= parsed.number)
     else:
@@ -105,14 +111,14 @@ def choose_threshold(
     patients = np.arange(len(labels)) if groups is None else np.asarray(groups)
     # The last column calls all images positive, or none: its rate is 1 for future images too.
     for column in columns[:-1]:
-        threshold = _between(ranking.thresholds, int(column))
+        threshold = threshold_at(int(column))
         if _holds(parsed, labels, probabilities >= threshold, patients):
             return threshold
     if parsed.confidence is not None:
         of_class, name = labels == _label(parsed), class_names[_label(parsed)]
         counts = f"{of_class.sum()} validation images of {name} of {len(np.unique(patients[of_class]))} patients"
         logger.warning("--threshold_rule %s: %s can't show this; all images are called %s", rule, counts, name)
-    return _between(ranking.thresholds, int(columns[-1]))
+    return threshold_at(int(columns[-1]))
 
 
 def _label(rule: ThresholdRule) -> int:
@@ -150,13 +156,22 @@ def best_at(ranking: Any, *, least: float = 0.9) -> tuple[float, float]:
     return float(sensitivity[specificity >= least].max()), float(specificity[sensitivity >= least].max())
 
 
-def _between(thresholds: np.ndarray, index: int) -> float:
-    """Returns the middle between the score of a column of `Ranking.counts` and the next score below."""
+def _below(probabilities: np.ndarray, called: np.ndarray) -> float:
+    """Returns a threshold at which just some images are called, in float64 and rounded to float32.
+
+    Args:
+        probabilities: float [N] in 0..1.
+        called: bool [N], True for the images to be called; their probabilities are higher than the others' in float32.
+    """
     import numpy as np
 
-    upper = float(thresholds[index - 1]) if index else 1.0
-    lower = float(thresholds[index]) if index < len(thresholds) else 0.0
+    upper = float(probabilities[called].min(initial=1.0))
+    lower = float(probabilities[~called].max(initial=0.0))
     middle = (upper + lower) / 2
-    if np.float32(middle) > np.float32(lower):
+    if called.all() or np.float32(middle) > np.float32(lower):
         return middle
-    return upper if index else NOTHING_CALLED
+    if not called.any():
+        return NOTHING_CALLED
+    # The middle of neighbouring numbers of float32 may be rounded down, to the lower one.
+    edge = (float(np.float32(upper)) + float(np.float32(lower))) / 2
+    return edge if np.float32(edge) > np.float32(lower) else float(np.nextafter(edge, 1.0))

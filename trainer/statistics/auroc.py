@@ -29,6 +29,7 @@ class Auroc:
         num_positive, num_negative: the numbers of independent images that the images of both classes are worth.
         inflation: the variance of the estimate, as a multiple of that of the binormal model.
         degrees: the degrees of freedom of the variance.
+        num_patients: the number of patients of the class that has fewer.
         measured: the variance as it was measured over patients; NaN if a class has one patient only.
     """
 
@@ -37,35 +38,44 @@ class Auroc:
     num_negative: float
     inflation: float
     degrees: float
+    num_patients: int
     measured: float
 
     @property
     def variance(self) -> float:
         """The variance of the estimate."""
-        return self._error_at(self.value) ** 2
+        return self._error_at(self.value, self.inflation) ** 2
 
     def interval(self, confidence: float = 0.95) -> list[float]:
         """Returns the interval [low, high] of the true areas that the estimate does not contradict.
 
         The variance is taken at the true area and not at the estimate, so that a perfect ranking has a lower bound too.
+        No worse ranking has a higher one: the first misranked images tell more of the variance, and not of the area.
         """
-        from scipy.optimize import brentq
         from scipy.special import stdtrit
 
-        quantile = float(stdtrit(self.degrees, (1 + confidence) / 2))
+        quantile, of_perfect = (
+            float(stdtrit(degrees, (1 + confidence) / 2)) for degrees in (self.degrees, max(self.num_patients - 1, 1))
+        )
+        perfect = self._lower(1.0, of_perfect, inflation=1.0)
+        low, high = (self._lower(value, quantile, self.inflation) for value in (self.value, 1 - self.value))
+        return [min(low, perfect), 1 - min(high, perfect)]
 
-        def lower(value: float) -> float:
-            if value <= 0:
-                return 0.0
-            return brentq(
-                lambda area: value - area - quantile * self._error_at(area), 0.0, min(value, 1 - 1e-9), xtol=1e-9
-            )
+    def _lower(self, value: float, quantile: float, inflation: float) -> float:
+        """Returns the lowest true area that an estimated area `value` does not contradict."""
+        from scipy.optimize import brentq
 
-        return [lower(self.value), 1 - lower(1 - self.value)]
+        if value <= 0:
+            return 0.0
+        return brentq(
+            lambda area: value - area - quantile * self._error_at(area, inflation),
+            *(0.0, min(value, 1 - 1e-9)),
+            xtol=1e-9,
+        )
 
-    def _error_at(self, area: float) -> float:
+    def _error_at(self, area: float, inflation: float) -> float:
         """Returns the standard error of the estimate if the true AUROC, or 1 less it, is `area`."""
-        return float(np.sqrt(self.inflation * binormal_variance(area, self.num_positive, self.num_negative)))
+        return float(np.sqrt(inflation * binormal_variance(area, self.num_positive, self.num_negative)))
 
 
 def binormal_variance(area: float, num_positive: float, num_negative: float) -> float:
@@ -115,7 +125,7 @@ def estimate_auroc(labels: np.ndarray, scores: np.ndarray, groups: Groups) -> Au
     inflation = 1.0
     if np.isfinite(variance) and modelled > 0:
         inflation = (misranked * variance / modelled + PRIOR_PATIENTS) / (misranked + PRIOR_PATIENTS)
-    return Auroc(value, positive, negative, inflation, degrees, variance)
+    return Auroc(value, positive, negative, inflation, degrees, num_patients, variance)
 
 
 def placements(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:

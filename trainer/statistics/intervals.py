@@ -50,15 +50,16 @@ def auprc_interval(labels: np.ndarray, probabilities: np.ndarray, groups: Groups
     drawn = resampled(groups, {"auprc": lambda weights: average_precision(*ranking.counts(weights))})["auprc"]
     normal_scores = ndtri((rankdata(probabilities) - 0.5) / len(labels))
     size = effective_images(normal_scores[positive], patients[positive])
+    fewest = min(len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
+    squared = float(stdtrit(max(fewest - 1, 1), LEVEL)) ** 2
+    of_perfect = 1 / (1 + squared / size)  # no worse ranking has a higher bound than a perfect one
     misranked = len(np.unique(patients[positive])) * (1 - value)
     if misranked > 0:
         observed = drawn.var() / (value * (1 - value))
         size /= (misranked * observed * size + PRIOR_PATIENTS) / (misranked + PRIOR_PATIENTS)
-    fewest = min(len(np.unique(patients[positive])), len(np.unique(patients[~positive])))
-    squared = float(stdtrit(max(fewest - 1, 1), LEVEL)) ** 2
     centre = (value + squared / (2 * size)) / (1 + squared / size)
     half = np.sqrt(squared * (value * (1 - value) / size + squared / (4 * size**2))) / (1 + squared / size)
-    return [float(max(centre - half, 0)), float(min(centre + half, 1))]
+    return [float(max(min(centre - half, of_perfect), 0)), float(min(centre + half, 1))]
 
 
 def share_intervals(labels: np.ndarray, called: np.ndarray, groups: Groups) -> dict[str, Bounds]:
@@ -86,12 +87,20 @@ def share_intervals(labels: np.ndarray, called: np.ndarray, groups: Groups) -> d
     }
 
 
-def mean_interval(values: np.ndarray, groups: Groups) -> Bounds:
-    """Computes the interval of the mean of positive values float [N], such as losses, on a logarithmic scale.
+def mean_interval(values: np.ndarray, groups: Groups, *, largest: float) -> Bounds:
+    """Computes the interval of the mean of positive values, such as losses, few of which may make most of the mean.
 
-    Its variance is that of the sums of the patients; the quantile is that of Student's t.
+    Its variance is that of the sums of the patients; the quantile is that of Student's t with fewer degrees of freedom,
+    the more a few patients make the variance (by the kurtosis of the sums). The scale is the inverse of the square
+    root, on which means of skewed values are even: the upper bound lies farther off than on a logarithmic scale.
 
-    Source: Liang and Zeger, Longitudinal data analysis using generalized linear models, Biometrika 73, 1986.
+    Args:
+        values: float [N], 0 or more.
+        groups: [N], the patient of each value.
+        largest: the largest value that there can be.
+
+    Source: Liang and Zeger, Longitudinal data analysis using generalized linear models, Biometrika 73, 1986 (variance);
+    Satterthwaite, An approximate distribution of estimates of variance components, Biometrics Bulletin 2, 1946.
     """
     from scipy.special import stdtrit
 
@@ -100,9 +109,16 @@ def mean_interval(values: np.ndarray, groups: Groups) -> Bounds:
     if num_patients < 2 or mean <= 0:
         return None
     sums = sum_by_patient(values - mean, patients)
-    error = np.sqrt(num_patients / (num_patients - 1) * np.sum(sums**2)) / len(values)
-    factor = float(np.exp(stdtrit(num_patients - 1, LEVEL) * error / mean))
-    return [mean / factor, mean * factor]
+    squares = sums**2
+    if not squares.any():
+        return [mean, mean]
+    error = np.sqrt(num_patients / (num_patients - 1) * squares.sum()) / len(values)
+    excess = np.mean(squares**2) / np.mean(squares) ** 2 - 1
+    degrees = 1 / (1 / (num_patients - 1) + excess / (2 * num_patients))
+    half = float(stdtrit(max(degrees, 1.0), LEVEL) * error / mean)
+    # The first terms of (1 - half / 2) ** -2, which has no value for a half of 2 and more.
+    factor = float(np.exp(min(half + half**2 / 4, 700.0)))
+    return [mean / (1 + half / 2) ** 2, max(min(mean * factor, largest), mean)]
 
 
 def binned_error_interval(gaps: np.ndarray, bins: np.ndarray, groups: Groups) -> Bounds:

@@ -83,6 +83,19 @@ def test_what_few_patients_tell_is_no_finding():
     assert not of_patients(2).telling(0.8)
 
 
+def test_patients_with_many_images_that_are_alike_do_not_exceed_chance_more_often():
+    rng, exceeding = np.random.default_rng(0), 0
+    for _ in range(120):
+        images = []
+        for patient, (num_images, brightness) in enumerate(
+            zip(*(rng.geometric(1 / 3, 60), rng.integers(0, 9999, 60)), strict=True)
+        ):
+            own = stats(brightness=int(brightness), border_brightness=int(rng.integers(0, 9999)))
+            images += [(int(patient < 30), rank(f"{patient}"), own)] * num_images
+        exceeding += bool(make_audit(images).telling(0.5))
+    assert exceeding <= 0.05 * 120, "two features of ten; without the sizes of the patients 9 of 120 exceed it"
+
+
 def test_files_that_are_no_jpeg_show_as_such_and_have_no_quality():
     jpeg, other = stats(), stats(jpeg_quality=None)
     audit = make_audit(patients([[jpeg] * 30, [jpeg] * 15 + [other] * 15]))

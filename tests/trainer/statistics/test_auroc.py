@@ -7,6 +7,7 @@ from scores import draw_scores, draw_with_ties
 from sklearn import metrics as sk
 
 from trainer.statistics.auroc import binormal_variance, clustered_variance, estimate_auroc, placements
+from trainer.statistics.intervals import ranking_intervals
 
 
 def test_the_area_is_that_of_scikit_learn_with_ties():
@@ -54,6 +55,18 @@ def test_a_perfect_ranking_has_a_lower_bound_that_more_patients_raise():
     assert bounds[0] < 0.3
     assert 0.98 < bounds[-1] < 0.995
     assert estimate_auroc(labels, 1.0 - labels, np.arange(200)).interval() == pytest.approx([0, 1 - bounds[-1]])
+
+
+@pytest.mark.parametrize("num_patients", [10, 20, 50])
+def test_the_first_misranked_images_never_raise_a_bound(num_patients):
+    labels, order, bounds = np.repeat([0, 1], num_patients), np.arange(2.0 * num_patients), []
+    for num_misranked in range(6):
+        scores = order.copy()
+        scores[num_patients : num_patients + num_misranked] -= 2 * np.arange(num_misranked) + 1.5
+        intervals = ranking_intervals(labels, scores, np.arange(2 * num_patients))
+        upper = estimate_auroc(labels, -scores, np.arange(2 * num_patients)).interval()[1]
+        bounds.append((intervals["auroc"][0], intervals["auprc"][0], 1 - upper))
+    assert (np.diff(bounds, axis=0) <= 1e-9).all()
 
 
 def test_a_class_of_one_patient_has_a_wide_interval_and_one_class_none():

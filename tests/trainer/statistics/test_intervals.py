@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 import pytest
+from scipy import stats
 from scores import draw_with_ties
 from sklearn import metrics as sk
 
@@ -41,15 +42,29 @@ def test_one_class_leaves_what_it_does_not_define_none():
     found = share_intervals(labels, np.full(4, False), list("abcd"))
     assert found["sensitivity"] is found["ppv"] is found["f1"] is None
     assert found["specificity"][1] == 1
-    assert mean_interval(np.ones(3), list("aaa")) is None, "one patient"
+    assert mean_interval(np.ones(3), list("aaa"), largest=1) is None, "one patient"
 
 
-def test_the_mean_of_losses_has_a_t_interval_on_the_logarithm():
-    values = np.random.default_rng(0).exponential(size=400)
-    low, high = mean_interval(values, np.arange(400))
-    assert np.sqrt(low * high) == pytest.approx(values.mean())
-    assert np.log(high / low) / 2 == pytest.approx(1.966 * values.std() / 20 / values.mean(), rel=0.01)
-    assert mean_interval(np.tile(values, 4), np.tile(np.arange(400), 4)) == pytest.approx([low, high])
+def test_many_losses_have_the_interval_of_a_mean_over_patients():
+    values = np.random.default_rng(0).exponential(size=4000)
+    low, high = mean_interval(values, np.arange(4000), largest=34)
+    expected = stats.bootstrap((values,), np.mean, n_resamples=2000, batch=100, rng=0).confidence_interval
+    assert [low, high] == pytest.approx(list(expected), abs=0.003)
+    assert mean_interval(np.tile(values, 4), np.tile(np.arange(4000), 4), largest=34) == pytest.approx([low, high])
+
+
+def test_the_interval_of_few_losses_covers_the_mean_though_a_rare_loss_makes_most_of_it():
+    rng, covered = np.random.default_rng(0), 0
+    truth = np.logaddexp(0, -rng.normal(3.24, 2, 10**6)).mean()
+    for _ in range(1000):
+        low, high = mean_interval(np.logaddexp(0, -rng.normal(3.24, 2, 50)), np.arange(50), largest=34)
+        covered += low <= truth <= high
+    assert covered >= 935, "0.909 by the t distribution of 49 degrees on the logarithm"
+
+
+def test_a_mean_has_no_bound_beyond_the_largest_value():
+    assert mean_interval(np.array([0.01, 0.9]), list("ab"), largest=1) == pytest.approx([0.004, 1], abs=0.01)
+    assert mean_interval(np.full(5, 0.25), list("abcde"), largest=1) == [0.25, 0.25]
 
 
 def test_a_calibrated_model_may_have_no_calibration_error():
