@@ -9,8 +9,10 @@ import tensorflow as tf
 
 from trainer.augmentation.affine import random_affine
 from trainer.augmentation.draws import fold_in
-from trainer.augmentation.holes import cutout
+from trainer.augmentation.holes import border, cutout
 from trainer.augmentation.intensity import random_intensity
+from trainer.augmentation.local_contrast import random_local_contrast
+from trainer.augmentation.quality import random_quality
 from trainer.config.train import TrainConfig
 
 
@@ -19,7 +21,8 @@ def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor, *, for_xla:
 
     Args:
         images: float32 [N, H, W, C] in 0..255.
-        config: the flags; `augment` with the flags of `random_affine` and `random_intensity`, and `cutout` are used.
+        config: the flags; `augment` with `local_contrast`, `border` and the flags of `random_affine`,
+            `random_intensity` and `random_quality`, and `cutout` are used.
         seed: int32 [2]; the same seed gives the same images.
         for_xla: True computes with operations that XLA compiles.
 
@@ -28,7 +31,12 @@ def augment(images: tf.Tensor, config: TrainConfig, seed: tf.Tensor, *, for_xla:
     """
     if config.augment:
         images = random_affine(images, config, seed, for_xla=for_xla)
+        if config.local_contrast:
+            images = random_local_contrast(images, config.local_contrast, fold_in(seed, 3))
         images = random_intensity(images, config, fold_in(seed, 2))
+        if config.border:
+            images = border(images, config.border, fold_in(seed, 4))
+        images = random_quality(images, config, fold_in(seed, 5))
     if config.cutout:
         images = cutout(images, config.cutout, fold_in(seed, 1))
     return images

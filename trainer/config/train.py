@@ -60,6 +60,11 @@ class TrainConfig(TrainFlags):
             contrast=0,
             brightness=0,
             sharpness=0,
+            local_contrast=0,
+            border=0,
+            downsample=0,
+            noise=0,
+            jpeg_quality=0,
             seed=0,
             weight_decay=0,
             warmup_epochs=0,
@@ -68,9 +73,12 @@ class TrainConfig(TrainFlags):
             mixup_alpha=0,
             cutout=0,
         )
-        for name in ("zoom", "brightness", "label_smoothing", "ema_decay", "cutout"):
+        for name in ("zoom", "brightness", "noise", "label_smoothing", "ema_decay", "cutout"):
             if getattr(self, name) >= 1:
                 raise UsageError(f"--{name} is {getattr(self, name)}; expected less than 1")
+        for name, most in (("border", 0.5), ("local_contrast", 1), ("jpeg_quality", 100)):
+            if getattr(self, name) > most:
+                raise UsageError(f"--{name} is {getattr(self, name)}; expected {most} at most")
         if self.clip_norm is not None and not self.clip_norm > 0:
             raise UsageError(f"--clip_norm is {self.clip_norm}; expected more than 0, such as 1")
         self._check_schedule()

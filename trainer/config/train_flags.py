@@ -88,17 +88,18 @@ class TrainFlags:
     ema_decay: float = 0.0
     """Decay of the moving average of the weights, such as 0.999, which is evaluated and kept; 0: no average."""
     mixup_alpha: float = 0.0
-    """Alpha of mixup, such as 0.2: each image is mixed with another one, by shares from Beta(alpha, alpha); 0: off.
-    A finding of a mixture is known if it is known of both images."""
+    """Alpha of mixup, such as 0.2: each image is mixed with another one of the batch, of whatever class and domain,
+    by shares from Beta(alpha, alpha); 0: off. A finding of a mixture is known if it is known of both images."""
     cutout: float = 0.0
     """Side of the square that cutout greys out in each image, as a share of the image's side; 0: off."""
     augment: bool = True
-    """Augment the training images on the device: random rotation, zoom, shift and flip, and random gamma, contrast,
-    brightness and sharpness where they are asked for."""
+    """Augment the training images on the device: random rotation, zoom, shift and flip, and the changes of the flags
+    below up to --jpeg_quality where they are asked for."""
     rotation_degrees: float = 30.0
     """Largest random rotation in either direction, degrees."""
     zoom: float = 0.2
-    """Largest random zoom z: height and width are each scaled by a factor from 1 - z to 1 + z."""
+    """Largest random zoom z: height and width are each scaled by a factor of their own from 1 - z to 1 + z, so that
+    crops and the aspect ratio vary, too."""
     shift: float = 0.1
     """Largest random shift in either direction, as a share of the image's side."""
     horizontal_flip: bool = True
@@ -113,6 +114,17 @@ class TrainFlags:
     sharpness: float = 0.0
     """Largest random sharpness s: from -s to s times the difference between an image and its blurred version (3 x 3 px)
     is added, so that 1 goes as far as the blurred image; 0: off."""
+    local_contrast: float = 0.0
+    """Largest random share, up to 1, of the image equalized by region (much as --equalization clahe of `prepare` does)
+    that replaces the image; 0: off."""
+    border: float = 0.0
+    """Largest random width of a black bar at each side, as a share of the image's side; 0: off."""
+    downsample: float = 0.0
+    """Largest random coarseness d: images are shrunk by a factor from 1 to 1 + d, and enlarged again; 0: off."""
+    noise: float = 0.0
+    """Largest standard deviation of random noise, as a share of the range from black to white; 0: off."""
+    jpeg_quality: int = 0
+    """Lowest quality of a random compression as JPEG, 1 to 100, each image having one from it to 100; 0: off."""
     class_weights: bool = True
     """Weight the K classes in the loss by n / (K n_class), from the counts in the manifest; of each finding, weight the
     images where it is present and those where it is absent by n_known / (2 n_present) and n_known / (2 n_absent)."""
@@ -230,7 +242,8 @@ class TrainFlags:
             ),
             "augmentation": (
                 *("augment", "rotation_degrees", "zoom", "shift", "horizontal_flip", "gamma", "contrast"),
-                *("brightness", "sharpness", "mixup_alpha", "cutout"),
+                *("brightness", "sharpness", "local_contrast", "border", "downsample", "noise", "jpeg_quality"),
+                *("mixup_alpha", "cutout"),
             ),
             "devices": (
                 *("strategy", "num_replicas", "precision", "mixed_precision", "jit_compile", "steps_per_call"),

@@ -1,10 +1,10 @@
-"""Cutout greys out a square of every image."""
+"""Cutout greys out a square of every image, borders blacken its sides."""
 
 import numpy as np
 import tensorflow as tf
 
 from trainer.augmentation import augment
-from trainer.augmentation.holes import GREY, cutout
+from trainer.augmentation.holes import GREY, border, cutout
 from trainer.config.train import TrainConfig
 
 SEED = (3, 4)
@@ -25,3 +25,14 @@ def test_cutout_works_without_the_affine_transform():
     config = TrainConfig(data="d", output="o", augment=False, cutout=0.5)
     images = tf.zeros([4, 32, 32, 1])
     np.testing.assert_array_equal(np.unique(augment(images, config, SEED)), [0, GREY])
+
+
+def test_borders_are_black_bars_of_four_widths():
+    images = tf.ones([300, 40, 60, 1])
+    covered = border(images, 0.25, SEED).numpy()[..., 0]
+    rows, columns = covered.any(axis=2), covered.any(axis=1)
+    np.testing.assert_array_equal(covered, rows[:, :, None] & columns[:, None, :])
+    widths = np.stack([rows.argmax(1), rows[:, ::-1].argmax(1), columns.argmax(1), columns[:, ::-1].argmax(1)])
+    assert widths.min() == 0
+    assert widths.max(axis=1).tolist() == [10, 10, 15, 15]
+    assert abs(np.corrcoef(widths)[np.triu_indices(4, 1)]).max() < 0.2, "each side for itself"

@@ -17,6 +17,8 @@ from trainer.config.train import TrainConfig
         ({"batch_size": 0}, "--batch_size is 0"),
         ({"epochs": 0}, "--epochs is 0"),
         ({"zoom": 1.0}, "--zoom is 1.0"),
+        ({"border": 0.6}, "--border is 0.6; expected 0.5 at most"),
+        ({"jpeg_quality": 101}, "--jpeg_quality is 101; expected 100 at most"),
         ({"learning_rate": 0.0}, "--learning_rate is 0.0"),
         ({"learning_rate": -1e-3}, "--learning_rate"),
         ({"arch": "inception_resnet_v2", "image_size": 74}, "needs at least 75 px"),

@@ -41,7 +41,8 @@ graph_augment = train_step.augment
 def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
     flags = {"augment": True, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9, "label_smoothing": 0.1}
     flags |= {"dropout": False, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}  # dropout draws other masks
-    flags |= {"gamma": 0.3, "contrast": 0.3, "brightness": 0.1, "sharpness": 0.5}
+    flags |= {"gamma": 0.3, "contrast": 0.3, "brightness": 0.1, "sharpness": 0.5, "local_contrast": 0.5}
+    flags |= {"border": 0.1, "downsample": 1.0, "noise": 0.05}  # JPEG rounds: `test_quality`
     plain, compiled = (make_train_step(replicas, jit_compile=jit, **flags) for jit in ("off", "on"))
     losses, weights = fit(plain, train_split, epochs=1)
     compiled_losses, compiled_weights = fit(compiled, train_split, epochs=1, steps_per_call=2)
