@@ -24,9 +24,11 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     """
     columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
     external = numbers.get("external", {})
-    width = max([8, *(len(name) + 2 for name in external)])
+    transfers = [values["transfer"] for values in splits_of(numbers).values() if "transfer" in values]
+    compared = {key: each[key] for each in transfers for key in ("validation",) if key in each}
+    width = max([8, *(len(name) + 2 for name in (*compared, *external))])
     print(f"{'split':{width}}" + "".join(f"{name:>13}" for name in columns))
-    rows = {**splits_of(numbers), **external}
+    rows = {**compared, **splits_of(numbers), **external}
     for split, values in rows.items():
         cells = [shown(values[name]) if name in values else "–" for name in columns]
         print(f"{split:{width}}" + "".join(f"{cell:>13}" for cell in cells))

@@ -19,10 +19,18 @@ from trainer.run.model_card import OperatingPoint
 from trainer.statistics.auroc import placements
 
 QUARTILES = (25, 50, 75)
+LEFT_OUT = ("classification_report", "confusion_matrix", "subgroups")
+"""The numbers of the validation images that are not repeated beside those of a set."""
 
 
 def with_transfer(
-    evaluation: Evaluation, val: Evaluation | None, *, name: str, role: Role, dataset_fingerprint: str
+    evaluation: Evaluation,
+    val: Evaluation | None,
+    *,
+    name: str,
+    role: Role,
+    dataset_fingerprint: str,
+    is_apart: bool = False,
 ) -> Evaluation:
     """Compares a set of another source with the validation images of a run.
 
@@ -32,12 +40,14 @@ def with_transfer(
         name: the name of the set.
         role: the role of the set.
         dataset_fingerprint: the fingerprint of the set.
+        is_apart: True if the numbers are kept in a folder of their own, without those of the validation images.
 
     Returns:
         The evaluation with an entry `transfer` in its numbers: `name`, `role` and `dataset_fingerprint`; `auroc_gap`,
         by how much the AUROC of validation is higher, with its interval `auroc_gap_ci95`; `headline`, the gap in words.
         Of two classes also `scores` by class; `calibration`; and `threshold_there`, the threshold that would have been
-        chosen on the set. Of more classes and of findings also `classes`: the gap of each, with its interval.
+        chosen on the set. Of more classes and of findings also `classes`: the gap of each, with its interval. If they
+        are kept apart, also `validation`, the numbers of the validation images.
     """
     sets = {"external": evaluation} if val is None else {"val": val, "external": evaluation}
     numbers, of_val = evaluation.numbers, None if val is None else val.numbers
@@ -51,6 +61,8 @@ def with_transfer(
         "headline": _headline(f"{name} ({role})", numbers, of_val, bounds),
         **(_shifts(sets) if evaluation.predictions.task == BINARY else {"classes": _gaps(numbers, of_val)}),
     }
+    if is_apart and of_val is not None:
+        transfer["validation"] = {key: value for key, value in of_val.items() if key not in LEFT_OUT}
     return replace(evaluation, numbers={**numbers, "transfer": transfer})
 
 

@@ -226,10 +226,11 @@ def _with_transfer(
     val = read_predictions(run.path, "val", evaluation.predictions.class_names)
     return with_transfer(
         evaluation,
-        None if val is None else measure(val, "val", point=point),
+        None if val is None else measure(val, "val", point=point, prevalence=config.prevalence),
         name=name_of_set(config.data),
         role="development" if selected else "external",
         dataset_fingerprint=manifest.fingerprint,
+        is_apart=True,
     )
 
 

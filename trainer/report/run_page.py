@@ -72,7 +72,7 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
         "trainer.report",
         "run.html.j2",
         origin=_origin(run, config, card),
-        name=run.resolve().name,
+        name=_name(run, metrics[lead]),
         differing_flags=differing,
         other_flags=others,
         remarks=list(remarks(all_metrics)),
@@ -113,6 +113,16 @@ def write_report(run: Path, samples: Sequence[Sample] = ()) -> Path:
     )
     write_page(folder.report, html)
     return folder.report
+
+
+def _name(run: Path, numbers: Mapping[str, Any]) -> str:
+    """Returns the title of the page: the name of the run, and for an evaluation below it the set and recalibration."""
+    name = run.resolve().name
+    if run.parent.name != "evaluations":
+        return name
+    on = f" on {numbers['transfer']['name']}" if "transfer" in numbers else ""
+    by = f", recalibrated by {numbers['recalibration']}" if "recalibration" in numbers else ""
+    return f"{run.resolve().parent.parent.name}{on}{by}" if on or by else name
 
 
 def _origin(run: Path, config: Mapping[str, Any], card: ModelCard) -> Origin:

@@ -11,7 +11,7 @@ import numpy as np
 from beam_prep.dataset.schema import BINARY
 from beam_prep.pages.page import CLASS_COLOURS, INK, RULE, SERIES_COLOURS, figure_svg, literal
 from trainer.evaluation.predictions import Predictions, external_split, read_predictions
-from trainer.report.curves import DASHES
+from trainer.report.curves import DASHES, SPLIT_NAMES
 from trainer.run.folder import EXTERNAL_PREFIX
 from trainer.run.model_card import ModelCard
 
@@ -40,20 +40,28 @@ def transfer_section(
         card: the model card of the run.
 
     Returns:
-        `sets`: the numbers of each set of another source, its name in `transfer`; the figures `scores` and `curve`,
-        None without data.
+        `sets`: the numbers of each set of another source by its title; `val`: those of the validation images of the
+        run, None if it has none; the figures `scores` and `curve`, None without data.
     """
-    sets = [values for values in (*metrics.values(), *all_metrics.get("external", {}).values()) if "transfer" in values]
-    drawn: dict[str, Predictions] = {"validation": predictions["val"]} if "val" in predictions else {}
-    for split, values in metrics.items():
-        if "transfer" in values and split in predictions:
-            drawn[_title(values)] = predictions[split]
-    for name, values in all_metrics.get("external", {}).items():
+    of_set = {split: values for split, values in metrics.items() if "transfer" in values}
+    followed = all_metrics.get("external", {})
+    sets = {_title(values, split if len(of_set) > 1 else None): values for split, values in of_set.items()}
+    drawn = {title: predictions[split] for title, split in zip(sets, of_set, strict=True) if split in predictions}
+    for name, values in followed.items():
+        sets[_title(values)] = values
         if (read := read_predictions(run, external_split(name), card.class_names)) is not None:
             drawn[_title(values)] = read
-    names = [values["transfer"]["name"] for values in all_metrics.get("external", {}).values()]
+    val, predicted = metrics.get("val"), predictions.get("val")
+    if of_set:  # the splits are those of another dataset, and validation is that of the run above this folder
+        val = next(iter(of_set.values()))["transfer"].get("validation")
+        is_below = val is not None and run.parent.name == "evaluations"
+        predicted = read_predictions(run.parent.parent, "val", card.class_names) if is_below else None
+    if predicted is not None:
+        drawn = {"validation": predicted, **drawn}
+    names = [values["transfer"]["name"] for values in followed.values()]
     return {
         "sets": sets,
+        "val": val,
         "scores": scores_by_source(drawn) if sets and drawn and card.task == BINARY else None,
         "curve": auroc_by_epoch(history, names) if names and history else None,
     }
@@ -113,8 +121,10 @@ def auroc_by_epoch(history: Sequence[Mapping[str, Any]], names: Sequence[str]) -
     return figure_svg(figure, f"AUROC by epoch, after the last one {', '.join(texts)}")
 
 
-def _title(values: Mapping[str, Any]) -> str:
-    return f"{values['transfer']['name']} ({values['transfer']['role']})"
+def _title(values: Mapping[str, Any], split: str | None = None) -> str:
+    """Returns the title of a set: its name, the split if one is given, and its role."""
+    transfer = values["transfer"]
+    return f"{transfer['name']}{f', {SPLIT_NAMES[split]}' if split else ''} ({transfer['role']})"
 
 
 def _style(index: int) -> dict[str, Any]:

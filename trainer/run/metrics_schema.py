@@ -16,6 +16,7 @@ from beam_prep.storage.json_schema import (
     mapping_of,
     nullable,
     number,
+    one_of,
     or_scalars,
     scalar,
     text,
@@ -59,6 +60,39 @@ def _with(more: dict[str, Check]) -> Check:
 
 _PART = _with({"num_images": whole(), "num_groups": whole()})
 _CLASS = _with({"patients": nullable(_PART)})
+_SCORES = entries(
+    {"num_images": whole()},
+    {"quartiles": nullable(list_of(any_number, least=3, most=3)), "called_pneumonia": _NUMBER},
+    others=True,
+)
+_CALIBRATION = entries({"mean_probability": any_number, "prevalence": any_number}, others=True)
+_THRESHOLD = entries(
+    {"threshold": any_number, "rule": _TEXT, "sensitivity": any_number, "specificity": any_number}, others=True
+)
+_COMPARED: dict[str, Check] = {
+    "name": _TEXT,
+    "role": one_of("external", "development"),
+    "headline": text(most=10_000),
+    "auroc_gap": _NUMBER,
+    "auroc_gap_ci95": _INTERVAL,
+}
+_OF_TWO_CLASSES: dict[str, Check] = {
+    "scores": mapping_of(entries({"external": _SCORES, "shift": _NUMBER}, {"val": _SCORES})),
+    "calibration": entries({"external": _CALIBRATION}, {"val": _CALIBRATION}),
+    "threshold_there": nullable(_THRESHOLD),
+}
+_OF_CLASSES: dict[str, Check] = {
+    "classes": mapping_of(entries({"auroc_gap": _NUMBER, "auroc_gap_ci95": _INTERVAL})),
+}
+_VALIDATION = {"validation": _with({"num_images": whole(), "classes": mapping_of(_CLASS), "macro": nullable(_PART)})}
+
+
+def _transfer(value: Any, place: str) -> None:
+    """Checks the comparison of a set of another source with validation, of two classes or of more."""
+    more = _OF_CLASSES if isinstance(value, dict) and "classes" in value else _OF_TWO_CLASSES
+    entries({**_COMPARED, **more}, _VALIDATION, others=True)(value, place)
+
+
 _SPLIT = _with(
     {
         "num_images": whole(),
@@ -74,6 +108,7 @@ _SPLIT = _with(
         "macro": nullable(_PART),
         "weighted": nullable(_PART),
         "subgroups": mapping_of(mapping_of(_PART)),
+        "transfer": _transfer,
         "robustness": list_of(mapping_of(or_scalars(scalar))),
     }
 )

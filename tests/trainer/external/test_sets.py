@@ -20,6 +20,7 @@ from trainer.jobs.evaluate import evaluate
 from trainer.jobs.train import train
 from trainer.run.folder import read_history
 from trainer.run.identity import differences, job_of
+from trainer.tables import print_numbers
 
 
 def config(dataset: Path, output: Path, *external: Path, **flags) -> TrainConfig:
@@ -68,10 +69,25 @@ def test_runs_are_compared_on_a_set_that_they_followed(selected):
         compare([str(selected), str(selected)], "external-else")
 
 
-def test_a_set_that_chose_nothing_is_external(run, clinic):
-    folder, numbers = evaluate(EvaluateConfig(run=(str(run),), data=str(clinic)))
-    assert numbers["test"]["transfer"]["role"] == "external"
-    assert "External validation" in (folder.path / "report.html").read_text()
+def test_a_set_that_chose_nothing_is_external_and_stands_beside_validation(run, clinic, capsys):
+    evaluate(EvaluateConfig(run=(str(run),), data=str(clinic)))
+    folder, numbers = evaluate(EvaluateConfig(run=(str(run),), data=str(clinic), split="val"))
+    val = json.loads((run / "metrics.json").read_text())["val"]
+    for split in ("test", "val"):
+        assert numbers[split]["transfer"]["role"] == "external"
+        beside = numbers[split]["transfer"]["validation"]
+        assert {name: beside[name] for name in ("auroc", "num_images", "sensitivity")} == {
+            name: pytest.approx(val[name]) for name in ("auroc", "num_images", "sensitivity")
+        }
+    print_numbers({"val": numbers["val"]})
+    first, second = re.findall(r"^(val\w*) +(\d+)", capsys.readouterr().out, re.MULTILINE)
+    assert (first, second) == (("validation", str(val["num_images"])), ("val", str(numbers["val"]["num_images"])))
+    page = re.sub(r"\s+", " ", folder.report.read_text())
+    assert f"<h1>{run.name} on clinic</h1>" in page
+    assert re.search(rf'<th scope="row">validation</th><td class="n">{val["num_images"]}</td>', page)
+    for title in ("clinic, test (external)", "clinic, validation (external)"):
+        assert f'<th scope="row">{title}</th>' in page, "the splits of another dataset are told apart"
+    assert re.search(r"by class and source: NORMAL of validation: median .* NORMAL of clinic, test \(external\)", page)
 
 
 def test_images_and_patients_of_the_training_are_refused(run, dataset, phantoms, tmp_path):

@@ -64,7 +64,7 @@ def test_findings_on_their_own_dataset_and_on_one_of_another_source(tmp_path):
     assert list(transfer["classes"]) == list(FINDINGS.class_names)
     text = re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", folder.report.read_text()))
     assert "External validation" in text
-    assert "AUROC clinic (external) Gap Edema" in text
+    assert "AUROC validation clinic (external) Gap Edema" in text
     with pytest.raises(UsageError, match=r"--prevalence 0.1 is the share of one class, .* has 2 classes or findings"):
         evaluate(EvaluateConfig(run=(run,), data=data, split="val", prevalence=0.1))
 

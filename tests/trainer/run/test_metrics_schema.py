@@ -12,6 +12,19 @@ SOUND = {
     "external": {"clinic": {"auroc": None, "confusion_matrix": [[1, 0], [0, 1]], "classes": {"A": {"auroc": 0.5}}}},
     "speed": {"images_per_s": 9.5, "device": "CPU"},
 }
+TRANSFER = {
+    "name": "clinic",
+    "role": "external",
+    "headline": "validation 0.9, clinic 0.8",
+    "auroc_gap": 0.1,
+    "auroc_gap_ci95": None,
+    "scores": {"A": {"external": {"num_images": 7, "quartiles": [0, 0.5, 1], "called_pneumonia": 0.5}, "shift": None}},
+    "calibration": {"external": {"mean_probability": 0.5, "prevalence": 0.5}},
+    "threshold_there": None,
+    "validation": {"auroc": 0.9, "num_images": 7},
+}
+SOUND["all"] = {"transfer": TRANSFER}
+SOUND["test"] = {"transfer": {**{key: TRANSFER[key] for key in list(TRANSFER)[:5]}, "classes": {}}}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +39,9 @@ SOUND = {
         ("external", "clinic", 5),
         ("external", "clinic", {"classes": {"A": {"accuracy": []}}}),
         ("speed", "device", {}),
+        ("all", "transfer", "x"),
+        *(("all", "transfer", {**TRANSFER, name: {"auroc": "A"}}) for name in TRANSFER),
+        ("all", "transfer", {key: value for key, value in TRANSFER.items() if key != "scores"}),
         ("../../val", "auroc", 0.5),
     ],
 )
