@@ -38,6 +38,8 @@ NUM_RESAMPLES = 250
 """The number of resamples, fewer than the trainer's, for speed."""
 NUM_FINDINGS = 5
 """The number of findings whose mean AUROC is measured; each is present in half of the patients."""
+SHARE_HIDDEN = 0.15
+"""The share of ill patients who look healthy, in the setting that is far from normal."""
 NUM_LARGE = 200_000
 """The number of patients of the set that stands for the truth of the other metrics."""
 
@@ -171,6 +173,25 @@ def cover_mean(rng: np.random.Generator, num_patients: int, area: float, num_set
     return f"covered {covered / num_sets:.3f}; percentile bootstrap {of_percentiles / num_sets:.3f}"
 
 
+def cover_hidden(rng: np.random.Generator, num_ill: int, num_sets: int) -> str:
+    """Returns how often the interval of an AUROC covers the truth if some of the ill patients look like healthy ones.
+
+    No distribution is normal then, and few ill patients may hold none of those who are misranked.
+    """
+
+    def drawn(num_patients: int, num_ill: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        labels, probabilities, patients = draw(rng, num_patients, 0.5)
+        labels = (patients < num_ill).astype(int)
+        is_seen = (rng.random(num_patients) >= SHARE_HIDDEN)[patients]
+        return labels, logit(probabilities) + 12 * (labels & is_seen), patients
+
+    labels, scores, _ = drawn(NUM_LARGE, NUM_LARGE // 2)
+    truth = placements(labels, scores)[labels == 1].mean()
+    intervals = np.array([estimate_auroc(*drawn(150, num_ill)).interval() for _ in range(num_sets)])
+    covered = np.mean((intervals[:, 0] <= truth) & (truth <= intervals[:, 1]))
+    return f"true AUROC {truth:.3f}, covered {covered:.3f}"
+
+
 def bound_sensitivity(rng: np.random.Generator, rule: str, num_sets: int) -> float:
     """Returns how often a threshold that is chosen on 130 ill patients meets its bound in truth."""
     labels, large, _ = draw(rng, NUM_LARGE // 10, 0.95)
@@ -203,6 +224,10 @@ def main(num_sets: int) -> None:
             print(f"{name:48}{1 - below - above:9.3f}{below:8.3f}{above:8.3f}{np.mean(high - low):9.4f}")
         print(f"{'mean auroc of findings *':48}{cover_mean(np.random.default_rng(0), num_patients, area, num_sets)}")
         print(f"{'auroc difference *':48}{cover_difference(rng, num_patients, area, num_sets)}")
+    print("\n150 patients; some of the ill ones look healthy")
+    for num_ill in (75, 30, 15):
+        covered = cover_hidden(np.random.default_rng(0), num_ill, num_sets)
+        print(f"{f'auroc, {num_ill} of the patients are ill *':48}{covered}")
     for rule in ("sensitivity=0.95", "sensitivity=0.95@0.9"):
         met = bound_sensitivity(np.random.default_rng(1), rule, num_sets)
         print(f"{rule}: the threshold has the sensitivity in truth in {met:.3f} of the sets")
