@@ -28,6 +28,7 @@ from trainer.config.commands import (
 )
 from trainer.config.file import with_config_file
 from trainer.config.train import TrainConfig
+from trainer.run.folder import RunFolder
 from trainer.run.model_card import ModelCard
 from trainer.tables import (
     print_comparison,
@@ -112,7 +113,8 @@ def _evaluate(config: EvaluateConfig) -> None:
     print(f"metrics:   {folder}/metrics.json")
     print(f"report:    {folder}/report.html")
     if config.output is None:
-        print_next(config.run[0], "explain", "compare")
+        below = str(folder).removeprefix(str(RunFolder.at(config.run[0])))
+        print_next(config.run[0], "explain", "compare", split=config.split, below=below)
 
 
 def _recalibrate(config: RecalibrateConfig) -> None:

@@ -98,13 +98,21 @@ def _print_subgroups(title: str, groups: Mapping[str, Mapping[str, Any]]) -> Non
         print(f"{row}{only}")
 
 
-def print_next(run: object, *commands: str) -> None:
-    """Prints commands that a user may run next with a run."""
-    place = quote(str(run))
+def print_next(run: object, *commands: str, split: str = "test", below: str = "") -> None:
+    """Prints commands that a user may run next with a run.
+
+    Args:
+        run: the run folder.
+        commands: the names of the commands.
+        split: the split that has results to compare.
+        below: the folder below the run with these results, and below any other run that was evaluated alike.
+    """
+    place, results = (quote(f"{run}{each}") for each in ("", below))
+    of_split = "" if split == "test" else f" --split {split}"
     lines = {
         "predict": f"predict --run {place} IMAGES > predictions.csv",
         "explain": f"explain --run {place} IMAGES --output FOLDER",
-        "compare": f"compare {place} OTHER_RUN --output comparison.html",
+        "compare": f"compare {results} OTHER_RUN{below}{of_split} --output comparison.html",
     }
     for title, command in zip_longest(["next:"], commands):
         print(f"{title or '':11}cxrflow {lines[command]}")

@@ -9,7 +9,7 @@ from trainer.evaluation.metrics import evaluate
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.subgroups import by_trait
 from trainer.run.model_card import ModelCard
-from trainer.tables import print_decision, print_mirrored, print_numbers
+from trainer.tables import print_decision, print_mirrored, print_next, print_numbers
 
 
 def test_each_domain_has_a_row_that_no_name_can_forge_and_says_if_it_has_one_class(capsys):
@@ -57,6 +57,15 @@ def test_each_class_and_finding_has_a_row_below_the_split(capsys):
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines[4:6]] == list(FINDINGS)
     assert lines[-1].strip() == "auroc of Mass is undefined: no label of it is known"
+
+
+def test_the_next_comparison_names_the_results_that_are_there(capsys):
+    print_next("runs/a b", "compare")
+    print_next("runs/a", "compare", split="all", below="/evaluations/12ab")
+    first, second = capsys.readouterr().out.splitlines()
+    assert first == "next:      cxrflow compare 'runs/a b' OTHER_RUN --output comparison.html"
+    folders = "runs/a/evaluations/12ab OTHER_RUN/evaluations/12ab"
+    assert second == f"next:      cxrflow compare {folders} --split all --output comparison.html"
 
 
 def test_a_run_with_tta_says_that_its_numbers_are_of_both_sides_of_an_image(capsys):

@@ -76,7 +76,8 @@ class RecalibrateConfig:
 
     The result is written beside those of the run, to RUN/recalibrations/NAME.json; `predict`, `evaluate` and `export`
     use it with --recalibration NAME, and without that flag the run's own numbers. What is measured with it on the
-    images of the sample counts as development, not as external validation: use one split here, another to evaluate.
+    images or patients of the sample counts as development, not as external validation: use one split here, another to
+    evaluate.
     """
 
     run: str

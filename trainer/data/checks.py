@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from shlex import quote
 from typing import Any
 
 from beam_prep.console.errors import UsageError
@@ -161,7 +162,12 @@ def check_same_preprocessing(
     """
     if labels != manifest.labels:
         known, held = (f"{list(each.class_names)} ({each.task})" for each in (labels, manifest.labels))
-        raise UsageError(f"the run knows the classes {known}, {data} holds {held}")
+        named = " ".join(map(quote, labels.class_names))
+        task = f" --task {MULTILABEL}" if labels.is_multilabel else ""
+        raise UsageError(
+            f"the run knows the classes {known}, {data} holds {held}; prepare it with: "
+            f"{preparation(image_size, equalization)}{task} --classes {named}"
+        )
     prepared = {"equalization": manifest.options["equalization"], "fit": manifest.options.get("fit", "squash")}
     fit = fit or "squash"
     fit_flag = f" --fit {fit}" if fit != prepared["fit"] or fit != "squash" else ""
@@ -233,4 +239,9 @@ def check_fold(divided: FoldSplits, batch_size: int, threshold_rule: str, select
         check_selection(splits, select_by, larger_val)
     except UsageError as error:
         raise UsageError(f"{fold.flag}: {error}") from None
+    if divided.num_unknown:
+        logger.warning(
+            "%s: of %d images that are trained or validated on, the domain is not known; they may be of %s too",
+            *(fold.flag, divided.num_unknown, ", ".join(divided.domains)),
+        )
     warn_of_missing(splits, where=f"{fold.flag}: ")

@@ -53,6 +53,7 @@ class FoldSplits:
         splits: the counts and class weights of all splits, by name.
         domains: the domains that are validated on, or held out; none where patients are divided.
         num_left_out: the number of images that are in no split: of patients on both sides, or of other domains in test.
+        num_unknown: the number of images to train or validate on whose domain is not known, where domains are divided.
     """
 
     fold: Fold
@@ -60,6 +61,7 @@ class FoldSplits:
     splits: dict[str, Split]
     domains: tuple[str, ...] = ()
     num_left_out: int = 0
+    num_unknown: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Returns the entry for `model.json`: k/K, and the numbers of images and patients in the divided splits."""
@@ -97,6 +99,11 @@ def divide(
     """
     if not all(index.groups):
         raise UsageError(f"{fold.flag}: {data} has records without a patient group; prepare it again with this program")
+    if not index.groups:
+        raise UsageError(
+            f"{fold.flag}: {data} holds no image in {' or '.join(fold.divides)}, which are divided; take images out of "
+            "the test folder (or give them another split in --metadata_csv) and prepare again"
+        )
     if (num_groups := len(set(index.groups))) < fold.num_folds:
         raise UsageError(f"--fold {fold}: expected at least {fold.num_folds} patients, found {num_groups}")
     linked = _near_duplicates(data, manifest)
@@ -116,6 +123,8 @@ def divide(
         {**manifest.splits, **{name: _count(index, part, manifest.labels) for name, part in parts.items()}},
         tuple(sorted(held)),
         places.count(""),
+        fold.by_domain
+        * sum(place in POOLED and not domain for place, domain in zip(places, index.domains, strict=True)),
     )
     divided.sources["train"] = replace(divided.sources["train"], num_corrupt=pooled.num_corrupt)
     missing = [name for name, count in divided.splits["train"].class_counts.items() if not count]

@@ -20,6 +20,7 @@ from trainer.evaluation.calibration import (
 from trainer.evaluation.predictions import Predictions
 from trainer.evaluation.thresholds import choose_threshold
 from trainer.run.model_card import OperatingPoint
+from trainer.statistics.auroc import estimate_auroc
 from trainer.statistics.bootstrap import resample_patients
 from trainer.statistics.shares import share_interval
 
@@ -85,6 +86,7 @@ def recalibrate(sample: Predictions, point: OperatingPoint, rule: str) -> Recali
         f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}, the bias {bounds[1][0]:.2f} to "
         f"{bounds[1][1]:.2f}",
     )
+    warnings += warn_of_chance(sample)
     return Recalibration(fitted, bounds[0], bounds[1], before, _cross_validated(sample, rule), warnings)
 
 
@@ -162,6 +164,18 @@ def _measure(sample: Predictions, thresholds: np.ndarray, calibrated: np.ndarray
         "loss_calibrated": cross_entropy(sample.labels, logits_of(calibrated)),
         "ece_calibrated": expected_calibration_error(sample.labels, calibrated),
     }
+
+
+def warn_of_chance(sample: Predictions) -> tuple[str, ...]:
+    """Returns a warning if the model may rank the images of a sample of two classes no better than chance."""
+    estimate = estimate_auroc(sample.labels, sample.probabilities, sample.groups)
+    bounds = None if estimate is None else estimate.interval()
+    if estimate is None or bounds is None or bounds[0] > 0.5:
+        return ()
+    return (
+        f"the AUROC on the sample is {estimate.value:.3f} ({bounds[0]:.3f}–{bounds[1]:.3f}), which may be chance; a "
+        "recalibration leaves it as it is, and no threshold mends a model that can't rank",
+    )
 
 
 def warn_of_small_sample(fewest: int, ranges: str) -> tuple[str, ...]:

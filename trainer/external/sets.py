@@ -65,10 +65,10 @@ def open_external_sets(config: TrainConfig, manifest: Manifest) -> list[External
 
 
 def _open(name: str, data: str, config: TrainConfig, trained: Manifest, *, selects: bool) -> ExternalSet:
-    manifest = read_manifest(data)
-    if manifest.fingerprint == trained.fingerprint:
-        raise UsageError(f"--external {data}: is the dataset that is trained on; expected one of another source")
     try:
+        manifest = read_manifest(data)
+        if manifest.fingerprint == trained.fingerprint:
+            raise UsageError("is the dataset that is trained on; expected one of another source")
         check_same_preprocessing(
             trained.labels,
             trained.options["equalization"],
@@ -225,13 +225,24 @@ def _say_shared(source: SplitSource, other: SplitSource) -> str:
 
 
 def count_selecting(source: SplitSource, run: RunFolder, recalibration: str | None) -> int:
-    """Returns how many records of a source a recalibration of a run was fitted to; 0 without a recalibration."""
+    """Returns how many images and patients of a source a recalibration of a run was fitted to, and says so.
+
+    Without a recalibration the number is 0.
+    """
     if recalibration is None:
         return 0
     with quiet_start():
         from trainer.data.tf_dataset import read_index
-    fitted_to = set(run.recalibrations()[recalibration]["source_ids"])
-    return sum(digest[:16] in fitted_to for digest in read_index(source).source_ids)
+    fitted, index = run.recalibrations()[recalibration], read_index(source)
+    pixels, patients = set(fitted["source_ids"]), set(fitted.get("groups", ()))
+    images = sum(digest[:16] in pixels for digest in index.source_ids)
+    shared = len({group for group in index.groups if group[:16] in patients})
+    if images or shared:
+        logger.warning(
+            "%d of %d images and %d of %d patients are in the sample that the recalibration %s was fitted to",
+            *(images, len(index.labels), shared, len(set(index.groups)), recalibration),
+        )
+    return images + shared
 
 
 def count_shared(index: RecordIndex, known: RecordIndex) -> tuple[int, int]:

@@ -78,6 +78,7 @@ def recalibrate(config: RecalibrateConfig) -> tuple[RunFolder, dict[str, Any]]:
         "was_compared": was_compared,
         **found,
         "source_ids": sorted({digest[:16] for digest in index.source_ids if digest}),
+        "groups": sorted({group[:16] for group in index.groups if group}),
     }
     run.write_recalibration(name, content)
     run.push()

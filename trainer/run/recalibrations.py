@@ -41,7 +41,8 @@ def recalibrated(card: ModelCard, run: RunFolder, name: str | None) -> ModelCard
             f"--recalibration {name}: {run} has {', '.join(known) or 'none'}; make one with: "
             f"cxrflow recalibrate --run {quote(str(run))} --data SAMPLE"
         )
-    check = entries({**_CHECKS[card.task], "source_ids": list_of(_LINE, most=10**7)}, others=True)
+    known_images = {"source_ids": list_of(_LINE, most=10**7)}
+    check = entries({**_CHECKS[card.task], **known_images}, {"groups": list_of(_LINE, most=10**7)}, others=True)
     try:
         check(known[name], "")
     except Mismatch as error:

@@ -63,6 +63,29 @@ def test_a_domain_that_is_held_out_is_the_test_split_and_its_patients_are_nowher
     assert (described["fold"], described["domains"], described["test"]["num_groups"]) == ("holdout=Köln", ["Köln"], 4)
 
 
+def test_images_of_no_known_domain_are_counted_where_domains_are_held(caplog):
+    wide = [(split, f"{group} {copy}", label, domain) for copy in "123" for split, group, label, domain in RECORDS]
+    for fold, flag, held in (
+        ("domain=1/3", "--fold domain=1/3", "Bonn"),
+        ("holdout=Köln", "--holdout_domain Köln", "Köln"),
+    ):
+        found = divided(fold, wide)[0]
+        assert found.num_unknown == 3
+        check_fold(found, 1, "0.5")
+        said = (
+            f"{flag}: of 3 images that are trained or validated on, the domain is not known; they may be of {held} too"
+        )
+        assert said in caplog.messages
+    assert divided("1/3", wide)[0].num_unknown == 0, "where patients are divided, domains have no part"
+
+
+def test_a_dataset_of_test_images_alone_has_nothing_to_divide():
+    manifest, none = make_manifest(), RecordIndex([], [], [], [])
+    for fold in ("1/3", "domain=1/3"):
+        with pytest.raises(UsageError, match=f"--fold {fold}: data holds no image in train or val, .* prepare again"):
+            divide(Fold.parse(fold), "data", manifest, {}, none)
+
+
 def test_domains_are_shared_out_by_their_number_of_images():
     numbers = domain_numbers(["a"] * 5 + ["b"] * 3 + ["c"] * 2 + [""] * 9, 2)
     assert numbers == {"a": 1, "b": 2, "c": 2}

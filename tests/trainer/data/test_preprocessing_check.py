@@ -27,3 +27,9 @@ def test_a_dataset_of_the_same_names_but_of_another_task_is_refused():
     findings = replace(SQUASHED, task="multilabel")
     with pytest.raises(UsageError, match=r"'PNEUMONIA'\] \(binary\), D holds .*'PNEUMONIA'\] \(multilabel\)"):
         check_same_preprocessing(SQUASHED.labels, "hist", findings, "D", image_size=32)
+    others = replace(SQUASHED, class_names=["healthy", "pleural effusion"])
+    command = "prepare it with: cxrflow prepare .* --equalization hist"
+    with pytest.raises(UsageError, match=f"{command} --classes NORMAL PNEUMONIA$"):
+        check_same_preprocessing(SQUASHED.labels, "hist", others, "D", image_size=32)
+    with pytest.raises(UsageError, match=f"{command} --task multilabel --classes healthy 'pleural effusion'$"):
+        check_same_preprocessing(replace(others, task="multilabel").labels, "hist", SQUASHED, "D", image_size=32)

@@ -1,5 +1,8 @@
 """Temperature, bias and threshold are fitted to a sample of another source."""
 
+import re
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -37,6 +40,15 @@ def test_the_temperature_and_the_bias_of_a_shifted_model_are_found():
     assert found.after["ece_calibrated"] < 0.03 < found.before["ece_calibrated"]
     assert found.after["specificity"] > found.before["specificity"] + 0.1
     assert found.warnings == ()
+
+
+def test_a_model_that_ranks_at_chance_is_said_to_stay_there():
+    sample = draw(400, temperature=1.0, bias=0.0)
+    blind = replace(sample, labels=np.arange(400) // 2 % 2)
+    (warning,) = recalibrate(blind, OperatingPoint(), "0.5").warnings
+    assert re.match(
+        r"the AUROC on the sample is 0\.\d{3} \(0\.\d{3}–0\.\d{3}\), which may be chance; .* can't rank", warning
+    )
 
 
 def test_a_probability_as_rule_is_one_of_the_recalibrated_probabilities():

@@ -18,8 +18,9 @@ from trainer.external.sets import count_shared, open_external_sets
 from trainer.jobs.compare import compare
 from trainer.jobs.evaluate import evaluate
 from trainer.jobs.train import train
-from trainer.run.folder import read_history
+from trainer.run.folder import RunFolder, read_history
 from trainer.run.identity import differences, job_of
+from trainer.run.model_card import ModelCard
 from trainer.tables import print_numbers
 
 
@@ -102,13 +103,18 @@ def test_images_and_patients_of_the_training_are_refused(run, dataset, phantoms,
     evaluate(EvaluateConfig(run=(str(run),), data=str(again), split="test"))  # both hold the same test images
 
 
+@pytest.fixture(scope="module")
+def again(clinic, tmp_path_factory) -> str:
+    """The images of the clinic in a dataset of other splits."""
+    folder = tmp_path_factory.mktemp("prepared") / "again"
+    images, salt = (str(clinic.parent / name) for name in ("images", "salt"))
+    prepare(PrepConfig(input=images, output=str(folder), image_sizes=(32,), salt_file=salt, val_fraction=0.5))
+    return str(folder)
+
+
 def test_a_set_that_shares_images_with_the_one_that_selects_is_no_external_one(
-    selected, dataset, clinic, tmp_path, caplog
+    selected, dataset, clinic, again, tmp_path, caplog
 ):
-    images, again, salt = (
-        str(folder) for folder in (clinic.parent / "images", tmp_path / "again", clinic.parent / "salt")
-    )
-    prepare(PrepConfig(input=images, output=again, image_sizes=(32,), salt_file=salt, val_fraction=0.5))
     shared = r"40 of its 40 images and (\d+) of its \1 patients are in \S+/clinic too, by which"
     with pytest.raises(UsageError, match=rf"--external \S+/again: {shared} --select_by external_auroc chooses"):
         train(config(dataset, tmp_path / "run", clinic, Path(again), select_by="external_auroc"))
@@ -116,6 +122,26 @@ def test_a_set_that_shares_images_with_the_one_that_selects_is_no_external_one(
     _, numbers = evaluate(EvaluateConfig(run=(str(selected),), data=again, split="all"))
     assert numbers["all"]["transfer"]["role"] == "development"
     assert re.search(rf"again: {shared} the epoch of", caplog.text)
+
+
+@pytest.fixture(scope="module")
+def ensemble(run, selected, dataset, tmp_path_factory) -> EvaluateConfig:
+    """The evaluation of `run` and `selected` as one model on the validation images of their dataset."""
+    output = tmp_path_factory.mktemp("ensemble") / "both"
+    config = EvaluateConfig(run=(str(run), str(selected)), data=str(dataset), split="val", output=str(output))
+    evaluate(config)
+    return config
+
+
+def test_what_selected_a_member_of_an_ensemble_is_no_external_set_of_the_ensemble(ensemble, selected, again, caplog):
+    card = ModelCard.read(RunFolder(Path(ensemble.output)))
+    assert card.development == ModelCard.read(RunFolder(selected)).development
+    _, numbers = evaluate(replace(ensemble, data=again))
+    assert numbers["val"]["transfer"]["role"] == "development"
+    assert numbers["val"]["transfer"]["validation"]["num_images"] > 0
+    num_images = numbers["val"]["num_images"]
+    said = rf"again: {num_images} of its {num_images} images and .* are in \S+/clinic too, by which the epoch of"
+    assert re.search(rf"{said} {re.escape(str(selected))} was chosen", caplog.text)
 
 
 def indexed(groups: list[str], source_ids: list[str]) -> RecordIndex:
@@ -146,8 +172,10 @@ def test_a_set_that_was_prepared_otherwise_is_refused_with_the_command_that_prep
     replace(elsewhere, sizes={"48": larger}, pixels=pixels).write(other)
     with pytest.raises(UsageError, match=rf"trained at 32 px, .* holds 48 px; .*{command}"):
         open_external_sets(config(dataset, tmp_path / "run", other), manifest)
-    with pytest.raises(UsageError, match="is the dataset that is trained on"):
+    with pytest.raises(UsageError, match="--external dataset: is the dataset that is trained on"):
         open_external_sets(config(dataset, tmp_path / "run", dataset), manifest)
+    with pytest.raises(UsageError, match=r"--external absent: .*/absent: expected a dataset .* found no such folder"):
+        open_external_sets(config(dataset, tmp_path / "run", tmp_path / "absent"), manifest)
 
 
 def test_flags_that_do_not_go_together_are_refused(run, dataset, clinic, tmp_path):

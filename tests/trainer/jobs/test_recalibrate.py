@@ -1,6 +1,7 @@
 """A recalibrated run keeps its own threshold; who asks for the recalibration gets it."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -55,13 +56,18 @@ def test_predict_and_export_use_it_where_it_is_asked_for(recalibrated, phantoms,
     }
 
 
-def test_the_images_that_it_was_fitted_to_are_development_and_others_are_external(recalibrated, clinic):
+def test_the_images_that_it_was_fitted_to_are_development_and_others_are_external(recalibrated, clinic, caplog):
     common = {"run": (str(recalibrated),), "data": str(clinic), "recalibration": "clinic"}
     folder, fitted = evaluate(EvaluateConfig(**common, split="train"))
     assert folder.path.name.endswith("-clinic"), "the results without the recalibration stay"
     assert fitted["train"]["transfer"]["role"] == "development"
+    count = fitted["train"]["num_images"]
+    said = rf"{count} of {count} images and (\d+) of \1 patients are in the sample that the recalibration clinic was"
+    assert re.search(said, caplog.text)
+    caplog.clear()
     assert fitted["train"]["recalibration"] == "clinic"
     _, kept = evaluate(EvaluateConfig(**common, split="test"))
+    assert "in the sample" not in caplog.text
     assert kept["test"]["transfer"]["role"] == "external"
     assert kept["test"]["threshold"] == RunFolder(recalibrated).recalibrations()["clinic"]["threshold"]
 
