@@ -52,7 +52,8 @@ def search(
         The test metrics of the runs that retrain the best configuration: name of the run → metrics.
 
     Raises:
-        UsageError: a flag, a dataset or the output folder is wrong; nothing was written.
+        UsageError: a flag, a dataset or the output folder is wrong; nothing was written, or the start of the sweep only
+            if a set of `--external` shares images with the training.
         RunError: the search failed.
         Terminated: SIGTERM stopped the search; its state is saved.
     """
@@ -167,6 +168,7 @@ def _hand_out_trials(
         from tuning.search.algorithms import make_oracle
         from tuning.search.chief import run_chief
         from tuning.search.worker import Worker
+    job.check_external()
     # What a worker was told must outlive this process: the chief shares it first.
     oracle = make_oracle(job, expire_leases=role.kind == "alone", on_save=sharing.share)
     recorder = _Recorder(job, oracle.num_trials, on_note)
