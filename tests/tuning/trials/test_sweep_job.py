@@ -89,7 +89,9 @@ def test_an_objective_on_another_source_chooses_the_epoch_of_each_trial_too(data
     config = found.train_config({"image_size": 32}, "R")
     assert (config.external, config.select_by) == ((str(clinic),), "external_auroc")
     assert found.config.direction == "max"
-    with pytest.raises(UsageError, match=r"clinic is no set of another source: \d+ of its 80 images are in the training"):
+    with pytest.raises(
+        UsageError, match=r"clinic is no set of another source: \d+ of its 80 images are in the training"
+    ):
         found.check_external()
     job(dataset).check_external()
     assert job(dataset, train=("--external", str(clinic))).flags["select_by"] == "val_auroc"
