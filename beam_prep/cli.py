@@ -92,6 +92,11 @@ def prepare(config: PrepConfig, beam_args: list[str]) -> None:
             print(f"note:      {known.notes}")
     for title, said in zip(("domains:", ""), describe_domains(manifest.domains, manifest.labels), strict=False):
         print(f"{title:11}{said}")
+    if manifest.options.get("stratify_domains") and not manifest.domains:
+        print(
+            "domains:   none is known, so that --stratify_domains divides by class alone; write them in a column "
+            "domain of --metadata_csv"
+        )
     for name in (name for name in ("val", "test") if manifest.splits[name].num_records):
         print(f"{name + ' is:':11}" + ", ".join(_shares(manifest, name)))
     if manifest.num_near_duplicates:

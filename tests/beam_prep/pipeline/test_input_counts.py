@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import dicom_files
@@ -14,6 +15,7 @@ from beam_prep import cli
 from beam_prep.config import PrepConfig
 from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
+from beam_prep.pipeline import local_job
 from beam_prep.pipeline.local_job import prepare
 
 
@@ -121,6 +123,18 @@ def test_keep_splits_takes_the_folders_as_they_are(split_folders, tmp_path, caps
     assert manifest.splits["val"].num_records == 12
     assert manifest.num_records + moved == 80
     assert "pooled:" not in capsys.readouterr().out
+
+
+def test_splits_by_domain_where_no_domain_is_known_are_by_class_alone_which_is_said(
+    dataset, tmp_path, monkeypatch, capsys
+):
+    known = Manifest.read(dataset)
+    known = replace(known, options={**known.options, "stratify_domains": True})
+    config = PrepConfig(input="images", output=str(tmp_path / "out"), stratify_domains=True)
+    for manifest, count in ((known, 0), (replace(known, domains={}), 1)):
+        monkeypatch.setattr(local_job, "prepare", lambda *_, found=manifest: found)
+        cli.prepare(config, [])
+        assert capsys.readouterr().out.count("none is known, so that --stratify_domains divides by class") == count
 
 
 def test_keep_splits_without_folders_of_splits_is_refused(messy, tmp_path):
