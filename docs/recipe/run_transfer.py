@@ -36,19 +36,21 @@ class Options:
     external: Path
     """Dataset of another hospital, which chooses nothing."""
     output: Path
-    """Folder for the table and the runs: a folder for each setting, and in it one for each seed."""
+    """Folder for the tables and the runs: a folder for each setting, and in it one for each seed and each fold."""
     only: tuple[str, ...] = ()
     """Names of the settings to train; all if none is given."""
     seeds: tuple[int, ...] = (0, 1, 2)
     """Seeds of the trainings of each setting."""
+    folds: int = 0
+    """Number of folds of patients that each setting is trained on, with seed 0, in place of the seeds; 0: none."""
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """The result of one training on one set, at the threshold of the run."""
+    """The result of one training, such as seed-0 or fold-1, on one set, at the threshold of the run."""
 
     setting: str
-    seed: int
+    training: str
     set: str
     auroc: float
     accuracy: float
@@ -57,21 +59,26 @@ class Transfer:
 
 
 def main(options: Options) -> None:
-    """Trains the missing runs, evaluates them, then writes transfer.csv and transfer.md from all runs."""
+    """Trains the missing runs, evaluates them, then writes transfer.csv and the tables from all runs."""
     plan: dict[str, Any] = json.loads(PLAN.read_text(encoding="utf-8"))
     others = {"development": options.development, "external": options.external}
-    for seed in options.seeds:
+    trainings = {f"seed-{seed}": ("--seed", str(seed)) for seed in options.seeds}
+    if options.folds:
+        folds = range(1, options.folds + 1)
+        trainings = {f"fold-{fold}": ("--seed", "0", "--fold", f"{fold}/{options.folds}") for fold in folds}
+    for training, own_flags in trainings.items():
         for name in options.only or plan["settings"]:
-            run = options.output / name / f"seed-{seed}"
+            run = options.output / name / training
             if not (run / "metrics.json").is_file():
-                flags = [*plan["common"], *flags_of(name, plan["settings"]), "--seed", str(seed)]
+                flags = [*plan["common"], *flags_of(name, plan["settings"]), *own_flags]
                 run_trainer("train", "--data", options.data, "--output", run, "--no_evaluate_test", *flags)
             for data in others.values():
                 if not _metrics_on(run, data).is_file():
                     run_trainer("evaluate", "--run", run, "--data", data)
     rows = list(_results(options.output, plan["settings"], others))
     write_csv(Transfer, rows, options.output / "transfer.csv")
-    (options.output / "transfer.md").write_text(transfer_table(rows, plan["settings"]), encoding="utf-8")
+    for of in ("seed", "fold"):
+        (options.output / f"{of}s.md").write_text(transfer_table(rows, plan["settings"], of), encoding="utf-8")
 
 
 def _metrics_on(run: Path, data: Path) -> Path:
@@ -82,21 +89,27 @@ def _metrics_on(run: Path, data: Path) -> Path:
 def _results(folder: Path, settings: dict[str, Any], others: dict[str, Path]) -> Iterator[Transfer]:
     """Yields the results of all finished runs, in the order of the plan."""
     for name in settings:
-        for run in sorted((folder / name).glob("seed-*")):
+        for run in sorted((folder / name).glob("*-*")):
             places = {"validation": (run / "metrics.json", "val")}
             places |= {other: (_metrics_on(run, data), "test") for other, data in others.items()}
             for each, (path, split) in places.items():
                 if path.is_file():
                     found = json.loads(path.read_text(encoding="utf-8"))[split]
                     numbers = (found[metric] for metric in ("auroc", "accuracy", "sensitivity", "specificity"))
-                    seed = int(run.name.removeprefix("seed-"))
-                    yield Transfer(name, seed, each, *(round(number, 4) for number in numbers))
+                    yield Transfer(name, run.name, each, *(round(number, 4) for number in numbers))
 
 
-def transfer_table(rows: Sequence[Transfer], settings: dict[str, Any]) -> str:
-    """Returns a table of the means over the seeds: a row for each setting, best on the development test last."""
+def transfer_table(rows: Sequence[Transfer], settings: dict[str, Any], of: str) -> str:
+    """Returns a table of the means over the trainings of a kind: a row a setting, best on the development test last.
+
+    Args:
+        rows: the results.
+        settings: the settings by name.
+        of: the kind of the trainings, seed or fold.
+    """
+    rows = [row for row in rows if row.training.startswith(of)]
     lines = [
-        "| setting | what | seeds | validation: AUROC | development: AUROC | accuracy | sensitivity | specificity "
+        f"| setting | what | {of}s | validation: AUROC | development: AUROC | accuracy | sensitivity | specificity "
         "| external: AUROC |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
@@ -107,7 +120,7 @@ def transfer_table(rows: Sequence[Transfer], settings: dict[str, Any]) -> str:
             for metric, digits in (("auroc", 4), ("accuracy", 3), ("sensitivity", 3), ("specificity", 3))
         )
         lines.append(
-            f"| {name} | {settings[name]['what']} | {len({row.seed for row in rows if row.setting == name})} "
+            f"| {name} | {settings[name]['what']} | {len({row.training for row in rows if row.setting == name})} "
             f"| {_shown(rows, name, 'validation', 'auroc', 4)} | {development} "
             f"| {_shown(rows, name, 'external', 'auroc', 3)} |"
         )
@@ -115,7 +128,7 @@ def transfer_table(rows: Sequence[Transfer], settings: dict[str, Any]) -> str:
 
 
 def _values(rows: Sequence[Transfer], setting: str, on: str, metric: str) -> tuple[float, float]:
-    """Returns the mean and the standard deviation of a metric over the seeds; 0 for the deviation of one seed."""
+    """Returns the mean and the standard deviation of a metric over the trainings; 0 for the deviation of one."""
     values = [getattr(row, metric) for row in rows if (row.setting, row.set) == (setting, on)]
     return statistics.mean(values), statistics.stdev(values) if len(values) > 1 else 0.0
 
