@@ -25,7 +25,8 @@ def print_numbers(numbers: Mapping[str, Any]) -> None:
     columns = ("num_images", "loss", "accuracy", "auroc", "sensitivity", "specificity")
     external = numbers.get("external", {})
     transfers = [values["transfer"] for values in splits_of(numbers).values() if "transfer" in values]
-    compared = {key: each[key] for each in transfers for key in ("validation",) if key in each}
+    validation = next((each["validation"] for each in transfers if "validation" in each), None)
+    compared = {} if validation is None else {"validation": validation}
     width = max([8, *(len(name) + 2 for name in (*compared, *external))])
     print(f"{'split':{width}}" + "".join(f"{name:>13}" for name in columns))
     rows = {**compared, **splits_of(numbers), **external}

@@ -7,6 +7,7 @@ import tensorflow as tf
 from trainer.augmentation.draws import uniform
 
 NUM_BINS = 16
+"""The number of bins of the histogram of a region."""
 CLIP_LIMIT = 2.56
 """The largest number of pixels in a bin of a region, as a multiple of the mean; that of `--equalization clahe`."""
 REGION = 0.08

@@ -23,6 +23,7 @@ from trainer.external.recalibration import (
     SPREAD_OF_LOG_TEMPERATURE,
     fold_of_patients,
     recalibrate,
+    warn_of_chance,
     warn_of_small_sample,
 )
 from trainer.run.model_card import OperatingPoint
@@ -155,7 +156,14 @@ def recalibrate_classes(sample: Predictions, point: OperatingPoint) -> dict[str,
         "biases_ci95": bounds[1:],
         "before": _measure(sample, calibrate(sample.probabilities, point)),
         "after": _measure(sample, softmax(scores)),
-        "warnings": warn_of_small_sample(fewest, f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}"),
+        "warnings": (
+            *warn_of_small_sample(fewest, f"the temperature is {bounds[0][0]:.2f} to {bounds[0][1]:.2f}"),
+            *(
+                f"{name} against the rest: {warning}"
+                for index, name in enumerate(sample.class_names)
+                for warning in warn_of_chance(sample.against_rest(index))
+            ),
+        ),
     }
 
 

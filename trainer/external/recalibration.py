@@ -173,8 +173,8 @@ def warn_of_chance(sample: Predictions) -> tuple[str, ...]:
     if estimate is None or bounds is None or bounds[0] > 0.5:
         return ()
     return (
-        f"the AUROC on the sample is {estimate.value:.3f} ({bounds[0]:.3f}–{bounds[1]:.3f}), which may be chance; a "
-        "recalibration leaves it as it is, and no threshold mends a model that can't rank",
+        f"the AUROC on the sample is {estimate.value:.3f} ({bounds[0]:.3f}–{bounds[1]:.3f}), which may be chance; "
+        "no recalibration and no threshold mends a model that can't rank",
     )
 
 

@@ -161,13 +161,20 @@ def check_apart(sources: Iterable[tuple[str, SplitSource]], learnt: Mapping[str,
             )
 
 
-def check_unselected(external: Sequence[ExternalSet]) -> None:
-    """Checks that no further set shares images or patients with the set by which the epoch is to be chosen.
+def check_external(external: Sequence[ExternalSet], learnt: Mapping[str, SplitSource]) -> None:
+    """Checks that no set of `--external` shares images or patients with the training, see `check_apart`.
+
+    Nor may the others share any with the set by which the epoch is to be chosen.
+
+    Args:
+        external: the sets.
+        learnt: the splits that the model is trained and validated on.
 
     Raises:
         UsageError: a set does.
         RunError: the records can't be read.
     """
+    check_apart([(f"--external {each.data}", each.source) for each in external], learnt)
     selecting = [each for each in external if each.role == "development"]
     others = [each for each in external if each.role == "external"]
     for each in others if selecting else ():
@@ -224,25 +231,22 @@ def _say_shared(source: SplitSource, other: SplitSource) -> str:
     return f"{images:,} of its {len(index.labels):,} images and {patients:,} of its {len(set(index.groups)):,} patients"
 
 
-def count_selecting(source: SplitSource, run: RunFolder, recalibration: str | None) -> int:
-    """Returns how many images and patients of a source a recalibration of a run was fitted to, and says so.
-
-    Without a recalibration the number is 0.
-    """
+def was_fitted_to(source: SplitSource, run: RunFolder, recalibration: str | None) -> bool:
+    """Returns True if a recalibration of a run was fitted to images or patients of a source, and says to how many."""
     if recalibration is None:
-        return 0
+        return False
     with quiet_start():
         from trainer.data.tf_dataset import read_index
     fitted, index = run.recalibrations()[recalibration], read_index(source)
     pixels, patients = set(fitted["source_ids"]), set(fitted.get("groups", ()))
     images = sum(digest[:16] in pixels for digest in index.source_ids)
     shared = len({group for group in index.groups if group[:16] in patients})
-    if images or shared:
+    if was := bool(images or shared):
         logger.warning(
             "%d of %d images and %d of %d patients are in the sample that the recalibration %s was fitted to",
             *(images, len(index.labels), shared, len(set(index.groups)), recalibration),
         )
-    return images + shared
+    return was
 
 
 def count_shared(index: RecordIndex, known: RecordIndex) -> tuple[int, int]:

@@ -18,7 +18,7 @@ from trainer.data.checks import check_filled, check_held_out, check_same_preproc
 from trainer.data.splits import SplitSource, open_split, read_manifest
 from trainer.data.staging import copy_shards_to
 from trainer.evaluation.thresholds import fit_operating_point
-from trainer.external.sets import check_other_source, count_selecting, has_selected, open_joined
+from trainer.external.sets import check_other_source, has_selected, open_joined, was_fitted_to
 from trainer.run.folder import MODEL_FILES, RESULT_FILES, RunFolder
 from trainer.run.model_card import ModelCard, OperatingPoint
 from trainer.run.recalibrations import recalibrated
@@ -181,7 +181,7 @@ def _evaluate_run(
     is_own = card.dataset_fingerprint == manifest.fingerprint
     if not is_own:
         check_other_source(config.data, sources[config.split], run, card)
-    num_selecting = count_selecting(sources[config.split], run, config.recalibration)
+    is_fitted = was_fitted_to(sources[config.split], run, config.recalibration)
     with quiet_start():
         from trainer.evaluation.evaluate import measure, predict_split
         from trainer.evaluation.predictor import load_predictor
@@ -197,7 +197,7 @@ def _evaluate_run(
             evaluation, predictor, source, equalization=card.equalization, batch_size=config.batch_size
         )
     if not is_own:
-        selected = bool(num_selecting) or has_selected(config.data, manifest, source, [(run, card)])
+        selected = is_fitted or has_selected(config.data, manifest, source, [(run, card)])
         evaluation = _with_transfer(config, evaluation, run, point, manifest, selected=selected)
     if config.recalibration is not None:
         evaluation = replace(evaluation, numbers={**evaluation.numbers, "recalibration": config.recalibration})

@@ -27,7 +27,7 @@ from trainer.data.checks import (
 )
 from trainer.data.splits import open_split, read_manifest
 from trainer.data.staging import staged
-from trainer.external.sets import ExternalSet, check_apart, check_unselected, open_external_sets
+from trainer.external.sets import ExternalSet, check_external, open_external_sets
 from trainer.jobs.batch_size import batch_fits, keep_batch_size, settle_batch_size
 from trainer.node_gpus import check_gpus
 from trainer.run.console_lines import header
@@ -99,8 +99,7 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             if gpus := check_gpus():
                 say(gpus)
             if external:
-                check_apart([(f"--external {each.data}", each.source) for each in external], staged_sources)
-                check_unselected(external)
+                check_external(external, staged_sources)
             config = settle_batch_size(config, cluster, manifest)
             output = replace(output, job=job_of(config.to_json(), manifest.fingerprint, fingerprints))
             fits = None if cluster else partial(batch_fits, config, labels=manifest.labels)

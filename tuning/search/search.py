@@ -52,8 +52,8 @@ def search(
         The test metrics of the runs that retrain the best configuration: name of the run → metrics.
 
     Raises:
-        UsageError: a flag, a dataset or the output folder is wrong; nothing was written, or the start of the sweep only
-            if a set of `--external` shares images with the training.
+        UsageError: a flag, a dataset or the output folder is wrong; nothing was written, but for `sweep.json` if
+            it is a set of `--external` that shares images with the training.
         RunError: the search failed.
         Terminated: SIGTERM stopped the search; its state is saved.
     """

@@ -17,7 +17,7 @@ from trainer.config.train_flags import SelectBy, TrainFlags
 from trainer.data.checks import check_selection, check_threshold_rule, check_trainable, settings_left_out
 from trainer.data.folds import POOLED
 from trainer.data.splits import open_split, read_manifest
-from trainer.external.sets import check_apart, check_unselected, open_external_sets
+from trainer.external.sets import check_external, open_external_sets
 from tuning.config import SearchConfig
 from tuning.trials.objectives import check_flags, check_objective
 from tuning.trials.search_space import EQUALIZATION, SearchSpace, resolve_space
@@ -187,9 +187,7 @@ class SweepJob:
             config = self.train_config(self.trainable[0], "OUTPUT")
             manifest = read_manifest(config.data)
             learnt = {split: open_split(config.data, manifest, config.image_size, split) for split in POOLED}
-            external = open_external_sets(config, manifest)
-            check_apart([(f"--external {each.data}", each.source) for each in external], learnt)
-            check_unselected(external)
+            check_external(open_external_sets(config, manifest), learnt)
 
     def to_json(self) -> dict[str, Any]:
         """Returns the content of `sweep.json`."""

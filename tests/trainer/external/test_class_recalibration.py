@@ -55,6 +55,15 @@ def test_the_temperature_and_the_biases_of_shifted_classes_are_found(tmp_path, c
     assert "bias of healthy: " in capsys.readouterr().out
 
 
+def test_classes_that_the_model_ranks_at_chance_are_named():
+    rng = np.random.default_rng(0)
+    assert not recalibrate_classes(shifted_classes(600), OperatingPoint(task=MULTICLASS))["warnings"]
+    sample = predict(rng.integers(0, 3, 300), rng.normal(size=(300, 3)), CLASSES)
+    warnings = recalibrate_classes(sample, OperatingPoint(task=MULTICLASS))["warnings"]
+    for name, warning in zip(CLASSES, warnings, strict=True):
+        assert warning.startswith(f"{name} against the rest: the AUROC on the sample is 0.")
+
+
 def test_each_finding_is_fitted_as_two_classes_are_and_one_of_few_patients_keeps_what_the_run_has():
     rng = np.random.default_rng(1)
     labels = rng.integers(0, 2, (200, 2))

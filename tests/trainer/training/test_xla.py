@@ -128,6 +128,7 @@ def test_every_operation_of_a_training_is_there_where_all_have_to_be_determinist
     flags = {"data": dataset, "output": tmp_path / "run", "image_size": 32, "batch_size": 16, "epochs": 2}
     flags |= {"num_replicas": replicas, "jit_compile": jit_compile, "sampler": "balanced", "mixup_alpha": 0.4}
     flags |= {"ema_decay": 0.9, "cutout": 0.2, "gamma": 0.3, "contrast": 0.3, "brightness": 0.1, "sharpness": 0.5}
+    flags |= {"local_contrast": 0.5, "border": 0.1, "downsample": 1.0, "noise": 0.05, "jpeg_quality": 30}
     command = [sys.executable, "-c", AS_ON_A_GPU, "train", "--tta", "--preset", "study"]
     command += [str(word) for name, value in flags.items() for word in (f"--{name}", value)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
