@@ -28,7 +28,7 @@ def test_no_gradient_is_taped_below_the_trained_layers(monkeypatch, phase, train
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("arch", "image_px", "forward", "trained"), [("vgg19", 32, 16, 8), ("inception_resnet_v2", 75, 244, 2)]
+    ("arch", "image_px", "forward", "trained"), [("vgg19", 32, 16, 8), ("inception_resnet_v2", 107, 244, 2)]
 )
 @pytest.mark.parametrize(("phase", "precision"), [(0, "float32"), (1, "bfloat16")])
 def test_pretrained_networks_become_one_program(arch, image_px, forward, trained, phase, precision):

@@ -44,9 +44,27 @@ def test_a_layer_has_the_values_and_gradients_of_keras(layer):
             )
 
 
+@pytest.mark.parametrize("options", [{"activation": "sigmoid"}, {"use_bias": False}, {"strides": 2}])
+def test_a_convolution_of_one_pixel_has_the_values_and_gradients_of_keras(options):
+    inputs = keras.Input((1, 1, 6))
+    network = keras.Model(inputs, keras.layers.Conv2D(4, 1, bias_initializer="normal", **options)(inputs))
+    in_form = xla_form(network)
+    assert "PixelConvolution" in {type(layer).__name__ for layer in in_form.layers}
+    pixels = tf.random.stateless_normal([5, 1, 1, 6], (1, 2))
+    outputs, gradients = values_and_gradients(network, pixels)
+    outputs_in_form, gradients_in_form = values_and_gradients(in_form, pixels)
+    np.testing.assert_allclose(outputs_in_form, outputs, atol=1e-5)
+    for gradient, expected in zip(gradients_in_form, gradients, strict=True):
+        np.testing.assert_allclose(gradient, expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_a_network_has_the_same_variables_and_outputs(precision):
-    model = models.build(TrainConfig(data="d", output="o", image_size=32, precision=precision))
+@pytest.mark.parametrize(
+    ("arch", "made", "replaced"),
+    [("baseline_cnn", "SlicedMaxPooling", "MaxPooling2D"), ("se_resnet_small", "PixelConvolution", None)],
+)
+def test_a_network_has_the_same_variables_and_outputs(precision, arch, made, replaced):
+    model = models.build(TrainConfig(data="d", output="o", arch=arch, image_size=32, precision=precision))
     layers = [layer.name for layer in model.layers]
     images = tf.random.stateless_uniform([4, 32, 32, 1], (1, 2), maxval=255.0)
     plain, in_form = models.logits_of(model), models.logits_of(model, for_xla=True)
@@ -59,5 +77,5 @@ def test_a_network_has_the_same_variables_and_outputs(precision):
     assert {id(weight) for weight in in_form.trainable_weights} == {id(weight) for weight in plain.trainable_weights}
     assert [layer.name for layer in model.layers] == layers
     kinds = {type(layer).__name__ for layer in in_form.layers}
-    assert "SlicedMaxPooling" in kinds
-    assert "MaxPooling2D" not in kinds
+    assert made in kinds
+    assert replaced not in kinds

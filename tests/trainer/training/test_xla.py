@@ -9,10 +9,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
-from small_training import assert_close, assert_same_bits, fit, make_train_step
+from small_training import assert_close, assert_same_bits, build_small_transfer, fit, make_train_step
 
 from beam_prep.console.errors import RunError, Terminated
 from beam_prep.dataset.manifest import Manifest
+from trainer import models
 from trainer.config.train import TrainConfig
 from trainer.data.splits import open_split
 from trainer.data.tf_dataset import hold
@@ -52,11 +53,15 @@ def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
 
 
 @pytest.mark.slow
-def test_steps_in_one_program_train_as_single_steps_do(train_split, monkeypatch):
+@pytest.mark.parametrize(("arch", "phase"), [("baseline_cnn", 0), ("vgg19", 0), ("vgg19", 1)])
+def test_steps_in_one_program_train_as_single_steps_do(train_split, monkeypatch, arch, phase):
+    monkeypatch.setitem(models.BUILDERS, "vgg19", build_small_transfer)
+
     def trained(has_gpu):
         monkeypatch.setattr(train_step, "has_gpu", lambda: has_gpu)
         held = hold(train_split, tf.distribute.get_strategy())
-        step = make_train_step(rows=held.rows, augment=True, jit_compile="on", ema_decay=0.9)
+        flags = {"augment": True, "jit_compile": "on", "ema_decay": 0.9, "unfreeze_layers": 2}
+        step = make_train_step(rows=held.rows, arch=arch, phase=phase, **flags)
         return fit(step, train_split, epochs=2, steps_per_call=2, held=held)
 
     (losses, weights), (loop_losses, loop_weights) = trained(has_gpu=False), trained(has_gpu=True)
