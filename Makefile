@@ -12,7 +12,7 @@ BIN := .venv/bin
 # where PYTHONDONTWRITEBYTECODE is set.
 export UV_COMPILE_BYTECODE := 1
 # The extras that can be installed together. tfio and dev-tfio need an older TensorFlow, so test-tfio has its own environment.
-EXTRAS := prep dataflow tune gpu k8s kaggle onnx litert mlflow notebooks bench docs dev
+EXTRAS := prep dataflow tune gpu k8s kaggle onnx litert mlflow notebooks bench xla docs dev
 # The tests of the trainer with TensorFlow 2.17, of s3:// (and of az:// where Azurite is installed), and of DICOM against tensorflow-io.
 TFIO_TESTS := $(addprefix tests/,$(addprefix trainer/,augmentation data/test_tfio.py data/test_tf_dataset.py \
 	data/test_staging.py inference/test_export.py inference/test_predict.py models/test_models.py training/test_trainer.py) \
@@ -108,7 +108,7 @@ lint: .venv/ready ## check formatting, lint and types
 check: lint test ## run lint and test: both must pass before a change is handed in
 
 bench: .venv/extras ## run the benchmarks; each prints a ratio to another implementation
-	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_commands.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
+	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_commands.py gpu_compiler.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
 docs: .venv/extras ## build the documentation site in build/site/html; fails on a broken link
 	$(BIN)/python docs/write_site.py

@@ -71,6 +71,12 @@ setup(
         # The documentation site, see mkdocs.yml.
         "docs": ["zensical>=0.0.73"],
         "bench": ["importlib_resources", "tensorflow-datasets>=4.9.10"],
+        # XLA's compiler for GPUs, for machines without one, of the same month as that of TensorFlow 2.21.
+        "xla": [
+            "jax==0.9.0; sys_platform == 'linux'",
+            "jax-cuda12-pjrt==0.9.0; sys_platform == 'linux'",
+            "nvidia-cuda-nvcc-cu12; sys_platform == 'linux'",
+        ],
         # Keras' own ONNX export calls tf2onnx; onnxruntime checks the exported model.
         "onnx": ["onnx>=1.18", "onnxruntime>=1.22", "tf2onnx>=1.17"],
         "litert": ["ai-edge-litert>=2"],

@@ -1,0 +1,111 @@
+"""The program that a GPU runs for a training step, compiled for an H100 without one: a JSON line a case.
+
+Run as `python benchmarks/gpu_program.py [CASE …]`, where the packages of the extra `xla` are installed. A line holds what
+one step of several in a program does: the `kernels` that it starts, and how many `of` each kind; `traffic_mb`, what these
+read and write, and `least_ms`, the time that this takes at the bandwidth of an H100's memory; `compile_s` on one of this
+machine's cores, `trace_s` before that in TensorFlow; and `memory_mb`, the most that the program needs on the device.
+
+These are no times of a GPU. Where a step is far from `least_ms`, as with small images, it waits for the start of its
+kernels, so that half as many are nearly twice as fast; and a program that can't be compiled here, or only by operations
+that are not deterministic, can't be there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from gpu_training import Case, all_cases
+
+COMPILER = Path(__file__).with_name("gpu_compiler.py")
+
+ALL_CHANGES = {
+    **{"rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1, "gamma": 0.3, "contrast": 0.3, "brightness": 0.1},
+    **{"sharpness": 0.5, "local_contrast": 0.5, "border": 0.1, "downsample": 1.0, "noise": 0.05, "jpeg_quality": 30},
+    **{"cutout": 0.2, "mixup_alpha": 0.4, "label_smoothing": 0.1, "ema_decay": 0.99},
+}
+"""Flags of `train` that ask for every change of the images."""
+
+
+def cases() -> dict[str, Case]:
+    """Returns the cases by name: those of `gpu_training.py` that are deterministic, presets, and every change."""
+    from trainer.config.presets import read_preset
+
+    found = {name: case for name, case in all_cases().items() if case.flags.get("deterministic", True)}
+    for preset in ("best", "fast"):
+        flags = read_preset(preset).values
+        arch, size, batch, precision = (flags.pop(name) for name in ("arch", "image_size", "batch_size", "precision"))
+        found[f"preset {preset}"] = Case(arch, size, batch, precision, flags=flags)
+    found["every change of images"] = Case("baseline_cnn", 90, 18, "bfloat16", flags=ALL_CHANGES)
+    return found
+
+
+def write_program(case: Case, path: Path) -> None:
+    """Writes the program of several steps on images that the device holds, a serialized HLO module, as on a GPU."""
+    import numpy as np
+    import tensorflow as tf
+    from gpu_rivals import config_of
+
+    from trainer import models
+    from trainer.data.held_images import DeviceRows
+    from trainer.training import train_step
+    from trainer.training.phases import phases_of
+
+    train_step.has_gpu = lambda: True
+    config, strategy = config_of(case, jit_compile="on"), tf.distribute.get_strategy()
+    images = np.zeros((case.num_images, case.image_size, case.image_size, 1), np.uint8)
+    step = train_step.TrainStep.for_phase(
+        config,
+        models.build(config),
+        strategy,
+        phases_of(config)[-1],
+        steps_per_epoch=case.num_images // case.batch_size,
+        rows=DeviceRows(images, strategy),
+    )
+    batches = tf.zeros([train_step.STEPS_OF_LOOP, config.global_batch_size], tf.int64)
+    program = step._programs.loop.experimental_get_compiler_ir(tf.constant(1), batches, batches)
+    path.write_bytes(program(stage="hlo_serialized"))
+
+
+def compile_program(path: Path) -> dict[str, Any]:
+    """Compiles a program with the flags that a training sets on a GPU, in a process that has no TensorFlow."""
+    from trainer.device import DETERMINISTIC_FLAGS, GRAPH_FLAGS
+
+    # TensorFlow sets the last one where operations have to be deterministic.
+    flags = [*GRAPH_FLAGS, *DETERMINISTIC_FLAGS, "--xla_gpu_exclude_nondeterministic_ops=true"]
+    env = {"XLA_FLAGS": " ".join(flags), "JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
+    command = [sys.executable, str(COMPILER), str(path)]
+    result = subprocess.run(command, capture_output=True, text=True, env=os.environ | env, check=False)
+    if result.returncode:
+        return {"error": (result.stderr.strip().splitlines() or ["no reason given"])[-1]}
+    return dict(json.loads(result.stdout))
+
+
+def main() -> None:
+    """Prints a JSON line for each case."""
+    known = cases()
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of: {'; '.join(known)}")
+    names = parser.parse_args().cases or list(known)
+    if unknown := set(names) - set(known):
+        parser.error(f"unknown case {', '.join(unknown)}; expected some of: {'; '.join(known)}")
+    for name in names:
+        with tempfile.TemporaryDirectory() as folder:
+            path, begun = Path(folder, "program"), time.perf_counter()
+            write_program(known[name], path)
+            trace_s = round(time.perf_counter() - begun, 1)
+            compiled = compile_program(path)
+        line = {"case": name, "card": "H100, not timed", **compiled, "trace_s": trace_s, "measured": asdict(known[name])}
+        print(json.dumps(line), flush=True)
+
+
+if __name__ == "__main__":
+    main()
