@@ -103,7 +103,13 @@ def main() -> None:
             write_program(known[name], path)
             trace_s = round(time.perf_counter() - begun, 1)
             compiled = compile_program(path)
-        line = {"case": name, "card": "H100, not timed", **compiled, "trace_s": trace_s, "measured": asdict(known[name])}
+        line = {
+            "case": name,
+            "card": "H100, not timed",
+            **compiled,
+            "trace_s": trace_s,
+            "measured": asdict(known[name]),
+        }
         print(json.dumps(line), flush=True)
 
 

@@ -1,8 +1,8 @@
-"""Puts layers into a form that XLA makes fast and deterministic kernels of; the saved network keeps Keras' own.
+"""Puts layers into a form that XLA makes few, fast and deterministic kernels of; the saved network keeps Keras' own.
 
-On a GPU, XLA refuses the gradient of Keras' max pooling where it has to be deterministic, and starts three programs of
-cuDNN for a convolution of a single pixel and its gradients. Keras' group normalization stays: a form with one pass for
-both moments, and a gradient of its own, has hardly fewer kernels (471 in a step of `se_resnet` instead of 487).
+On a GPU, XLA refuses the gradient of Keras' max pooling where it has to be deterministic. A step of a small network
+waits for the start of its kernels there. `benchmarks/gpu_program.py` counts them: with Keras' own layers, `--preset
+best` has 574, with convolutions of one pixel as products 491, with group normalization in one pass, too, 430.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ def xla_form(network: keras.Model) -> keras.Model:
             return SlicedMaxPooling(layer)(*args)
         if type(layer) is keras.layers.Conv2D and PixelConvolution.fits(layer, args[0]):
             return PixelConvolution(layer)(*args)
+        if type(layer) is keras.layers.GroupNormalization and OnePassNormalization.fits(layer, args[0]):
+            return OnePassNormalization(layer)(*args)
         return layer(*args, **options)
 
     return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
@@ -87,3 +89,58 @@ class PixelConvolution(keras.layers.Layer):
         if self._layer.use_bias:
             sums += tf.cast(self._layer.bias, maps.dtype)
         return self._layer.activation(sums)[:, tf.newaxis, tf.newaxis]
+
+
+class OnePassNormalization(keras.layers.Layer):
+    """Group normalization that reads its maps once for both moments, and once for all sums of its gradients.
+
+    Computes in float32. The variance is that of the mean square, so that it loses its digits where the mean of a group
+    is thousands of times its standard deviation. Source of the gradients: Ioffe and Szegedy, Batch Normalization, 2015,
+    section 3, with groups in place of the batch.
+
+    Args:
+        layer: the layer that it stands for.
+    """
+
+    def __init__(self, layer: keras.layers.GroupNormalization) -> None:
+        super().__init__(dtype=layer.dtype_policy)
+        self._layer = layer
+
+    @staticmethod
+    def fits(layer: keras.layers.GroupNormalization, maps: keras.KerasTensor) -> bool:
+        """Returns True if there is such a form of a layer for these maps."""
+        return bool(layer.axis in (-1, 3) and layer.scale and layer.center and maps.ndim == 4 and all(maps.shape[1:]))
+
+    def call(self, maps: tf.Tensor) -> tf.Tensor:
+        """Normalizes feature maps [N, H, W, C]."""
+        gamma, beta = (tf.convert_to_tensor(each) for each in (self._layer.gamma, self._layer.beta))
+        return tf.cast(tf.custom_gradient(self._normalized)(tf.cast(maps, tf.float32), gamma, beta), maps.dtype)
+
+    def _normalized(self, maps: tf.Tensor, gamma: tf.Tensor, beta: tf.Tensor) -> tuple[tf.Tensor, Any]:
+        groups, (height, width, channels) = self._layer.groups, maps.shape[1:]
+        size = channels // groups
+
+        def group_means(*sums: tf.Tensor) -> list[tf.Tensor]:
+            """Returns the mean over each group of the sums of its channels, [N, C] each, as [N, C]."""
+            grouped = tf.reshape(tf.stack(sums, axis=1), [-1, len(sums), groups, size])
+            means = tf.reduce_sum(grouped, axis=-1) / (height * width * size)
+            return tf.unstack(tf.repeat(means, size, axis=-1), axis=1)
+
+        def over_maps(factor: tf.Tensor) -> tf.Tensor:
+            return factor[:, tf.newaxis, tf.newaxis]
+
+        mean, square = group_means(tf.reduce_sum(maps, [1, 2]), tf.reduce_sum(maps * maps, [1, 2]))
+        inverse = tf.math.rsqrt(tf.maximum(square - mean * mean, 0.0) + self._layer.epsilon)
+        scale = inverse * gamma
+
+        def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+            total = tf.reduce_sum(upstream, [1, 2])
+            of_normalized = (tf.reduce_sum(upstream * maps, [1, 2]) - mean * total) * inverse
+            of_gamma, of_beta = tf.unstack(tf.reduce_sum(tf.stack([of_normalized, total], axis=1), axis=0))
+            of_mean, of_deviation = group_means(total * gamma, of_normalized * gamma)
+            slope = inverse * inverse * of_deviation
+            offset = slope * mean - inverse * of_mean
+            of_maps = upstream * over_maps(scale) - maps * over_maps(slope) + over_maps(offset)
+            return of_maps, of_gamma, of_beta
+
+        return maps * over_maps(scale) + over_maps(beta - mean * scale), gradients

@@ -25,6 +25,9 @@ def values_and_gradients(network: keras.Model, images: tf.Tensor) -> tuple[tf.Te
         keras.layers.MaxPooling2D(3, strides=2),
         keras.layers.MaxPooling2D((1, 2)),
         keras.layers.MaxPooling2D(2, padding="same"),
+        keras.layers.GroupNormalization(4, gamma_initializer="normal", beta_initializer="normal"),
+        keras.layers.GroupNormalization(1, epsilon=0.1),
+        keras.layers.GroupNormalization(-1),
     ],
 )
 def test_a_layer_has_the_values_and_gradients_of_keras(layer):
@@ -61,7 +64,10 @@ def test_a_convolution_of_one_pixel_has_the_values_and_gradients_of_keras(option
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     ("arch", "made", "replaced"),
-    [("baseline_cnn", "SlicedMaxPooling", "MaxPooling2D"), ("se_resnet_small", "PixelConvolution", None)],
+    [
+        ("baseline_cnn", "SlicedMaxPooling", "MaxPooling2D"),
+        ("se_resnet_small", "OnePassNormalization", "GroupNormalization"),
+    ],
 )
 def test_a_network_has_the_same_variables_and_outputs(precision, arch, made, replaced):
     model = models.build(TrainConfig(data="d", output="o", arch=arch, image_size=32, precision=precision))

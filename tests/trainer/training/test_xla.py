@@ -38,9 +38,17 @@ def without_kernel(monkeypatch):
 graph_augment = train_step.augment
 
 
-@pytest.mark.parametrize("replicas", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas):
+@pytest.mark.parametrize(
+    ("replicas", "arch"),
+    [
+        (1, "baseline_cnn"),
+        pytest.param(2, "baseline_cnn", marks=pytest.mark.slow),
+        pytest.param(1, "se_resnet_small", marks=pytest.mark.slow),
+    ],
+)
+def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas, arch):
     flags = {"augment": True, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9, "label_smoothing": 0.1}
+    flags["arch"] = arch
     flags |= {"dropout": False, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}  # dropout draws other masks
     flags |= {"gamma": 0.3, "contrast": 0.3, "brightness": 0.1, "sharpness": 0.5, "local_contrast": 0.5}
     flags |= {"border": 0.1, "downsample": 1.0, "noise": 0.05}  # JPEG rounds: `test_quality`
