@@ -96,7 +96,7 @@ test-tfio: $(if $(TFIO_PYTHON),.venv-tfio/ready) ## the trainer with tensorflow-
 	$(call install,$(BIN),requirements-extras.lock)
 	touch $@
 
-test-extras: .venv/extras ## test the notebooks, MLflow, ONNX and LiteRT with the packages that they need
+test-extras: .venv/extras ## test the notebooks, MLflow, ONNX, LiteRT and the program of a GPU with the packages that they need
 	$(BIN)/pytest -n 2 --dist loadfile -m extras
 	$(BIN)/pytest tests/test_licences.py
 
