@@ -1,9 +1,9 @@
 """The program that a GPU runs for a training step, compiled for an H100 without one: a JSON line a case.
 
 Run as `python benchmarks/gpu_program.py [CASE …]`, where the packages of the extra `xla` are installed. A line holds
-what one step of several in a program does: the `kernels` that it starts, and how many `of` each kind; `traffic_mb`, what
-these read and write, and `least_ms`, the time that this takes at the bandwidth of an H100's memory; `compile_s` on one of
-this machine's cores, and `trace_s` in TensorFlow before that; and `memory_mb`, the most that the program needs there.
+what one step of several in a program does: the `kernels` that it starts, and how many `of` each kind; `traffic_mb`,
+what these read and write, and `least_ms`, the time that this takes at the bandwidth of an H100's memory; `compile_s` on
+one of this machine's cores, and `trace_s` in TensorFlow before that; and `memory_mb`, the most that the program needs.
 
 These are no times of a GPU. Where a step is far from `least_ms`, as with small images, it waits for the start of its
 kernels, so that half as many are nearly twice as fast; and a program that can't be compiled here, or only by operations
