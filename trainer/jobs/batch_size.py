@@ -113,7 +113,9 @@ def measure_in_child(config: TrainConfig, num_images: int, labels: LabelSpace = 
     """
     with tempfile.TemporaryDirectory() as folder:
         flags, rates = Path(folder, "flags.json"), Path(folder, "rates.json")
-        content = {"flags": config.to_json(), "labels": asdict(labels)}
+        # The flags of one replica: the default batch, which JSON has in the place of `auto`, may not suit them all.
+        alone = replace(config, num_replicas=1, strategy="none")
+        content = {"flags": alone.to_json(), "labels": asdict(labels)}
         flags.write_text(json.dumps(content), encoding="utf-8")
         command = [sys.executable, "-m", "trainer.jobs.batch_size", str(flags), str(rates), str(num_images)]
         # A child that dies for want of memory leaves the batches that did fit.
@@ -145,6 +147,8 @@ def batch_fits(config: TrainConfig, batch_size: int, labels: LabelSpace = DEFAUL
 def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) -> Callable[[int], float]:
     """Builds a fresh network to be trained on the same batch of random images in every step.
 
+    Where XLA can't compile the step, it is trained without: whether that ends the training, the training itself says.
+
     Returns:
         A function that runs a number of training steps, waits for the device and returns the sum of the losses.
     """
@@ -152,6 +156,7 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
 
     from trainer import models
     from trainer.data.held_images import DeviceRows
+    from trainer.device import NotCompiledError
     from trainer.models.outputs import Outputs
     from trainer.training.phases import phases_of
     from trainer.training.strategy import HOST, distribute, make_strategy
@@ -172,7 +177,15 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
     answers = tf.one_hot(drawn, len(labels.class_names), dtype=tf.int64) if labels.is_multilabel else drawn
     batches = tf.data.Dataset.from_tensors((images if rows is None else positions, answers)).repeat()
     distributed = distribute(batches, strategy, None if rows is None else HOST)
-    return lambda num_steps: float(step.run(distributed, num_steps)[0])
+
+    def train(num_steps: int) -> float:
+        try:
+            return float(step.run(distributed, num_steps)[0])
+        except NotCompiledError:
+            step.run_without_xla()
+            return train(num_steps)
+
+    return train
 
 
 def measure_rates(
@@ -183,7 +196,7 @@ def measure_rates(
     The last batch is the one that is no faster, that is a 32nd of the images, or before the one that does not fit.
 
     Args:
-        config: the flags of the training.
+        config: the flags of the training, on one device.
         num_images: the number of training images of the device.
         labels: the task and the classes of the dataset.
     """
@@ -195,7 +208,7 @@ def measure_rates(
     size = FIRST_SIZE
     while size <= max(num_images // LEAST_STEPS, FIRST_SIZE):
         try:
-            train = random_training(replace(config, batch_size=size, num_replicas=1, strategy="none"), labels)
+            train = random_training(replace(config, batch_size=size), labels)
             train(TIMED_STEPS)  # compiles
             rates[size] = size * TIMED_STEPS / min(_seconds(train) for _ in range(3))
         except (tf.errors.OpError, MemoryError) as error:
