@@ -149,10 +149,10 @@ class TrainFlags:
     mixed_precision: bool = False
     """Compute in bfloat16: another spelling of --precision bfloat16."""
     cache: Literal["auto", "device", "ram", "disk", "none"] = "auto"
-    """Place where the training keeps images between epochs. device: memory of the GPU, which draws its batches there;
-    without a GPU, memory; auto: device if the images take at most a quarter of it (without a GPU at most 1 GiB), else
-    none; ram: decoded in memory; disk: copies of the shards, for datasets on slow storage; none: every epoch reads
-    them. Does not change the result."""
+    """Place where the training keeps images between epochs. device: memory of the GPU, which draws its batches there,
+    or without a GPU memory; refused if the images take more than a quarter of it (without a GPU, or more than 1 GiB);
+    auto: device where they fit, else none; ram: decoded in memory; disk: copies of the shards, for datasets on slow
+    storage; none: every epoch reads them. Does not change the result."""
     feature_cache: Literal["auto", "on", "off"] = "auto"
     """Feature cache of vgg19 and inception_resnet_v2: on runs the frozen network once over the images, and the new head
     trains on its features, without augmentation, cutout and mixup; auto does so if none of these is wanted. The flag

@@ -17,7 +17,8 @@ DEVICE_SHARE = 4
 """The part of a device's memory that images may take at most: one of so many."""
 
 MAX_CPU_BYTES = 2**30
-"""The most bytes that a training without a GPU holds, if not told to: other trainings may run on the same machine."""
+"""The most bytes of images that a training without a GPU holds, but with `--cache ram`: other trainings may run on the
+same machine."""
 
 
 class DeviceRows:
@@ -75,16 +76,19 @@ class HeldImages:
 
 
 def fits_device(num_bytes: int, num_copies: int) -> bool:
-    """Returns True if images are small enough to be held on each device, see `DEVICE_SHARE`.
+    """Returns True if images of a size in bytes may be held on each device, see `device_room_bytes`."""
+    return num_bytes <= device_room_bytes(num_copies)
+
+
+def device_room_bytes(num_copies: int) -> int:
+    """Returns the size of the images that each device may hold, bytes, see `DEVICE_SHARE`.
 
     Args:
-        num_bytes: the size of the images.
         num_copies: the number of devices that share one memory; on a GPU this does not matter.
     """
     if tf.config.list_physical_devices("GPU"):
-        there = gpu_memory_bytes()
-        return there is not None and num_bytes <= there // DEVICE_SHARE
-    return num_copies * num_bytes <= min(free_memory_bytes() // DEVICE_SHARE, MAX_CPU_BYTES)
+        return (gpu_memory_bytes() or 0) // DEVICE_SHARE
+    return min(free_memory_bytes() // DEVICE_SHARE, MAX_CPU_BYTES) // num_copies
 
 
 def gpu_memory_bytes() -> int | None:

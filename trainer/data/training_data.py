@@ -17,7 +17,7 @@ from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
 from trainer.data.checks import check_fold
 from trainer.data.folds import POOLED, FoldSplits, divide, pool
-from trainer.data.held_images import HeldImages, fits_device
+from trainer.data.held_images import HeldImages, device_room_bytes
 from trainer.data.sampling import balanced_draws, pair_shares, strata_of, weights_of_draws
 from trainer.data.splits import SplitSource, add_counts, class_weights_of, join
 from trainer.data.tf_dataset import hold, read_index, training_batches
@@ -161,11 +161,12 @@ def hold_images(config: TrainConfig, source: SplitSource, strategy: tf.distribut
     """
     size_bytes = source.num_records * source.image_size**2
     on_device = config.cache == "device" or (config.cache == "auto" and not config.shard_files)
-    if on_device and not fits_device(size_bytes, max(config.num_replicas, 1)):
+    if on_device and size_bytes > (room_bytes := device_room_bytes(max(config.num_replicas, 1))):
         if config.cache == "device":
             raise UsageError(
-                f"--cache device: the images are {size_bytes / 1e9:.2f} GB, expected at most a quarter of the memory "
-                "of the device; try --cache ram, or --cache auto, which streams them"
+                f"--cache device: the images are {size_bytes / 1e9:.2f} GB, found room for {room_bytes / 1e9:.2f} GB: "
+                "a quarter of the memory of the device (without a GPU, of the free memory, and 1 GiB at most for all "
+                "replicas); try --cache ram, or --cache auto, which streams them"
             )
         on_device = False
     if not on_device and config.cache != "ram":
