@@ -31,7 +31,7 @@ class RunOutput:
     state: Literal["nothing", "unfinished run", "run to replace"]
 
     def open(self) -> RunFolder:
-        """Makes the run folder ready to be written; an unfinished run of the same job stays.
+        """Makes the run folder ready to be written; an unfinished run of the same job stays as it is, see `renew`.
 
         Raises:
             UsageError: the folder can't be written.
@@ -44,9 +44,21 @@ class RunOutput:
             folder.checkpoints.mkdir(parents=True, exist_ok=True)
             if not os.access(folder.path, os.W_OK):
                 raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        if self.state != "unfinished run":
+            self._write_flags(folder)
+        return folder
+
+    def renew(self) -> None:
+        """Writes the flags of a job that resumes a run, once its checkpoint is known to be of such a job.
+
+        A command that is refused so leaves the run as it was.
+        """
+        if self.state == "unfinished run":
+            self._write_flags(RunFolder.at(self.path))
+
+    def _write_flags(self, folder: RunFolder) -> None:
         RunFolder(folder.checkpoints).write_json("job", self.job)
         folder.write_json("config", self.job["flags"])
-        return folder
 
 
 def check_run_output(path: str, job: Mapping[str, Any], *, overwrite: bool) -> RunOutput:

@@ -98,7 +98,7 @@ class Trainer:
         self._validation = Validation.of(Predictor(self.model, self.strategy), self._data, external)
         self.is_chief = is_chief(self.strategy)
         self._development = {each.name: each.manifest.fingerprint for each in external if each.role == "development"}
-        self.folder = RunFolder.at(config.output)
+        self.folder, self._output = RunFolder.at(config.output), output
         if self.is_chief:
             output.open()
             link_checkpoint(config)
@@ -131,6 +131,8 @@ class Trainer:
                 self.state.computation, self.folder, auto=self.config.jit_compile == "auto"
             )
         self.state.computation = self.computation.to_json()
+        if self.is_chief:
+            self._output.renew()
         if self.is_chief and self.state.history:
             self.folder.write_history(self.state.history)
         phases = phases_of(self.config)

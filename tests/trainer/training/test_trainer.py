@@ -153,6 +153,19 @@ def test_other_callbacks_or_replicas_than_before_are_refused(dataset, tmp_path):
         job.run()
 
 
+def test_a_command_that_is_refused_leaves_the_unfinished_run_as_it_was(dataset, tmp_path):
+    kill = At(0, 1, lambda model: os.kill(os.getpid(), signal.SIGTERM))
+    callbacks, files = [kill], [tmp_path / "run" / name for name in ("config.json", "checkpoints/job.json")]
+    with pytest.raises(Terminated):
+        training(dataset, tmp_path / "run", callbacks).run()
+    before = [file.read_bytes() for file in files]
+    with pytest.raises(UsageError, match=r"an unfinished run in float32, .* found bfloat16"):
+        training(dataset, tmp_path / "run", callbacks, precision="bfloat16").run()
+    assert [file.read_bytes() for file in files] == before
+    training(dataset, tmp_path / "run", callbacks, steps_per_call=3).run()
+    assert all('"steps_per_call": 3' in file.read_text() for file in files), "what does not shape the model may change"
+
+
 def ruin(model, index: int = -1) -> None:
     """Sets a variable to NaN, as too large a step does; by default the bias of the logits, which the loss shows."""
     variable = model.trainable_variables[index]
