@@ -22,6 +22,9 @@ from trainer.config.train_flags import TrainFlags
 LISTS = tuple(field.name for field in fields(TrainFlags) if isinstance(field.default, tuple))
 """The flags that take several values."""
 
+PRECISION = frozenset({"precision", "mixed_precision"})
+"""The flags for the precision: two spellings of one choice."""
+
 _NO_FLAG = text(r"(?!-)[^\0]*", example="imagenet (no flag)")
 
 
@@ -34,7 +37,7 @@ def with_config_file(arguments: list[str]) -> list[str]:
     Raises:
         UsageError: see `flags_from_file` and `read_preset`.
     """
-    path, given = value_of("config", arguments), {name_of(each) for each in arguments if each.startswith("--")}
+    path, given = value_of("config", arguments), _names_in(arguments)
     from_file = flags_from_file(path, given) if path else []
     flags = [*to_flags(preset_in([*arguments, *from_file])), *from_file]
     first = next((place for place, each in enumerate(arguments) if each.startswith("-")), len(arguments))
@@ -44,15 +47,15 @@ def with_config_file(arguments: list[str]) -> list[str]:
 def preset_in(arguments: Sequence[str]) -> dict[str, Any]:
     """Returns the flags and values of the preset that a command line names; none without a preset.
 
-    `--mixed_precision` of the user or of a config file goes before a `precision` of the preset, as its other spelling
-    would.
+    `--mixed_precision` of the user or of a config file takes the place of a `precision` of the preset, as its other
+    spelling does.
 
     Raises:
         UsageError: see `read_preset`.
     """
     name = value_of("preset", arguments)
     values = dict(read_preset(name).values) if name else {}
-    if "--mixed_precision" in arguments:
+    if "mixed_precision" in _names_in(arguments):
         values.pop("precision", None)
     return values
 
@@ -75,6 +78,11 @@ def shared_flags(program: str, data: str, output: str, arguments: Sequence[str])
     return flags
 
 
+def _names_in(arguments: Sequence[str]) -> set[str]:
+    """Returns the names of the flags on a command line."""
+    return {name_of(each) for each in arguments if each.startswith("--")}
+
+
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
     """Returns the value of a flag on a command line; None if the flag or its value is missing."""
     for index, argument in enumerate(arguments):
@@ -89,7 +97,8 @@ def flags_from_file(path: str, given: Collection[str] = ()) -> list[str]:
 
     Args:
         path: the file.
-        given: the flags of the user, which win: a flag of several values is left out if it is one of these.
+        given: the flags of the user, which win: a flag of several values is left out if it is one of these, and both
+            spellings of the precision if one of them is.
 
     Raises:
         UsageError: the file is missing, holds no names with values, or names an unknown flag.
@@ -112,7 +121,8 @@ def flags_from_file(path: str, given: Collection[str] = ()) -> list[str]:
             raise UsageError(f"--config {path}: unknown flag {name}; expected some of: {', '.join(sorted(known))}")
     if content.get("mixed_precision") is False and "precision" not in content:
         content["precision"] = "float32"  # a run of an older version
-    return to_flags({name: value for name, value in content.items() if name not in LISTS or name not in given})
+    left_out = set(LISTS).intersection(given) | (PRECISION if PRECISION.intersection(given) else set())
+    return to_flags({name: value for name, value in content.items() if name not in left_out})
 
 
 def _flag_value(value: Any, place: str) -> None:

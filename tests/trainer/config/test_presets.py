@@ -102,8 +102,17 @@ def test_flags_win_over_the_config_file_and_that_over_the_preset(tmp_path):
 def test_both_spellings_of_a_precision_win_over_the_preset(tmp_path):
     file = tmp_path / "flags.json"
     file.write_text('{"mixed_precision": true}')
-    for spelling in (("--mixed_precision",), ("--precision", "bfloat16"), ("--config", str(file))):
+    spellings = (("--mixed_precision",), ("--mixed-precision",), ("--precision", "bfloat16"), ("--config", str(file)))
+    for spelling in spellings:
         assert config_of("--preset", "best", *spelling).precision == "bfloat16"
+
+
+@pytest.mark.parametrize("saved", [{"mixed_precision": True}, {"precision": "float32", "mixed_precision": False}])
+def test_both_spellings_of_a_precision_win_over_the_config_file(tmp_path, saved):
+    file = tmp_path / "flags.json"
+    file.write_text(json.dumps(saved))
+    for value, *spelling in (("bfloat16", "--mixed_precision"), ("float32", "--precision", "float32")):
+        assert config_of("--config", str(file), *spelling).precision == value
 
 
 def test_the_config_of_a_run_repeats_it_whatever_the_preset(tmp_path):
