@@ -52,6 +52,7 @@ class EvaluateConfig:
     """Folder on this machine that the shards are downloaded to first and kept in; see `train --help`."""
 
     def __post_init__(self) -> None:
+        check_at_least(self, batch_size=1)
         if not self.run:
             raise UsageError("--run is missing; name a run folder, once for each run")
         if len(set(self.run)) < len(self.run):

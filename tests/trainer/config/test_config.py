@@ -1,12 +1,14 @@
 """Wrong flags are refused, and a config file gives the flags of a run."""
 
 import json
+from functools import partial
 
 import pytest
 
 from beam_prep.console.command import Command
 from beam_prep.console.errors import UsageError
 from beam_prep.console.parsing import parse
+from trainer.config.commands import EvaluateConfig, PredictConfig, ProbeConfig, RecalibrateConfig
 from trainer.config.file import flags_from_file
 from trainer.config.train import TrainConfig
 
@@ -39,6 +41,21 @@ from trainer.config.train import TrainConfig
 def test_a_wrong_value_is_refused_with_its_flag(flags, said):
     with pytest.raises(UsageError, match=said):
         TrainConfig(data="d", output="o", **flags)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        partial(EvaluateConfig, run=("a",), data="d"),
+        partial(RecalibrateConfig, run="a", data="d"),
+        partial(ProbeConfig, arch="vgg19", data="d", output="o"),
+        partial(PredictConfig, run="a", files=("b.png",)),
+    ],
+)
+def test_a_batch_has_an_image_at_least(make):
+    assert make(batch_size=1).batch_size == 1
+    with pytest.raises(UsageError, match="--batch_size is 0; expected at least 1"):
+        make(batch_size=0)
 
 
 def test_defaults_are_the_settings_of_the_study():
