@@ -64,6 +64,8 @@ class TrainingState:
 
     def resumes_at(self, phase: Phase) -> str:
         """Returns the position in words, with the name and the number of epochs of the current phase."""
+        if self.stopped or self.epoch >= phase.epochs:
+            return f"the end of phase {phase.name}, after {self.epoch} epoch{'s' if self.epoch > 1 else ''}"
         return f"phase {phase.name} in epoch {self.epoch + 1} of {phase.epochs}, after step {self.step}"
 
     def to_json(self) -> dict[str, Any]:

@@ -19,6 +19,8 @@ from trainer.evaluation.predictor import Predictor
 from trainer.run.identity import job_of
 from trainer.run.model_card import ModelCard
 from trainer.run.output import check_run_output
+from trainer.training.phases import Phase
+from trainer.training.state import TrainingState
 from trainer.training.trainer import Trainer
 
 NUM_STEPS = 6
@@ -164,6 +166,13 @@ def test_a_command_that_is_refused_leaves_the_unfinished_run_as_it_was(dataset, 
     assert [file.read_bytes() for file in files] == before
     training(dataset, tmp_path / "run", callbacks, steps_per_call=3).run()
     assert all('"steps_per_call": 3' in file.read_text() for file in files), "what does not shape the model may change"
+
+
+def test_the_place_where_a_training_resumes_is_said():
+    phase = Phase("train", 2, "adam", 1e-3)
+    assert TrainingState(epoch=1, step=4).resumes_at(phase) == "phase train in epoch 2 of 2, after step 4"
+    assert TrainingState(epoch=2).resumes_at(phase) == "the end of phase train, after 2 epochs"
+    assert TrainingState(epoch=1, stopped=True).resumes_at(phase) == "the end of phase train, after 1 epoch"
 
 
 def ruin(model, index: int = -1) -> None:
