@@ -9,6 +9,7 @@ from beam_prep.storage.atomic import link_or_copy
 from trainer.config.train import TrainConfig
 from trainer.run.folder import RunFolder
 from trainer.run.identity import differences, job_of, read_job
+from trainer.run.model_card import ModelCard
 
 EPOCHS = ("epochs", "fine_tune_epochs")
 
@@ -26,7 +27,7 @@ def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
         return
     job = job_of_run(config.continue_from)
     differing = differences(job, job_of(config.to_json(), dataset_fingerprint), but=EPOCHS)
-    if differing:
+    if differing := [*differing, *_other_computation(config, config.continue_from)]:
         raise UsageError(
             f"--continue_from {config.continue_from}: the run has other flags; give the same flags, or train anew\n"
             + "\n".join(differing)
@@ -38,6 +39,22 @@ def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
             f"--continue_from {config.continue_from}: the run has {[*before, last]} epochs (by phase), found "
             f"{list(wanted)} here; expected at least as many in its last phase, and the same before"
         )
+
+
+def _other_computation(config: TrainConfig, run: str) -> list[str]:
+    """Returns a line for each flag that asks for another computation than that of a finished run.
+
+    What `auto` chooses is known when TensorFlow has loaded, and compared with the checkpoint then.
+    """
+    card = ModelCard.read(RunFolder.at(run).fetch("model.json"))
+    compiled = None if card.jit_compile is None else ("on" if card.jit_compile else "off")
+    computed = {"precision": card.precision, "jit_compile": compiled}
+    wanted = {name: getattr(config, name) for name in computed}
+    return [
+        f"  --{name}: {was} there, {wanted[name]} here"
+        for name, was in computed.items()
+        if was is not None and wanted[name] not in ("auto", was)
+    ]
 
 
 def link_checkpoint(config: TrainConfig) -> None:

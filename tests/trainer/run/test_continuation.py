@@ -45,6 +45,12 @@ def test_a_run_that_is_no_beginning_is_refused_before_anything_is_written(datase
         train(replace(config, epochs=1))
     with pytest.raises(UsageError, match="--seed: 0 there, 1 here"):
         train(replace(config, seed=1))
+    for flags, said in (
+        ({"jit_compile": "on"}, "--jit_compile: off there, on here"),
+        ({"precision": "bfloat16"}, "--precision: float32 there, bfloat16 here"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            train(replace(config, **flags))
     with pytest.raises(UsageError, match="expected a finished run with a checkpoint"):
         train(replace(config, continue_from=str(tmp_path)))
     assert not (tmp_path / "no").exists()
