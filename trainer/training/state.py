@@ -127,7 +127,7 @@ class EpochSums:
 
     def __init__(self, state: TrainingState) -> None:
         self._state = state
-        self._pending: list[tuple[int, tf.Tensor, tf.Tensor]] = []
+        self._pending: list[tuple[str, tf.Tensor, tf.Tensor]] = []
         self._checked_at = state.step
         self._error: NotFiniteError | None = None
 
@@ -139,7 +139,9 @@ class EpochSums:
                 so that all workers raise together.
         """
         self._state.step += num_steps
-        self._pending.append((self._state.step, loss, correct))
+        last = self._state.step
+        steps = f"at step {last}" if num_steps == 1 else f"in steps {last - num_steps + 1} to {last}"
+        self._pending.append((steps, loss, correct))
         if self._state.step - self._checked_at >= CHECK_EVERY_STEPS:
             self.check()
 
@@ -152,10 +154,10 @@ class EpochSums:
 
     def settle(self) -> bool:
         """Brings the sums of the state up to its step; returns True if all losses were finite."""
-        for step, loss, correct in self._pending:
+        for steps, loss, correct in self._pending:
             value = float(loss)
             if self._error is None and not math.isfinite(value):
-                self._error = NotFiniteError(f"the loss became {value} at step {step}")
+                self._error = NotFiniteError(f"the loss became {value} {steps}")
             self._state.loss_sum += value
             self._state.correct_sum += float(correct)
         self._pending.clear()

@@ -20,7 +20,7 @@ from trainer.run.identity import job_of
 from trainer.run.model_card import ModelCard
 from trainer.run.output import check_run_output
 from trainer.training.phases import Phase
-from trainer.training.state import TrainingState
+from trainer.training.state import EpochSums, NotFiniteError, TrainingState
 from trainer.training.trainer import Trainer
 
 NUM_STEPS = 6
@@ -188,6 +188,15 @@ def test_a_loss_that_is_nan_stops_with_the_step_and_the_last_good_checkpoint(dat
     assert "the loss became nan at step 5 of epoch 2, phase train" in str(error.value)
     assert "the last good checkpoint (after step 2 of epoch 2 of phase 1)" in str(error.value)
     assert "--on_nan rollback" in str(error.value)
+
+
+def test_of_several_steps_in_one_call_all_are_named():
+    state = TrainingState(step=3)
+    sums = EpochSums(state)
+    sums.add(1, tf.constant(0.5), tf.constant(1.0))
+    sums.add(8, tf.constant(np.nan), tf.constant(1.0))
+    with pytest.raises(NotFiniteError, match="the loss became nan in steps 5 to 12"):
+        sums.check()
 
 
 def test_weights_that_are_nan_stop_though_the_loss_does_not_show_it(dataset, tmp_path):
