@@ -130,16 +130,16 @@ def measure_in_child(config: TrainConfig, num_images: int, labels: LabelSpace = 
 
 
 def batch_fits(config: TrainConfig, batch_size: int, labels: LabelSpace = DEFAULT_LABELS) -> bool:
-    """Returns True if a training step with this global batch size does not run out of memory in this process."""
-    import tensorflow as tf
+    """Returns True if a training step with this global batch size runs in this process.
 
-    from trainer.device import is_out_of_memory
+    It is asked after memory ran out. The libraries of a GPU say so in many ways then, such as that they can't start:
+    any error means that the batch does not fit.
+    """
+    import tensorflow as tf
 
     try:
         random_training(replace(config, batch_size=batch_size), labels)(1)
-    except (tf.errors.OpError, MemoryError) as error:
-        if not is_out_of_memory(error):
-            raise
+    except (tf.errors.OpError, MemoryError):
         return False
     return True
 

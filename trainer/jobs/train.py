@@ -103,7 +103,9 @@ def train(config: TrainConfig) -> tuple[RunFolder, dict[str, Any]] | None:
             config = settle_batch_size(config, cluster, manifest)
             output = replace(output, job=job_of(config.to_json(), manifest.fingerprint, fingerprints))
             fits = None if cluster else partial(batch_fits, config, labels=manifest.labels)
-            with translate_errors(config.global_batch_size, count_replicas(config, cluster), cluster, fits):
+            num_replicas = count_replicas(config, cluster)
+            step = config.batch_step(num_replicas)
+            with translate_errors(config.global_batch_size, num_replicas, cluster, fits, batch_step=step):
                 trainer = Trainer(
                     *(config, manifest, staged_sources, output),
                     cluster=cluster,

@@ -21,7 +21,12 @@ WORKER_LOST = (
 
 @contextmanager
 def translate_errors(
-    batch_size: int, num_replicas: int, cluster: Cluster | None, fits: Callable[[int], bool] | None = None
+    batch_size: int,
+    num_replicas: int,
+    cluster: Cluster | None,
+    fits: Callable[[int], bool] | None = None,
+    *,
+    batch_step: int | None = None,
 ) -> Iterator[None]:
     """Turns failures of the machine inside the block into a `RunError` that says what to do.
 
@@ -31,12 +36,14 @@ def translate_errors(
         cluster: the workers that train together; None where one process trains alone.
         fits: returns True if a global batch size can be trained on; it is asked after memory ran out. None suggests
             half the batch untried.
+        batch_step: the number that divides a global batch; that of the replicas if not given.
     """
+    step = batch_step or num_replicas
     try:
         yield
     except (tf.errors.OpError, MemoryError) as error:
         if is_out_of_memory(error):
-            sizes = [max(batch_size // 2**halvings // num_replicas, 1) * num_replicas for halvings in range(1, 20)]
+            sizes = [max(batch_size // 2**halvings // step, 1) * step for halvings in range(1, 20)]
             smaller = next((size for size in sizes if size < batch_size and (fits is None or fits(size))), None)
             try_this = f"try --batch_size {smaller}{', which fits' if fits else ''}, or" if smaller else "try"
             raise RunError(

@@ -133,17 +133,25 @@ def test_after_memory_ran_out_a_batch_is_named_that_fits():
     assert tried == [24, 12]
 
 
-def test_a_step_that_finds_memory_fits(monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        tf.errors.ResourceExhaustedError(None, None, "no memory"),
+        tf.errors.InternalError(None, None, "Failed to create cublas handle: the resource allocation failed"),
+    ],
+)
+def test_a_step_that_finds_memory_fits(monkeypatch, error):
     assert batch_fits(config(num_replicas=2), 4)
 
     def exhausted(*_: object) -> None:
-        raise tf.errors.ResourceExhaustedError(None, None, "no memory")
+        raise error
 
     monkeypatch.setattr("trainer.models.build", exhausted)
     assert not batch_fits(config(num_replicas=2), 4)
 
 
-def test_a_training_without_memory_ends_with_a_batch_that_can_be_trained_on(dataset, tmp_path, monkeypatch):
+@pytest.mark.parametrize("flags", [{"batch_size": 32}, {"batch_size": 20, "num_replicas": 2, "mixup_alpha": 0.2}])
+def test_a_training_without_memory_ends_with_a_batch_that_can_be_trained_on(dataset, tmp_path, monkeypatch, flags):
     run = TrainStep.run
 
     def run_small(step: TrainStep, batches: Iterator, num_steps: int) -> Sums:
@@ -154,7 +162,7 @@ def test_a_training_without_memory_ends_with_a_batch_that_can_be_trained_on(data
         return run(step, batches, num_steps)
 
     monkeypatch.setattr(TrainStep, "run", run_small)
-    flags = {"data": str(dataset), "output": str(tmp_path / "run"), "epochs": 1}
+    flags = {"data": str(dataset), "output": str(tmp_path / "run"), "epochs": 1, **flags}
     said = r"CUDA_ERROR_OUT_OF_MEMORY.*; try --batch_size 8, which fits, or a smaller --image_size, with --overwrite"
     with pytest.raises(RunError, match=said):
-        train(config(**flags, batch_size=32))
+        train(config(**flags))
