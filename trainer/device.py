@@ -41,6 +41,9 @@ STEPS_OF_LOOP = 32
 COMPILE_S = {"baseline_cnn": 15, "se_resnet": 40, "se_resnet_small": 40, "vgg19": 40, "inception_resnet_v2": 120}
 """The time that XLA takes to compile the step of each network, s, as a user is told it."""
 
+HEAD_COMPILE_S = 5
+"""The same for a head that trains on features."""
+
 GRAPH_FLAGS = (
     "--xla_gpu_enable_command_buffer=FUSION,CUBLAS,CUBLASLT,CUDNN,CUSTOM_CALL,DYNAMIC_SLICE_FUSION,CONDITIONAL,WHILE",
     "--xla_gpu_graph_min_graph_size=1",

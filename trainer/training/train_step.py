@@ -16,7 +16,7 @@ from trainer.augmentation.mixtures import mixup
 from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
 from trainer.data.sampling import pair_shares
-from trainer.device import STEPS_OF_LOOP, Computation, compiling, has_gpu
+from trainer.device import COMPILE_S, HEAD_COMPILE_S, STEPS_OF_LOOP, Computation, compiling, has_gpu
 from trainer.models import Frozen, Logits, cut_at_training
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.training.ema import WeightAverage
@@ -150,6 +150,11 @@ class TrainStep:
     def is_to_be_compiled(self) -> bool:
         """True if XLA compiles the step in the next call of `run`."""
         return self._programs.jit_compile and not self._programs.run.experimental_get_tracing_count()
+
+    @property
+    def compile_s(self) -> int:
+        """About how long XLA compiles the step, s."""
+        return HEAD_COMPILE_S if self._of_features else COMPILE_S[self._config.arch]
 
     def run_without_xla(self) -> None:
         """Makes the next steps run without XLA."""

@@ -20,7 +20,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.read_errors import readable_records
 from trainer.data.splits import SplitSource
 from trainer.data.training_data import TrainingData
-from trainer.device import COMPILE_S, Computation, NotCompiledError, device_name, keep_autotuned_in, steps_per_call
+from trainer.device import Computation, NotCompiledError, device_name, keep_autotuned_in, steps_per_call
 from trainer.evaluation.predictor import Predictor
 from trainer.external.sets import ExternalSet
 from trainer.models.outputs import Outputs
@@ -201,7 +201,7 @@ class Trainer:
         fold = f"fold {self.config.division}, " if self.config.division else ""
         epoch = f"{fold}{run.phase.name} {state.epoch + 1}/{run.phase.epochs}"
         if run.step.is_to_be_compiled:
-            say(f"compiling the training step with XLA, about {COMPILE_S[self.config.arch]} s", show=self.is_chief)
+            say(f"compiling the training step with XLA, about {run.step.compile_s} s", show=self.is_chief)
         with progress_bar(epoch, self._data.num_steps, unit="steps", show=self.is_chief, leave=False) as bar:
             bar.update(state.step)
             with readable_records(self._data.source):

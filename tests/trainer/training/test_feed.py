@@ -83,6 +83,7 @@ def test_a_head_trains_on_cached_features_as_on_the_images(dataset):
         rows=DeviceRows(np.concatenate([batch["images"] for batch in batches]), train_step.strategy),
     )
     on_features = make_train_step(arch="vgg19", rows=held.rows, of_features=True)
+    assert on_features.compile_s < train_step.compile_s
     again, same_weights = fit(on_features, source, held=held)
     np.testing.assert_allclose(again, losses, rtol=1e-5)
     for one, other in zip(weights, same_weights, strict=True):
