@@ -26,6 +26,8 @@ def xla_form(network: keras.Model) -> keras.Model:
             return SlicedMaxPooling(layer)(*args)
         if type(layer) is keras.layers.Conv2D and PixelConvolution.fits(layer, args[0]):
             return PixelConvolution(layer)(*args)
+        if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.relu:
+            return ReluConvolution(layer)(*args)
         if type(layer) is keras.layers.GroupNormalization and OnePassNormalization.fits(layer, args[0]):
             return OnePassNormalization(layer)(*args)
         return layer(*args, **options)
@@ -89,6 +91,34 @@ class PixelConvolution(keras.layers.Layer):
         if self._layer.use_bias:
             sums += tf.cast(self._layer.bias, maps.dtype)
         return self._layer.activation(sums)[:, tf.newaxis, tf.newaxis]
+
+
+class ReluConvolution(keras.layers.Layer):
+    """A convolution with ReLU whose gradient needs nothing but its output, so that cuDNN computes both in one kernel.
+
+    Keras' gradient asks whether the output is above 0. XLA asks that of what goes into the ReLU, which has to be written
+    and read then: a step of the baseline moved a tenth more bytes.
+
+    Args:
+        layer: the layer that it stands for.
+    """
+
+    def __init__(self, layer: keras.layers.Conv2D) -> None:
+        super().__init__(dtype=layer.dtype_policy)
+        self._layer = layer
+
+    def call(self, maps: tf.Tensor) -> tf.Tensor:
+        """Convolves feature maps [N, H, W, C] to [N, h, w, filters]."""
+        sums = self._layer.convolution_op(maps, self._layer.kernel)
+        if self._layer.use_bias:
+            sums += tf.cast(self._layer.bias, sums.dtype)
+        return _relu(sums)
+
+
+@tf.custom_gradient
+def _relu(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
+    outputs = tf.nn.relu(values)
+    return outputs, lambda upstream: tf.where(outputs == 0, tf.zeros_like(upstream), upstream)
 
 
 class OnePassNormalization(keras.layers.Layer):

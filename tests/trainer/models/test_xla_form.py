@@ -25,6 +25,8 @@ def values_and_gradients(network: keras.Model, images: tf.Tensor) -> tuple[tf.Te
         keras.layers.MaxPooling2D(3, strides=2),
         keras.layers.MaxPooling2D((1, 2)),
         keras.layers.MaxPooling2D(2, padding="same"),
+        keras.layers.Conv2D(4, 3, activation="relu", bias_initializer="normal"),
+        keras.layers.Conv2D(4, (1, 2), strides=2, padding="same", activation="relu", use_bias=False),
         keras.layers.GroupNormalization(4, gamma_initializer="normal", beta_initializer="normal"),
         keras.layers.GroupNormalization(1, epsilon=0.1),
         keras.layers.GroupNormalization(-1),
