@@ -96,8 +96,8 @@ class PixelConvolution(keras.layers.Layer):
 class ReluConvolution(keras.layers.Layer):
     """A convolution with ReLU whose gradient needs nothing but its output, so that cuDNN computes both in one kernel.
 
-    Keras' gradient asks whether the output is above 0. XLA asks that of what goes into the ReLU, which has to be written
-    and read then: a step of the baseline moved a tenth more bytes.
+    Keras' gradient asks whether the output is above 0. XLA asks that of what goes into the ReLU, which then has to be
+    written and read, too: a step of the baseline moved a tenth more bytes.
 
     Args:
         layer: the layer that it stands for.
