@@ -107,7 +107,7 @@ lint: .venv/ready ## check formatting, lint and types
 
 check: lint test ## run lint and test: both must pass before a change is handed in
 
-bench: .venv/extras ## run the benchmarks; each prints a ratio to another implementation
+bench: .venv/extras ## run the benchmarks; each prints a ratio to another implementation, or counts what a program does
 	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_commands.py gpu_compiler.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
 
 docs: .venv/extras ## build the documentation site in build/site/html; fails on a broken link

@@ -1,13 +1,10 @@
 """The program that a GPU runs for a training step, compiled for an H100 without one: a JSON line a case.
 
 Run as `python benchmarks/gpu_program.py [CASE …]`, where the packages of the extra `xla` are installed. A line holds
-what one step of several in a program does: the `kernels` that it starts, and how many `of` each kind; `traffic_mb`,
-what these read and write, and `least_ms`, the time that this takes at the bandwidth of an H100's memory; `compile_s` on
-one of this machine's cores, and `trace_s` in TensorFlow before that; and `memory_mb`, the most that the program needs.
-
-These are no times of a GPU. Where a step is far from `least_ms`, as with small images, it waits for the start of its
-kernels, so that half as many are nearly twice as fast; and a program that can't be compiled here, or only by operations
-that are not deterministic, can't be there.
+what one step of several in a program does: the `kernels` that it starts, how many `of` each kind, and `operands_mb`,
+the size of what these read and write at most; `compile_s` on one of this machine's cores, and `trace_s` in TensorFlow
+before that; and `memory_mb`, the most that the program needs. These are no times of a GPU, and the compiler is that of
+JAX: of nearly the same version as TensorFlow's, but another build. The exit code is 1 if a program can't be compiled.
 """
 
 from __future__ import annotations
@@ -85,18 +82,20 @@ def compile_program(path: Path) -> dict[str, Any]:
     command = [sys.executable, str(COMPILER), str(path)]
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | env, check=False)
     if result.returncode:
-        return {"error": (result.stderr.strip().splitlines() or ["no reason given"])[-1]}
+        reason = (result.stderr.strip().splitlines() or ["no reason given"])[-1]
+        return {"error": f"{reason}; are the packages of the extra xla installed?" if "jax" in reason else reason}
     return dict(json.loads(result.stdout))
 
 
-def main() -> None:
-    """Prints a JSON line for each case."""
+def main() -> int:
+    """Prints a JSON line for each case; returns the exit code."""
     known = cases()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of: {'; '.join(known)}")
     names = parser.parse_args().cases or list(known)
     if unknown := set(names) - set(known):
         parser.error(f"unknown case {', '.join(unknown)}; expected some of: {'; '.join(known)}")
+    code = 0
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             path, begun = Path(folder, "program"), time.perf_counter()
@@ -111,7 +110,9 @@ def main() -> None:
             "measured": asdict(known[name]),
         }
         print(json.dumps(line), flush=True)
+        code = 1 if "error" in compiled else code
+    return code
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

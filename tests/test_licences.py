@@ -7,7 +7,7 @@ import pytest
 from packaging.requirements import Requirement
 
 EXTRAS = ("prep", "worker", "dataflow", "train", "gcs", "tune", "k8s", "kaggle", "onnx", "litert", "mlflow")
-"""The extras that users install; `gpu` is left out, as it brings NVIDIA's libraries under NVIDIA's own licence."""
+"""The extras that users install; not `gpu`, with NVIDIA's libraries under NVIDIA's own licence, and the like `xla`."""
 PERMISSIVE = re.compile(
     r"Apache|BSD|MIT|ISC|Zlib|CC0|HPND|PSF|Python Software Foundation|MPL|Mozilla Public License", re.IGNORECASE
 )

@@ -166,7 +166,7 @@ def hold_images(config: TrainConfig, source: SplitSource, strategy: tf.distribut
             raise UsageError(
                 f"--cache device: the images are {size_bytes / 1e9:.2f} GB, found room for {room_bytes / 1e9:.2f} GB: "
                 "a quarter of the memory of the device (without a GPU, of the free memory, and 1 GiB at most for all "
-                "replicas); try --cache ram, or --cache auto, which streams them"
+                "replicas; 0 where its driver does not tell); try --cache ram, or --cache auto, which streams them"
             )
         on_device = False
     if not on_device and config.cache != "ram":

@@ -133,13 +133,15 @@ def batch_fits(config: TrainConfig, batch_size: int, labels: LabelSpace = DEFAUL
     """Returns True if a training step with this global batch size runs in this process.
 
     It is asked after memory ran out. The libraries of a GPU say so in many ways then, such as that they can't start:
-    any error means that the batch does not fit.
+    any error of TensorFlow means that the batch does not fit, one of XLA too, where it must compile the step.
     """
     import tensorflow as tf
 
+    from trainer.device import NotCompiledError
+
     try:
         random_training(replace(config, batch_size=batch_size), labels)(1)
-    except (tf.errors.OpError, MemoryError):
+    except (tf.errors.OpError, MemoryError, NotCompiledError):
         return False
     return True
 
@@ -147,7 +149,7 @@ def batch_fits(config: TrainConfig, batch_size: int, labels: LabelSpace = DEFAUL
 def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) -> Callable[[int], float]:
     """Builds a fresh network to be trained on the same batch of random images in every step.
 
-    Where XLA can't compile the step, it is trained without: whether that ends the training, the training itself says.
+    Where XLA can't compile the step, it is trained without, unless the flags ask for XLA.
 
     Returns:
         A function that runs a number of training steps, waits for the device and returns the sum of the losses.
@@ -182,6 +184,8 @@ def random_training(config: TrainConfig, labels: LabelSpace = DEFAULT_LABELS) ->
         try:
             return float(step.run(distributed, num_steps)[0])
         except NotCompiledError:
+            if config.jit_compile == "on":
+                raise
             step.run_without_xla()
             return train(num_steps)
 

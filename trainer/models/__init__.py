@@ -16,7 +16,7 @@ import keras
 from trainer.config.train import TrainConfig
 from trainer.device import precision_of
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
-from trainer.models.frozen_form import Frozen, frozen_form
+from trainer.models.frozen_form import FrozenLayers, frozen_form
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.models.xla_form import xla_form
 
@@ -92,7 +92,7 @@ def logits_of(model: keras.Model, *, for_xla: bool = False) -> Logits:
     return lambda images, training: head(base(stem(images), training=False), training=training)
 
 
-def cut_at_training(model: keras.Model, *, for_xla: bool = False) -> tuple[Frozen, Logits]:
+def cut_at_training(model: keras.Model, *, for_xla: bool = False) -> tuple[FrozenLayers, Logits]:
     """Cuts a network below its first layer that is trained, so that no gradient is taped over the layers below.
 
     Args:
@@ -106,20 +106,20 @@ def cut_at_training(model: keras.Model, *, for_xla: bool = False) -> tuple[Froze
     """
     base = base_of(model)
     if base is None:
-        return Frozen(), logits_of(model, for_xla=for_xla)
+        return FrozenLayers(), logits_of(model, for_xla=for_xla)
     stem = keras.Model(model.input, model.get_layer("scaling").output)
     pool, logits = model.get_layer("pool"), model.get_layer("logits").output
     if not base.trainable_variables:
         head = keras.Model(pool.output, logits)
         below, convolutions = frozen_form(base) if for_xla else (base, [])
-        return Frozen(lambda images: pool(below(stem(images), training=False)), convolutions), head
+        return FrozenLayers(lambda images: pool(below(stem(images), training=False)), convolutions), head
     border = _border_of_training(base)
     below, above = keras.Model(base.input, border), keras.Model(border, base.output)
     below, convolutions = frozen_form(below) if for_xla else (below, [])
     above = xla_form(above) if for_xla else above
     head = keras.Model(pool.input, logits)
     return (
-        Frozen(lambda images: below(stem(images), training=False), convolutions),
+        FrozenLayers(lambda images: below(stem(images), training=False), convolutions),
         lambda maps, training: head(above(maps, training=False), training=training),
     )
 

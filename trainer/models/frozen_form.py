@@ -1,8 +1,7 @@
 """Puts layers that are not trained into a form that XLA makes few kernels of; the saved network keeps Keras' own.
 
-A convolution takes the batch normalization behind it into its weights, so that one program of cuDNN computes it with
-bias and ReLU, and its weights are put into the type that it computes in once for many steps: a step of
-InceptionResNetV2 on a GPU had 905 kernels before.
+A convolution takes the batch normalization behind it into its weights, so that one kernel of cuDNN computes it with
+bias and ReLU, and its weights are put into the type that it computes in once for many steps.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ import tensorflow as tf
 
 
 @dataclass(frozen=True)
-class Frozen:
+class FrozenLayers:
     """The layers of a network below those that are trained, in inference mode.
 
     Attributes:
@@ -34,7 +33,7 @@ class Frozen:
         return self.run(images)
 
     @contextmanager
-    def with_weights_of_now(self) -> Iterator[None]:
+    def weights_held(self) -> Iterator[None]:
         """Computes the weights of the convolutions once, for all calls in the block, in a `tf.function` around it."""
         for convolution in self.convolutions:
             convolution.held = convolution.weights_to_run()
@@ -49,12 +48,13 @@ def frozen_form(network: keras.Model) -> tuple[keras.Model, list[FrozenConvoluti
     """Returns a network with the same variables and, in inference mode, the same values within rounding.
 
     Args:
-        network: a functional model of which no layer is trained.
+        network: a functional model as those of `keras.applications`: all operations are layers, each of which is called
+            once. None of them is trained.
 
     Returns:
         The network, and the convolutions in it.
     """
-    normalizations = _sole_normalizations(network)
+    normalizations = _foldable_normalizations(network)
     made: list[FrozenConvolution] = []
 
     def call(layer: keras.layers.Layer, *args: Any, **options: Any) -> Any:
@@ -71,7 +71,7 @@ class FrozenConvolution(keras.layers.Layer):
 
     Args:
         layer: the convolution that it stands for.
-        normalization: the only layer that takes its output; None if that is another kind of layer.
+        normalization: what is to be taken into its weights; None for nothing.
 
     Attributes:
         held: kernel and bias to compute with; None to take the variables of the layers as they are in each call.
@@ -109,7 +109,7 @@ class FrozenConvolution(keras.layers.Layer):
         return self._layer.activation(sums + bias)
 
 
-def _sole_normalizations(network: keras.Model) -> dict[keras.layers.Layer, keras.layers.BatchNormalization]:
+def _foldable_normalizations(network: keras.Model) -> dict[keras.layers.Layer, keras.layers.BatchNormalization]:
     """Returns the batch normalization behind each linear convolution whose output nothing else takes."""
     producer = {id(layer.output): layer for layer in network.layers}
     taken = Counter(id(tensor) for layer in network.layers for tensor in _inputs(layer))
@@ -117,9 +117,10 @@ def _sole_normalizations(network: keras.Model) -> dict[keras.layers.Layer, keras
     found = {}
     for layer in network.layers:
         if type(layer) is keras.layers.BatchNormalization and layer.axis in (-1, 3):
-            before = producer[id(layer.input)]
-            is_plain = type(before) is keras.layers.Conv2D and FrozenConvolution.fits(before)
-            if is_plain and before.activation is keras.activations.linear and taken[id(layer.input)] == 1:
+            before = producer.get(id(layer.input))
+            is_linear = getattr(before, "activation", None) is keras.activations.linear
+            is_convolution = type(before) is keras.layers.Conv2D and FrozenConvolution.fits(before)
+            if is_convolution and is_linear and taken[id(layer.input)] == 1:
                 found[before] = layer
     return found
 

@@ -1,8 +1,7 @@
 """Puts layers into a form that XLA makes few, fast and deterministic kernels of; the saved network keeps Keras' own.
 
-On a GPU, XLA refuses the gradient of Keras' max pooling where it has to be deterministic. A step of a small network
-waits for the start of its kernels there. `benchmarks/gpu_program.py` counts them: with Keras' own layers, `--preset
-best` has 574, with convolutions of one pixel as products 491, with group normalization in one pass, too, 430.
+On a GPU, XLA refuses the gradient of Keras' max pooling where it has to be deterministic, and a step of a small network
+waits for the start of its kernels there. `benchmarks/gpu_program.py` counts them.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ def xla_form(network: keras.Model) -> keras.Model:
             return SlicedMaxPooling(layer)(*args)
         if type(layer) is keras.layers.Conv2D and PixelConvolution.fits(layer, args[0]):
             return PixelConvolution(layer)(*args)
-        if type(layer) is keras.layers.Conv2D and layer.activation is keras.activations.relu:
+        if type(layer) is keras.layers.Conv2D and ReluConvolution.fits(layer):
             return ReluConvolution(layer)(*args)
         if type(layer) is keras.layers.GroupNormalization and OnePassNormalization.fits(layer, args[0]):
             return OnePassNormalization(layer)(*args)
@@ -107,6 +106,11 @@ class ReluConvolution(keras.layers.Layer):
         super().__init__(dtype=layer.dtype_policy)
         self._layer = layer
 
+    @staticmethod
+    def fits(layer: keras.layers.Conv2D) -> bool:
+        """Returns True if there is such a form of a layer."""
+        return layer.activation is keras.activations.relu
+
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         """Convolves feature maps [N, H, W, C] to [N, h, w, filters]."""
         sums = self._layer.convolution_op(maps, self._layer.kernel)
@@ -124,9 +128,9 @@ def _relu(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
 class OnePassNormalization(keras.layers.Layer):
     """Group normalization that reads its maps once for both moments, and once for all sums of its gradients.
 
-    Computes in float32. The variance is that of the mean square, so that it loses its digits where the mean of a group
-    is thousands of times its standard deviation. Source of the gradients: Ioffe and Szegedy, Batch Normalization, 2015,
-    section 3, with groups in place of the batch.
+    Computes in float32; the variance is the mean square less the squared mean. So that these do not cancel out where the
+    values lie far from 0, one value of each group is subtracted from all of it before, which changes no result. Source of
+    the gradients: Ioffe and Szegedy, Batch Normalization, 2015, section 3, with groups in place of the batch.
 
     Args:
         layer: the layer that it stands for.
@@ -159,18 +163,19 @@ class OnePassNormalization(keras.layers.Layer):
         def over_maps(factor: tf.Tensor) -> tf.Tensor:
             return factor[:, tf.newaxis, tf.newaxis]
 
-        mean, square = group_means(tf.reduce_sum(maps, [1, 2]), tf.reduce_sum(maps * maps, [1, 2]))
+        shifted = maps - over_maps(tf.repeat(maps[:, 0, 0, ::size], size, axis=-1))
+        mean, square = group_means(tf.reduce_sum(shifted, [1, 2]), tf.reduce_sum(shifted * shifted, [1, 2]))
         inverse = tf.math.rsqrt(tf.maximum(square - mean * mean, 0.0) + self._layer.epsilon)
         scale = inverse * gamma
 
         def gradients(upstream: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
             total = tf.reduce_sum(upstream, [1, 2])
-            of_normalized = (tf.reduce_sum(upstream * maps, [1, 2]) - mean * total) * inverse
+            of_normalized = (tf.reduce_sum(upstream * shifted, [1, 2]) - mean * total) * inverse
             of_gamma, of_beta = tf.unstack(tf.reduce_sum(tf.stack([of_normalized, total], axis=1), axis=0))
             of_mean, of_deviation = group_means(total * gamma, of_normalized * gamma)
             slope = inverse * inverse * of_deviation
             offset = slope * mean - inverse * of_mean
-            of_maps = upstream * over_maps(scale) - maps * over_maps(slope) + over_maps(offset)
+            of_maps = upstream * over_maps(scale) - shifted * over_maps(slope) + over_maps(offset)
             return of_maps, of_gamma, of_beta
 
-        return maps * over_maps(scale) + over_maps(beta - mean * scale), gradients
+        return shifted * over_maps(scale) + over_maps(beta - mean * scale), gradients

@@ -44,9 +44,13 @@ def check_continuation(config: TrainConfig, dataset_fingerprint: str) -> None:
 def _other_computation(config: TrainConfig, run: str) -> list[str]:
     """Returns a line for each flag that asks for another computation than that of a finished run.
 
-    What `auto` chooses is known when TensorFlow has loaded, and compared with the checkpoint then.
+    What `auto` chooses is known when TensorFlow has loaded, and compared with the checkpoint then; so is all else where
+    the run has no `model.json` that can be read.
     """
-    card = ModelCard.read(RunFolder.at(run).fetch("model.json"))
+    try:
+        card = ModelCard.read(RunFolder.at(run).fetch("model.json"))
+    except UsageError:
+        return []
     compiled = None if card.jit_compile is None else ("on" if card.jit_compile else "off")
     computed = {"precision": card.precision, "jit_compile": compiled}
     wanted = {name: getattr(config, name) for name in computed}

@@ -36,14 +36,14 @@ def translate_errors(
         cluster: the workers that train together; None where one process trains alone.
         fits: returns True if a global batch size can be trained on; it is asked after memory ran out. None suggests
             half the batch untried.
-        batch_step: the number that divides a global batch; that of the replicas if not given.
+        batch_step: what a global batch is a multiple of; the number of replicas if not given.
     """
     step = batch_step or num_replicas
     try:
         yield
     except (tf.errors.OpError, MemoryError) as error:
         if is_out_of_memory(error):
-            sizes = [max(batch_size // 2**halvings // step, 1) * step for halvings in range(1, 20)]
+            sizes = dict.fromkeys(max(batch_size // 2**halvings // step, 1) * step for halvings in range(1, 20))
             smaller = next((size for size in sizes if size < batch_size and (fits is None or fits(size))), None)
             try_this = f"try --batch_size {smaller}{', which fits' if fits else ''}, or" if smaller else "try"
             raise RunError(

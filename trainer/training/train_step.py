@@ -17,7 +17,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows
 from trainer.data.sampling import pair_shares
 from trainer.device import COMPILE_S, HEAD_COMPILE_S, STEPS_OF_LOOP, Computation, compiling, has_gpu
-from trainer.models import Frozen, Logits, cut_at_training
+from trainer.models import FrozenLayers, Logits, cut_at_training
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.training.ema import WeightAverage
 from trainer.training.feed import InputClock, next_batches
@@ -51,7 +51,7 @@ class Programs:
     loop: Callable[..., Sums]
     step: Callable[..., Sums]
     gradients: Callable[..., tuple[tf.Tensor, tf.Tensor, list[tf.Tensor]]]
-    frozen: Frozen
+    frozen: FrozenLayers
     logits: Logits
 
 
@@ -142,7 +142,7 @@ class TrainStep:
             loop=tf.function(self._loop, jit_compile=True),
             step=tf.function(self._run_one, jit_compile=True) if jit_compile and self._is_alone else self._run_one,
             gradients=tf.function(self._compute_gradients, jit_compile=jit_compile or None),
-            frozen=Frozen() if self._of_features else frozen,
+            frozen=FrozenLayers() if self._of_features else frozen,
             logits=logits,
         )
 
@@ -206,7 +206,7 @@ class TrainStep:
             return index + 1, loss_sum + loss, correct_sum + correct
 
         zero = tf.zeros([], tf.float64)
-        with self._programs.frozen.with_weights_of_now():
+        with self._programs.frozen.weights_held():
             return tf.while_loop(lambda index, *_: index < count, step, (tf.constant(0), zero, zero))[1:]
 
     def _run_one(self, *batch: tf.Tensor) -> Sums:

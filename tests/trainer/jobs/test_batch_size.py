@@ -11,7 +11,7 @@ from beam_prep.console.errors import RunError, UsageError
 from beam_prep.dataset.manifest import Manifest
 from trainer.config.tf_config import Cluster
 from trainer.config.train import TrainConfig
-from trainer.device import NotCompiledError
+from trainer.device import Computation, NotCompiledError
 from trainer.jobs.batch_size import (
     batch_fits,
     best_size,
@@ -107,7 +107,7 @@ def test_batches_of_one_device_are_measured_in_a_process_of_their_own(flags):
     assert list(measure_in_child(config(**flags), 8 * 32)) == [8]
 
 
-def test_batches_are_measured_and_fit_without_xla_where_it_can_not_compile(monkeypatch):
+def test_batches_are_measured_and_fit_without_xla_where_it_can_not_compile_and_need_not(monkeypatch):
     run = TrainStep.run
 
     def run_plain(step: TrainStep, batches: Iterator, num_steps: int) -> Sums:
@@ -116,8 +116,10 @@ def test_batches_are_measured_and_fit_without_xla_where_it_can_not_compile(monke
         return run(step, batches, num_steps)
 
     monkeypatch.setattr(TrainStep, "run", run_plain)
-    assert list(dict(measure_rates(config(jit_compile="on"), 8 * 32))) == [8]
-    assert batch_fits(config(jit_compile="on"), 4)
+    monkeypatch.setattr(Computation, "of", lambda config: Computation("float32", jit_compile=True, device="CPU"))
+    assert list(dict(measure_rates(config(), 8 * 32))) == [8]
+    assert batch_fits(config(), 4)
+    assert not batch_fits(config(jit_compile="on"), 4)
 
 
 def test_after_memory_ran_out_a_batch_is_named_that_fits():

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from keras import layers
 
-from trainer.models.frozen_form import Frozen, frozen_form
+from trainer.models.frozen_form import FrozenLayers, frozen_form
 
 
 def drawn(network: keras.Model) -> keras.Model:
@@ -55,13 +55,13 @@ def test_weights_are_taken_as_they_are():
     pixels = keras.Input((6, 6, 3))
     network = drawn(keras.Model(pixels, layers.BatchNormalization()(layers.Conv2D(4, 3)(pixels))))
     in_form, convolutions = frozen_form(network)
-    frozen = Frozen(lambda images: in_form(images, training=False), convolutions)
+    frozen = FrozenLayers(lambda images: in_form(images, training=False), convolutions)
     images = tf.random.stateless_normal([2, 6, 6, 3], (1, 2))
 
     @tf.function
     def before_and_after() -> list[tf.Tensor]:
         values = []
-        with frozen.with_weights_of_now():
+        with frozen.weights_held():
             values.append(frozen(images))
             for weight in network.weights:
                 weight.assign(tf.zeros(weight.shape))

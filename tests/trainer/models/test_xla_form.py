@@ -19,26 +19,33 @@ def values_and_gradients(network: keras.Model, images: tf.Tensor) -> tuple[tf.Te
 
 
 @pytest.mark.parametrize(
-    "layer",
+    ("layer", "form"),
     [
-        keras.layers.MaxPooling2D(2, strides=3),
-        keras.layers.MaxPooling2D(3, strides=2),
-        keras.layers.MaxPooling2D((1, 2)),
-        keras.layers.MaxPooling2D(2, padding="same"),
-        keras.layers.Conv2D(4, 3, activation="relu", bias_initializer="normal"),
-        keras.layers.Conv2D(4, (1, 2), strides=2, padding="same", activation="relu", use_bias=False),
-        keras.layers.GroupNormalization(4, gamma_initializer="normal", beta_initializer="normal"),
-        keras.layers.GroupNormalization(1, epsilon=0.1),
-        keras.layers.GroupNormalization(-1),
+        (keras.layers.MaxPooling2D(2, strides=3), "SlicedMaxPooling"),
+        (keras.layers.MaxPooling2D(3, strides=2), "SlicedMaxPooling"),
+        (keras.layers.MaxPooling2D((1, 2)), "SlicedMaxPooling"),
+        (keras.layers.MaxPooling2D(2, padding="same"), "MaxPooling2D"),
+        (keras.layers.Conv2D(4, 3, activation="relu", bias_initializer="normal"), "ReluConvolution"),
+        (keras.layers.Conv2D(4, (1, 2), 2, "same", activation="relu", use_bias=False), "ReluConvolution"),
+        (keras.layers.Conv2D(4, 3, activation="tanh"), "Conv2D"),
+        (
+            keras.layers.GroupNormalization(4, gamma_initializer="normal", beta_initializer="normal"),
+            "OnePassNormalization",
+        ),
+        (keras.layers.GroupNormalization(1, epsilon=0.1), "OnePassNormalization"),
+        (keras.layers.GroupNormalization(-1), "OnePassNormalization"),
+        (keras.layers.GroupNormalization(4, scale=False), "GroupNormalization"),
     ],
 )
-def test_a_layer_has_the_values_and_gradients_of_keras(layer):
+def test_a_layer_has_the_values_and_gradients_of_keras(layer, form):
     inputs = keras.Input((11, 14, 8))
     network = keras.Model(inputs, layer(inputs))
     images = tf.random.stateless_normal([5, 11, 14, 8], (1, 2), mean=3.0)
     images = tf.where(images < 2.5, 0.0, images)  # equal values, as behind a ReLU
     outputs, gradients = values_and_gradients(network, images)
-    in_form, in_form_gradients = values_and_gradients(xla_form(network), images)
+    network_in_form = xla_form(network)
+    assert type(network_in_form.layers[1]).__name__ == form
+    in_form, in_form_gradients = values_and_gradients(network_in_form, images)
     np.testing.assert_allclose(in_form, outputs, atol=1e-4)
     for gradient, expected in zip(in_form_gradients, gradients, strict=True):
         if expected is not gradients[0]:
@@ -47,6 +54,14 @@ def test_a_layer_has_the_values_and_gradients_of_keras(layer):
             np.testing.assert_allclose(
                 tf.where(images == 0, 0.0, gradient), tf.where(images == 0, 0.0, expected), atol=1e-3
             )
+
+
+@pytest.mark.parametrize("far", [10.0, 1000.0])
+def test_values_far_from_0_are_normalized(far):
+    inputs = keras.Input((64, 64, 8))
+    network = keras.Model(inputs, keras.layers.GroupNormalization(4)(inputs))
+    maps = tf.random.stateless_normal([2, 64, 64, 8], (1, 2), mean=far)
+    np.testing.assert_allclose(xla_form(network)(maps), network(maps), atol=2e-6 * far)
 
 
 @pytest.mark.parametrize("options", [{"activation": "sigmoid"}, {"use_bias": False}, {"strides": 2}])

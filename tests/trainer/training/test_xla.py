@@ -43,10 +43,12 @@ graph_augment = train_step.augment
     [
         (1, "baseline_cnn"),
         pytest.param(2, "baseline_cnn", marks=pytest.mark.slow),
-        pytest.param(1, "se_resnet_small", marks=pytest.mark.slow),
+        pytest.param(2, "se_resnet_small", marks=pytest.mark.slow),
+        pytest.param(2, "vgg19", marks=pytest.mark.slow),
     ],
 )
-def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas, arch):
+def test_a_compiled_step_does_all_that_the_other_does(train_split, replicas, arch, monkeypatch):
+    monkeypatch.setitem(models.BUILDERS, "vgg19", build_small_transfer)
     flags = {"augment": True, "mixup_alpha": 0.4, "cutout": 0.3, "ema_decay": 0.9, "label_smoothing": 0.1}
     flags["arch"] = arch
     flags |= {"dropout": False, "rotation_degrees": 30.0, "zoom": 0.2, "shift": 0.1}  # dropout draws other masks
