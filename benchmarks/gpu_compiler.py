@@ -1,9 +1,9 @@
 """Compiles a program of XLA for an H100 on a machine without a GPU, for `gpu_program.py`.
 
 `python gpu_compiler.py PROGRAM` reads a serialized HLO module and prints a JSON line. TensorFlow compiles for GPUs only
-where one is; JAX brings the same compiler, which needs no more than the description of a card. It is not the same
-build: that of JAX 0.9.0 has all but 4 of the 272 flags for GPUs that TensorFlow 2.21's has, no others, and CUDA 12.9.
-Nothing is timed: cuDNN and cuBLAS choose their algorithms on a card.
+where one is; JAX brings the same compiler, which needs no more than the description of a card. It is another build: JAX
+0.9.0 has all but 4 of the 272 flags for GPUs of TensorFlow 2.21, no others, and CUDA 12.9. Nothing is timed: cuDNN and
+cuBLAS choose their algorithms on a card.
 """
 
 from __future__ import annotations

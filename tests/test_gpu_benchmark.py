@@ -21,7 +21,7 @@ MOST = {
     "inception 224 px, last 10 layers": (410, 8000),
     "every change of images": (177, 680),
 }
-"""The most kernels of a step, MB of their operands: more than in docs/gpu.md say that a form for XLA is not used."""
+"""The most kernels of a step, and MB of their operands; more than in docs/gpu.md: a form for XLA is not used."""
 
 
 def run(*arguments: str, script: str = "gpu_training.py") -> list[dict]:

@@ -128,9 +128,9 @@ def _relu(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
 class OnePassNormalization(keras.layers.Layer):
     """Group normalization that reads its maps once for both moments, and once for all sums of its gradients.
 
-    Computes in float32; the variance is the mean square less the squared mean. So that these do not cancel out where the
-    values lie far from 0, one value of each group is subtracted from all of it before, which changes no result. Source of
-    the gradients: Ioffe and Szegedy, Batch Normalization, 2015, section 3, with groups in place of the batch.
+    Computes in float32; the variance is the mean square less the squared mean. So that these do not cancel out where
+    the values lie far from 0, one value of each group is subtracted from all of it first, which changes no result.
+    Source of the gradients: Ioffe and Szegedy, Batch Normalization, 2015, section 3, with groups in place of the batch.
 
     Args:
         layer: the layer that it stands for.
