@@ -88,9 +88,10 @@ def command() -> Command:
     """Returns a function that runs `python -m PACKAGE COMMAND …` as a process."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, "-m", *map(str, arguments)], capture_output=True, text=True, timeout=280, check=False
-        )
+        # Trainings in this process set the level, for which a user's choice would be taken.
+        env = {name: value for name, value in os.environ.items() if name != "TF_CPP_MIN_LOG_LEVEL"}
+        words = [sys.executable, "-m", *map(str, arguments)]
+        return subprocess.run(words, capture_output=True, text=True, timeout=280, check=False, env=env)
 
     return run
 
