@@ -60,13 +60,15 @@ class Operation:
     Attributes:
         name: its name, which others name as their operand.
         shape: the text of its shape; of several results, of all of them.
-        kind: such as `fusion`; of a library's program its name.
+        kind: such as `fusion`; of a library's kernel its name.
+        operands: the names of what it takes.
         line: the whole line.
     """
 
     name: str
     shape: str
     kind: str
+    operands: tuple[str, ...]
     line: str
 
     @property
@@ -91,7 +93,8 @@ def operations_of(program: str) -> tuple[dict[str, list[Operation]], str]:
             entry = name if begun[1] else entry
         elif name and (found := re.match(r"\s+(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][a-z\-]*)\(", line)):
             target = re.search(r'custom_call_target="([^"]+)"', line)
-            computations[name].append(Operation(found[1], found[2], target[1] if target else found[3], line))
+            operands = tuple(re.findall(r"%([\w.\-]+)", line[found.end() :].partition(")")[0]))
+            computations[name].append(Operation(found[1], found[2], target[1] if target else found[3], operands, line))
     return computations, entry
 
 
@@ -121,11 +124,7 @@ def step_of(program: str) -> dict[str, Any]:
     loops = (re.search(r" while\(.*body=%?([\w.\-]+)", each.line) for each in computations[entry])
     kernels = list(kernels_of(computations, next((loop[1] for loop in loops if loop), entry)))
     sizes = {each.name: each.num_bytes for lines in computations.values() for each in lines}
-    moved = sum(each.num_bytes for each in kernels)
-    for each in kernels:
-        operands = each.line[each.line.index(f" {each.kind}(") :] if f" {each.kind}(" in each.line else each.line
-        names = re.findall(r"%([\w.\-]+)", re.split(r"\), ", operands, maxsplit=1)[0].partition("(")[2])
-        moved += sum(sizes.get(name, 0) for name in names)
+    moved = sum(each.num_bytes + sum(sizes[name] for name in each.operands) for each in kernels)
     kinds = Counter(re.sub(r"\W+", " ", each.kind).strip() for each in kernels)
     return {
         "kernels": len(kernels),

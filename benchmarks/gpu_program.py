@@ -45,8 +45,15 @@ def cases() -> dict[str, Case]:
     return found
 
 
-def write_program(case: Case, path: Path) -> None:
-    """Writes the program of several steps on images that the device holds, a serialized HLO module, as on a GPU."""
+def write_program(case: Case, path: Path, *, streamed: bool = False) -> None:
+    """Writes the program of a training on a GPU, a serialized HLO module.
+
+    Args:
+        case: the training.
+        path: the file.
+        streamed: True writes the program of one step, to which its images are handed; False that of several steps on
+            images that the device holds.
+    """
     import numpy as np
     import tensorflow as tf
     from gpu_rivals import config_of
@@ -65,10 +72,13 @@ def write_program(case: Case, path: Path) -> None:
         strategy,
         phases_of(config)[-1],
         steps_per_epoch=case.num_images // case.batch_size,
-        rows=DeviceRows(images, strategy),
+        rows=None if streamed else DeviceRows(images, strategy),
     )
-    batches = tf.zeros([train_step.STEPS_OF_LOOP, config.global_batch_size], tf.int64)
-    program = step._programs.loop.experimental_get_compiler_ir(tf.constant(1), batches, batches)
+    batch = tf.zeros([config.global_batch_size], tf.int64)
+    batches = tf.stack([batch] * train_step.STEPS_OF_LOOP)
+    streams, loops = step._programs.step, step._programs.loop
+    arguments = (tf.gather(images, batch), batch) if streamed else (tf.constant(1), batches, batches)
+    program = (streams if streamed else loops).experimental_get_compiler_ir(*arguments)
     path.write_bytes(program(stage="hlo_serialized"))
 
 
@@ -92,14 +102,16 @@ def main() -> int:
     known = cases()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("cases", nargs="*", metavar="CASE", help=f"some of: {'; '.join(known)}")
-    names = parser.parse_args().cases or list(known)
+    parser.add_argument("--streamed", action="store_true", help="hand the images to each step, as if they did not fit")
+    given = parser.parse_args()
+    names = given.cases or list(known)
     if unknown := set(names) - set(known):
         parser.error(f"unknown case {', '.join(unknown)}; expected some of: {'; '.join(known)}")
     code = 0
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
             path, begun = Path(folder, "program"), time.perf_counter()
-            write_program(known[name], path)
+            write_program(known[name], path, streamed=given.streamed)
             trace_s = round(time.perf_counter() - begun, 1)
             compiled = compile_program(path)
         line = {

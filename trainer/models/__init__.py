@@ -16,7 +16,7 @@ import keras
 from trainer.config.train import TrainConfig
 from trainer.device import precision_of
 from trainer.models import baseline_cnn, inception_resnet_v2, se_resnet, vgg19
-from trainer.models.frozen_form import FrozenLayers, frozen_form
+from trainer.models.frozen_form import FrozenLayers, frozen_form, inputs_of
 from trainer.models.outputs import OF_TWO_CLASSES, Outputs
 from trainer.models.xla_form import xla_form
 
@@ -130,7 +130,7 @@ def _border_of_training(base: keras.Model) -> list[Any]:
     above: set[keras.layers.Layer] = set()
     border = {}
     for layer in base.layers:  # each comes after those that it gets its inputs from
-        inputs = layer.input if isinstance(layer.input, list) else [layer.input]
+        inputs = inputs_of(layer)
         if layer.trainable_variables or any(producer[id(tensor)] in above for tensor in inputs):
             above.add(layer)
             border.update({id(tensor): tensor for tensor in inputs if producer[id(tensor)] not in above})

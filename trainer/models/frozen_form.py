@@ -112,7 +112,7 @@ class FrozenConvolution(keras.layers.Layer):
 def _foldable_normalizations(network: keras.Model) -> dict[keras.layers.Layer, keras.layers.BatchNormalization]:
     """Returns the batch normalization behind each linear convolution whose output nothing else takes."""
     producer = {id(layer.output): layer for layer in network.layers}
-    taken = Counter(id(tensor) for layer in network.layers for tensor in _inputs(layer))
+    taken = Counter(id(tensor) for layer in network.layers for tensor in inputs_of(layer))
     taken.update(id(tensor) for tensor in network.outputs)
     found = {}
     for layer in network.layers:
@@ -125,7 +125,6 @@ def _foldable_normalizations(network: keras.Model) -> dict[keras.layers.Layer, k
     return found
 
 
-def _inputs(layer: keras.layers.Layer) -> list[Any]:
-    if isinstance(layer, keras.layers.InputLayer):
-        return []
+def inputs_of(layer: keras.layers.Layer) -> list[Any]:
+    """Returns the tensors that a layer of a functional model takes; an input layer takes its own output."""
     return layer.input if isinstance(layer.input, list) else [layer.input]

@@ -21,40 +21,37 @@ def xla_form(network: keras.Model) -> keras.Model:
     """
 
     def call(layer: keras.layers.Layer, *args: Any, **options: Any) -> Any:
-        if type(layer) is keras.layers.MaxPooling2D and SlicedMaxPooling.fits(layer):
-            return SlicedMaxPooling(layer)(*args)
-        if type(layer) is keras.layers.Conv2D and PixelConvolution.fits(layer, args[0]):
-            return PixelConvolution(layer)(*args)
-        if type(layer) is keras.layers.Conv2D and ReluConvolution.fits(layer):
-            return ReluConvolution(layer)(*args)
-        if type(layer) is keras.layers.GroupNormalization and OnePassNormalization.fits(layer, args[0]):
-            return OnePassNormalization(layer)(*args)
-        return layer(*args, **options)
+        forms = FORMS.get(type(layer), ())
+        form = next((form for form in forms if form.fits(layer, args[0])), None)
+        return form(layer)(*args) if form else layer(*args, **options)
 
     return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
 
 
-class SlicedMaxPooling(keras.layers.Layer):
-    """Max pooling as the maximum of strided slices; at equal values the gradient goes to the first one.
+class Form(keras.layers.Layer):
+    """A layer that computes what another one does, with its variables.
 
     Args:
         layer: the layer that it stands for.
     """
 
-    def __init__(self, layer: keras.layers.MaxPooling2D) -> None:
+    def __init__(self, layer: keras.layers.Layer) -> None:
         super().__init__(dtype=layer.dtype_policy)
-        self._pool_size = layer.pool_size
-        self._strides = layer.strides
+        self._layer = layer
+
+
+class SlicedMaxPooling(Form):
+    """Max pooling as the maximum of strided slices; at equal values the gradient goes to the first one."""
 
     @staticmethod
-    def fits(layer: keras.layers.MaxPooling2D) -> bool:
+    def fits(layer: keras.layers.MaxPooling2D, _: keras.KerasTensor) -> bool:
         """Returns True if there is such a form of a layer."""
         return bool(layer.padding == "valid" and layer.data_format == "channels_last")
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         """Pools feature maps [N, H, W, C] to [N, h, w, C]."""
-        ends = [side - size + 1 for side, size in zip(maps.shape[1:3], self._pool_size, strict=True)]
-        (down, across), (height, width) = self._strides, self._pool_size
+        ends = [side - size + 1 for side, size in zip(maps.shape[1:3], self._layer.pool_size, strict=True)]
+        (down, across), (height, width) = self._layer.strides, self._layer.pool_size
         slices = [
             maps[:, row : row + ends[0] : down, column : column + ends[1] : across]
             for row in range(height)
@@ -63,16 +60,8 @@ class SlicedMaxPooling(keras.layers.Layer):
         return reduce(tf.maximum, slices)
 
 
-class PixelConvolution(keras.layers.Layer):
-    """The convolution of maps of one pixel, as of squeeze and excitation, as a matrix product.
-
-    Args:
-        layer: the layer that it stands for.
-    """
-
-    def __init__(self, layer: keras.layers.Conv2D) -> None:
-        super().__init__(dtype=layer.dtype_policy)
-        self._layer = layer
+class PixelConvolution(Form):
+    """The convolution of maps of one pixel, as of squeeze and excitation, as a matrix product."""
 
     @staticmethod
     def fits(layer: keras.layers.Conv2D, maps: keras.KerasTensor) -> bool:
@@ -87,36 +76,29 @@ class PixelConvolution(keras.layers.Layer):
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         """Maps [N, 1, 1, C] to [N, 1, 1, filters]."""
         sums = tf.matmul(maps[:, 0, 0], tf.cast(self._layer.kernel, maps.dtype)[0, 0])
-        if self._layer.use_bias:
-            sums += tf.cast(self._layer.bias, maps.dtype)
-        return self._layer.activation(sums)[:, tf.newaxis, tf.newaxis]
+        return self._layer.activation(_with_bias(self._layer, sums))[:, tf.newaxis, tf.newaxis]
 
 
-class ReluConvolution(keras.layers.Layer):
+class ReluConvolution(Form):
     """A convolution with ReLU whose gradient needs nothing but its output, so that cuDNN computes both in one kernel.
 
     Keras' gradient asks whether the output is above 0. XLA asks that of what goes into the ReLU, which then has to be
     written and read, too: a step of the baseline moved a tenth more bytes.
-
-    Args:
-        layer: the layer that it stands for.
     """
 
-    def __init__(self, layer: keras.layers.Conv2D) -> None:
-        super().__init__(dtype=layer.dtype_policy)
-        self._layer = layer
-
     @staticmethod
-    def fits(layer: keras.layers.Conv2D) -> bool:
+    def fits(layer: keras.layers.Conv2D, _: keras.KerasTensor) -> bool:
         """Returns True if there is such a form of a layer."""
-        return layer.activation is keras.activations.relu
+        return bool(layer.activation is keras.activations.relu)
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         """Convolves feature maps [N, H, W, C] to [N, h, w, filters]."""
         sums = self._layer.convolution_op(maps, self._layer.kernel)
-        if self._layer.use_bias:
-            sums += tf.cast(self._layer.bias, sums.dtype)
-        return _relu(sums)
+        return _relu(_with_bias(self._layer, sums))
+
+
+def _with_bias(layer: keras.layers.Conv2D, sums: tf.Tensor) -> tf.Tensor:
+    return sums + tf.cast(layer.bias, sums.dtype) if layer.use_bias else sums
 
 
 @tf.custom_gradient
@@ -125,20 +107,13 @@ def _relu(values: tf.Tensor) -> tuple[tf.Tensor, Any]:
     return outputs, lambda upstream: tf.where(outputs == 0, tf.zeros_like(upstream), upstream)
 
 
-class OnePassNormalization(keras.layers.Layer):
+class OnePassNormalization(Form):
     """Group normalization that reads its maps once for both moments, and once for all sums of its gradients.
 
     Computes in float32; the variance is the mean square less the squared mean. So that these do not cancel out where
     the values lie far from 0, one value of each group is subtracted from all of it first, which changes no result.
     Source of the gradients: Ioffe and Szegedy, Batch Normalization, 2015, section 3, with groups in place of the batch.
-
-    Args:
-        layer: the layer that it stands for.
     """
-
-    def __init__(self, layer: keras.layers.GroupNormalization) -> None:
-        super().__init__(dtype=layer.dtype_policy)
-        self._layer = layer
 
     @staticmethod
     def fits(layer: keras.layers.GroupNormalization, maps: keras.KerasTensor) -> bool:
@@ -179,3 +154,11 @@ class OnePassNormalization(keras.layers.Layer):
             return of_maps, of_gamma, of_beta
 
         return shifted * over_maps(scale) + over_maps(beta - mean * scale), gradients
+
+
+FORMS = {
+    keras.layers.MaxPooling2D: (SlicedMaxPooling,),
+    keras.layers.Conv2D: (PixelConvolution, ReluConvolution),
+    keras.layers.GroupNormalization: (OnePassNormalization,),
+}
+"""The forms of each kind of layer, of which the first that fits is taken."""

@@ -51,7 +51,7 @@ class RunOutput:
     def renew(self) -> None:
         """Writes the flags of a job that resumes a run, once its checkpoint is known to be of such a job.
 
-        A command that is refused so leaves the run as it was.
+        A command that is refused leaves the flags of the run as they were.
         """
         if self.state == "unfinished run":
             self._write_flags(RunFolder.at(self.path))

@@ -142,7 +142,7 @@ def test_after_memory_ran_out_a_batch_is_named_that_fits():
         tf.errors.InternalError(None, None, "Failed to create cublas handle: the resource allocation failed"),
     ],
 )
-def test_a_step_that_finds_memory_fits(monkeypatch, error):
+def test_a_batch_fits_if_its_step_finds_memory(monkeypatch, error):
     assert batch_fits(config(num_replicas=2), 4)
 
     def exhausted(*_: object) -> None:

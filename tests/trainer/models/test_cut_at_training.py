@@ -26,6 +26,7 @@ def test_no_gradient_is_taped_below_the_trained_layers(monkeypatch, phase, train
     assert convolutions(step, 32) == {"forward": 2, "weights": trained}
 
 
+# Smaller images become a single pixel in InceptionResNetV2, whose convolutions then are matrix products.
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("arch", "image_px", "forward", "trained"), [("vgg19", 32, 16, 8), ("inception_resnet_v2", 107, 244, 2)]
