@@ -28,6 +28,7 @@ INDEX_BATCH = 256  # number of records that are parsed at once if no pixels are 
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
+@tf.autograph.experimental.do_not_convert
 def training_batches(
     source: SplitSource,
     *,
@@ -136,6 +137,7 @@ def hold(source: SplitSource, strategy: tf.distribute.Strategy | None = None) ->
     return HeldImages(kept, rows=DeviceRows(images, strategy))
 
 
+@tf.autograph.experimental.do_not_convert
 def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Dataset:
     """Returns batches of every record once, in the order of the manifest; the last batch may be smaller.
 
@@ -167,6 +169,7 @@ def evaluation_batches(source: SplitSource, *, batch_size: int) -> tf.data.Datas
     return untuned(_records(source).batch(batch_size).map(parse, num_parallel_calls=PARSERS).prefetch(1))
 
 
+@tf.autograph.experimental.do_not_convert
 def read_index(source: SplitSource) -> RecordIndex:
     """Reads labels, groups, file names, domains and content hashes of all records, without decoding an image.
 

@@ -46,7 +46,7 @@ def features_of(extractor: keras.Model, source: SplitSource, split: str, *, batc
     """
     shape = (None, *extractor.input.shape[1:])
 
-    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)])
+    @tf.function(input_signature=[tf.TensorSpec(shape, tf.uint8)], autograph=False)
     def extract(images: tf.Tensor) -> tf.Tensor:
         return tf.cast(extractor(tf.cast(images, tf.float32), training=False), tf.float64)
 

@@ -31,7 +31,7 @@ class ReplicaFunction:
         self._function = function
         self._strategy = strategy
         # One trace for all batches, whatever their size: a large network takes half a minute for each.
-        self._run = tf.function(self._run_batch, input_signature=[batch])
+        self._run = tf.function(self._run_batch, input_signature=[batch], autograph=False)
 
     def start(self, rows: tf.Tensor | np.ndarray) -> tf.Tensor:
         """Starts a batch of N rows; returns values [N or more, F], which may not be computed yet."""

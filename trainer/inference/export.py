@@ -46,7 +46,7 @@ class ServedModel(tf.Module):
         self._logits = logits_of(model)
         self._card = card
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False)
     def serve(self, image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the numbers of N images.
 
@@ -65,7 +65,7 @@ class ServedModel(tf.Module):
         names = {} if card.task == BINARY else {"class_names": tf.constant(list(card.class_names))}
         return {**answers_of(logits_for(images, self._logits, card), card), **names}
 
-    @tf.function(input_signature=[])
+    @tf.function(input_signature=[], autograph=False)
     def metadata(self) -> dict[str, tf.Tensor]:
         """Returns the entries of `model.json`, by name."""
         known = self._card.for_export().items()

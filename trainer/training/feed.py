@@ -37,9 +37,13 @@ def next_batches(batches: Any, count: tf.Tensor, most: int) -> list[tf.Tensor]:
         arrays = [
             tf.TensorArray(spec.dtype, most, element_shape=spec.shape) for spec in tf.nest.flatten(batches.element_spec)
         ]
-        for index in tf.range(count):
-            arrays = [array.write(index, part) for array, part in zip(arrays, next(batches), strict=True)]
-        return [array.stack() for array in arrays]
+
+        def take(index: tf.Tensor, *arrays: tf.TensorArray) -> tuple[Any, ...]:
+            written = (array.write(index, part) for array, part in zip(arrays, next(batches), strict=True))
+            return index + 1, *written
+
+        _, *taken = tf.while_loop(lambda index, *_: index < count, take, (tf.constant(0), *arrays))
+        return [array.stack() for array in taken]
 
 
 class InputClock:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import keras
@@ -30,6 +31,8 @@ Batch = tuple[tf.Tensor, tf.Tensor]
 
 Sums = tuple[tf.Tensor, tf.Tensor]
 """The sums of the loss and of the correctly classified images, scalars."""
+
+graph = partial(tf.function, autograph=False)  # AutoGraph rewrites the source of all that is called: 2 s a training
 
 
 @dataclass(frozen=True)
@@ -138,10 +141,10 @@ class TrainStep:
         loops = jit_compile and self._is_alone and self._rows is not None and has_gpu()
         return Programs(
             jit_compile=jit_compile,
-            run=tf.function(self._run_loops if loops else self._run),
-            loop=tf.function(self._loop, jit_compile=True),
-            step=tf.function(self._run_one, jit_compile=True) if jit_compile and self._is_alone else self._run_one,
-            gradients=tf.function(self._compute_gradients, jit_compile=jit_compile or None),
+            run=graph(self._run_loops if loops else self._run),
+            loop=graph(self._loop, jit_compile=True),
+            step=graph(self._run_one, jit_compile=True) if jit_compile and self._is_alone else self._run_one,
+            gradients=graph(self._compute_gradients, jit_compile=jit_compile or None),
             frozen=FrozenLayers() if self._of_features else frozen,
             logits=logits,
         )
@@ -178,41 +181,27 @@ class TrainStep:
             return self._programs.run(batches, tf.constant(num_steps))
 
     def _run(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
-        loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
-        for _ in tf.range(num_steps):
-            loss, correct = self._programs.step(*self.input_clock.timed(next, batches))
-            loss_sum += loss
-            correct_sum += correct
-        return loss_sum, correct_sum
+        return _add_up(lambda _: (1, self._programs.step(*self.input_clock.timed(next, batches))), num_steps)
 
     def _run_loops(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
         """Runs steps as `_run` does, many in one program: starting a program costs as much as a small step."""
-        loss_sum, correct_sum = tf.zeros([], tf.float64), tf.zeros([], tf.float64)
-        done = tf.constant(0)
-        while done < num_steps:
+
+        def loop(done: tf.Tensor) -> tuple[tf.Tensor, Sums]:
             count = tf.minimum(num_steps - done, STEPS_OF_LOOP)
             taken = self.input_clock.timed(next_batches, batches, count, STEPS_OF_LOOP)
-            loss, correct = self._programs.loop(count, *taken)
-            loss_sum += loss
-            correct_sum += correct
-            done += count
-        return loss_sum, correct_sum
+            return count, self._programs.loop(count, *taken)
+
+        return _add_up(loop, num_steps)
 
     def _loop(self, count: tf.Tensor, *batches: tf.Tensor) -> Sums:
         """Runs `count` steps on the first of `STEPS_OF_LOOP` batches."""
-
-        def step(index: tf.Tensor, loss_sum: tf.Tensor, correct_sum: tf.Tensor) -> tuple[tf.Tensor, ...]:
-            loss, correct = self._run_one(*(parts[index] for parts in batches))
-            return index + 1, loss_sum + loss, correct_sum + correct
-
-        zero = tf.zeros([], tf.float64)
         with self._programs.frozen.weights_held():
-            return tf.while_loop(lambda index, *_: index < count, step, (tf.constant(0), zero, zero))[1:]
+            return _add_up(lambda index: (1, self._run_one(*(parts[index] for parts in batches))), count)
 
     def _run_one(self, *batch: tf.Tensor) -> Sums:
         """Runs one step; returns its loss and the number of correctly classified images."""
         step = tf.identity(self.optimizer.iterations.value)
-        if self._programs.jit_compile and not self._is_alone:
+        if not self._is_alone:
             loss, correct, gradients = self.strategy.run(self._reduce_gradients, args=batch)
             self._update_replicas(gradients, step)
         else:
@@ -259,7 +248,7 @@ class TrainStep:
                 if self.average is not None:
                     self.average.move(weights, step)
 
-            tf.function(update, jit_compile=True)(gradients, step)
+            graph(update, jit_compile=self._programs.jit_compile or None)(gradients, step)
 
         # The function is called once for each device, and updates all variables there, not only the one that is named.
         first = self.model.trainable_variables[0].value
@@ -296,3 +285,14 @@ class TrainStep:
             images, targets, weights = mixup(images, targets, weights, self._config.mixup_alpha, seed, **share)
         known = self._outputs.known(labels, in_pairs=bool(self._config.mixup_alpha))
         return images, targets, weights if known is None else known * weights
+
+
+def _add_up(run: Callable[[tf.Tensor], tuple[tf.Tensor | int, Sums]], num_steps: tf.Tensor) -> Sums:
+    """Adds up the sums of steps; `run` runs one or more from a step on, int32 [], and returns their number first."""
+
+    def body(done: tf.Tensor, loss_sum: tf.Tensor, correct_sum: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        count, (loss, correct) = run(done)
+        return done + count, loss_sum + loss, correct_sum + correct
+
+    zero = tf.zeros([], tf.float64)
+    return tf.while_loop(lambda done, *_: done < num_steps, body, (tf.constant(0), zero, zero))[1:]
