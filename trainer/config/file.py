@@ -84,12 +84,13 @@ def _names_in(arguments: Sequence[str]) -> set[str]:
 
 
 def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """Returns the value of a flag on a command line; None if the flag or its value is missing."""
+    """Returns the value of a flag on a command line, the last one; None if the flag or its value is missing."""
+    found = None
     for index, argument in enumerate(arguments):
         name, _, value = argument.partition("=")
         if name == f"--{flag}":
-            return value or next(iter(arguments[index + 1 :]), None)
-    return None
+            found = value or next(iter(arguments[index + 1 :]), None)
+    return found
 
 
 def flags_from_file(path: str, given: Collection[str] = ()) -> list[str]:

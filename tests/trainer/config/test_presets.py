@@ -99,6 +99,10 @@ def test_flags_win_over_the_config_file_and_that_over_the_preset(tmp_path):
     assert "preset" not in config.to_json(), "the flags themselves are kept"
 
 
+def test_of_several_presets_the_last_is_taken():
+    assert config_of("--preset", "study", "--preset=fast") == config_of("--preset", "fast")
+
+
 def test_both_spellings_of_a_precision_win_over_the_preset(tmp_path):
     file = tmp_path / "flags.json"
     file.write_text('{"mixed_precision": true}')
