@@ -2,9 +2,10 @@
 
 Run as `python benchmarks/gpu_program.py [CASE …]`, where the packages of the extra `xla` are installed. A line holds
 what one step of several in a program does: the `kernels` that it starts, how many `of` each kind, and `operands_mb`,
-the size of what these read and write at most; `compile_s` on one of this machine's cores, and `trace_s` in TensorFlow
-before that; and `memory_mb`, the most that the program needs. These are no times of a GPU, and the compiler is that of
-JAX: of nearly the same version as TensorFlow's, but another build. The exit code is 1 if a program can't be compiled.
+the size of what these read and write at most; `compile_s` on one of this machine's cores, and `trace_s` before that, in
+which Keras builds the network and TensorFlow traces the step; and `memory_mb`, the most that the program needs. These
+are no times of a GPU, and the compiler is that of JAX: of nearly the same version as TensorFlow's, but another build.
+The exit code is 1 if a program can't be compiled.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -45,7 +47,7 @@ def cases() -> dict[str, Case]:
     return found
 
 
-def write_program(case: Case, path: Path, *, streamed: bool = False) -> None:
+def write_program(case: Case, path: Path, *, streamed: bool = False) -> float:
     """Writes the program of a training on a GPU, a serialized HLO module.
 
     Args:
@@ -53,6 +55,9 @@ def write_program(case: Case, path: Path, *, streamed: bool = False) -> None:
         path: the file.
         streamed: True writes the program of one step, to which its images are handed; False that of several steps on
             images that the device holds.
+
+    Returns:
+        The time that Keras took to build the network and TensorFlow to trace the program, s.
     """
     import numpy as np
     import tensorflow as tf
@@ -63,6 +68,7 @@ def write_program(case: Case, path: Path, *, streamed: bool = False) -> None:
     from trainer.training import train_step
     from trainer.training.phases import phases_of
 
+    begun = time.perf_counter()
     train_step.has_gpu = lambda: True
     config, strategy = config_of(case, jit_compile="on"), tf.distribute.get_strategy()
     images = np.zeros((case.num_images, case.image_size, case.image_size, 1), np.uint8)
@@ -78,8 +84,10 @@ def write_program(case: Case, path: Path, *, streamed: bool = False) -> None:
     batches = tf.stack([batch] * train_step.STEPS_OF_LOOP)
     streams, loops = step._programs.step, step._programs.loop
     arguments = (tf.gather(images, batch), batch) if streamed else (tf.constant(1), batches, batches)
-    program = (streams if streamed else loops).experimental_get_compiler_ir(*arguments)
+    with step._programs.frozen.weights_held() if streamed else nullcontext():
+        program = (streams if streamed else loops).experimental_get_compiler_ir(*arguments)
     path.write_bytes(program(stage="hlo_serialized"))
+    return time.perf_counter() - begun
 
 
 def compile_program(path: Path) -> dict[str, Any]:
@@ -110,15 +118,14 @@ def main() -> int:
     code = 0
     for name in names:
         with tempfile.TemporaryDirectory() as folder:
-            path, begun = Path(folder, "program"), time.perf_counter()
-            write_program(known[name], path, streamed=given.streamed)
-            trace_s = round(time.perf_counter() - begun, 1)
+            path = Path(folder, "program")
+            trace_s = write_program(known[name], path, streamed=given.streamed)
             compiled = compile_program(path)
         line = {
             "case": name,
             "card": "H100, not timed",
             **compiled,
-            "trace_s": trace_s,
+            "trace_s": round(trace_s, 1),
             "measured": asdict(known[name]),
         }
         print(json.dumps(line), flush=True)

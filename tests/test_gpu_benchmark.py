@@ -19,6 +19,7 @@ MOST = {
     "preset best": (450, 480),
     "vgg19 224 px, head": (70, 4500),
     "inception 224 px, last 10 layers": (410, 8000),
+    "inception 224 px, head, streamed": (380, 7700),
     "every change of images": (177, 680),
 }
 """The most kernels of a step, and MB of their operands; more than in docs/gpu.md: a form for XLA is not used."""
@@ -68,7 +69,8 @@ def test_runs_of_one_seed_are_compared_bit_by_bit(phantoms, tmp_path):
 @pytest.mark.skipif(sys.platform != "linux", reason="the compiler is built for Linux")
 @pytest.mark.parametrize("case", MOST)
 def test_a_gpu_runs_a_step_as_one_deterministic_program_of_few_kernels(case):
-    (line,) = run(case, script="gpu_program.py")
+    name, *streamed = case.split(", streamed")
+    (line,) = run(name, *["--streamed"] * len(streamed), script="gpu_program.py")
     assert "error" not in line, line
     assert line["programs"] == 1
     for name, most in zip(("kernels", "operands_mb"), MOST[case], strict=True):

@@ -35,8 +35,13 @@ class FrozenLayers:
     @contextmanager
     def weights_held(self) -> Iterator[None]:
         """Computes the weights of the convolutions once, for all calls in the block, in a `tf.function` around it."""
-        for convolution in self.convolutions:
-            convolution.held = convolution.weights_to_run()
+
+        def compute() -> list[tuple[tf.Tensor, tf.Tensor]]:
+            return [convolution.weights_to_run() for convolution in self.convolutions]
+
+        weights = tf.function(compute, autograph=False, jit_compile=True)() if self.convolutions else []
+        for convolution, held in zip(self.convolutions, weights, strict=True):
+            convolution.held = held
         try:
             yield
         finally:
@@ -90,7 +95,7 @@ class FrozenConvolution(keras.layers.Layer):
         return bool(layer.groups == 1 and layer.dilation_rate == (1, 1) and layer.data_format == "channels_last")
 
     def weights_to_run(self) -> tuple[tf.Tensor, tf.Tensor]:
-        """Returns kernel [h, w, C, filters] and bias [filters] in the type that the layer computes in."""
+        """Returns kernel [filters, h, w, C], as cuDNN reads it, and bias [filters] in the type of the layer."""
         convolution, normalization = self._layer, self._normalization
         kernel = tf.convert_to_tensor(convolution.kernel)
         bias = tf.convert_to_tensor(convolution.bias) if convolution.use_bias else tf.zeros(kernel.shape[-1:])
@@ -100,11 +105,16 @@ class FrozenConvolution(keras.layers.Layer):
             scale = scale * tf.convert_to_tensor(normalization.gamma) if normalization.scale else scale
             kernel, bias = kernel * scale, (bias - mean) * scale
             bias = bias + tf.convert_to_tensor(normalization.beta) if normalization.center else bias
-        return tf.cast(kernel, self._type), tf.cast(bias, self._type)
+        return tf.transpose(tf.cast(kernel, self._type), [3, 0, 1, 2]), tf.cast(bias, self._type)
+
+    def compute_output_spec(self, maps: keras.KerasTensor) -> keras.KerasTensor:
+        """Returns shape and type of the result, without a trace of the weights for each layer."""
+        return keras.KerasTensor(self._layer.compute_output_shape(maps.shape), self._type)
 
     def call(self, maps: tf.Tensor) -> tf.Tensor:
         """Convolves feature maps [N, H, W, C] to [N, h, w, filters]."""
         kernel, bias = self.held or self.weights_to_run()
+        kernel = tf.transpose(kernel, [1, 2, 3, 0])
         sums = tf.nn.conv2d(tf.cast(maps, self._type), kernel, self._layer.strides, self._layer.padding.upper())
         return self._layer.activation(sums + bias)
 

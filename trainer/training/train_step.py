@@ -181,7 +181,8 @@ class TrainStep:
             return self._programs.run(batches, tf.constant(num_steps))
 
     def _run(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
-        return _add_up(lambda _: (1, self._programs.step(*self.input_clock.timed(next, batches))), num_steps)
+        with self._programs.frozen.weights_held() if self._is_alone else nullcontext():
+            return _add_up(lambda _: (1, self._programs.step(*self.input_clock.timed(next, batches))), num_steps)
 
     def _run_loops(self, batches: Iterator[Batch], num_steps: tf.Tensor) -> Sums:
         """Runs steps as `_run` does, many in one program: starting a program costs as much as a small step."""
