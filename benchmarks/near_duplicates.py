@@ -7,8 +7,8 @@ many of these pairs does the search for near duplicates compare?
 
 from __future__ import annotations
 
+import argparse
 import io
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -84,7 +84,9 @@ def _print_pairs(hashes: list[int]) -> None:
 
 def main() -> None:
     """Prints a line for each kind of copy: the share that is found; then how alike different images are."""
-    root = Path(sys.argv[1])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("images", metavar="IMAGES", type=Path)
+    root = parser.parse_args().images
     decoded = {}
     for place, name in enumerate(sorted(find_images(root).images)):
         image = decode((root / name).read_bytes())

@@ -6,6 +6,7 @@ evaluated on other datasets. Prints the mean and the lowest rate over the runs, 
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -103,8 +104,10 @@ def sets_of(run: Path) -> Iterator[tuple[str, Predictions]]:
 
 def main() -> None:
     """Prints a table for each set."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("runs", metavar="RUN", nargs="+", type=Path)
     found: dict[tuple[str, str], list[tuple[float, float, float]]] = {}
-    for run in map(Path, sys.argv[1:]):
+    for run in parser.parse_args().runs:
         val = read_predictions(run, "val")
         if val is None:
             sys.exit(f"{run}: has no predictions-val.csv")

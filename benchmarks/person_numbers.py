@@ -7,8 +7,8 @@ correlation of equalized thumbnails tells which the equal numbers are.
 
 from __future__ import annotations
 
+import argparse
 import re
-import sys
 from collections import defaultdict
 from itertools import combinations, product
 from pathlib import Path
@@ -39,7 +39,11 @@ def read_people(folder: Path) -> People:
 
 def main() -> None:
     """Prints the counts and the mean correlations."""
-    train, test = (read_people(Path(folder)) for folder in sys.argv[1:3])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("train", "test"):
+        parser.add_argument(name, metavar=name.upper(), type=Path)
+    given = parser.parse_args()
+    train, test = read_people(given.train), read_people(given.test)
     other = {"bacteria": "virus", "virus": "bacteria"}
     shared = [(number, kind) for number, kind in test if (number, other[kind]) in train]
     same = [(number, kind) for number, kind in test if (number, kind) in train]

@@ -52,6 +52,7 @@ def main() -> None:
         root = Path(folder, "images")
         paths = write_radiographs(root, NUM_IMAGES)
         config = PrepConfig(input=str(root), output=str(Path(folder, "dataset")), image_sizes=SIZES)
+        Path(config.output).mkdir()
         prepare_image = PrepareImage(config, open_work_folder(config.output, overwrite=False, job={}), PUBLIC_SALT)
         prepare_image.setup()
         sources = {str(root / source.filename): source for source in find_sources(root)[0]}

@@ -23,6 +23,7 @@ from trainer.config.train import TrainConfig
 from trainer.data.held_images import DeviceRows, HeldImages
 from trainer.data.splits import SplitSource
 from trainer.data.tf_dataset import hold, training_batches
+from trainer.device import steps_per_call
 from trainer.training.strategy import distribute
 from trainer.training.train_step import TrainStep
 
@@ -43,7 +44,7 @@ def make_train_step(
 
 def run_steps(train_step: TrainStep, batches: Iterator, num_steps: int) -> None:
     """Trains as an epoch does: several steps a call, the sums read at the end."""
-    per_call = TrainConfig(data="", output="").steps_per_call
+    per_call = steps_per_call(TrainConfig(data="", output=""))
     sums = [train_step.run(batches, min(per_call, num_steps - first)) for first in range(0, num_steps, per_call)]
     assert all(np.isfinite(float(loss)) for loss, _ in sums)
 

@@ -202,7 +202,7 @@ class TrainStep:
     def _run_one(self, *batch: tf.Tensor) -> Sums:
         """Runs one step; returns its loss and the number of correctly classified images."""
         step = tf.identity(self.optimizer.iterations.value)
-        if not self._is_alone:
+        if self._programs.jit_compile and not self._is_alone:
             loss, correct, gradients = self.strategy.run(self._reduce_gradients, args=batch)
             self._update_replicas(gradients, step)
         else:
@@ -249,7 +249,7 @@ class TrainStep:
                 if self.average is not None:
                     self.average.move(weights, step)
 
-            graph(update, jit_compile=self._programs.jit_compile or None)(gradients, step)
+            graph(update, jit_compile=True)(gradients, step)
 
         # The function is called once for each device, and updates all variables there, not only the one that is named.
         first = self.model.trainable_variables[0].value

@@ -1,6 +1,7 @@
-"""The benchmark of a training on a GPU runs on a CPU too, small; its program is compiled for a real GPU without one."""
+"""Every benchmark runs, small; that of a training on a GPU on a CPU, too, and its program is compiled for a GPU."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,6 +25,38 @@ MOST = {
 }
 """The most kernels of a step, and MB of their operands; more than in docs/gpu.md: a form for XLA is not used."""
 
+SMALL = {
+    "augmentation": "BATCHES = {90: 1}; ROUNDS = 1",
+    "image_memory": "KINDS = dict([*KINDS.items()][:1])",
+    "input_pipeline": "NUM_RECORDS = {90: 256, 224: 256}; NUM_FILES = 64; GENERATOR_BATCHES = ROUNDS = 1",
+    "interval_coverage": "SETTINGS = SETTINGS[:1]; NUM_LARGE = 2000; NUM_RESAMPLES = 20",
+    "near_duplicates": "STEP = 20",
+    "nested_selection": "",
+    "person_numbers": "NUM_RANDOM = 10",
+    "plan_scale": "",
+    "prepare_image": "NUM_IMAGES = 40; ROUNDS = 1",
+    "prepare_job": "NUM_LARGE = 40; NUM_SMALL = (40, 80); ROUNDS = 1",
+    "prepare_many": "",
+    "sweep_overhead": "ROUNDS = 1",
+    "tfds_writer": "NUM_IMAGES = 40; ROUNDS = 1",
+    "training_epoch": "NUM_STEPS.clear(); NUM_STEPS[18] = 2; ROUNDS = 1",
+    "two_replicas": "NUM_STEPS.clear(); NUM_STEPS[18] = 2; ROUNDS = 1",
+}
+"""What makes each benchmark small, in its module."""
+
+ARGUMENTS = {
+    "image_memory": ("0.2",),
+    "interval_coverage": ("2",),
+    "near_duplicates": ("IMAGES",),
+    "person_numbers": ("IMAGES", "IMAGES"),
+    "plan_scale": ("600",),
+    "prepare_many": ("20",),
+}
+"""The arguments of those that take some; IMAGES is a folder of images."""
+
+ELSEWHERE = {"gpu_program", "gpu_training", "operating_points", "phantom_shortcuts"}
+"""The benchmarks that other tests run, but for `operating_points`, which needs runs of many minutes."""
+
 
 def run(*arguments: str, script: str = "gpu_training.py") -> list[dict]:
     """Runs a benchmark and returns its lines."""
@@ -31,6 +64,34 @@ def run(*arguments: str, script: str = "gpu_training.py") -> list[dict]:
     result = subprocess.run(command, capture_output=True, text=True, timeout=280, check=False)
     assert result.returncode == 0, result.stderr
     return [json.loads(line) for line in result.stdout.splitlines()]
+
+
+def test_every_benchmark_has_a_test():
+    found = {path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
+    assert found - {"gpu_compiler", "gpu_rivals"} == SMALL.keys() | ELSEWHERE, "those two are run by the others"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SMALL)
+def test_a_benchmark_runs(name, phantoms, tmp_path):
+    if name == "tfds_writer":
+        pytest.importorskip("tensorflow_datasets")
+    script = tmp_path / f"{name}.py"
+    begin, end = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8").split('if __name__ == "__main__":')
+    begin = begin.replace("__file__", repr(str(BENCHMARKS / f"{name}.py")))
+    script.write_text(f'{begin}\n{SMALL[name]}\nif __name__ == "__main__":{end}', encoding="utf-8")
+    arguments = [str(phantoms) if each == "IMAGES" else each for each in ARGUMENTS.get(name, ())]
+    result = subprocess.run(
+        [sys.executable, script, *arguments],
+        cwd=BENCHMARKS.parent,
+        env=os.environ | {"PYTHONPATH": f"{BENCHMARKS}{os.pathsep}{BENCHMARKS.parent}"},
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.strip()
 
 
 @pytest.mark.slow
