@@ -134,6 +134,6 @@ def test_a_gpu_runs_a_step_as_one_deterministic_program_of_few_kernels(case):
     (line,) = run(name, *["--streamed"] * len(streamed), script="gpu_program.py")
     assert "error" not in line, line
     assert line["programs"] == 1
-    for name, most in zip(("kernels", "operands_mb"), MOST[case], strict=True):
-        assert line[name] <= most, name
+    for what, most in zip(("kernels", "operands_mb"), MOST[case], strict=True):
+        assert line[what] <= most, what
     assert line["of"].get("copy", 0) <= 3

@@ -34,7 +34,7 @@ class FrozenLayers:
 
     @contextmanager
     def weights_held(self) -> Iterator[None]:
-        """Computes the weights of the convolutions once, for all calls in the block, in a `tf.function` around it."""
+        """Computes the weights of the convolutions once, in a program of XLA, for all calls in the block."""
 
         def compute() -> list[tuple[tf.Tensor, tf.Tensor]]:
             return [convolution.weights_to_run() for convolution in self.convolutions]
