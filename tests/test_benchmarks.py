@@ -42,7 +42,7 @@ SMALL = {
     "training_epoch": "NUM_STEPS.clear(); NUM_STEPS[18] = 2; ROUNDS = 1",
     "two_replicas": "NUM_STEPS.clear(); NUM_STEPS[18] = 2; ROUNDS = 1",
 }
-"""What makes each benchmark small, in its module."""
+"""The assignments that make each benchmark small, by its name."""
 
 ARGUMENTS = {
     "image_memory": ("0.2",),
