@@ -107,8 +107,15 @@ lint: .venv/ready ## check formatting, lint and types
 
 check: lint test ## run lint and test: both must pass before a change is handed in
 
-bench: .venv/extras ## run the benchmarks; each prints a ratio to another implementation, or counts what a program does
-	for benchmark in $(filter-out $(addprefix benchmarks/,measure.py radiographs.py gpu_commands.py gpu_compiler.py gpu_rivals.py torch_training.py),$(sort $(wildcard benchmarks/*.py))); do echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark; done
+# Parts of other benchmarks, and those that want images or runs of the user.
+NO_BENCH = measure radiographs gpu_commands gpu_compiler gpu_rivals torch_training near_duplicates person_numbers operating_points
+
+bench: .venv/extras ## run the benchmarks that need no images; each prints a ratio to another implementation, or counts what a program does
+	failed=; \
+	for benchmark in $(filter-out $(NO_BENCH:%=benchmarks/%.py),$(sort $(wildcard benchmarks/*.py))); do \
+		echo "== $$benchmark"; TF_CPP_MIN_LOG_LEVEL=2 $(BIN)/python $$benchmark || failed="$$failed $$benchmark"; \
+	done; \
+	test -z "$$failed" || { echo "failed:$$failed" >&2; exit 1; }
 
 docs: .venv/extras ## build the documentation site in build/site/html; fails on a broken link
 	$(BIN)/python docs/write_site.py

@@ -32,6 +32,7 @@ SMALL = {
     "interval_coverage": "SETTINGS = SETTINGS[:1]; NUM_LARGE = 2000; NUM_RESAMPLES = 20",
     "near_duplicates": "STEP = 20",
     "nested_selection": "",
+    "operating_points": "SAMPLE, DRAWS = 20, 2",
     "person_numbers": "NUM_RANDOM = 10",
     "plan_scale": "",
     "prepare_image": "NUM_IMAGES = 40; ROUNDS = 1",
@@ -48,14 +49,15 @@ ARGUMENTS = {
     "image_memory": ("0.2",),
     "interval_coverage": ("2",),
     "near_duplicates": ("IMAGES",),
+    "operating_points": ("RUN",),
     "person_numbers": ("IMAGES", "IMAGES"),
     "plan_scale": ("600",),
     "prepare_many": ("20",),
 }
-"""The arguments of those that take some; IMAGES is a folder of images."""
+"""The arguments of those that take some; IMAGES is a folder of images, RUN one of a run."""
 
-ELSEWHERE = {"gpu_program", "gpu_training", "operating_points", "phantom_shortcuts"}
-"""The benchmarks that other tests run, but for `operating_points`, which needs runs of many minutes."""
+ELSEWHERE = {"gpu_program", "gpu_training", "phantom_shortcuts"}
+"""The benchmarks that other tests run."""
 
 
 def run(*arguments: str, script: str = "gpu_training.py") -> list[dict]:
@@ -66,6 +68,18 @@ def run(*arguments: str, script: str = "gpu_training.py") -> list[dict]:
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.fixture
+def predicted_run(tmp_path) -> Path:
+    """Makes a run with the predictions of validation and of another set."""
+    run_folder = tmp_path / "run"
+    run_folder.mkdir()
+    for split in ("val", "external-other"):
+        rows = (f"{row}.png,{row},{row % 2},{0.1 + 0.7 * (row % 2) + row % 5 / 60:.3f},8100" for row in range(60))
+        table = "\n".join(("filename,group,label,probability,source_pixels", *rows))
+        (run_folder / f"predictions-{split}.csv").write_text(table + "\n", encoding="utf-8")
+    return run_folder
+
+
 def test_every_benchmark_has_a_test():
     found = {path.stem for path in BENCHMARKS.glob("*.py") if "__main__" in path.read_text(encoding="utf-8")}
     assert found - {"gpu_compiler", "gpu_rivals"} == SMALL.keys() | ELSEWHERE, "those two are run by the others"
@@ -73,14 +87,15 @@ def test_every_benchmark_has_a_test():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", SMALL)
-def test_a_benchmark_runs(name, phantoms, tmp_path):
+def test_a_benchmark_runs(name, phantoms, predicted_run, tmp_path):
     if name == "tfds_writer":
         pytest.importorskip("tensorflow_datasets")
     script = tmp_path / f"{name}.py"
     begin, end = (BENCHMARKS / f"{name}.py").read_text(encoding="utf-8").split('if __name__ == "__main__":')
     begin = begin.replace("__file__", repr(str(BENCHMARKS / f"{name}.py")))
     script.write_text(f'{begin}\n{SMALL[name]}\nif __name__ == "__main__":{end}', encoding="utf-8")
-    arguments = [str(phantoms) if each == "IMAGES" else each for each in ARGUMENTS.get(name, ())]
+    places = {"IMAGES": phantoms, "RUN": predicted_run}
+    arguments = [str(places.get(each, each)) for each in ARGUMENTS.get(name, ())]
     result = subprocess.run(
         [sys.executable, script, *arguments],
         cwd=BENCHMARKS.parent,

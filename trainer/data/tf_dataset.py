@@ -28,7 +28,7 @@ INDEX_BATCH = 256  # number of records that are parsed at once if no pixels are 
 SHUFFLE_BYTES = 128 * 2**20  # bound of the shuffle buffer; a larger one costs more in fresh memory than in reading
 
 
-@tf.autograph.experimental.do_not_convert
+@tf.autograph.experimental.do_not_convert  # rewriting what `map` calls takes a second or more of each process
 def training_batches(
     source: SplitSource,
     *,

@@ -32,7 +32,7 @@ Batch = tuple[tf.Tensor, tf.Tensor]
 Sums = tuple[tf.Tensor, tf.Tensor]
 """The sums of the loss and of the correctly classified images, scalars."""
 
-graph = partial(tf.function, autograph=False)  # AutoGraph rewrites the source of all that is called: 2 s a training
+graph = partial(tf.function, autograph=False)  # AutoGraph rewrites all functions that are called, for seconds
 
 
 @dataclass(frozen=True)
